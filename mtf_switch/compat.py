@@ -1,0 +1,100 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Version shims, in one place; imported before anything else of the project.
+
+Each shim names its symptom and the versions that need it. Nothing else in
+the project assigns to another package's attributes.
+"""
+
+import importlib.util
+import os
+import runpy
+import sys
+import types
+import warnings
+
+# TensorFlow's C++ start-up prints some ten lines about CUDA and CPU features
+# on every import. Setting the variable oneself brings them back.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Symptom: "UserWarning: pkg_resources is deprecated as an API".
+# mesh-tensorflow 0.1.21 imports it, setuptools 67 to 81 warn (82 removed it).
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+
+# pylint: disable=wrong-import-position
+import tensorflow.compat.v1 as tf  # noqa: E402
+from tensorflow.python.framework import ops  # noqa: E402
+from tensorflow.python.framework import tensor_conversion_registry  # noqa: E402
+
+
+class UserError(ValueError):
+  """A mistake that the user can correct; the message says how, on one line."""
+
+
+# Symptom: "AttributeError: module 'tensorflow.python.framework.ops' has no
+# attribute 'register_tensor_conversion_function'" on `import mesh_tensorflow`.
+# mesh-tensorflow 0.1.21 with TensorFlow >= 2.13, which moved the function.
+if not hasattr(ops, "register_tensor_conversion_function"):
+  ops.register_tensor_conversion_function = (
+      tensor_conversion_registry.register_tensor_conversion_function
+  )
+
+# Symptom: "ModuleNotFoundError: No module named 'torch'" on `import t5.models`.
+# t5 0.9.4 imports its PyTorch model together with the Mesh-TensorFlow one.
+if importlib.util.find_spec("torch") is None:
+  _hf_model = types.ModuleType("t5.models.hf_model")
+  _hf_model.HfPyTorchModel = None
+  sys.modules.setdefault("t5.models.hf_model", _hf_model)
+
+# Symptom: the same run gives other losses each time it is started.
+# mesh-tensorflow 0.1.21 makes reference variables, which Adafactor updates
+# while the backward pass still reads them; resource variables are read once.
+tf.enable_resource_variables()
+
+
+def use_graph_mode():
+  """Switches the process to TF1 graphs, as T5's own programs do.
+
+  TPUEstimator and Mesh TensorFlow build graphs. `disable_v2_behavior` also
+  switches resource variables off, so they are switched on again.
+  """
+  tf.disable_v2_behavior()
+  tf.enable_resource_variables()
+
+
+def t5_mesh_transformer():
+  """Runs T5's `t5_mesh_transformer` program with the shims in place.
+
+  T5's own console script fails on import with TensorFlow >= 2.13, before
+  `--module_import` can help, so this one takes its name in the environment.
+  """
+  # Under `python -m mtf_switch.compat` the argument after it is the program.
+  from absl import app  # pylint: disable=g-import-not-at-top
+  from t5.models import mesh_transformer_main  # pylint: disable=g-import-not-at-top
+
+  use_graph_mode()
+  tf.logging.set_verbosity(tf.logging.INFO)
+  app.run(mesh_transformer_main.main)
+
+
+if __name__ == "__main__":
+  # python -m mtf_switch.compat PROGRAM ARGS...: any module, shims first.
+  if len(sys.argv) < 2:
+    sys.exit("usage: python -m mtf_switch.compat MODULE|t5_mesh_transformer ...")
+  sys.argv = sys.argv[1:]
+  if sys.argv[0] == "t5_mesh_transformer":
+    t5_mesh_transformer()
+  else:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
