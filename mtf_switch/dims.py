@@ -97,7 +97,8 @@ def tokens_per_core(num_tokens: int, num_cores: int) -> int:
     raise compat.UserError(f"num_cores must be at least 1, got {num_cores}.")
   if num_tokens % num_cores:
     divisors = [n for n in range(1, num_tokens + 1) if num_tokens % n == 0]
-    nearest = sorted(sorted(divisors, key=lambda n: abs(n - num_cores))[:2])
+    nearest = [n for n in divisors if n < num_cores][-1:]
+    nearest += [n for n in divisors if n > num_cores][:1]
     raise compat.UserError(
         f"{num_tokens} tokens (batch size x length) cannot be dealt out evenly "
         f"to num_cores = {num_cores} groups; set num_cores to "

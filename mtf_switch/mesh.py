@@ -186,7 +186,7 @@ class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):
       begin = [0] * len(slice_shape)
       for (axis, _), coordinate in zip(split_axes, slices):
         begin[axis] = coordinate * slice_shape[axis]
-      return _scaled(
+      return scaled(
           tf_fn,
           lambda dtype: uniform_at(
               key_at(*slices[len(split_axes) :]), begin, slice_shape, dtype
@@ -198,7 +198,7 @@ class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):
     return self.slicewise(draw, *coordinates, *self.keys.slices())
 
 
-def _scaled(
+def scaled(
     tf_fn,
     uniform,
     minval=0,
@@ -208,7 +208,7 @@ def _scaled(
     dtype=tf.float32,
     name=None,
 ):
-  """Turns draws from [0, 1) into those that `tf_fn` is asked for."""
+  """Turns draws from [0, 1) into those that `tf_fn` with its arguments makes."""
   del name
   if tf_fn.__name__ == "random_normal":
     # Halfway into each of the 2^24 intervals, so that 0 is never drawn.

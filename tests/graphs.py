@@ -33,7 +33,9 @@ def constant(mesh, array, dims) -> mtf.Tensor:
   )
 
 
-def evaluate(build, mesh_shape="", layout="", seed=0, step=0, num_runs=1):
+def evaluate(
+    build, mesh_shape="", layout="", seed=0, step=0, before_run=lambda: []
+):
   """Builds a graph, lowers it onto a mesh of CPU devices and runs it.
 
   Args:
@@ -42,7 +44,7 @@ def evaluate(build, mesh_shape="", layout="", seed=0, step=0, num_runs=1):
     layout: for example "batch:data,experts:data".
     seed: of variables and draws.
     step: the global step that keys the draws.
-    num_runs: how many times to run; the last result is returned.
+    before_run: makes the tf.Operations to run after initialization.
 
   Returns:
     a list of arrays, and the Lowering's counters: name to the list of values.
@@ -62,9 +64,9 @@ def evaluate(build, mesh_shape="", layout="", seed=0, step=0, num_runs=1):
     config = tf.ConfigProto(device_count={"CPU": shape.size})
     with tf.Session(config=config) as session:
       session.run(tf.global_variables_initializer())
+      session.run(before_run())
       session.run(lowering.copy_masters_to_slices())
-      for _ in range(num_runs):
-        results = session.run(tensors)
+      results = session.run(tensors)
   counters = collections.defaultdict(list)
   for name, value in lowering.counters:
     counters[name].append(value)
