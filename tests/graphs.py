@@ -23,6 +23,17 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import mesh as mesh_lib
 
 
+class Model:
+  """What a layer asks of the Unitransformer that calls it."""
+
+  ensemble_dim = None
+  ensemble_dims = []
+
+  def __init__(self, mesh_shape=None, layout=None):
+    self.mesh_shape = mesh_shape
+    self.layout = layout
+
+
 def constant(mesh, array, dims) -> mtf.Tensor:
   """An array as an mtf.Tensor; float64 becomes float32."""
   array = np.asarray(array)

@@ -31,20 +31,10 @@ from tests import oracle
 BATCH, LENGTH, D_MODEL, D_FF, EXPERTS = 8, 16, 12, 20, 4
 
 
-class Model:
-  """What a layer asks of the Unitransformer that calls it."""
-
-  ensemble_dims = []
-
-  def __init__(self, mesh_shape=None, layout=None):
-    self.mesh_shape = mesh_shape
-    self.layout = layout
-
-
 def make_context(mesh, mode=tf.estimator.ModeKeys.TRAIN, model=None, **kwargs):
   kwargs.setdefault("losses", [])
   return transformer.Context(
-      model or Model(),
+      model or graphs.Model(),
       mesh,
       [mtf.Dimension("batch", BATCH)],
       mtf.Dimension("length", LENGTH),
@@ -409,7 +399,7 @@ def test_decoding_gives_every_sequence_a_slot():
 )
 def test_sizes_that_do_not_fit_are_refused(options, mesh_shape, message):
   def build(mesh):
-    model = Model(mesh_shape, "batch:data,experts:data") if mesh_shape else None
+    model = graphs.Model(mesh_shape, "batch:data,experts:data")
     context = make_context(mesh, model=model)
     return [make_layer(**options).call(context, make_inputs(mesh))]
 
