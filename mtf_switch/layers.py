@@ -142,12 +142,14 @@ class SwitchFeedForward(transformer.TransformerLayer):
 
   def dims(self, context, x) -> dims_lib.SwitchDims:
     """The layer's dimensions for an input, checked against the mesh."""
-    batch_dim, d_model = x.shape.dims[0], x.shape.dims[-1]
-    if batch_dim.name != "batch":
+    d_model = x.shape.dims[-1]
+    # Upstream's run() puts an outer batch of 1 before the batch.
+    batch_dim = next(d for d in x.shape.dims if d.name == "batch")
+    others = x.shape.dims[: x.shape.dims.index(batch_dim)]
+    if any(d.size > 1 for d in others):
       raise compat.UserError(
-          "SwitchFeedForward needs activations whose first dimension is the "
-          f"batch, got {batch_dim.name!r}; ensembles and outer_batch are not "
-          "supported."
+          f"SwitchFeedForward does not support {others[0].name} = "
+          f"{others[0].size}; leave ensembles and outer_batch_size off."
       )
     num_tokens = x.shape.size // d_model.size
     num_cores = self.num_cores

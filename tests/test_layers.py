@@ -408,6 +408,23 @@ def test_sizes_that_do_not_fit_are_refused(options, mesh_shape, message):
   assert str(error.value) == message
 
 
+@pytest.mark.parametrize("name", ["outer_batch", "ensemble"])
+def test_an_outer_dimension_may_be_one_and_no_more(name):
+  def build(mesh, size):
+    outer = mtf.Dimension(name, size)
+    x = mtf.broadcast(make_inputs(mesh), [outer] + make_inputs(mesh).shape.dims)
+    return [make_layer().call(make_context(mesh), x)]
+
+  (y,), _ = graphs.evaluate(lambda mesh: build(mesh, 1))
+  assert y.shape == (1, BATCH, LENGTH, D_MODEL)
+  with pytest.raises(compat.UserError) as error:
+    graphs.evaluate(lambda mesh: build(mesh, 2))
+  assert str(error.value) == (
+      f"SwitchFeedForward does not support {name} = 2; leave ensembles and "
+      "outer_batch_size off."
+  )
+
+
 def test_the_initial_weights_follow_section_2_4():
   def build(mesh):
     layer = make_layer(
