@@ -352,6 +352,26 @@ def test_noise_acts_in_training_only():
   np.testing.assert_array_equal(evaluation, next_evaluation)
 
 
+def test_a_bfloat16_model_reads_the_routers_weights_in_float32():
+  def build(mesh):
+    context = make_context(mesh)
+    context.variable_dtype = mtf.VariableDType(
+        tf.bfloat16, tf.float32, tf.bfloat16
+    )
+    x = mtf.cast(make_inputs(mesh), tf.bfloat16)
+    y = make_layer().call(context, x)
+    assert y.dtype == tf.bfloat16
+    dtypes = {v.name: v.value.dtype for v in mesh.graph.all_variables}
+    assert dtypes["router/kernel"] == tf.float32
+    assert dtypes["experts/wi/kernel"] == tf.bfloat16
+    masters = {v.name: v.master_dtype for v in mesh.graph.all_variables}
+    assert masters["router/kernel"] == tf.float32
+    return [mtf.to_float(y)]
+
+  (y,), _ = graphs.evaluate(build)
+  assert y.any()
+
+
 def test_decoding_gives_every_sequence_a_slot():
   """All sequences choose one expert and none is dropped."""
 
