@@ -140,7 +140,7 @@ def expert_capacity(
   Raises:
     UserError: that would be less than one.
   """
-  # An exact product: 1.1 * 10 / 11 in floats falls below the integer 1.
+  # An exact product: in floats 100 * 1.15 falls below 115.
   factor = fractions.Fraction(str(capacity_factor))
   capacity = math.floor(tokens_in_group * factor / num_experts)
   if capacity < 1:

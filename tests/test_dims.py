@@ -50,11 +50,8 @@ def test_no_groups_are_refused():
         (6, 3, 1.0, 2),  # Figure 3, left.
         (6, 3, 1.5, 3),  # Figure 3, right.
         (1024, 96, 1.0, 10),  # 10.67 is rounded down.
-        (10, 11, 1.1, 1),  # Exactly 1; 1.1 * 10 / 11 in floats is too.
-        (100, 3, 0.03, 1),  # Exactly 1; 100 * 0.03 in floats is 3.0.
-        (290, 1, 1.1, 319),  # Exactly 319; 290 * 1.1 in floats is 319.00...6.
-        (50, 1, 1.1, 55),  # Exactly 55; 50 * 1.1 in floats is 55.00...1.
-        (30, 1, 2.3, 69),  # Exactly 69; 30 * 2.3 in floats is 68.99...9.
+        (100, 1, 1.15, 115),  # Exactly 115; in floats 114.99...9.
+        (180, 1, 1.15, 207),  # Exactly 207; in floats 206.99...9.
     ],
 )
 def test_expert_capacity_is_equation_3_rounded_down(
