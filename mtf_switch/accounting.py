@@ -62,6 +62,65 @@ class ModelSize:
       )
 
 
+def size_of(model) -> ModelSize:
+  """The sizes of a T5 or Switch model that upstream's constructors have built.
+
+  Args:
+    model: a Bitransformer, or a Unitransformer that is a language model. Only
+      attributes are read.
+
+  Returns:
+    its sizes.
+
+  Raises:
+    ValueError: layers or stacks differ, so that no ModelSize describes them.
+  """
+  encoder_decoder = hasattr(model, "encoder")
+  stacks = [model.encoder, model.decoder] if encoder_decoder else [model]
+  layers = [layer for stack in stacks for layer in stack.layer_stack.layers]
+
+  def shared(name, owners, default=None):
+    values = {
+        repr(getattr(owner, name)): getattr(owner, name)
+        for owner in owners
+        if hasattr(owner, name)
+    }
+    if len(values) > 1:
+      raise ValueError(f"Not all layers have the same {name}: {list(values)}.")
+    return next(iter(values.values()), default)
+
+  def feed_forward_and_switch_layers(stack):
+    return tuple(
+        sum(hasattr(layer, name) for layer in stack.layer_stack.layers)
+        for name in ("hidden_size", "num_experts")
+    )
+
+  counts = {feed_forward_and_switch_layers(stack) for stack in stacks}
+  num_layers, num_sparse = min(counts)
+  if len(counts) > 1 or (num_sparse and num_layers % num_sparse):
+    raise ValueError(
+        "The stacks have different or irregular feed-forward layers; (all of"
+        f" them, Switch layers): {sorted(counts)}."
+    )
+  activation = shared("activation", layers)
+  return ModelSize(
+      d_model=shared("model_dim", stacks).size,
+      d_ff=shared("hidden_size", layers),
+      d_kv=shared("key_value_size", layers),
+      num_heads=shared("num_heads", layers),
+      num_layers=num_layers,
+      gated=not isinstance(activation, str) and len(activation) == 2,
+      tied_embeddings=stacks[-1].shared_embedding_and_softmax_weights,
+      num_experts=shared("num_experts", layers, default=0),
+      sparse_every=num_layers // num_sparse if num_sparse else 2,
+      encoder_decoder=encoder_decoder,
+      vocabulary_rows=shared("input_vocab_dim", stacks).size,
+      relative_attention_buckets=shared(
+          "relative_attention_num_buckets", layers
+      ),
+  )
+
+
 def attention_parameters(size: ModelSize) -> int:
   """Weights of one attention layer: queries, keys, values and output."""
   return 4 * size.d_model * size.num_heads * size.d_kv
@@ -103,16 +162,12 @@ def num_parameters(size: ModelSize) -> int:
   Returns:
     a count.
   """
-  # A stack: (attention and feed-forward layers) of a layer, whose weights make
-  # the residual blocks, each with a normalization scale; another scale ends
-  # the stack.
-  if size.encoder_decoder:
-    attention_layers = [1, 2]  # The decoder also attends to the encoder.
-  else:
-    attention_layers = [1]
+  # How many in a layer of each stack: a decoder also attends to the encoder.
+  attention_layers = [1, 2] if size.encoder_decoder else [1]
   attentions = size.num_layers * sum(attention_layers)
   feed_forwards = size.num_layers * len(attention_layers)
   sparse = num_sparse_layers(size)
+  # One before each of these layers, and one at the end of each stack.
   normalizations = attentions + feed_forwards + len(attention_layers)
   relative_attention_biases = (
       len(attention_layers) * size.num_heads * size.relative_attention_buckets

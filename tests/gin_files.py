@@ -1,0 +1,168 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Reads the project's gin files, and builds what they describe."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+from collections.abc import Sequence
+import os
+import pathlib
+import re
+
+import gin
+import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import transformer
+from mesh_tensorflow.transformer import utils
+import tensorflow.compat.v1 as tf
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "gin"
+
+# A model of any size becomes one that a test can run.
+SHRUNK = (
+    "d_model = 16",
+    "d_ff = 32",
+    "d_kv = 8",
+    "num_heads = 2",
+    "num_layers = 2",
+    "num_blocks = 1",
+    "num_experts = 4",
+    "num_cores = 2",
+)
+
+
+def names(folder: str) -> list[str]:
+  """The gin files of a folder, as one names them on the command line."""
+  return sorted(
+      f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.gin")
+  )
+
+
+def parse(files: Sequence[str], bindings: Sequence[str] = ()):
+  """Replaces gin's configuration by that of files and bindings, finalized."""
+  clear()
+  gin.parse_config_files_and_bindings(
+      list(files), list(bindings), print_includes_and_imports=False
+  )
+
+
+def parse_unfinished(file: str):
+  """Replaces gin's configuration by that of a file, not finalized."""
+  clear()
+  gin.parse_config_file(file)
+
+
+def clear():
+  gin.clear_config()
+  gin.add_config_file_search_path(os.fspath(ROOT))
+
+
+def macros() -> tuple[set[str], set[str]]:
+  """The names of the macros that have a value, and of those that need one."""
+  config = gin.config._CONFIG  # pylint: disable=protected-access
+  macro_fn = gin.get_configurable("gin.macro")
+  required = {
+      reference.scopes[0]
+      for reference in gin.config.iterate_references(config, to=macro_fn)
+  }
+  provided = set()
+  for (scope, selector), bindings in config.items():
+    if selector == "gin.macro":
+      if str(bindings["value"]) == "%gin.REQUIRED":
+        required.add(scope)
+      else:
+        provided.add(scope)
+  return provided, required - provided
+
+
+def header(file: str) -> dict[str, str]:
+  """The comments that open a file: its text, "Provides" and "Requires"."""
+  lines = []
+  for line in (ROOT / file).read_text().splitlines():
+    if not line.startswith("#"):
+      break
+    lines.append(line[1:].strip())
+  text, provides, requires = re.fullmatch(
+      r"-\*-Python-\*- (.*) Provides: (.*) Requires: (.*)", " ".join(lines)
+  ).groups()
+  return {"text": text, "Provides": provides, "Requires": requires}
+
+
+def names_in_header(text: str) -> set[str]:
+  """The names of a list such as "a (which is), b", or of "nothing; but"."""
+  in_parentheses = 1
+  while in_parentheses:  # From the inside out.
+    text, in_parentheses = re.subn(r"\([^()]*\)", "", text)
+  listed = text.split(";")[0]
+  return {name.strip() for name in listed.split(",")} - {"nothing"}
+
+
+@gin.configurable
+def value_of(macro=gin.REQUIRED):
+  return macro
+
+
+def macro(name: str):
+  """The value of a macro in gin's configuration, its references resolved."""
+  with gin.unlock_config():
+    gin.parse_config(f"value_of.macro = %{name}")
+  return value_of()
+
+
+def build_model(vocabulary: int, mesh_shape="", layout_rules=""):
+  """The transformer that gin's configuration describes."""
+  return utils.build_model(
+      macro("model_type"), vocabulary, vocabulary, layout_rules, mesh_shape
+  )
+
+
+def call_model(model, inputs: mtf.Tensor, targets: mtf.Tensor) -> mtf.Tensor:
+  """The training loss of a model; a language model has no use for inputs."""
+  if isinstance(model, transformer.Bitransformer):
+    return model.call_simple(inputs, targets, compute_loss=True)[1]
+  return model.call_simple(
+      transformer.autoregressive_inputs(targets), targets, compute_loss=True
+  )[1]
+
+
+def variable_shapes(
+    vocabulary: int, batch: int, inputs_length: int, targets_length: int
+) -> dict[str, tuple[int, ...]]:
+  """The trainable variables of the model that gin's configuration describes.
+
+  They come from a Mesh TensorFlow graph that is never lowered, and placeholders
+  stand in for TensorFlow's variables, so that no size needs memory or time.
+  """
+
+  def placeholder(name, shape, dtype, **unused_kwargs):
+    with tf.name_scope(None):
+      return tf.placeholder(dtype, shape, name)
+
+  with (
+      tf.Graph().as_default(),
+      tf.variable_scope(tf.get_variable_scope(), custom_getter=placeholder),
+  ):
+    graph = mtf.Graph()
+    mesh = mtf.Mesh(graph, "mesh")
+
+    def tokens(length):
+      dims = [mtf.Dimension("batch", batch), mtf.Dimension("length", length)]
+      return mtf.zeros(mesh, dims, dtype=tf.int32)
+
+    call_model(
+        build_model(vocabulary), tokens(inputs_length), tokens(targets_length)
+    )
+    return {
+        variable.name: tuple(variable.shape.to_integer_list)
+        for variable in graph.trainable_variables
+    }
