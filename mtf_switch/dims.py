@@ -43,7 +43,8 @@ class SwitchDims(NamedTuple):
   Attributes:
     num_cores: the groups in which tokens compete for slots; split like the
       batch.
-    num_cores_unsplit: the same, never split.
+    num_cores_unsplit: the same beside split experts, never split; where the
+      experts are not split, num_cores itself, and nothing has to move.
     tokens_per_core: the tokens of one group.
     num_experts: the experts; split over the cores that hold them.
     num_experts_unsplit: the same, never split.

@@ -186,9 +186,11 @@ class SwitchFeedForward(transformer.TransformerLayer):
           (dims.num_experts, "num_experts"),
           (mtf.Dimension("d_ff", self.hidden_size), "hidden_size"),
       ):
-        dims_lib.check_divides(
-            mtf.tensor_dim_to_mesh_dim_size(model.layout, model.mesh_shape, dim),
-            dim.size,
-            what,
+        ways = mtf.tensor_dim_to_mesh_dim_size(
+            model.layout, model.mesh_shape, dim
         )
+        dims_lib.check_divides(ways, dim.size, what)
+        if dim == dims.num_experts and ways == 1:
+          # Every core has all experts: the groups stay where they are.
+          dims = dims._replace(num_cores_unsplit=dims.num_cores)
     return dims

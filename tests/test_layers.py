@@ -14,7 +14,6 @@
 
 """The gin-configurable layer: in a stack, on meshes, under T5's own code."""
 
-import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import transformer_layers
@@ -22,6 +21,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import gin
 from mtf_switch import compat
 from mtf_switch import layers
 from mtf_switch import metrics
@@ -72,10 +72,12 @@ def variables(mesh):
   return {v.name: v.value for v in mesh.graph.all_variables}
 
 
-def outputs_and_gradients(mesh, layer):
+def outputs_and_gradients(mesh, layer, model=None):
   """The loss of a step and what it teaches the input and every weight."""
   x = make_inputs(mesh)
-  context = make_context(mesh, sequence_id=make_sequence_id(mesh))
+  context = make_context(
+      mesh, model=model, sequence_id=make_sequence_id(mesh)
+  )
   y = layer.call(context, x)
   # A weighted sum, so that no gradient is zero by symmetry.
   target = make_inputs(mesh, seed=1)
@@ -101,11 +103,14 @@ def test_no_mesh_changes_outputs_or_gradients(mesh_shape, layout, activation):
       activation=activation, router_jitter=0.1, expert_dropout_rate=0.2
   )
 
-  def build(mesh):
-    return outputs_and_gradients(mesh, layer)
+  def build(mesh, *model):
+    return outputs_and_gradients(mesh, layer, *model)
 
   single, _ = graphs.evaluate(build)
-  several, _ = graphs.evaluate(build, mesh_shape, layout)
+  model = graphs.Model(mesh_shape, layout)
+  several, _ = graphs.evaluate(
+      lambda mesh: build(mesh, model), mesh_shape, layout
+  )
   assert len(single) == (7 if activation == "relu" else 8)
   for one, other in zip(single, several):
     assert np.abs(one).max() > 0
@@ -143,12 +148,20 @@ def test_no_all_to_all_and_no_concat_where_there_is_one_core():
   assert not [k for k in counters if k.startswith(("alltoall", "allconcat"))]
 
 
-def test_the_layer_needs_no_concat_on_a_mesh():
-  def build(mesh):
-    return [mtf.reduce_sum(x) for x in outputs_and_gradients(mesh, make_layer())]
+@pytest.mark.parametrize("layout", ["batch:data", "batch:data,experts:data"])
+def test_the_layer_needs_no_concat_on_a_mesh(layout):
+  model = graphs.Model("data:4", layout)
 
-  _, counters = graphs.evaluate(build, "data:4", "batch:data,experts:data")
+  def build(mesh):
+    results = outputs_and_gradients(mesh, make_layer(), model)
+    return [mtf.reduce_sum(x) for x in results]
+
+  _, counters = graphs.evaluate(build, "data:4", layout)
   assert not [k for k in counters if k.startswith("allconcat")]
+  has_all_to_all = any(k.startswith("alltoall") for k in counters)
+  assert has_all_to_all == ("experts" in layout)
+  # No core does another's work.
+  assert sum(counters["einsum"]) < 1.01 * sum(counters["einsum_unique"])
 
 
 def test_alpha_is_applied_once_and_only_in_training():
