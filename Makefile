@@ -1,0 +1,49 @@
+# Every target runs in .venv in this checkout, which `make setup` makes.
+
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+UV := uv==0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock clean
+
+help: ## Show this list.
+	@echo "Targets:"
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## Make .venv or bring it up to date (the other targets do it too).
+	@for python in python3.11 python3; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	    2> /dev/null; then \
+	    exec "$$python" scripts/setup_env.py; \
+	  fi; \
+	done; \
+	echo "Python 3.11 is missing (TensorFlow 2.15 runs on no later one)." \
+	  "On Debian 12: sudo apt install python3 python3-pip" >&2; \
+	exit 1
+
+demo: setup ## Pre-train a small Switch Transformer and its dense twin.
+	@$(PYTHON) -m benchmarks.demo
+
+test: setup ## Run the tests.
+	@$(PYTHON) -m pytest -n 2 tests/
+
+lint: setup ## Check the style.
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m pyink --quiet --check .
+
+format: setup ## Put the code into the house style.
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m pyink --quiet .
+
+lock: ## Regenerate requirements.txt from requirements.in.
+	@test -x $(PYTHON) || $(MAKE) setup
+	@$(PYTHON) -m pip install --quiet --target .venv/lock --upgrade $(UV)
+	@.venv/lock/bin/uv pip compile requirements.in --quiet --system-certs \
+	  --python-version 3.11 --python-platform linux \
+	  --output-file requirements.txt --custom-compile-command \
+	  "make lock  (to install: pip install --no-deps -r requirements.txt)"
+
+clean: ## Remove .venv and what tools have cached in the checkout.
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,278 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Makes `.venv` from `requirements.txt`; does nothing where that is done.
+
+Runs with the system's Python 3.11 before anything is installed, so it uses the
+standard library only. `make setup` is its command line.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import venv
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
+LOCK = CHECKOUT / "requirements.txt"
+PROJECT = CHECKOUT / "pyproject.toml"
+VENV = CHECKOUT / ".venv"
+PYTHON = VENV / "bin" / "python"
+# Exists from the first moment of an environment that this program made, and
+# names what is complete in it: a killed set-up leaves it empty.
+STAMP = VENV / "setup.json"
+LOG = VENV / "setup.log"
+
+# What pip needs to install the others.
+INSTALLERS = ("pip", "setuptools", "wheel")
+# The processes that install at the same time. TensorFlow is more than half of
+# all bytes; the others wait for the registry's answers more than for the disk.
+NUM_PROCESSES = 3
+STOPPED = "Set-up was stopped; the next one starts afresh."
+
+
+class SetupError(Exception):
+  """What stands in the way, in one line that says what to do."""
+
+
+def locked_requirements(text: str) -> dict[str, str]:
+  """Returns `{name: "name==version"}` from the text of a lock file."""
+  pins = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, flags=re.MULTILINE)
+  return {name: f"{name}=={version}" for name, version in pins}
+
+
+def split_requirements(pins: dict[str, str]) -> list[list[str]]:
+  """Returns one list of requirements for each installing process."""
+  others = [
+      pin
+      for name, pin in pins.items()
+      if name not in (*INSTALLERS, "tensorflow")
+  ]
+  shares = [others[i :: NUM_PROCESSES - 1] for i in range(NUM_PROCESSES - 1)]
+  return [[pins["tensorflow"]], *shares]
+
+
+def wanted_stamp() -> dict[str, str]:
+  """Returns what the stamp of a complete environment holds."""
+  # Scripts in an environment name its path, so a moved checkout needs another.
+  place = f"{CHECKOUT}\n".encode()
+  return {
+      "environment": hashlib.sha256(place + LOCK.read_bytes()).hexdigest(),
+      "project": hashlib.sha256(place + PROJECT.read_bytes()).hexdigest(),
+  }
+
+
+def read_stamp() -> dict[str, str]:
+  """Returns what is complete in the environment, possibly nothing."""
+  if not PYTHON.exists() or not STAMP.exists():
+    return {}
+  return json.loads(STAMP.read_text() or "{}")
+
+
+def write_stamp(stamp: dict[str, str]):
+  """Replaces the stamp, all of it or nothing."""
+  partial = STAMP.with_suffix(".partial")
+  partial.write_text(json.dumps(stamp, indent=2) + "\n")
+  partial.replace(STAMP)
+
+
+@contextlib.contextmanager
+def only_one_at_a_time():
+  """Holds a lock on the checkout and yields its file descriptor.
+
+  The processes started inherit the descriptor: where this program is killed
+  and they are not, the next set-up waits until the last of them has ended.
+  """
+  with open(LOCK, "rb") as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      print("Waiting for another set-up of this checkout to end.", flush=True)
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    yield lock.fileno()
+
+
+def run_all(title: str, commands: list[list[str]], lock: int):
+  """Runs commands at the same time and waits, showing the time that passes.
+
+  Args:
+    title: what they do, for the terminal.
+    commands: the commands, each a list of arguments.
+    lock: the file descriptor of the lock that they inherit.
+
+  Raises:
+    SetupError: one of them failed.
+  """
+  heading = f"{title} ..."
+  repeated = f"\r{heading}" if sys.stdout.isatty() else ""
+  start = time.monotonic()
+
+  def show_time(end: str):
+    seconds = time.monotonic() - start
+    print(f"{repeated} {seconds:.0f} s", end=end, flush=True)
+
+  # Whatever the user's shell exports for other projects stays out.
+  environment = {
+      name: value
+      for name, value in os.environ.items()
+      if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+  }
+  print(heading, end="", flush=True)
+  processes = []
+  try:
+    with open(LOG, "ab") as log:
+      for command in commands:
+        processes.append(
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=CHECKOUT,
+                env=environment,
+                pass_fds=(lock,),
+                process_group=0,
+            )
+        )
+    while {process.poll() for process in processes} <= {0, None}:
+      if all(process.poll() == 0 for process in processes):
+        break
+      if repeated:
+        show_time(end="")
+      time.sleep(0.2)
+  finally:
+    for process in processes:
+      if process.poll() is None:
+        # With the processes that it has started itself.
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+    show_time(end="\n")
+  if any(process.returncode for process in processes):
+    lines = LOG.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    reason = errors[-1].removeprefix("ERROR: ") if errors else "no message"
+    raise SetupError(
+        f"{title} failed: {reason} (Is the package registry within reach? Is"
+        f" the disk full? All that pip said is in {LOG})"
+    )
+
+
+def system_pip() -> list[str]:
+  """Returns the command of a pip that installs into another environment.
+
+  Raises:
+    SetupError: there is none, and none can be put into `.venv`.
+  """
+  pip = [sys.executable, "-m", "pip"]
+  answer = subprocess.run(
+      [*pip, "--version"], capture_output=True, text=True, check=False
+  )
+  version = re.match(r"pip (\d+)\.(\d+)", answer.stdout)
+  if version and (int(version[1]), int(version[2])) >= (22, 3):
+    return [*pip, "--python", str(PYTHON)]
+  try:
+    venv.create(VENV, with_pip=True, symlinks=True)
+  except (ImportError, subprocess.CalledProcessError) as error:
+    raise SetupError(
+        f"{sys.executable} has no pip >= 22.3. On Debian and Ubuntu:"
+        " sudo apt install python3-pip"
+    ) from error
+  return [str(PYTHON), "-m", "pip"]
+
+
+def make_environment(lock: int):
+  """Makes `.venv` anew with every package of the lock.
+
+  Args:
+    lock: the file descriptor of the lock that child processes inherit.
+
+  Raises:
+    SetupError: a package does not install, or `.venv` is not ours to replace.
+  """
+  VENV.mkdir(exist_ok=True)
+  if any(VENV.iterdir()) and not STAMP.exists():
+    raise SetupError(
+        f"{VENV} was not made by `make setup`; move it out of the way first"
+    )
+  # Nothing is complete from here on, and all of it stays known to be ours.
+  STAMP.write_text("")
+  for entry in VENV.iterdir():
+    if entry.is_dir() and not entry.is_symlink():
+      shutil.rmtree(entry)
+    elif entry != STAMP:
+      entry.unlink()
+  venv.create(VENV, symlinks=True)
+
+  pins = locked_requirements(LOCK.read_text())
+  options = ["install", "--no-deps", "--disable-pip-version-check"]
+  run_all(
+      "Making .venv",
+      [[*system_pip(), *options, *(pins[name] for name in INSTALLERS)]],
+      lock,
+  )
+  # Without --no-build-isolation the packages that come as source would be
+  # built with whatever setuptools is newest on that day.
+  pip = [str(PYTHON), "-m", "pip", *options]
+  pip += ["--no-build-isolation", "--no-compile"]
+  run_all(
+      f"Installing {len(pins)} packages",
+      [[*pip, *share] for share in split_requirements(pins)],
+      lock,
+  )
+  # One process of pip compiles one file at a time, and so does the first
+  # import; compiled here on all cores. The packages' own tests never run.
+  compile_all = [str(PYTHON), "-W", "ignore", "-m", "compileall", "-q"]
+  compile_all += ["-j", "0", "-x", "site-packages/.*/tests/"]
+  run_all("Compiling them", [[*compile_all, str(VENV / "lib")]], lock)
+
+
+def install_project(lock: int):
+  """Makes the checkout importable in `.venv`, with its console scripts."""
+  pip = [str(PYTHON), "-m", "pip", "install", "--no-deps"]
+  pip += ["--disable-pip-version-check", "--no-build-isolation"]
+  run_all("Installing mtf_switch", [[*pip, "--editable", str(CHECKOUT)]], lock)
+
+
+def main():
+  """Brings `.venv` up to date."""
+  for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(stop, lambda *_: sys.exit(STOPPED))
+  wanted = wanted_stamp()
+  start = time.monotonic()
+  with only_one_at_a_time() as lock:
+    done = read_stamp()
+    if done == wanted:
+      return
+    if done.get("environment") != wanted["environment"]:
+      make_environment(lock)
+      done = {"environment": wanted["environment"]}
+      write_stamp(done)
+    install_project(lock)
+    write_stamp(wanted)
+  print(f".venv is ready ({time.monotonic() - start:.0f} s).", flush=True)
+
+
+if __name__ == "__main__":
+  try:
+    main()
+  except SetupError as error:
+    sys.exit(str(error))

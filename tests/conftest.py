@@ -1,0 +1,71 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What holds for every test: quiet, on the CPU, seeded, and marked."""
+
+import os
+import pathlib
+import random
+import sys
+
+# Read by TensorFlow when it is imported, hence before any test's imports.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+import numpy as np
+import pytest
+
+import mtf_switch  # noqa: F401  Its shims make mesh_tensorflow importable.
+
+REAL_DATA = "SWITCH_REAL_DATA"
+
+
+def pytest_configure(config: pytest.Config):
+  config.addinivalue_line(
+      "markers",
+      f"real_data: needs the directory of real data that {REAL_DATA} names",
+  )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+  if not os.environ.get(REAL_DATA):
+    skip = pytest.mark.skip(reason=f"{REAL_DATA} is not set")
+    for item in items:
+      if item.get_closest_marker("real_data"):
+        item.add_marker(skip)
+
+
+@pytest.fixture
+def real_data() -> pathlib.Path:
+  """The directory of real data, for tests marked real_data."""
+  directory = pathlib.Path(os.environ[REAL_DATA])
+  assert directory.is_dir(), f"{REAL_DATA}={directory} is no directory"
+  return directory
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+  """Seeds every generator that a test may draw from."""
+  random.seed(0)
+  np.random.seed(0)
+  if "tensorflow" in sys.modules:
+    sys.modules["tensorflow"].random.set_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def empty_gin():
+  """Leaves no gin configuration behind for the tests that follow."""
+  yield
+  if "gin" in sys.modules:
+    sys.modules["gin"].clear_config()

@@ -1,0 +1,403 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The lock, the set-up of `.venv`, and what a wheel contains."""
+
+import ast
+import fcntl
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+
+from packaging import requirements as requirements_lib
+from packaging import utils as names_lib
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = (ROOT / "requirements.txt").read_text()
+
+in_dot_venv = pytest.mark.skipif(
+    pathlib.Path(sys.prefix) != ROOT / ".venv",
+    reason="only .venv is installed from the lock",
+)
+
+
+def load_setup_env():
+  """Returns a fresh copy of the module scripts/setup_env.py."""
+  path = ROOT / "scripts" / "setup_env.py"
+  spec = importlib.util.spec_from_file_location("setup_env", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+PINS = load_setup_env().locked_requirements(LOCK)
+EXCLUDED = set(PYPROJECT["tool"]["uv"]["exclude-dependencies"])
+
+
+def asked_for() -> list[requirements_lib.Requirement]:
+  """Returns the requirements of requirements.in."""
+  lines = (ROOT / "requirements.in").read_text().splitlines()
+  lines = [line.split("#")[0].strip() for line in lines]
+  return [requirements_lib.Requirement(line) for line in lines if line]
+
+
+def needed() -> set[str]:
+  """Returns all that requirements.in needs, as the packages declare it.
+
+  What is not installed is named, but not asked for its own needs.
+  """
+  found = set()
+  to_visit = asked_for()
+  while to_visit:
+    requirement = to_visit.pop()
+    name = names_lib.canonicalize_name(requirement.name)
+    for extra in ("", *requirement.extras):
+      if (name, extra) in found:
+        continue
+      found.add((name, extra))
+      if name in PINS:
+        declared = importlib.metadata.requires(name) or []
+        to_visit += [
+            dependency
+            for dependency in map(requirements_lib.Requirement, declared)
+            if not dependency.marker
+            or dependency.marker.evaluate({"extra": extra})
+        ]
+  return {name for name, _ in found}
+
+
+# The lock.
+
+
+def test_lock_says_how_to_regenerate_it():
+  assert "make lock" in "\n".join(LOCK.splitlines()[:2])
+  assert "make lock" in (ROOT / "requirements.in").read_text()
+
+
+def test_lock_holds_exact_versions_and_nothing_else():
+  for line in LOCK.splitlines():
+    assert re.fullmatch(r"\s*#.*|[a-z0-9-]+==[A-Za-z0-9.]+", line), line
+  assert "://" not in LOCK
+
+
+def test_lock_satisfies_every_requirement():
+  for requirement in asked_for():
+    pin = PINS[names_lib.canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(pin.split("==")[1]), requirement
+
+
+def test_lock_leaves_out_what_is_excluded():
+  assert not EXCLUDED & set(PINS)
+
+
+@in_dot_venv
+def test_environment_is_the_lock():
+  installed = {
+      f"{names_lib.canonicalize_name(package.name)}=={package.version}"
+      for package in importlib.metadata.distributions(
+          path=[str(pathlib.Path(pytest.__file__).parent.parent)]
+      )
+      if package.name != PYPROJECT["project"]["name"]
+  }
+  assert installed == set(PINS.values())
+
+
+@in_dot_venv
+def test_lock_is_complete_but_for_what_is_excluded():
+  assert needed() == set(PINS) | EXCLUDED
+
+
+@in_dot_venv
+def test_run_switch_runs_from_any_directory(tmp_path):
+  done = subprocess.run(
+      [ROOT / ".venv" / "bin" / "run_switch", "--help"],
+      cwd=tmp_path,
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert not done.stderr
+  assert "--gin_file" in done.stdout
+  assert not list(tmp_path.iterdir())
+
+
+@in_dot_venv
+def test_t5_mesh_transformer_is_ours():
+  # t5 installs a script of the same name, which fails on import.
+  script = (ROOT / ".venv" / "bin" / "t5_mesh_transformer").read_text()
+  assert "from mtf_switch.compat import t5_mesh_transformer" in script
+
+
+# The set-up. A package installer that only notes what it is asked stands in
+# for pip; everything else is real.
+
+
+@pytest.fixture
+def setup_env(tmp_path, monkeypatch):
+  """The set-up program on an empty checkout whose path has a space."""
+  module = load_setup_env()
+  checkout = tmp_path / "my checkout"
+  checkout.mkdir()
+  (checkout / "requirements.txt").write_text(
+      "# comment\npip==1.0\nsetuptools==2\nwheel==3\ntensorflow==4\nrich==5\n"
+      "    # via something\n"
+  )
+  (checkout / "pyproject.toml").write_text("[project]\n")
+  dot_venv = checkout / ".venv"
+  for name, value in {
+      "CHECKOUT": checkout,
+      "LOCK": checkout / "requirements.txt",
+      "PROJECT": checkout / "pyproject.toml",
+      "VENV": dot_venv,
+      "PYTHON": dot_venv / "bin" / "python",
+      "STAMP": dot_venv / "setup.json",
+      "LOG": dot_venv / "setup.log",
+  }.items():
+    monkeypatch.setattr(module, name, value)
+  module.real_run_all = module.run_all
+  module.steps = []
+
+  def note(title, commands, lock):
+    del lock
+    module.steps.append(title)
+    module.commands = commands
+
+  monkeypatch.setattr(module, "run_all", note)
+  module.real_system_pip = module.system_pip
+  monkeypatch.setattr(module, "system_pip", lambda: ["pip"])
+  return module
+
+
+def test_second_setup_does_nothing(setup_env):
+  setup_env.main()
+  assert setup_env.steps == [
+      "Making .venv",
+      "Installing 5 packages",
+      "Compiling them",
+      "Installing mtf_switch",
+  ]
+  setup_env.steps.clear()
+  setup_env.main()
+  assert not setup_env.steps
+
+
+def test_changed_lock_is_installed_from_scratch(setup_env):
+  setup_env.main()
+  left_over = setup_env.VENV / "lib" / "left_over"
+  left_over.mkdir()
+  setup_env.steps.clear()
+  setup_env.LOCK.write_text(setup_env.LOCK.read_text() + "scipy==6\n")
+  setup_env.main()
+  assert "Installing 6 packages" in setup_env.steps
+  assert not left_over.exists()
+  assert setup_env.PYTHON.exists()
+
+
+def test_changed_project_is_installed_alone(setup_env):
+  setup_env.main()
+  setup_env.steps.clear()
+  setup_env.PROJECT.write_text("[project]\nname = 'other'\n")
+  setup_env.main()
+  assert setup_env.steps == ["Installing mtf_switch"]
+
+
+def test_moved_checkout_is_installed_anew(setup_env, monkeypatch):
+  setup_env.main()
+  setup_env.steps.clear()
+  monkeypatch.setattr(setup_env, "CHECKOUT", setup_env.CHECKOUT.parent)
+  setup_env.main()
+  assert "Installing 5 packages" in setup_env.steps
+
+
+@pytest.mark.parametrize(
+    "step", ["Making", "Installing 5", "Compiling", "Installing mtf_switch"]
+)
+def test_interrupted_setup_does_not_count(setup_env, monkeypatch, step):
+  note = setup_env.run_all
+
+  def interrupted(title, commands, lock):
+    if title.startswith(step):
+      raise KeyboardInterrupt
+    note(title, commands, lock)
+
+  monkeypatch.setattr(setup_env, "run_all", interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    setup_env.main()
+  setup_env.steps.clear()
+  monkeypatch.setattr(setup_env, "run_all", note)
+  setup_env.main()
+  assert setup_env.steps[-1] == "Installing mtf_switch"
+  assert len(setup_env.steps) == (1 if "mtf_switch" in step else 4)
+  setup_env.steps.clear()
+  setup_env.main()
+  assert not setup_env.steps
+
+
+def test_environment_of_the_users_own_is_left_alone(setup_env):
+  own = setup_env.VENV / "bin"
+  own.mkdir(parents=True)
+  with pytest.raises(
+      setup_env.SetupError, match="was not made by `make setup`"
+  ):
+    setup_env.main()
+  assert list(setup_env.VENV.iterdir()) == [own]
+
+
+def test_missing_pip_gives_one_line(setup_env, monkeypatch, tmp_path):
+  venv = setup_env.venv
+  venv.create(tmp_path / "without_pip", symlinks=True)
+  python = tmp_path / "without_pip" / "bin" / "python"
+  monkeypatch.setattr(setup_env.sys, "executable", str(python))
+
+  def create_without_ensurepip(*args, **kwargs):
+    raise subprocess.CalledProcessError(1, "ensurepip")
+
+  monkeypatch.setattr(setup_env.venv, "create", create_without_ensurepip)
+  with pytest.raises(setup_env.SetupError) as caught:
+    setup_env.real_system_pip()
+  assert "apt install python3-pip" in str(caught.value)
+  assert "\n" not in str(caught.value)
+
+
+def test_every_package_is_installed_by_one_process():
+  module = load_setup_env()
+  shares = module.split_requirements(PINS)
+  assert len(shares) == module.NUM_PROCESSES
+  installed = sum(shares, [PINS[name] for name in module.INSTALLERS])
+  assert sorted(installed) == sorted(PINS.values())
+
+
+def test_failed_command_ends_the_others_and_names_the_log(setup_env):
+  setup_env.VENV.mkdir()
+  failing = "import sys; print('ERROR: no such version'); sys.exit(1)"
+  start = time.monotonic()
+  with pytest.raises(setup_env.SetupError) as caught:
+    setup_env.real_run_all(
+        "Trying",
+        [[sys.executable, "-c", failing], ["sleep", "60"]],
+        os.open(setup_env.LOCK, os.O_RDONLY),
+    )
+  assert time.monotonic() - start < 30
+  message = str(caught.value)
+  assert message.startswith("Trying failed: no such version (")
+  assert str(setup_env.LOG) in message
+  assert "\n" not in message
+
+
+def test_killed_setup_leaves_a_lock_until_its_processes_end(setup_env):
+  """An installer that outlives the set-up must not meet the next one's."""
+  with setup_env.only_one_at_a_time() as lock:
+    orphan = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
+  try:
+    with open(setup_env.LOCK, "rb") as file:
+      with pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      orphan.send_signal(signal.SIGKILL)
+      orphan.wait()
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  finally:
+    orphan.kill()
+
+
+def test_missing_python_gives_one_line(tmp_path):
+  checkout = tmp_path / "my checkout"
+  checkout.mkdir()
+  shutil.copy(ROOT / "Makefile", checkout)
+  tools = tmp_path / "bin"
+  tools.mkdir()
+  # Another Python does not do.
+  newer = "import sys; sys.version_info = (3, 13); exec(sys.argv[1])"
+  (tools / "python3").write_text(
+      f"#!/bin/sh\nexec '{sys.executable}' -c '{newer}' \"$2\"\n"
+  )
+  (tools / "python3").chmod(0o755)
+  done = subprocess.run(
+      [shutil.which("make"), "setup"],
+      cwd=checkout,
+      env={"PATH": str(tools)},
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert done.returncode
+  line, make = done.stderr.splitlines()
+  assert line.startswith("Python 3.11 is missing")
+  assert "apt install" in line
+  assert make.startswith("make")
+  assert not (checkout / ".venv").exists()
+
+
+# The wheel.
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> zipfile.ZipFile:
+  """The project's wheel, built from a copy of what git would hold."""
+  copy = tmp_path_factory.mktemp("my checkout")
+  ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info")
+  shutil.copytree(ROOT, copy, ignore=ignored, dirs_exist_ok=True)
+  build = "from setuptools import build_meta; build_meta.build_wheel('.')"
+  subprocess.run(
+      [sys.executable, "-c", build], cwd=copy, check=True, capture_output=True
+  )
+  (path,) = copy.glob("*.whl")
+  return zipfile.ZipFile(path)
+
+
+def test_wheel_installs_no_package_named_gin(wheel):
+  top = {name.split("/")[0] for name in wheel.namelist()}
+  top = {name for name in top if not name.endswith(".dist-info")}
+  assert top == {"mtf_switch", "tasks", "run_switch.py"}
+
+
+def test_wheel_holds_every_gin_file(wheel):
+  inside = {
+      name.removeprefix("mtf_switch/gin_files/")
+      for name in wheel.namelist()
+      if name.endswith(".gin")
+  }
+  files = (ROOT / "gin").rglob("*.gin")
+  assert inside == {str(path.relative_to(ROOT / "gin")) for path in files}
+
+
+def test_wheel_holds_every_module(wheel):
+  modules = {
+      str(path.relative_to(ROOT))
+      for package in ("mtf_switch", "tasks")
+      for path in (ROOT / package).rglob("*.py")
+  }
+  assert modules <= set(wheel.namelist())
+
+
+@pytest.mark.parametrize(
+    "script, target", PYPROJECT["project"]["scripts"].items()
+)
+def test_console_scripts_name_functions_that_exist(script, target):
+  module, function = target.split(":")
+  tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+  functions = [
+      node.name for node in tree.body if isinstance(node, ast.FunctionDef)
+  ]
+  assert function in functions, script
