@@ -1,0 +1,22 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tasks to train on; importing the package registers them with seqio.
+
+`docstrings_span_corruption` needs no download, `text_files_span_corruption` is
+for text of one's own; both have a `_full_lm` twin for decoder-only models. The
+import reads and builds nothing: that waits until a task is used.
+"""
+
+from tasks import pretraining  # noqa: F401

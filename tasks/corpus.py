@@ -1,0 +1,331 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The embedded corpus: what Python packages say about themselves.
+
+Its documents are the docstrings of packages that requirements.txt installs, so
+that there is real English text to train on without any download, and the same
+text on every machine with these versions. `python -m tasks` builds it ahead of
+its first use.
+"""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
+import csv
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import math
+import pathlib
+from typing import Any, NamedTuple
+
+import gin
+from tasks import cache
+from tasks import errors
+from tasks import extraction
+from tasks import prepared_text
+
+# Those whose documentation is prose, and much of it. They are named, rather
+# than taken from what happens to be installed, so that installing something
+# else changes neither the text nor the vocabulary that is trained on it.
+# tf-keras is left out because it repeats keras under another name.
+DISTRIBUTIONS = (
+    "flax",
+    "jax",
+    "keras",
+    "matplotlib",
+    "mesh-tensorflow",
+    "nltk",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "seqio-nightly",
+    "t5",
+    "tensorboard",
+    "tensorflow",
+    "tensorflow-datasets",
+    "tensorflow-estimator",
+    "tensorflow-text",
+)
+
+# Shorter ones ("Returns the name.") are many and say little.
+MIN_CHARACTERS = 100
+
+# A document is a run of docstrings of one module, up to about this size: long
+# enough to fill a sequence, short enough to mix well when shuffled.
+DOCUMENT_CHARACTERS = 8192
+
+# Of a validation docstring's characters; see `split`.
+MAX_SHARED_WITH_TRAIN = 0.5
+
+# Part of the cache key; to be raised when the same packages make other text.
+_FORMAT = 1
+
+
+class SourceFile(NamedTuple):
+  """A Python file.
+
+  Attributes:
+    name: its path below site-packages, the same on every machine.
+    path: its path on this machine.
+  """
+
+  name: str
+  path: str
+
+
+def installed_files(distributions: Sequence[str]) -> list[SourceFile]:
+  """Returns the source files of installed packages, without their tests.
+
+  Args:
+    distributions: names as on the package index.
+
+  Returns:
+    The files in an order that is scrambled but the same everywhere (by a hash
+    of the name), so that any part of it is a sample of all packages.
+
+  Raises:
+    DataError: a package is not installed.
+  """
+  files = []
+  for distribution in distributions:
+    found = _distribution(distribution)
+    for row in csv.reader((found.read_text("RECORD") or "").splitlines()):
+      name = pathlib.PurePosixPath(row[0])
+      is_test = {"test", "tests"} & set(name.parts) or (
+          name.name.startswith("test_") or name.name.endswith("_test.py")
+      )
+      if name.suffix == ".py" and ".." not in name.parts and not is_test:
+        files.append(SourceFile(str(name), str(found.locate_file(name))))
+  return sorted(
+      files, key=lambda file: hashlib.sha256(file.name.encode()).digest()
+  )
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution:
+  try:
+    return importlib.metadata.distribution(name)
+  except importlib.metadata.PackageNotFoundError as error:
+    raise errors.DataError(
+        f"The embedded corpus is made of {len(DISTRIBUTIONS)} packages, of "
+        f"which {name} is not installed; install what requirements.txt lists."
+    ) from error
+
+
+def select(
+    modules: Iterable[list[str] | None],
+    max_bytes: int | None,
+    counts: dict[str, int],
+) -> Iterator[list[str]]:
+  """Yields the docstrings of each module that belong to the corpus.
+
+  Args:
+    modules: the docstrings of each file, None for one that is not Python.
+    max_bytes: where to stop; None to go through all modules.
+    counts: receives what was seen: "files", "files_not_python", "docstrings",
+      "duplicates" (of which the first was kept) and "bytes".
+  """
+  seen = set()
+  for docstrings in modules:
+    counts["files"] += 1
+    counts["files_not_python"] += docstrings is None
+    kept = []
+    for text in docstrings or ():
+      # T5's own documentation shows sentinels, which would be taken for ours.
+      if len(text) < MIN_CHARACTERS or "<extra_id_" in text:
+        continue
+      text_hash = prepared_text.text_hash(text)
+      if text_hash in seen:
+        counts["duplicates"] += 1
+        continue
+      seen.add(text_hash)
+      size = len(text.encode("utf-8"))
+      if max_bytes is not None and counts["bytes"] + size > max_bytes:
+        yield kept
+        return
+      counts["bytes"] += size
+      counts["docstrings"] += 1
+      kept.append(text)
+    yield kept
+
+
+def group(docstrings: Iterable[str]) -> Iterator[list[str]]:
+  """Yields the documents of a module, as lists of docstrings.
+
+  Args:
+    docstrings: those of one module. One that is longer than DOCUMENT_CHARACTERS
+      is a document by itself.
+  """
+  document, size = [], 0
+  for text in docstrings:
+    if document and size + len(text) > DOCUMENT_CHARACTERS:
+      yield document
+      document, size = [], 0
+    document.append(text)
+    size += len(text)
+  if document:
+    yield document
+
+
+def split(documents: Sequence[list[str]]) -> Iterator[tuple[str, str]]:
+  """Yields documents with the split that a hash of their text assigns.
+
+  Args:
+    documents: lists of docstrings.
+
+  Yields:
+    pairs of split and text. A docstring of which more than
+    MAX_SHARED_WITH_TRAIN stands in lines of the training text, too, is left out
+    of validation: packages repeat paragraphs from function to function, and
+    what was seen in training is no test.
+  """
+  texts = ["\n\n".join(document) for document in documents]
+  hashes = [prepared_text.text_hash(text) for text in texts]
+  limit = prepared_text.validation_limit(hashes)
+  train_lines = set()
+  for text, text_hash in zip(texts, hashes):
+    if text_hash >= limit:
+      train_lines.update(_lines(text))
+      yield "train", text
+  for document, text_hash in zip(documents, hashes):
+    if text_hash < limit:
+      unseen = [
+          text
+          for text in document
+          if shared(text, train_lines) <= MAX_SHARED_WITH_TRAIN
+      ]
+      if unseen:
+        yield "validation", "\n\n".join(unseen)
+
+
+def shared(text: str, lines: set[str]) -> float:
+  """Returns the share of a text's characters that stands in given lines."""
+  own = _lines(text)
+  return sum(len(line) for line in own if line in lines) / sum(map(len, own))
+
+
+def _lines(text: str) -> list[str]:
+  """The lines of a text, equal whatever their indentation."""
+  return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def build(
+    directory: pathlib.Path,
+    files: Sequence[SourceFile],
+    max_bytes: int | None,
+    num_workers: int,
+    report: Callable[[float], Any],
+    description: dict[str, Any],
+) -> None:
+  """Writes the docstrings of source files as prepared text.
+
+  Args:
+    directory: an existing, empty directory.
+    files: what to read, in this order.
+    max_bytes: how much text to take; None for all.
+    num_workers: processes that read; the result does not depend on it.
+    report: is told the share of the work that is done, from 0 to 1.
+    description: entries of the manifest, in JSON types.
+
+  Raises:
+    DataError: there is too little text for two splits.
+  """
+  counts = collections.Counter()
+  documents = []
+  paths = [file.path for file in files]
+  with contextlib.closing(extraction.extract(paths, num_workers)) as modules:
+    for docstrings in select(modules, max_bytes, counts):
+      documents.extend(group(docstrings))
+      done = counts["files"] / len(files)
+      report(max(done, counts["bytes"] / (max_bytes or math.inf)))
+  pairs = list(split(documents)) if documents else []
+  if {name for name, _ in pairs} != set(prepared_text.SPLITS):
+    raise errors.DataError(
+        f"{counts['bytes']} bytes of docstrings are too few to train on and "
+        "to validate with"
+        + ("." if max_bytes is None else "; increase docstrings.max_bytes.")
+    )
+  prepared_text.write(directory, pairs, {**description, "extracted": counts})
+  report(1.0)
+
+
+@gin.configurable("docstrings", module="tasks")
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What gin decides about the embedded corpus.
+
+  Attributes:
+    max_bytes: how much text to take, as a sample of all packages; None for all
+      of it. Each size is a corpus of its own.
+  """
+
+  max_bytes: int | None = None
+
+
+def docstrings(
+    report: Callable[[float], Any] = lambda share: None,
+) -> prepared_text.PreparedText:
+  """Returns the embedded corpus as gin wants it; its first use extracts it.
+
+  Args:
+    report: is told the share of the extraction that is done, from 0 to 1.
+
+  Raises:
+    DataError: as `embedded`.
+  """
+  return embedded(Options().max_bytes, report)
+
+
+def embedded(
+    max_bytes: int | None, report: Callable[[float], Any]
+) -> prepared_text.PreparedText:
+  """Returns the embedded corpus; its first use extracts it, on all cores.
+
+  Args:
+    max_bytes: as in `Options`.
+    report: as for `docstrings`.
+
+  Raises:
+    DataError: a package is not installed, or max_bytes is too small.
+  """
+  return _embedded(cache.cache_directory(), max_bytes, report)
+
+
+@functools.cache
+def _embedded(
+    cache_directory: pathlib.Path,
+    max_bytes: int | None,
+    report: Callable[[float], Any],
+) -> prepared_text.PreparedText:
+  """`embedded`, looked up once in a process for each cache directory."""
+  del cache_directory  # cache.build_once reads it.
+  versions = {name: _distribution(name).version for name in DISTRIBUTIONS}
+  key = {"format": _FORMAT, "packages": versions, "max_bytes": max_bytes}
+
+  def build_entry(directory):
+    build(
+        directory,
+        installed_files(DISTRIBUTIONS),
+        max_bytes,
+        extraction.num_cores(),
+        report,
+        key,
+    )
+
+  return prepared_text.PreparedText(
+      cache.build_once("docstrings", key, build_entry)
+  )

@@ -1,0 +1,151 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The docstrings of Python source files, on all cores.
+
+This file is also the program that the worker processes run. It imports the
+standard library only, so that a worker starts in milliseconds, and it is
+started by its path, so that a worker imports neither `tasks` nor the user's
+main module.
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+
+_DOCUMENTED = (
+    ast.Module,
+    ast.ClassDef,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+)
+# The fields that hold statements; expressions have no docstrings.
+_STATEMENTS = ("body", "handlers", "orelse", "finalbody", "cases")
+
+
+def docstrings(source: bytes) -> list[str] | None:
+  """Returns the docstrings of a source file, in the order of the file.
+
+  Args:
+    source: the file's bytes; its encoding is Python's business.
+
+  Returns:
+    The docstrings of the module, its classes and functions at any depth,
+    without their indentation; None if this is not Python.
+  """
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")  # Invalid escapes are not our business.
+      module = ast.parse(source)
+  except (SyntaxError, ValueError, RecursionError, MemoryError):
+    return None
+  found = []
+  pending = [module]
+  while pending:
+    node = pending.pop()
+    if isinstance(node, _DOCUMENTED):
+      text = (ast.get_docstring(node) or "").strip()
+      if text:
+        # A lone surrogate is legal in Python but not in UTF-8.
+        found.append(text.encode("utf-8", "ignore").decode("utf-8"))
+    inner = [
+        child for field in _STATEMENTS for child in getattr(node, field, ())
+    ]
+    pending.extend(reversed(inner))
+  return found
+
+
+def read_docstrings(path: str) -> list[str] | None:
+  """Returns the docstrings of the file at a path, None if it has no Python."""
+  try:
+    with open(path, "rb") as file:
+      return docstrings(file.read())
+  except OSError:
+    return None
+
+
+def num_cores() -> int:
+  """Returns how many cores this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def extract(
+    paths: Sequence[str], num_workers: int
+) -> Iterator[list[str] | None]:
+  """Yields the docstrings of each file.
+
+  Args:
+    paths: source files.
+    num_workers: processes that read at the same time; with 1 this process
+      reads, and the result is the same.
+
+  Yields:
+    What `read_docstrings` returns, in the order of the paths. Files that are
+    never asked for are read only as far as the workers run ahead.
+
+  Raises:
+    RuntimeError: a worker died.
+  """
+  if num_workers == 1:
+    yield from map(read_docstrings, paths)
+    return
+  workers = []
+  try:
+    for index in range(num_workers):
+      worker = subprocess.Popen(
+          [sys.executable, "-I", "-S", os.path.abspath(__file__)],
+          stdin=subprocess.PIPE,
+          stdout=subprocess.PIPE,
+      )
+      workers.append(worker)
+      with worker.stdin as pipe:
+        pipe.write(json.dumps(list(paths[index::num_workers])).encode())
+    for index in range(len(paths)):
+      worker = workers[index % num_workers]
+      line = worker.stdout.readline()
+      if not line:
+        raise RuntimeError(
+            f"A worker that reads docstrings ended with {worker.wait()}."
+        )
+      yield json.loads(line)
+  finally:
+    for worker in workers:
+      worker.kill()
+      worker.wait()
+      worker.stdout.close()
+
+
+def main():
+  """Answers a JSON list of paths on stdin with one line of JSON for each."""
+  # On Ctrl-C the parent ends its workers; they have nothing to say about it.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  gc.disable()  # Syntax trees have no cycles, and looking for them is slow.
+  try:
+    for path in json.load(sys.stdin):
+      print(json.dumps(read_docstrings(path)))
+    sys.stdout.flush()
+  except BrokenPipeError:  # The parent is gone.
+    os._exit(1)
+
+
+if __name__ == "__main__":
+  main()

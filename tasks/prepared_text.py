@@ -1,0 +1,132 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Text in the form in which tasks read it: documents, in two splits.
+
+A directory holds one TFRecord file for each split, a record being a document
+in UTF-8, because tf.data reads that at the speed of the disk and without
+Python; and a manifest that says what the text is.
+"""
+
+from collections.abc import Iterable, Iterator
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+import struct
+from typing import Any
+
+import tensorflow.compat.v1 as tf
+
+SPLITS = ("train", "validation")
+
+# 2.5 % of the documents are validation.
+VALIDATION_LIMIT = int(0.025 * 2**64)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedText:
+  """Documents on disk.
+
+  Attributes:
+    directory: where `write` wrote them.
+  """
+
+  directory: pathlib.Path
+
+  @functools.cached_property
+  def manifest(self) -> dict[str, Any]:
+    """What `write` returned."""
+    return json.loads((self.directory / "manifest.json").read_text())
+
+  def path(self, split: str) -> str:
+    """The TFRecord file of a split."""
+    return str(self.directory / f"{split}.tfrecord")
+
+  def num_documents(self, split: str) -> int:
+    """Documents in a split."""
+    return self.manifest["splits"][split]["documents"]
+
+  def num_bytes(self, split: str) -> int:
+    """Bytes of text in a split."""
+    return self.manifest["splits"][split]["bytes"]
+
+  def sha256(self, split: str) -> str:
+    """A hash of a split's documents and their order."""
+    return self.manifest["splits"][split]["sha256"]
+
+  def documents(self, split: str) -> Iterator[str]:
+    """Yields the documents of a split in their order."""
+    # tf.data would need a graph or eager execution; this works under both.
+    with open(self.path(split), "rb") as file:
+      while header := file.read(12):  # The record's length and its checksum.
+        (length,) = struct.unpack("<Q4x", header)
+        yield file.read(length).decode("utf-8")
+        file.read(4)  # The record's checksum.
+
+
+def text_hash(text: str) -> int:
+  """Returns 64 bits that depend on the words of a text, not on its layout."""
+  digest = hashlib.sha256(" ".join(text.split()).encode("utf-8")).digest()
+  return int.from_bytes(digest[:8], "big")
+
+
+def validation_limit(hashes: Iterable[int]) -> int:
+  """Returns the `text_hash` below which a document is for validation.
+
+  2.5 % of the documents are; in a text of so few documents that a split
+  would be empty, it is the one with the smallest hash.
+
+  Args:
+    hashes: the `text_hash` of each document; at least one.
+  """
+  smallest, largest = min(hashes), max(hashes)
+  if smallest < VALIDATION_LIMIT <= largest:
+    return VALIDATION_LIMIT
+  return smallest + 1
+
+
+def write(
+    directory: pathlib.Path,
+    documents: Iterable[tuple[str, str]],
+    description: dict[str, Any],
+) -> dict[str, Any]:
+  """Writes documents and their manifest.
+
+  Args:
+    directory: an existing directory; a text in it is replaced.
+    documents: pairs of split and text.
+    description: further entries of the manifest, in JSON types.
+
+  Returns:
+    the manifest: `description`, and "splits" with the number of documents, the
+    bytes of text and a hash of each split.
+  """
+  text = PreparedText(directory)
+  writers = {split: tf.io.TFRecordWriter(text.path(split)) for split in SPLITS}
+  hashes = {split: hashlib.sha256() for split in SPLITS}
+  splits = {split: {"documents": 0, "bytes": 0} for split in SPLITS}
+  for split, document in documents:
+    record = document.encode("utf-8")
+    writers[split].write(record)
+    hashes[split].update(len(record).to_bytes(8, "big") + record)
+    splits[split]["documents"] += 1
+    splits[split]["bytes"] += len(record)
+  for split in SPLITS:
+    writers[split].close()
+    splits[split]["sha256"] = hashes[split].hexdigest()
+  manifest = {**description, "splits": splits}
+  (directory / "manifest.json").write_text(json.dumps(manifest, indent=2))
+  return manifest

@@ -1,0 +1,296 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The user's own text: plain or JSON files, as documents in two splits."""
+
+import array
+from collections.abc import Iterator, Sequence
+import dataclasses
+import functools
+import gzip
+import json
+import os
+import pathlib
+from typing import Any
+import zlib
+
+import tensorflow.compat.v1 as tf
+
+import gin
+from tasks import cache
+from tasks import errors
+from tasks import prepared_text
+
+# What is read from a directory; each may also end in ".gz".
+SUFFIXES = (".txt", ".json", ".jsonl")
+
+# A limit on memory, and a sign that the documents are marked off otherwise.
+MAX_DOCUMENT_BYTES = 16 * 2**20
+
+# Part of the cache key; to be raised when the same files make other text.
+_FORMAT = 1
+
+
+def find_files(path: str) -> list[str]:
+  """Returns the files that a path stands for, sorted.
+
+  Args:
+    path: a file, a directory (all files below it that end in one of SUFFIXES)
+      or a glob pattern; local or remote, as far as tf.io.gfile reaches. Hidden
+      files are left out unless named.
+
+  Raises:
+    DataError: there are none.
+  """
+  path = os.path.expanduser(path)
+  if tf.io.gfile.isdir(path):
+    files = [
+        os.path.join(directory, name)
+        for directory, _, names in tf.io.gfile.walk(path)
+        for name in names
+        if _suffix(name) in SUFFIXES
+    ]
+    files = [file for file in files if not _is_hidden(file[len(path) :])]
+    reason = f"the directory has no file that ends in {', '.join(SUFFIXES)}"
+  elif tf.io.gfile.exists(path):  # Even if it looks like a pattern.
+    return [path]
+  else:
+    files = [
+        file
+        for file in tf.io.gfile.glob(path)
+        if not tf.io.gfile.isdir(file)
+        and not _is_hidden(os.path.basename(file))
+    ]
+    reason = "no file matches"
+  if not files:
+    raise errors.DataError(f"text_files.path = {path!r}: {reason}.")
+  return sorted(files)
+
+
+def _is_hidden(path: str) -> bool:
+  return any(part.startswith(".") for part in path.split(os.sep))
+
+
+def _suffix(name: str) -> str:
+  name = name[: -len(".gz")] if name.endswith(".gz") else name
+  return os.path.splitext(name)[1]
+
+
+def read_documents(file: str, document: str) -> Iterator[str]:
+  """Yields the documents of a file, without the empty ones.
+
+  Args:
+    file: its name decides: .json and .jsonl hold one JSON object a line, or
+      one array of objects, with the document under "text"; everything else is
+      plain text. With a further .gz it is compressed. In UTF-8.
+    document: what a document is in plain text, "paragraph" (lines up to an
+      empty one) or "line".
+
+  Raises:
+    DataError: the file is not what its name says.
+  """
+  lines = _numbered_lines(file)
+  if _suffix(file) in (".json", ".jsonl"):
+    documents = _json_documents(file, lines)
+  elif document == "line":
+    documents = (line for _, line in lines)
+  else:
+    documents = _paragraphs(file, lines)
+  for text in documents:
+    if text.strip():
+      yield text
+
+
+def _numbered_lines(file: str) -> Iterator[tuple[int, str]]:
+  """Yields the lines of a file with their numbers, from 1."""
+  number = 0
+  try:
+    with tf.io.gfile.GFile(file, "rb") as stream:
+      if file.endswith(".gz"):
+        stream = gzip.GzipFile(fileobj=stream)
+      for number, line in enumerate(stream, 1):
+        # Files made on Windows may start with a mark, and end lines in \r\n.
+        encoding = "utf-8-sig" if number == 1 else "utf-8"
+        yield number, line.decode(encoding).rstrip("\r\n")
+  except UnicodeDecodeError as error:
+    raise errors.DataError(
+        f"{file}, line {number}: this is not UTF-8 text."
+    ) from error
+  except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    raise errors.DataError(
+        f"{file}, after line {number}: this is not a whole gzip file."
+    ) from error
+  except tf.errors.OpError as error:
+    raise errors.DataError(f"{file} cannot be read: {error.message}") from error
+
+
+def _paragraphs(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+  """Yields runs of lines that are not empty."""
+  paragraph, size = [], 0
+  for number, line in lines:
+    if line.strip():
+      paragraph.append(line)
+      size += len(line)
+      if size > MAX_DOCUMENT_BYTES:
+        raise errors.DataError(
+            f"{file}, line {number}: more than {MAX_DOCUMENT_BYTES} characters "
+            "without an empty line; if each line is a document set "
+            "text_files.document = 'line'."
+        )
+    else:
+      yield "\n".join(paragraph)
+      paragraph, size = [], 0
+  yield "\n".join(paragraph)
+
+
+def _json_documents(
+    file: str, lines: Iterator[tuple[int, str]]
+) -> Iterator[str]:
+  """Yields the "text" of JSON objects, one a line or all in one array."""
+  lines = ((number, line) for number, line in lines if line.strip())
+  for number, line in lines:
+    if number == 1 and line.lstrip().startswith("["):
+      whole = "\n".join([line, *(line for _, line in lines)])
+      entries = _parse_json(f"{file}", whole)
+      for index, entry in enumerate(entries, 1):
+        yield _text_of(f"{file}, entry {index}", entry)
+    else:
+      place = f"{file}, line {number}"
+      yield _text_of(place, _parse_json(place, line))
+
+
+def _parse_json(place: str, text: str) -> Any:
+  try:
+    return json.loads(text)
+  except json.JSONDecodeError as error:
+    raise errors.DataError(
+        f"{place}: this is not JSON ({error.msg}); a line is to be one object, "
+        "or the file one array of objects."
+    ) from error
+
+
+def _text_of(place: str, entry: Any) -> str:
+  if not isinstance(entry, dict):
+    raise errors.DataError(
+        f"{place}: {type(entry).__name__} found where an object with the "
+        'document under "text" is needed.'
+    )
+  text = entry.get("text")
+  if not isinstance(text, str):
+    raise errors.DataError(
+        f'{place}: the object has no string under "text"; its keys are '
+        f"{', '.join(sorted(entry)) or 'none'}."
+    )
+  return text
+
+
+def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
+  """Writes the documents of files as prepared text.
+
+  Args:
+    directory: an existing, empty directory.
+    files: what to read, in this order.
+    document: as for `read_documents`.
+
+  Raises:
+    DataError: a file is not what its name says, or there are fewer than two
+      different documents.
+  """
+  hashes = array.array("Q")
+
+  def documents(limit: int) -> Iterator[tuple[str, str]]:
+    del hashes[:]
+    for file in files:
+      for text in read_documents(file, document):
+        hashes.append(prepared_text.text_hash(text))
+        yield ("validation" if hashes[-1] < limit else "train"), text
+
+  description = {"files": files, "document": document}
+  limit = prepared_text.VALIDATION_LIMIT
+  prepared_text.write(directory, documents(limit), description)
+  if not hashes:
+    raise errors.DataError(f"There is no text in {_names(files)}.")
+  if min(hashes) == max(hashes):
+    raise errors.DataError(
+        f"There is only one document in {_names(files)}, and at least two are "
+        "needed, to train on and to validate with; what is a document in plain "
+        f"text says text_files.document ({document!r} now, or "
+        f"{'line' if document == 'paragraph' else 'paragraph'!r})."
+    )
+  if prepared_text.validation_limit(hashes) != limit:
+    limit = prepared_text.validation_limit(hashes)
+    prepared_text.write(directory, documents(limit), description)
+
+
+def _names(files: Sequence[str]) -> str:
+  return files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
+
+
+@gin.configurable("text_files", module="tasks")
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What gin decides about the user's text.
+
+  Attributes:
+    path: a file, directory or glob pattern; see `find_files` and
+      `read_documents` for what is read.
+    document: what a document is in plain text: "paragraph" (lines up to an
+      empty one) or "line".
+  """
+
+  path: str | None = None
+  document: str = "paragraph"
+
+
+def text_files() -> prepared_text.PreparedText:
+  """Returns the user's text; a process that finds it changed reads it anew.
+
+  2.5 % of the documents, chosen by a hash of their text, are validation.
+
+  Raises:
+    DataError: there is no such text, or it is not what it should be.
+  """
+  options = Options()
+  if options.path is None:
+    raise errors.DataError(
+        "text_files.path is not set; give the text to train on, for example "
+        "--gin_param=\"text_files.path = '/data/*.txt'\"."
+    )
+  if options.document not in ("paragraph", "line"):
+    raise errors.DataError(
+        f"text_files.document = {options.document!r} is not known; use "
+        "'paragraph' (lines up to an empty one) or 'line'."
+    )
+  return _prepared(cache.cache_directory(), options.path, options.document)
+
+
+@functools.cache
+def _prepared(
+    cache_directory: pathlib.Path, path: str, document: str
+) -> prepared_text.PreparedText:
+  """`text_files`, looked up once in a process for each cache directory."""
+  del cache_directory  # cache.build_once reads it.
+  files = find_files(path)
+  stats = {file: tf.io.gfile.stat(file) for file in files}
+  key = {
+      "format": _FORMAT,
+      "files": {file: [s.length, s.mtime_nsec] for file, s in stats.items()},
+      "directory": os.getcwd(),  # Where relative paths start.
+      "document": document,
+  }
+  return prepared_text.PreparedText(
+      cache.build_once(
+          "text_files", key, lambda directory: build(directory, files, document)
+      )
+  )
