@@ -1,0 +1,234 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The modes that decode, configured by gin."""
+
+from mtf_switch import compat  # isort: skip
+from collections.abc import Mapping, Sequence
+import json
+import os
+from typing import Any
+
+import gin
+import numpy as np
+import rich.console
+import tensorflow.compat.v1 as tf
+import tensorflow_datasets as tfds
+
+from mtf_switch import checkpoints
+from mtf_switch import estimator
+from mtf_switch import inputs
+from mtf_switch import progress
+from mtf_switch.experiment import Experiment
+
+
+@gin.configurable
+def evaluate(
+    experiment: Experiment,
+    console: rich.console.Console,
+    split: str = "validation",
+    checkpoint_step: checkpoints.Selection = None,
+):
+  """Decodes a split and applies the metrics of each task.
+
+  Writes inputs, targets and predictions, one a line, and metrics.jsonl to
+  model_dir/<split>_eval, and TensorBoard's events.
+
+  Args:
+    experiment: what the run is about.
+    console: where progress is shown.
+    split: the split.
+    checkpoint_step: which checkpoints; see checkpoints.Selection.
+
+  Raises:
+    UserError: a checkpoint or the split is missing, or no task has metrics.
+  """
+  steps = checkpoints.select(experiment.model_dir, checkpoint_step)
+  datasets = inputs.evaluation_datasets(
+      experiment.task, experiment.lengths, split
+  )
+  datasets = [dataset for dataset in datasets if dataset.metric_fns]
+  if experiment.model_type == "lm" or not datasets:
+    raise compat.UserError(
+        f"{experiment.task!r} has no metrics of text decoded from inputs; use "
+        "--mode=perplexity_eval."
+    )
+  with progress.Display(console) as display:
+    for dataset in datasets:
+      display.status(f"reading the {split} split of {dataset.name}")
+      _evaluate_task(experiment, dataset, split, steps, display)
+
+
+def _evaluate_task(
+    experiment: Experiment,
+    dataset,
+    split: str,
+    steps: Sequence[int],
+    display: progress.Display,
+):
+  """Decodes one task's examples with the checkpoints of some steps."""
+  directory = os.path.join(experiment.model_dir, f"{split}_eval")
+  prefix = os.path.join(directory, dataset.name)
+  with tf.Graph().as_default():
+    examples = list(tfds.as_numpy(dataset.dataset_fn()))
+  texts = [_texts(experiment, example) for example in examples]
+  targets = [
+      dataset.postprocess_fn(text["targets"], example=example, is_target=True)
+      for text, example in zip(texts, examples)
+  ]
+  write_lines(f"{prefix}_inputs", [text["inputs"] for text in texts])
+  write_lines(f"{prefix}_targets", targets)
+  for step in steps:
+    ids = np.stack([example["inputs"] for example in examples])
+    predictions = [
+        dataset.postprocess_fn(text, example=example, is_target=False)
+        for text, example in zip(
+            decode(experiment, ids, step, display), examples
+        )
+    ]
+    write_lines(f"{prefix}_{step}_predictions", predictions)
+    scores = {}
+    for metric_fn in dataset.metric_fns:
+      scores.update(metric_fn(targets, predictions))
+    _record_scores(directory, step, dataset.name, scores)
+    display.note(
+        f"step {step}  {dataset.name}  "
+        + "  ".join(f"{name} {score:.4g}" for name, score in scores.items())
+    )
+
+
+def _texts(experiment: Experiment, example: Mapping[str, Any]):
+  """The text of each feature as it was before it became tokens, or again."""
+  texts = {}
+  for name, vocabulary in zip(("inputs", "targets"), experiment.vocabularies):
+    text = example.get(f"{name}_pretokenized")
+    if text is None:
+      text = vocabulary.decode([int(i) for i in example[name]])
+    texts[name] = tf.compat.as_text(text)
+  return texts
+
+
+def _record_scores(
+    directory: str, step: int, task: str, scores: Mapping[str, float]
+):
+  """Adds a line to metrics.jsonl of the split, and a point in TensorBoard."""
+  record = {"step": step, "task": task, **scores}
+  path = os.path.join(directory, "metrics.jsonl")
+  with tf.io.gfile.GFile(path, "a") as file:
+    file.write(json.dumps(record, default=float) + "\n")
+  with tf.Graph().as_default(), tf.summary.FileWriter(directory) as writer:
+    writer.add_summary(
+        tf.Summary(
+            value=[
+                tf.Summary.Value(tag=f"eval/{task}/{name}", simple_value=score)
+                for name, score in scores.items()
+            ]
+        ),
+        step,
+    )
+
+
+@gin.configurable
+def infer(
+    experiment: Experiment,
+    console: rich.console.Console,
+    input_file: str | None = None,
+    output_file: str | None = None,
+    checkpoint_step: int | None = None,
+):
+  """Decodes a file of inputs, one a line, to a file of outputs, one a line.
+
+  Lines keep their order. A blank line stays blank and is not decoded.
+
+  Args:
+    experiment: what the run is about.
+    console: where progress is shown.
+    input_file: the inputs.
+    output_file: the outputs; replaced when all of them are there.
+    checkpoint_step: the step of the checkpoint; None or -1 for the latest.
+
+  Raises:
+    UserError: the checkpoint or the inputs are missing.
+  """
+  if not input_file or not output_file:
+    raise compat.UserError("--mode=infer needs --input_file and --output_file.")
+  if not tf.io.gfile.exists(input_file):
+    raise compat.UserError(f"--input_file={input_file} does not exist.")
+  (step,) = checkpoints.select(experiment.model_dir, checkpoint_step)
+  with tf.io.gfile.GFile(input_file) as file:
+    lines = file.read().splitlines()
+  is_lm = experiment.model_type == "lm"
+  ids = inputs.encode_lines(
+      [line for line in lines if line.strip()],
+      experiment.vocabularies[0],
+      experiment.lengths["targets" if is_lm else "inputs"],
+      # An "lm" continues its inputs.
+      add_eos=not is_lm,
+  )
+  with progress.Display(console) as display:
+    texts = iter(decode(experiment, ids, step, display))
+    outputs = [next(texts) if line.strip() else "" for line in lines]
+    write_lines(output_file, outputs)
+    display.note(f"step {step}: {len(lines)} lines written to {output_file}")
+
+
+def decode(
+    experiment: Experiment,
+    ids: np.ndarray,
+    step: int,
+    display: progress.Display,
+) -> list[str]:
+  """Decodes inputs with the checkpoint of a step.
+
+  Args:
+    experiment: what the run is about.
+    ids: `[num_examples, length]` token ids.
+    step: the checkpoint's step.
+    display: where progress is shown.
+
+  Returns:
+    num_examples texts.
+  """
+  if not len(ids):
+    return []
+  display.status(f"building the model of step {step}")
+  predictions = estimator.make_estimator(
+      experiment, estimator.decoding_model_fn(experiment)
+  ).predict(
+      lambda params: inputs.inference_batches(
+          ids, experiment.sequences_per_batch
+      ),
+      checkpoint_path=checkpoints.path(experiment.model_dir, step),
+  )
+  vocabulary = experiment.vocabularies[1]
+  texts = []
+  for prediction in predictions:
+    if len(texts) < len(ids):  # The rows after that fill up the last batch.
+      texts.append(vocabulary.decode([int(i) for i in prediction["outputs"]]))
+      display.steps("decoded", len(texts), len(ids))
+  return texts
+
+
+def write_lines(path: str, lines: Sequence[Any]):
+  """Writes texts, one a line; the file is there with all of them or not.
+
+  Args:
+    path: the file; its directory is made.
+    lines: texts, or what can be turned into them; line breaks become spaces.
+  """
+  tf.io.gfile.makedirs(os.path.dirname(os.path.abspath(path)))
+  with tf.io.gfile.GFile(path + ".new", "w") as file:
+    for line in lines:
+      file.write(" ".join(str(line).splitlines()) + "\n")
+  tf.io.gfile.rename(path + ".new", path, overwrite=True)

@@ -1,0 +1,204 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The record of what a run is about; one record serves every mode."""
+
+from mtf_switch import compat  # isort: skip
+from collections.abc import Mapping, Sequence
+import dataclasses
+import difflib
+import functools
+from typing import Any
+
+import gin
+import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import utils
+import seqio
+from t5.models import utils as t5_utils
+
+from mtf_switch import dims
+
+
+@dataclasses.dataclass(frozen=True)
+class Tpu:
+  """Where the TPU is; the fields are T5's flags.
+
+  Attributes:
+    name: the Cloud TPU's name, or a grpc:// address.
+    zone: its Google Cloud zone, None to detect it.
+    project: its Google Cloud project, None to detect it.
+    job_name: the name of the TPU worker's job, None for the default.
+  """
+
+  name: str
+  zone: str | None = None
+  project: str | None = None
+  job_name: str | None = None
+
+
+@gin.configurable
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """What all modes of a run agree on.
+
+  The first three fields come from the command line, the others from gin. The
+  model itself is described by T5's and this package's own gin names.
+
+  Attributes:
+    model_dir: the directory of checkpoints, metrics and logs.
+    seed: initial weights, order of the examples, and noise follow from it.
+    tpu: where the TPU is; None for CPU and GPU.
+    task: the name of a seqio Task or Mixture.
+    sequence_length: positions for each feature, {"inputs": 512, "targets":
+      114}; an integer for all of them.
+    batch_size: sequences in a batch, or a pair such as ("tokens_per_batch",
+      65536); see `compute_batch_size` of mesh_tensorflow.transformer.utils.
+    mesh_shape: for example "data:2,model:4"; empty for a single device.
+    layout_rules: for example "batch:data,experts:data,d_ff:model".
+    mesh_devices: a device name for each processor of the mesh, only for GPUs.
+    model_type: "bitransformer" (encoder and decoder) or "lm" (decoder only).
+    optimizer: a mesh_tensorflow optimizer class.
+    learning_rate_schedule: a number, a function from step and
+      total_train_steps to a number, or a list of these to multiply.
+  """
+
+  model_dir: str
+  seed: int
+  tpu: Tpu | None = None
+  task: str = gin.REQUIRED
+  sequence_length: int | Mapping[str, int] = gin.REQUIRED
+  batch_size: int | tuple[str, int] = gin.REQUIRED
+  mesh_shape: Any = ""
+  layout_rules: Any = ""
+  mesh_devices: Sequence[str] | None = None
+  model_type: str = "bitransformer"
+  optimizer: Any = mtf.optimize.AdafactorOptimizer
+  learning_rate_schedule: Any = None
+
+  def __post_init__(self):
+    """Refuses what could only fail later, and less clearly."""
+    if self.model_type not in ("bitransformer", "lm"):
+      raise compat.UserError(
+          f"Experiment.model_type = {self.model_type!r} is not known; use "
+          "'bitransformer' (encoder and decoder) or 'lm' (decoder only)."
+      )
+    features = set(self.provider.output_features)
+    expected = {"targets"} if self.model_type == "lm" else {"inputs", "targets"}
+    if features != expected:
+      raise compat.UserError(
+          f"Experiment.model_type = {self.model_type!r} needs a task with "
+          f"{' and '.join(sorted(expected))}, but {self.task!r} has "
+          f"{' and '.join(sorted(features))}."
+      )
+    for feature in expected - set(self.lengths):
+      raise compat.UserError(
+          f"Experiment.sequence_length = {dict(self.lengths)} has no length "
+          f"for {feature!r}."
+      )
+    batch_axis_size = mtf.tensor_dim_to_mesh_dim_size(
+        self.layout, self.mesh, mtf.Dimension("batch", 0)
+    )
+    dims.check_divides(
+        batch_axis_size, self.sequences_per_batch, "the batch size"
+    )
+
+  @functools.cached_property
+  def provider(self):
+    """The seqio Task or Mixture that `task` names."""
+    return find_task(self.task)
+
+  @functools.cached_property
+  def lengths(self) -> dict[str, int]:
+    """Positions for each feature of the task."""
+    if isinstance(self.sequence_length, int):
+      return dict.fromkeys(self.provider.output_features, self.sequence_length)
+    return dict(self.sequence_length)
+
+  @functools.cached_property
+  def mesh(self) -> mtf.Shape:
+    """The mesh_shape, parsed."""
+    return mtf.convert_to_shape(self.mesh_shape)
+
+  @functools.cached_property
+  def layout(self) -> mtf.LayoutRules:
+    """The layout_rules, parsed."""
+    return mtf.convert_to_layout_rules(self.layout_rules)
+
+  @functools.cached_property
+  def sequences_per_batch(self) -> int:
+    """The batch size of the whole mesh."""
+    if isinstance(self.batch_size, int):
+      return self.batch_size
+    method, size = self.batch_size
+    longest = max(self.lengths.values())
+    if method.startswith("tokens") and size % longest:
+      raise compat.UserError(
+          f"Experiment.batch_size = {self.batch_size} is not a multiple of the "
+          f"sequence length {longest}; the nearest is "
+          f"{max(1, round(size / longest)) * longest}."
+      )
+    try:
+      return utils.compute_batch_size(
+          self.lengths, self.mesh, self.layout, self.batch_size
+      )
+    except ValueError:
+      raise compat.UserError(
+          f"Experiment.batch_size = {self.batch_size} is not known; use a "
+          "number of sequences or (method, number) with one of the methods "
+          "sequences_per_batch, sequences_per_replica, tokens_per_batch and "
+          "tokens_per_replica."
+      ) from None
+
+  @property
+  def positions_per_batch(self) -> int:
+    """Positions that a step computes on: inputs and targets, with padding."""
+    features = self.provider.output_features
+    return self.sequences_per_batch * sum(self.lengths[f] for f in features)
+
+  @functools.cached_property
+  def vocabularies(self):
+    """The vocabularies of inputs and targets."""
+    vocabulary = t5_utils.get_vocabulary(self.task)
+    return vocabulary if isinstance(vocabulary, tuple) else (vocabulary,) * 2
+
+  def build_model(self):
+    """The transformer that gin describes, as upstream builds it."""
+    inputs_vocabulary, targets_vocabulary = self.vocabularies
+    return utils.build_model(
+        model_type=self.model_type,
+        input_vocab_size=inputs_vocabulary.vocab_size,
+        output_vocab_size=targets_vocabulary.vocab_size,
+        layout_rules=self.layout,
+        mesh_shape=self.mesh,
+    )
+
+
+def find_task(name: str):
+  """Returns the seqio Task or Mixture of that name.
+
+  Args:
+    name: the name it was registered with.
+
+  Raises:
+    UserError: there is none; names those that are spelt like it.
+  """
+  names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+  if name not in names:
+    near = difflib.get_close_matches(name, sorted(names))
+    raise compat.UserError(
+        f"Task or mixture {name!r} is not registered; "
+        + (f"did you mean {' or '.join(near)}? " if near else "")
+        + "Tasks of your own come in with --module_import."
+    )
+  return seqio.get_mixture_or_task(name)

@@ -1,0 +1,196 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What enters the estimators: batches for training, evaluation, inference.
+
+Training reads a stream that is a function of the seed alone. It is made of
+blocks of `steps_per_block` batches; each block is the shuffled, endless
+dataset with a seed of its own. So a run that resumes at any step opens that
+step's block, skips at most one block's batches and reads what it would have
+read without the interruption.
+"""
+
+from mtf_switch import compat  # isort: skip
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+
+from mesh_tensorflow.transformer import dataset as transformer_dataset
+import numpy as np
+from t5.models import mesh_transformer
+from t5.models import utils as t5_utils
+import tensorflow.compat.v1 as tf
+import tensorflow_datasets as tfds
+
+
+def block_seed(seed: int, block: int) -> int:
+  """The seed of one block: 31 bits, unrelated to its neighbours'."""
+  state = np.random.SeedSequence([seed, block]).generate_state(1)[0]
+  return int(state >> 1)
+
+
+def training_batches(
+    task: str,
+    sequence_length: Mapping[str, int],
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    steps_per_block: int,
+) -> tf.data.Dataset:
+  """The batches of the steps from first_step until last_step.
+
+  Args:
+    task: the name of a seqio Task or Mixture.
+    sequence_length: positions for each feature.
+    batch_size: sequences in a batch.
+    seed: decides order, mixing and the task's own draws.
+    first_step: updates made so far.
+    last_step: updates to be made in all.
+    steps_per_block: batches before the dataset starts afresh, reshuffled.
+
+  Returns:
+    dicts of `[batch_size, length]` integers.
+  """
+
+  def block(index):
+    examples = _without_autograph(
+        functools.partial(
+            mesh_transformer.mesh_train_dataset_fn,
+            mixture_or_task_name=task,
+            sequence_length=sequence_length,
+            dataset_split="train",
+            seed=block_seed(seed, index),
+        )
+    )
+    return examples.batch(batch_size, drop_remainder=True).take(steps_per_block)
+
+  first_block, steps_to_skip = divmod(first_step, steps_per_block)
+  last_block = max(first_step, last_step - 1) // steps_per_block
+  batches = block(first_block).skip(steps_to_skip)
+  for index in range(first_block + 1, last_block + 1):
+    batches = batches.concatenate(block(index))
+  options = tf.data.Options()
+  options.deterministic = True
+  return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
+  """Builds a dataset without translating its Python to graph operations.
+
+  T5's preprocessors are graph operations already; translating them takes two
+  thirds of the time until the first batch. Preprocessors that do need it say
+  so: a tensor as a Python bool, range or length is a TypeError.
+  """
+  try:
+    return tf.autograph.experimental.do_not_convert(build)()
+  except TypeError:
+    return build()
+
+
+def evaluation_datasets(
+    task: str, sequence_length: Mapping[str, int], split: str
+) -> list[transformer_dataset.EvalDataset]:
+  """The examples of each task of a mixture, once, in a fixed order.
+
+  Args:
+    task: the name of a seqio Task or Mixture.
+    sequence_length: positions for each feature.
+    split: for example "validation".
+
+  Returns:
+    T5's EvalDatasets: name, dataset_fn, postprocess_fn and metric_fns.
+
+  Raises:
+    UserError: no task has that split.
+  """
+  datasets = mesh_transformer.mesh_eval_dataset_fn(
+      mixture_or_task_name=task,
+      sequence_length=sequence_length,
+      dataset_split=split,
+  )
+  if not datasets:
+    raise compat.UserError(f"{task!r} has no {split!r} split.")
+  return datasets
+
+
+def evaluation_batches(
+    dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
+) -> tf.data.Dataset:
+  """Batches of all examples, the last one filled up with empty rows.
+
+  Upstream fills up with copies of real rows, or stops after a number of
+  batches, so that its figures depend on the batch size.
+
+  Args:
+    dataset_fn: gives the examples, dicts of `[length]` integers.
+    batch_size: sequences in a batch.
+
+  Returns:
+    dicts of `[batch_size, length]` integers; an empty row is all padding.
+  """
+  examples = _without_autograph(dataset_fn)
+  batches = examples.map(t5_utils.filter_features).batch(batch_size)
+  batches = transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)
+  return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def count_batches(
+    dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
+) -> int:
+  """The number of `evaluation_batches`, which TPUs want to know beforehand."""
+  with tf.Graph().as_default():
+    num_examples = sum(1 for _ in tfds.as_numpy(dataset_fn()))
+  return -(-num_examples // batch_size)
+
+
+def inference_batches(inputs: np.ndarray, batch_size: int) -> tf.data.Dataset:
+  """Batches of inputs to decode, the last one filled up with empty rows.
+
+  Args:
+    inputs: `[num_examples, length]` token ids.
+    batch_size: sequences in a batch.
+
+  Returns:
+    dicts of "inputs", `[batch_size, length]`, and "batch_number",
+    `[batch_size]`, which keys the noise of sampling.
+  """
+  empty_rows = -len(inputs) % batch_size
+  inputs = np.pad(inputs, [(0, empty_rows), (0, 0)]).astype(np.int32)
+  batch_number = np.arange(len(inputs), dtype=np.int32) // batch_size
+  features = {"inputs": inputs, "batch_number": batch_number}
+  return tf.data.Dataset.from_tensor_slices(features).batch(
+      batch_size, drop_remainder=True
+  )
+
+
+def encode_lines(
+    lines: Iterable[str], vocabulary, length: int, add_eos: bool
+) -> np.ndarray:
+  """Token ids of lines of text, cut or padded to a length.
+
+  Args:
+    lines: texts.
+    vocabulary: a seqio Vocabulary.
+    length: positions.
+    add_eos: whether the end is marked; an "lm" continues its inputs instead.
+
+  Returns:
+    `[number of lines, length]` int32; a line that is cut keeps the mark.
+  """
+  rows: list[Sequence[int]] = []
+  for line in lines:
+    ids = vocabulary.encode(line)[: length - add_eos]
+    ids = list(ids) + [vocabulary.eos_id] * add_eos
+    rows.append(ids + [0] * (length - len(ids)))
+  return np.array(rows, np.int32).reshape(-1, length)

@@ -1,0 +1,284 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The modes that train and measure perplexity, configured by gin."""
+
+from mtf_switch import compat  # isort: skip
+from collections.abc import Callable
+import json
+import math
+import os
+
+import gin
+import rich.console
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import accounting
+from mtf_switch import checkpoints
+from mtf_switch import estimator as estimator_lib
+from mtf_switch import inputs
+from mtf_switch import progress
+from mtf_switch.experiment import Experiment
+
+
+@gin.configurable
+def train(
+    experiment: Experiment,
+    console: rich.console.Console,
+    steps: int = gin.REQUIRED,
+    save_checkpoints_steps: int = 1000,
+    keep_checkpoint_max: int = 5,
+    metrics_every: int = 10,
+    eval_every: int | None = None,
+    eval_split: str = "validation",
+    steps_per_block: int = 10000,
+    iterations_per_loop: int = 100,
+):
+  """Trains, from the latest checkpoint if there is one.
+
+  Args:
+    experiment: what the run is about.
+    console: where progress is shown.
+    steps: updates to be made in all, those before the checkpoint included.
+    save_checkpoints_steps: steps between two checkpoints.
+    keep_checkpoint_max: how many of the latest checkpoints stay.
+    metrics_every: steps between two "train" lines of metrics.jsonl.
+    eval_every: steps between two evaluations like those of `perplexity_eval`;
+      each saves a checkpoint, and one follows at the end. None for none.
+    eval_split: the split for them.
+    steps_per_block: steps after which the examples are shuffled afresh.
+      Resuming reads at most so many batches again before it trains.
+    iterations_per_loop: steps that a TPU makes between two looks at the host.
+
+  Raises:
+    UserError: no learning rate is set, or the loss is no longer a number.
+  """
+  if experiment.learning_rate_schedule is None:
+    raise compat.UserError(
+        "Experiment.learning_rate_schedule is not set; add for example "
+        "--gin_file=schedules/rsqrt_no_ramp_down.gin."
+    )
+  model_dir = experiment.model_dir
+  display = progress.Display(console)
+  metrics_file = progress.MetricsFile(model_dir)
+
+  def evaluate(step):
+    _evaluate(experiment, step, eval_split, metrics_file, display, again=False)
+
+  save_at_multiples_of = [save_checkpoints_steps]
+  stop_at = [steps]
+  listeners = []
+  if eval_every:
+    save_at_multiples_of.append(eval_every)
+    if experiment.tpu:
+      # A TPU serves one session at a time: training stops to evaluate.
+      stop_at = [*range(eval_every, steps, eval_every), steps]
+    else:
+      listeners.append(_EvaluationListener(eval_every, evaluate))
+
+  def make_hooks(graph):
+    _write_model_size(experiment, graph)
+    return [
+        progress.ProgressHook(
+            model_dir,
+            experiment.task,
+            graph.figures,
+            graph.summaries,
+            display,
+            metrics_file,
+            steps,
+            experiment.positions_per_batch,
+            metrics_every,
+        ),
+        checkpoints.CheckpointHook(
+            model_dir,
+            graph.lowering,
+            save_at_multiples_of,
+            keep_checkpoint_max,
+            listeners,
+        ),
+    ]
+
+  estimator = estimator_lib.make_estimator(
+      experiment,
+      estimator_lib.training_model_fn(experiment, steps, make_hooks),
+      iterations_per_loop,
+  )
+
+  def train_until(last_step):
+    first_step = checkpoints.latest_step(model_dir)
+    display.status(f"building the model, to train from step {first_step}")
+    try:
+      estimator.train(
+          lambda params: inputs.training_batches(
+              experiment.task,
+              experiment.lengths,
+              experiment.sequences_per_batch,
+              experiment.seed,
+              first_step,
+              last_step,
+              steps_per_block,
+          ),
+          max_steps=last_step,
+      )
+    except tf.estimator.NanLossDuringTrainingError:
+      raise compat.UserError(
+          "the loss is no longer a number; the last checkpoint is of step "
+          f"{checkpoints.latest_step(model_dir)}. A lower learning rate or a "
+          "longer warm-up may help."
+      ) from None
+
+  with display:
+    first_step = checkpoints.latest_step(model_dir)
+    if first_step >= steps:
+      display.note(
+          f"nothing to train: {model_dir} has a checkpoint of step "
+          f"{first_step}, and train.steps = {steps}"
+      )
+    for step in stop_at:
+      if step > first_step:
+        train_until(step)
+        if experiment.tpu and eval_every:
+          evaluate(step)
+    if eval_every:
+      evaluate(checkpoints.latest_step(model_dir))
+
+
+@gin.configurable
+def perplexity_eval(
+    experiment: Experiment,
+    console: rich.console.Console,
+    split: str = "validation",
+    checkpoint_step: checkpoints.Selection = None,
+):
+  """Measures the cross-entropy of each task over a whole split.
+
+  Appends an "eval" line to metrics.jsonl for each task of a mixture.
+
+  Args:
+    experiment: what the run is about.
+    console: where progress is shown.
+    split: the split.
+    checkpoint_step: which checkpoints; see checkpoints.Selection.
+
+  Raises:
+    UserError: the checkpoint, the split or its examples are missing.
+  """
+  steps = checkpoints.select(experiment.model_dir, checkpoint_step)
+  metrics_file = progress.MetricsFile(experiment.model_dir)
+  with progress.Display(console) as display:
+    for step in steps:
+      _evaluate(experiment, step, split, metrics_file, display, again=True)
+
+
+class _EvaluationListener(tf.train.CheckpointSaverListener):
+  """Evaluates checkpoints while the training session stays open.
+
+  TensorFlow's own train_and_evaluate does the same. Stopping and starting
+  again would build the training graph and fill the shuffle buffers each time.
+  """
+
+  def __init__(self, every: int, evaluate_step: Callable[[int], None]):
+    self._every = every
+    self._evaluate_step = evaluate_step
+
+  def after_save(self, session, global_step_value):
+    if global_step_value % self._every == 0:
+      self._evaluate_step(int(global_step_value))
+
+
+def _evaluate(
+    experiment: Experiment,
+    step: int,
+    split: str,
+    metrics_file: progress.MetricsFile,
+    display: progress.Display,
+    again: bool,
+):
+  """Measures each task at one step and appends a line to metrics.jsonl.
+
+  Args:
+    experiment: what the run is about.
+    step: the step of the checkpoint.
+    split: the split.
+    metrics_file: where the figures go.
+    display: where they are shown.
+    again: whether to measure what metrics_file has already.
+
+  Raises:
+    UserError: there is no such split, or nothing in it.
+  """
+  for dataset in inputs.evaluation_datasets(
+      experiment.task, experiment.lengths, split
+  ):
+    name = dataset.name
+    if not again and metrics_file.has("eval", step, name):
+      continue
+    display.status(f"evaluating {name} at step {step}")
+    figures = _figures_of(experiment, step, name, dataset.dataset_fn)
+    if math.isnan(figures["cross_entropy"]):
+      raise compat.UserError(
+          f"the {split!r} split of {name!r} has no target tokens to evaluate."
+      )
+    metrics_file.append(step, "eval", name, figures)
+    display.note(
+        f"step {step}  {name}  "
+        + "  ".join(
+            f"{key} {figures[key]:.4f}"
+            for key in ("neg_log_perplexity", "fraction_dropped")
+            if key in figures
+        )
+    )
+
+
+def _figures_of(experiment: Experiment, step: int, name: str, dataset_fn):
+  """The figures of a checkpoint over all examples of a dataset, by name."""
+  batch_size = experiment.sequences_per_batch
+  num_batches = None
+  if experiment.tpu:  # Elsewhere the examples end by themselves.
+    num_batches = inputs.count_batches(dataset_fn, batch_size)
+  return estimator_lib.make_estimator(
+      experiment, estimator_lib.perplexity_model_fn(experiment)
+  ).evaluate(
+      lambda params: inputs.evaluation_batches(dataset_fn, batch_size),
+      steps=num_batches,
+      checkpoint_path=checkpoints.path(experiment.model_dir, step),
+      name=name,
+  )
+
+
+def _write_model_size(
+    experiment: Experiment, graph: estimator_lib.TrainingGraph
+):
+  """Writes model.json: parameters, and FLOPs of the forward pass.
+
+  FLOPs are null for a model whose layers Table 9's way of counting does not
+  know.
+  """
+  variables = graph.lowering.graph.trainable_variables
+  try:
+    flops = accounting.flops_per_sequence(
+        accounting.size_of(graph.model),
+        experiment.lengths.get("inputs", 0),
+        experiment.lengths["targets"],
+    )
+  except ValueError:
+    flops = None
+  size = {
+      "parameters": sum(variable.size for variable in variables),
+      "flops_per_sequence": flops,
+  }
+  path = os.path.join(experiment.model_dir, "model.json")
+  with tf.io.gfile.GFile(path, "w") as file:
+    file.write(json.dumps(size) + "\n")

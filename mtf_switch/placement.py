@@ -1,0 +1,108 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Where a model's tensors live: the mesh, and the features put on it."""
+
+from mtf_switch import compat  # isort: skip  # noqa: F401
+from collections.abc import Mapping, Sequence
+
+import mesh_tensorflow as mtf
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import mesh as mesh_lib
+
+
+def place(
+    mesh_shape: mtf.Shape,
+    layout: mtf.LayoutRules,
+    devices: Sequence[str] | None,
+    seed: int,
+    step: tf.Tensor | None,
+    tpu_context=None,
+) -> tuple[mtf.Mesh, mtf.MeshImpl]:
+  """Creates a graph's mesh and what implements it.
+
+  Args:
+    mesh_shape: the mesh.
+    layout: which dimension is split over which of its axes.
+    devices: a device name for each processor; None leaves it to TensorFlow.
+    seed: keys the noise.
+    step: an integer scalar tensor that keys it too, None where there is none.
+    tpu_context: what TPUEstimator tells of the TPU; None for CPU and GPU.
+
+  Returns:
+    the mesh of a new mtf.Graph, and its implementation.
+  """
+  devices = devices or [""] * mesh_shape.size
+  if tpu_context is None:
+    return mtf.Mesh(mtf.Graph(), "mesh"), mesh_lib.PlacementMeshImpl(
+        mesh_shape, layout, devices, seed=seed, step=step
+    )
+  # As upstream, and not tested: there is no TPU here.
+  # Worker 0 also caches the programs of all replicas, some 300 MB each.
+  hosts = [
+      tpu_context.tpu_host_placement_function(host_id=i)
+      for i in range(tpu_context.num_hosts)
+  ]
+  used = [300 * 1000000 * tpu_context.num_replicas] + [0] * (len(hosts) - 1)
+  placer = mtf.utils.BalancedVariablePlacer(hosts, used)
+  assignment = tpu_context.device_assignment
+  physical_shape = [int(size) for size in assignment.topology.mesh_shape]
+  if len(physical_shape) == 4:
+    physical_shape = (
+        mtf.simd_mesh_impl.physical_shape_3d_from_topology_proto_4d(
+            physical_shape
+        )
+    )
+  return mtf.Mesh(mtf.Graph(), "mesh", placer), mesh_lib.SimdMeshImpl(
+      mesh_shape,
+      layout,
+      devices,
+      assignment,
+      logical_to_physical=mtf.simd_mesh_impl.auto_logical_to_physical_tpu(
+          mesh_shape.to_integer_list,
+          physical_shape,
+          device_assignment=assignment,
+      ),
+      seed=seed,
+      step=step,
+  )
+
+
+def import_features(
+    mesh: mtf.Mesh,
+    features: Mapping[str, tf.Tensor],
+    batch_size: int,
+    lengths: Mapping[str, int],
+) -> dict[str, mtf.Tensor]:
+  """Puts the features of a batch on the mesh.
+
+  Args:
+    mesh: the mesh.
+    features: integers `[batch_size, length]` by name. Packing adds features
+      such as "inputs_segmentation", as long as the one that they name first.
+    batch_size: sequences in the batch.
+    lengths: positions for "inputs" and "targets".
+
+  Returns:
+    int32 `[batch, length]` by name.
+  """
+  batch_dim = mtf.Dimension("batch", batch_size)
+  imported = {}
+  for name, value in features.items():
+    length_dim = mtf.Dimension("length", lengths[name.split("_")[0]])
+    shape = mtf.Shape([batch_dim, length_dim])
+    value = tf.reshape(tf.cast(value, tf.int32), shape.to_integer_list)
+    imported[name] = mtf.import_fully_replicated(mesh, value, shape, name=name)
+  return imported

@@ -1,0 +1,284 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+r"""Trains, evaluates and applies Switch Transformers.
+
+For example, from any directory:
+
+  python run_switch.py --model_dir=/tmp/switch_tiny \
+    --gin_file=models/switch_tiny.gin --gin_file=layouts/single.gin \
+    --gin_file=objectives/span_corruption.gin \
+    --gin_file=schedules/rsqrt_no_ramp_down.gin --gin_file=runs/pretrain.gin \
+    --gin_param="task = 'docstrings_span_corruption'" \
+    --gin_param="num_cores = 1" --gin_param="batch_size = 16" \
+    --gin_param="train_steps = 1000"
+
+A gin file is looked for in the working directory and then in gin/. The same
+command resumes an interrupted run. TensorFlow's log is in model_dir/log.txt.
+"""
+
+# Nothing here may import TensorFlow before the flags are parsed: --help and
+# the first mistakes are answered at once.
+from collections.abc import Sequence
+import datetime
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import platform
+import shlex
+import sys
+import tempfile
+import traceback
+
+from absl import app
+from absl import flags
+
+_MODES = ("train", "eval", "perplexity_eval", "infer")
+
+flags.DEFINE_enum(
+    "mode",
+    "train",
+    _MODES,
+    "train; eval: decode and apply the task's metrics; perplexity_eval: "
+    "cross-entropy over a whole split; infer: decode a file.",
+)
+flags.DEFINE_string(
+    "model_dir", None, "Directory of checkpoints, metrics and logs."
+)
+flags.DEFINE_multi_string(
+    "gin_file", [], "Gin file, in the working directory or in gin/; repeatable."
+)
+flags.DEFINE_multi_string(
+    "gin_param", [], "Gin binding that overrides the files'; repeatable."
+)
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "Decides initial weights, the examples' order and all noise.",
+    lower_bound=0,
+    upper_bound=2**31 - 1,
+)
+flags.DEFINE_string("input_file", None, "infer: the inputs, one a line.")
+flags.DEFINE_string("output_file", None, "infer: the outputs, one a line.")
+flags.DEFINE_multi_string(
+    "module_import", [], "Module to import, with tasks or layers; repeatable."
+)
+flags.DEFINE_string(
+    "t5_tfds_data_dir",
+    None,
+    "Directory of the datasets that TensorFlow Datasets has prepared.",
+)
+flags.DEFINE_list(
+    "additional_task_cache_dirs", [], "Directories with cached seqio tasks."
+)
+flags.DEFINE_string("tpu", None, "Name or grpc:// address of a Cloud TPU.")
+flags.DEFINE_string("tpu_zone", None, "The TPU's zone; detected if not given.")
+flags.DEFINE_string(
+    "gcp_project", None, "The TPU's project; detected if not given."
+)
+flags.DEFINE_string(
+    "tpu_job_name", None, "The TPU worker's job, if it is not tpu_worker."
+)
+FLAGS = flags.FLAGS
+
+
+class _Mistake(Exception):
+  """A mistake on the command line; the message says how to correct it."""
+
+
+class _Log:
+  """Takes over stderr: Python's, TensorFlow's C++, and what it starts.
+
+  Attributes:
+    terminal: a file that still goes to the terminal.
+  """
+
+  def __init__(self):
+    self.terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    self._file = tempfile.TemporaryFile()
+    os.dup2(self._file.fileno(), 2)
+
+  def move_to(self, path: str):
+    """Appends what was logged so far to a file, and all that follows."""
+    sys.stderr.flush()
+    with open(path, "ab") as file:
+      size = os.fstat(self._file.fileno()).st_size
+      file.write(os.pread(self._file.fileno(), size, 0))
+      file.flush()
+      os.dup2(file.fileno(), 2)
+    self._file.close()
+
+
+def main():
+  """The entry point."""
+  app.run(_main)
+
+
+def _main(argv: Sequence[str]) -> int:
+  """Runs one mode and returns the exit status."""
+  log = _Log()
+  try:
+    _run(argv, log)
+    return 0
+  except KeyboardInterrupt:
+    print(
+        "run_switch: interrupted; the same command goes on.", file=log.terminal
+    )
+    return 130
+  except _Mistake as error:
+    message = str(error)
+  except Exception as error:  # pylint: disable=broad-exception-caught
+    traceback.print_exc()
+    message = _explain(error) or traceback.format_exc()
+  print(f"run_switch: {message}", file=log.terminal)
+  return 1
+
+
+def _run(argv: Sequence[str], log: _Log):
+  """Checks the command line, loads TensorFlow and calls the mode."""
+  files = {
+      name: FLAGS[name].value
+      for name in ("input_file", "output_file")
+      if FLAGS[name].value
+  }
+  if argv[1:]:
+    raise _Mistake(f"{argv[1]!r} is not a flag; flags start with --.")
+  if not FLAGS.model_dir:
+    raise _Mistake(
+        "--model_dir is missing, the directory for checkpoints, metrics and "
+        "logs."
+    )
+  if files and FLAGS.mode != "infer":
+    raise _Mistake(f"--{next(iter(files))} goes with --mode=infer only.")
+  gin_directories = _gin_directories()
+  for name in FLAGS.gin_file:
+    _check_gin_file(name, gin_directories)
+
+  # pylint: disable=g-import-not-at-top
+  import rich.console
+  import seqio
+  import tensorflow.compat.v1 as tf
+
+  from mtf_switch import compat
+  from mtf_switch import decoding
+  from mtf_switch import experiment as experiment_lib
+  from mtf_switch import modes
+  from mtf_switch import strict_gin
+  import tasks  # noqa: F401  Registers this project's tasks.
+
+  # pylint: enable=g-import-not-at-top
+
+  compat.use_graph_mode()
+  tf.logging.set_verbosity(tf.logging.INFO)
+  sys.path.append(os.getcwd())
+  for module in FLAGS.module_import:
+    try:
+      importlib.import_module(module)
+    except ModuleNotFoundError as error:
+      raise _Mistake(f"--module_import={module}: {error}.") from error
+  if FLAGS.t5_tfds_data_dir:
+    seqio.set_tfds_data_dir_override(FLAGS.t5_tfds_data_dir)
+  seqio.add_global_cache_dirs(FLAGS.additional_task_cache_dirs)
+  strict_gin.parse(FLAGS.gin_file, FLAGS.gin_param, gin_directories)
+  tpu = None
+  if FLAGS.tpu:
+    tpu = experiment_lib.Tpu(
+        FLAGS.tpu, FLAGS.tpu_zone, FLAGS.gcp_project, FLAGS.tpu_job_name
+    )
+  experiment = experiment_lib.Experiment(
+      model_dir=FLAGS.model_dir, seed=FLAGS.seed, tpu=tpu
+  )
+  _open_model_dir(FLAGS.model_dir, log, tf.io.gfile)
+  mode = {
+      "train": modes.train,
+      "eval": decoding.evaluate,
+      "perplexity_eval": modes.perplexity_eval,
+      "infer": decoding.infer,
+  }[FLAGS.mode]
+  mode(experiment, rich.console.Console(file=log.terminal), **files)
+
+
+def _gin_directories() -> list[str]:
+  """Where the project's gin files are: in the checkout, or installed."""
+  places = [pathlib.Path(__file__).resolve().parent / "gin"]
+  package = importlib.util.find_spec("mtf_switch")
+  if package:
+    places.append(pathlib.Path(package.origin).parent / "gin_files")
+  return [str(place) for place in places if (place / "runs").is_dir()]
+
+
+def _check_gin_file(name: str, directories: Sequence[str]):
+  """Refuses a gin file that is not there; remote ones are left to gin."""
+  if "://" in name or any(
+      os.path.isfile(os.path.join(place, name)) for place in ("", *directories)
+  ):
+    return
+  known = {
+      str(path.relative_to(place))
+      for place in directories
+      for path in pathlib.Path(place).rglob("*.gin")
+  }
+  near = difflib.get_close_matches(name, sorted(known))
+  raise _Mistake(
+      f"--gin_file={name} is neither in the working directory nor in "
+      + (" nor in ".join(directories) or "gin/")
+      + (f"; did you mean {' or '.join(near)}?" if near else ".")
+  )
+
+
+def _open_model_dir(model_dir: str, log: _Log, gfile):
+  """Moves the log to model_dir and records the command and the libraries."""
+  gfile.makedirs(model_dir)
+  is_remote = "://" in model_dir
+  log.move_to("run_switch.log" if is_remote else f"{model_dir}/log.txt")
+  command = shlex.join(sys.argv)
+  time = datetime.datetime.now().isoformat(" ", "seconds")
+  print(f"\n=== {time}  {command}", file=sys.stderr, flush=True)
+  directory = os.path.join(model_dir, "commands")
+  gfile.makedirs(directory)
+  number = len(gfile.listdir(directory))
+  with gfile.GFile(f"{directory}/command.{number}", "w") as file:
+    file.write(command + "\n")
+  libraries = sorted(
+      f"{distribution.name}=={distribution.version}"
+      for distribution in importlib.metadata.distributions()
+  )
+  with gfile.GFile(os.path.join(model_dir, "versions.txt"), "w") as file:
+    file.write(
+        "\n".join([f"python=={platform.python_version()}", *libraries, ""])
+    )
+
+
+def _explain(error: Exception) -> str | None:
+  """One line for what the user can correct, None for anything else."""
+  if "mtf_switch.strict_gin" not in sys.modules:
+    return None
+  # pylint: disable=g-import-not-at-top
+  from mtf_switch import compat
+  from mtf_switch import strict_gin
+  from tasks import errors
+  # pylint: enable=g-import-not-at-top
+
+  if isinstance(error, (compat.UserError, errors.DataError)):
+    # Gin adds lines about the functions on the way.
+    return str(error).split("\n", maxsplit=1)[0]
+  return strict_gin.explain(error)
+
+
+if __name__ == "__main__":
+  main()

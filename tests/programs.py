@@ -1,0 +1,107 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Runs run_switch.py as a user would, many times, but loads TensorFlow once.
+
+A server process imports what the program imports and forks for each command
+line. The child runs the program itself, with flags, working directory, stdout,
+stderr and exit status of its own.
+
+Run as a program, this is the server: it reads a JSON object a line, {"argv",
+"cwd", "stdout", "stderr"}, and answers with the child's process id and, when
+it ends, its exit status.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = PROJECT / "run_switch.py"
+
+
+def environment(**variables: str) -> dict[str, str]:
+  """Like the user's, with the tests' tasks importable."""
+  return {**os.environ, "PYTHONPATH": str(PROJECT), **variables}
+
+
+class Server:
+  """Forks programs; close it in the end."""
+
+  def __init__(self, **variables: str):
+    self._process = subprocess.Popen(
+        [sys.executable, __file__],
+        env=environment(**variables),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+  def close(self):
+    self._process.stdin.close()
+    self._process.wait()
+
+  def start(self, arguments, directory) -> int:
+    """Starts a program and returns its process id; `wait` for it next."""
+    self._outputs = [pathlib.Path(directory) / x for x in (".out", ".err")]
+    stdout, stderr = map(str, self._outputs)
+    request = dict(
+        argv=[str(PROGRAM), *arguments],
+        cwd=str(directory),
+        stdout=stdout,
+        stderr=stderr,
+    )
+    self._process.stdin.write(json.dumps(request) + "\n")
+    self._process.stdin.flush()
+    return int(self._process.stdout.readline())
+
+  def wait(self) -> subprocess.CompletedProcess:
+    status = int(self._process.stdout.readline())
+    texts = [path.read_text() for path in self._outputs]
+    for path in self._outputs:
+      path.unlink()
+    return subprocess.CompletedProcess([], status, *texts)
+
+  def run(self, arguments, directory) -> subprocess.CompletedProcess:
+    self.start(arguments, directory)
+    return self.wait()
+
+
+def _serve():
+  """The server's loop."""
+  import run_switch  # isort: skip  First, as in a process of its own: its flags.
+  from mtf_switch import decoding  # noqa: F401
+  from mtf_switch import modes  # noqa: F401
+  from mtf_switch import strict_gin  # noqa: F401
+  import tasks  # noqa: F401
+
+  for line in sys.stdin:
+    request = json.loads(line)
+    pid = os.fork()
+    if pid:
+      print(pid, flush=True)
+      print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+      continue
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+      file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+      os.dup2(file, descriptor)
+    os.chdir(request["cwd"])
+    sys.argv = request["argv"]
+    run_switch.main()  # Exits.
+
+
+if __name__ == "__main__":
+  _serve()

@@ -1,0 +1,467 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The command line as a new user tries it, from a directory of their own."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import programs
+from tests import toy_tasks
+
+GIN = """
+include "models/switch_tiny.gin"
+include "layouts/single.gin"
+include "schedules/constant_0_001.gin"
+include "runs/pretrain.gin"
+
+task = "toy_mixture"
+sequence_length = {"inputs": 24, "targets": 16}
+batch_size = 4
+train_steps = 12
+constant_learning_rate.learning_rate = 0.03
+train.save_checkpoints_steps = 3
+train.keep_checkpoint_max = 2
+train.metrics_every = 1
+train.eval_every = 6
+train.steps_per_block = 5
+
+d_model = 16
+d_ff = 32
+d_kv = 8
+num_heads = 2
+num_experts = 4
+num_cores = 2
+dropout_rate = 0.1
+
+# As small as an encoder and a decoder can be.
+encoder/transformer.make_layer_stack.layers = [
+    @transformer_layers.SelfAttention,
+    @SwitchFeedForward,
+]
+decoder/transformer.make_layer_stack.layers = [
+    @transformer_layers.EncDecAttention,
+    @SwitchFeedForward,
+]
+"""
+RUN = ["--gin_file=mine.gin", "--module_import=tests.toy_tasks"]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+  """An empty directory but for the user's gin file."""
+  directory = tmp_path_factory.mktemp("user")
+  (directory / "mine.gin").write_text(GIN)
+  return directory
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+  cache = tmp_path_factory.mktemp("cache")
+  server = programs.Server(MTF_SWITCH_CACHE=str(cache))
+  yield server
+  server.close()
+
+
+def run(arguments, directory):
+  """Runs the program in a process of its own."""
+  return subprocess.run(
+      [sys.executable, programs.PROGRAM, *arguments],
+      cwd=directory,
+      env=programs.environment(),
+      capture_output=True,
+      text=True,
+      timeout=300,
+  )
+
+
+@pytest.fixture(scope="module")
+def straight(directory):
+  """A run that nothing interrupts, and what it printed."""
+  return run([*RUN, "--model_dir=straight"], directory)
+
+
+def read_metrics(model_dir):
+  lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+# Answers at once.
+
+
+def test_help_needs_no_tensorflow(tmp_path):
+  before = resource.getrusage(resource.RUSAGE_CHILDREN)
+  result = run(["--help"], tmp_path)
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
+  for flag in (
+      "mode", "model_dir", "gin_file", "gin_param", "seed", "input_file",
+      "output_file", "module_import", "t5_tfds_data_dir",
+      "additional_task_cache_dirs", "tpu", "tpu_zone", "gcp_project",
+      "tpu_job_name",
+  ):  # fmt: skip
+    assert re.search(rf"^  --(\[no\])?{flag}:", result.stdout, re.MULTILINE)
+  assert "--gin_file=runs/pretrain.gin" in result.stdout  # An example.
+  # Processor time, which other programs do not add to.
+  assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            [],
+            "--model_dir is missing, the directory for checkpoints, metrics "
+            "and logs.",
+        ),
+        (
+            ["--model_dir=m", "train"],
+            "'train' is not a flag; flags start with --.",
+        ),
+        (
+            ["--model_dir=m", "--input_file=a"],
+            "--input_file goes with --mode=infer only.",
+        ),
+        (
+            ["--model_dir=m", "--gin_file=models/swich_tiny.gin"],
+            "--gin_file=models/swich_tiny.gin is neither in the working "
+            f"directory nor in {programs.PROJECT}/gin; did you mean "
+            "models/switch_tiny.gin or models/switch_lm_tiny.gin or "
+            "models/switch_c.gin?",
+        ),
+    ],
+)
+def test_first_mistakes(tmp_path, arguments, message):
+  result = run(arguments, tmp_path)
+  assert result.returncode == 1
+  assert result.stderr == f"run_switch: {message}\n"
+  assert not list(tmp_path.iterdir())
+
+
+def test_unknown_mode(tmp_path):
+  result = run(["--mode=trian"], tmp_path)
+  assert result.returncode == 1
+  assert "train|eval|perplexity_eval|infer" in result.stderr
+
+
+# A run from start to end.
+
+
+def test_training_prints_progress_and_nothing_else(straight):
+  assert straight.returncode == 0, straight.stderr
+  assert not straight.stdout
+  lines = straight.stderr.splitlines()
+  assert lines[0] == "building the model, to train from step 0"
+  assert re.fullmatch(r"step 1/12  loss \d\.\d{4}", lines[1])
+  assert re.fullmatch(
+      r"step 12/12  loss \d\.\d{4}  [\d,]+ tokens/s  0:00:00 left", lines[-5]
+  )
+  assert lines[-4] == "evaluating toy_copy at step 12"
+  evaluation = r"  neg_log_perplexity -\d\.\d{4}  fraction_dropped \d\.\d{4}"
+  assert re.fullmatch("step 12  toy_copy" + evaluation, lines[-3])
+  assert re.fullmatch("step 12  toy_reverse" + evaluation, lines[-1])
+  assert len(lines) < 20
+
+
+def test_training_leaves_what_it_promises(straight, directory):
+  del straight
+  model_dir = directory / "straight"
+  metrics = read_metrics(model_dir)
+  assert [r["step"] for r in metrics if r["kind"] == "train"] == [*range(1, 13)]
+  assert [
+      (r["step"], r["task"]) for r in metrics if r["kind"] == "eval"
+  ] == [
+      (6, "toy_copy"), (6, "toy_reverse"), (12, "toy_copy"),
+      (12, "toy_reverse"),
+  ]  # fmt: skip
+  for record in metrics:
+    assert list(record) == [
+        "step", "kind", "cross_entropy", "neg_log_perplexity", "aux_loss",
+        "fraction_dropped", "tokens_per_second", "task",
+    ]  # fmt: skip
+    assert record["neg_log_perplexity"] == -record["cross_entropy"] < 0
+    assert record["aux_loss"] > 0
+    assert 0 <= record["fraction_dropped"] <= 1
+    if record["kind"] == "train":
+      assert record["task"] == "toy_mixture"
+    else:
+      assert record["tokens_per_second"] is None
+  # It learns.
+  training = [r["cross_entropy"] for r in metrics if r["kind"] == "train"]
+  assert training[-1] < training[0] - 0.5
+
+  checkpoints = {path.name for path in model_dir.glob("model.ckpt-*.index")}
+  assert checkpoints == {"model.ckpt-9.index", "model.ckpt-12.index"}
+  config = (model_dir / "operative_config.gin").read_text()
+  assert "num_experts = 4" in config
+  assert "train.metrics_every = 1" in config
+  (command,) = (model_dir / "commands").iterdir()
+  assert "--gin_file=mine.gin" in command.read_text()
+  versions = (model_dir / "versions.txt").read_text().splitlines()
+  assert "tensorflow==2.15.1" in versions
+  assert versions[0].startswith("python==3.11.")
+  log = (model_dir / "log.txt").read_text()
+  assert "--gin_file=mine.gin" in log
+  assert "Loss for final step" in log  # TensorFlow's own.
+  size = json.loads((model_dir / "model.json").read_text())
+  assert size["parameters"] > 259 * 16
+  assert set(size) == {"parameters", "flops_per_sequence"}
+  assert list(model_dir.glob("events.out.tfevents.*"))
+  assert list((model_dir / "eval_toy_copy").glob("events.out.tfevents.*"))
+
+
+def stop_after(server, signal_, step, model_dir):
+  """Sends a signal to the program when it has recorded a step."""
+  pid = server.start([*RUN, f"--model_dir={model_dir.name}"], model_dir.parent)
+  metrics = model_dir / "metrics.jsonl"
+  while True:
+    if metrics.exists() and f'"step": {step},' in metrics.read_text():
+      break
+    os.kill(pid, 0)  # Fails where the program has ended too early.
+    time.sleep(0.001)
+  os.kill(pid, signal_)
+  return server.wait()
+
+
+def without_speed(metrics):
+  return [{**record, "tokens_per_second": None} for record in metrics]
+
+
+def test_interrupted_run_ends_with_the_same_numbers(
+    server, straight, directory
+):
+  """Bit for bit, dropout and jitter included, in training and evaluation."""
+  assert straight.returncode == 0, straight.stderr
+  model_dir = directory / "interrupted"
+  killed = stop_after(server, signal.SIGKILL, 5, model_dir)
+  assert killed.returncode == -signal.SIGKILL
+  lines = (model_dir / "metrics.jsonl").read_text()
+  assert lines.endswith("}\n")
+
+  interrupted = stop_after(server, signal.SIGINT, 8, model_dir)
+  assert interrupted.returncode == 130
+  lines = interrupted.stderr.splitlines()
+  assert lines[0] == "building the model, to train from step 3"
+  assert lines[-1] == "run_switch: interrupted; the same command goes on."
+  assert "Traceback" not in interrupted.stderr
+
+  resumed = server.run([*RUN, "--model_dir=interrupted"], directory)
+  assert resumed.returncode == 0, resumed.stderr
+  first_line = resumed.stderr.splitlines()[0]
+  assert first_line == "building the model, to train from step 6"
+  assert without_speed(read_metrics(model_dir)) == without_speed(
+      read_metrics(directory / "straight")
+  )
+  assert len(list((model_dir / "commands").iterdir())) == 3
+
+  finished = server.run([*RUN, "--model_dir=interrupted"], directory)
+  assert finished.returncode == 0
+  assert finished.stderr == (
+      "nothing to train: interrupted has a checkpoint of step 12, and "
+      "train.steps = 12\n"
+  )
+
+
+# What comes after training, with nothing but what it left.
+
+AFTER = [
+    "--model_dir=straight",
+    "--gin_file=straight/operative_config.gin",
+    "--module_import=tests.toy_tasks",
+]
+
+
+def test_perplexity_eval(server, straight, directory):
+  assert straight.returncode == 0, straight.stderr
+  before = read_metrics(directory / "straight")
+  result = server.run([*AFTER, "--mode=perplexity_eval"], directory)
+  assert result.returncode == 0, result.stderr
+  after = read_metrics(directory / "straight")
+  assert after[: len(before)] == before
+  # The same as at the end of training.
+  assert after[len(before) :] == before[-2:]
+
+
+def test_eval(server, straight, directory):
+  assert straight.returncode == 0, straight.stderr
+  result = server.run([*AFTER, "--mode=eval"], directory)
+  assert result.returncode == 0, result.stderr
+  split = directory / "straight" / "validation_eval"
+  # toy_reverse has no metrics.
+  (record,) = read_metrics(split)
+  assert record["step"] == 12
+  assert record["task"] == "toy_copy"
+  assert 0 <= record["sequence_accuracy"] <= 100
+  expected = toy_tasks.texts("validation")
+  for name in ("inputs", "targets"):
+    assert (split / f"toy_copy_{name}").read_text().splitlines() == expected
+  predictions = (split / "toy_copy_12_predictions").read_text()
+  assert predictions.count("\n") == len(expected)
+  assert result.stderr.splitlines()[-1].startswith(
+      "step 12  toy_copy  sequence_accuracy "
+  )
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        [],
+        ["--gin_param=Bitransformer.decode.beam_size = 2"],
+        ["--gin_param=Bitransformer.decode.temperature = 1.0"],
+    ],
+    ids=["greedy", "beam", "sampling"],
+)
+def test_infer(server, straight, directory, decoding):
+  assert straight.returncode == 0, straight.stderr
+  (directory / "in.txt").write_text(
+      "the switch\n\nsends each token\n  \n\u00e0 un expert\n"
+  )
+  infer = ["--mode=infer", "--input_file=in.txt", "--output_file=new/out.txt"]
+  result = server.run([*AFTER, *infer, *decoding], directory)
+  assert result.returncode == 0, result.stderr
+  text = (directory / "new" / "out.txt").read_text()
+  lines = text.split("\n")
+  assert len(lines) == 6  # Five, each with its end.
+  assert lines[1] == lines[3] == lines[5] == ""
+  assert not any(line.startswith("b'") for line in lines)
+  assert [path.name for path in (directory / "new").iterdir()] == ["out.txt"]
+  if decoding and "temperature" in decoding[0]:
+    again = server.run([*AFTER, *infer, *decoding], directory)
+    assert again.returncode == 0
+    assert (directory / "new" / "out.txt").read_text() == text
+    other_seed = server.run([*AFTER, *infer, *decoding, "--seed=1"], directory)
+    assert other_seed.returncode == 0
+    assert (directory / "new" / "out.txt").read_text() != text
+
+
+# Mistakes: one line each, and nothing is left behind.
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ["--gin_param=SwitchFeedForward.num_expert = 4"],
+            "--gin_param='SwitchFeedForward.num_expert = 4': Configurable "
+            "'SwitchFeedForward' doesn't have a parameter named 'num_expert'. "
+            "Did you mean num_experts?",
+        ),
+        (
+            ["--gin_file=misspelt.gin"],
+            "misspelt.gin:2: No configurable matching 'Experimnt'. Did you "
+            "mean Experiment?",
+        ),
+        (
+            ["--gin_param=task = 'toy_copi'"],
+            "Task or mixture 'toy_copi' is not registered; did you mean "
+            "toy_copy? Tasks of your own come in with --module_import.",
+        ),
+        (
+            ["--module_import=no_such_module"],
+            "--module_import=no_such_module: No module named 'no_such_module'.",
+        ),
+        (
+            ["--gin_param=learning_rate_schedule = None"],
+            "Experiment.learning_rate_schedule is not set; add for example "
+            "--gin_file=schedules/rsqrt_no_ramp_down.gin.",
+        ),
+        (
+            [
+                "--gin_param=batch_size = 3",
+                "--gin_param=mesh_shape = 'all:2'",
+                "--gin_param=layout_rules = 'batch:all'",
+            ],
+            "the batch size = 3 cannot be split over a mesh axis of 2; use a "
+            "mesh axis of 1 or make the batch size a multiple of 2.",
+        ),
+        (
+            [
+                "--gin_param=num_experts = 5",
+                "--gin_param=mesh_shape = 'all:2'",
+                "--gin_param=layout_rules = 'batch:all,experts:all'",
+            ],
+            "num_experts = 5 cannot be split over a mesh axis of 2; use a "
+            "mesh axis of 1 or make num_experts a multiple of 2.",
+        ),
+        (
+            ["--gin_param=num_experts = 100"],
+            "the expert capacity is 48 tokens_per_core x 1.25 capacity_factor "
+            "/ 100 num_experts = 0.6, less than one slot; use at least 80 "
+            "tokens in a group (fewer num_cores or a larger batch), or fewer "
+            "experts.",
+        ),
+        (
+            [
+                "--gin_param=task = 'text_files_span_corruption'",
+                "--gin_param=text_files.path = 'empty.txt'",
+            ],
+            "There is no text in empty.txt.",
+        ),
+        (
+            ["--mode=perplexity_eval"],
+            "there is no checkpoint in 'mistake'; train first, or correct "
+            "--model_dir.",
+        ),
+        (
+            ["--mode=eval"],
+            "there is no checkpoint in 'mistake'; train first, or correct "
+            "--model_dir.",
+        ),
+        (
+            ["--mode=infer", "--input_file=mine.gin", "--output_file=out"],
+            "there is no checkpoint in 'mistake'; train first, or correct "
+            "--model_dir.",
+        ),
+        (
+            ["--mode=infer"],
+            "--mode=infer needs --input_file and --output_file.",
+        ),
+        (
+            ["--mode=infer", "--input_file=nothing.txt", "--output_file=out"],
+            "--input_file=nothing.txt does not exist.",
+        ),
+        (
+            ["--gin_param=constant_learning_rate.learning_rate = 1e38"],
+            "the loss is no longer a number; the last checkpoint is of step "
+            "0. A lower learning rate or a longer warm-up may help.",
+        ),
+    ],
+)
+def test_mistakes(server, directory, arguments, message):
+  (directory / "empty.txt").write_text("\n")
+  (directory / "misspelt.gin").write_text("\nExperimnt.task = 'toy_copy'\n")
+  result = server.run([*RUN, "--model_dir=mistake", *arguments], directory)
+  assert result.returncode == 1
+  assert result.stderr.splitlines()[-1] == f"run_switch: {message}"
+  assert "Traceback" not in result.stderr
+  assert not list((directory / "mistake").glob("model.ckpt*"))
+  assert not (directory / "out").exists()
+
+
+def test_defects_show_their_traceback_and_keep_it(server, directory):
+  result = server.run(
+      [*RUN, "--model_dir=defect", "--gin_param=train.steps = 'many'"],
+      directory,
+  )
+  assert result.returncode == 1
+  assert "Traceback (most recent call last)" in result.stderr
+  log = (directory / "defect" / "log.txt").read_text()
+  assert "Traceback (most recent call last)" in log

@@ -1,0 +1,391 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The model functions, run on small models without an Estimator."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import contextlib
+import functools
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import estimator
+from mtf_switch import experiment as experiment_lib
+from mtf_switch import inputs
+from mtf_switch import modes  # noqa: F401  Its names are in gin/runs.
+from mtf_switch import strict_gin
+from tests import gin_files
+from tests import toy_tasks  # noqa: F401
+
+FILES = [
+    "layouts/single.gin",
+    "schedules/constant_0_001.gin",
+    "runs/pretrain.gin",
+]
+PARAMS = [
+    "batch_size = 4",
+    "train_steps = 10",
+    "d_model = 16",
+    "d_ff = 32",
+    "d_kv = 8",
+    "num_heads = 2",
+]
+# Encoder and decoder, or the least that is a model: graphs take time to build.
+TRANSFORMER = [
+    "task = 'toy_copy'",
+    "sequence_length = {'inputs': 48, 'targets': 40}",
+]
+LM = [
+    "task = 'toy_lm'",
+    "sequence_length = {'targets': 40}",
+    "model_type = 'lm'",
+]
+MODELS = {
+    "dense": ["models/t5_tiny.gin", *LM, "num_layers = 1"],
+    "sparse": [
+        "models/switch_tiny.gin",
+        *LM,
+        "make_layer_stack.layers ="
+        " [@transformer_layers.SelfAttention, @SwitchFeedForward]",
+        "num_experts = 4",
+        "num_cores = 2",
+    ],
+    "switch_transformer": [
+        "models/switch_tiny.gin",
+        *TRANSFORMER,
+        "num_experts = 4",
+        "num_cores = 2",
+    ],
+}
+
+
+def make_experiment(model, *params, seed=0, model_dir="unused"):
+  """The record of a small model; closes gin."""
+  gin_files.clear()
+  file, *params_of_model = MODELS[model]
+  strict_gin.parse([file, *FILES], [*PARAMS, *params_of_model, *params], [])
+  return experiment_lib.Experiment(model_dir=model_dir, seed=seed)
+
+
+@functools.cache
+def training_batches(task):
+  """Three batches of 4 rows, the last of which is mostly padding."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    dataset = inputs.training_batches(
+        task, {"inputs": 48, "targets": 40}, 4, 0, 0, 3, 3
+    )
+    iterator = tf.data.make_initializable_iterator(dataset)
+    next_batch = iterator.get_next()
+    session.run(iterator.initializer)
+    batches = [session.run(next_batch) for _ in range(3)]
+  first_row = np.eye(4, dtype=np.int32)[0, :, None]
+  batches[-1] = {k: value * first_row for k, value in batches[-1].items()}
+  return batches
+
+
+def train(experiment, num_steps=3, first_steps=(0,)):
+  """Trains from some values of the global step, in turn.
+
+  Returns:
+    the figures of all steps, the weights in the end, and the global step.
+  """
+  batches = training_batches(experiment.task)
+  graphs = []
+
+  def make_hooks(graph):
+    graphs.append(graph)
+    return []
+
+  with tf.Graph().as_default():
+    tf.set_random_seed(experiment.seed)
+    global_step = tf.train.create_global_step()
+    features = {
+        name: tf.placeholder(value.dtype, value.shape)
+        for name, value in batches[0].items()
+    }
+    spec = estimator.training_model_fn(experiment, 10, make_hooks)(
+        features, None, tf.estimator.ModeKeys.TRAIN, {}
+    )
+    (graph,) = graphs
+    masters = {v.op.name for v in tf.global_variables()}
+    weights = {v.op.name: v for v in tf.trainable_variables()}
+    weights = {name: v for name, v in weights.items() if name in masters}
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      session.run(graph.lowering.copy_masters_to_slices())
+      figures = []
+      for first_step in first_steps:
+        session.run(global_step.assign(first_step))
+        for batch in batches[:num_steps]:
+          feed = {features[name]: value for name, value in batch.items()}
+          fetched = session.run([graph.figures, spec.train_op], feed)
+          figures.append(fetched[0])
+      session.run(graph.lowering.copy_slices_to_masters())
+      return figures, session.run(weights), session.run(global_step)
+
+
+def assert_close(actual, expected, tolerance=1e-5):
+  """Figures of each step, or weights: equal but for rounding.
+
+  Sums in another order differ in the last bits of float32, which 1e-5 of the
+  value is a hundred times of.
+  """
+  assert len(actual) == len(expected)
+  for one, other in zip(actual, expected):
+    assert one == pytest.approx(other, rel=tolerance)
+
+
+def test_reported_cross_entropy_contains_no_other_loss():
+  figures, weights, _ = train(
+      make_experiment(
+          "sparse",
+          "SwitchFeedForward.aux_loss_coefficient = 0.01",
+          "Unitransformer.z_loss = 0.0",
+      ),
+      num_steps=1,
+  )
+  others, other_weights, _ = train(
+      make_experiment(
+          "sparse",
+          "SwitchFeedForward.aux_loss_coefficient = 10.0",
+          "Unitransformer.z_loss = 0.5",
+          "Unitransformer.label_smoothing = 0.2",
+      ),
+      num_steps=1,
+  )
+  # The first batch meets the same weights.
+  assert others[0]["cross_entropy"] == figures[0]["cross_entropy"]
+  assert others[0]["neg_log_perplexity"] == -figures[0]["cross_entropy"]
+  # The coefficient is in the auxiliary loss as it is reported, once.
+  assert others[0]["aux_loss"] == pytest.approx(
+      1000 * figures[0]["aux_loss"], rel=1e-5
+  )
+  # And all of them are in the loss that is minimized.
+  assert any((weights[k] != other_weights[k]).any() for k in weights)
+
+
+def test_figures_and_global_step():
+  few_slots = "capacity_factor_train = 0.6"
+  figures, _, global_step = train(make_experiment("sparse", few_slots))
+  assert global_step == 3
+  assert set(figures[0]) == {
+      "cross_entropy",
+      "neg_log_perplexity",
+      "aux_loss",
+      "fraction_dropped",
+      "learning_rate",
+  }
+  # Of an untrained model on bytes, of which there are 259.
+  assert np.log(259) - 0.5 < figures[0]["cross_entropy"] < np.log(259) + 2
+  assert 0 < figures[0]["fraction_dropped"] < 1
+  assert figures[0]["learning_rate"] == np.float32(0.001)
+
+
+def test_noise_follows_from_the_step():
+  # The weights stay as they are.
+  frozen = "constant_learning_rate.learning_rate = 0.0"
+  experiment = make_experiment("sparse", "dropout_rate = 0.2", frozen)
+  figures, _, _ = train(experiment, num_steps=1, first_steps=[0, 1, 0])
+  first, second, first_again = [f["cross_entropy"] for f in figures]
+  assert first == first_again != second
+
+
+def test_microbatches_change_nothing_but_rounding():
+  # Two microbatches of two rows.
+  split = "serialize_num_microbatches.tokens_per_microbatch_per_replica = 80"
+  whole, weights, _ = train(make_experiment("dense"))
+  parts, weights_of_parts, _ = train(make_experiment("dense", split))
+  assert set(parts[0]) == {
+      "cross_entropy",
+      "neg_log_perplexity",
+      "learning_rate",
+  }
+  assert_close(parts, whole)
+  for name, weight in weights.items():
+    np.testing.assert_allclose(weights_of_parts[name], weight, rtol=1e-3)
+
+
+def test_mesh_changes_nothing_but_rounding():
+  noisy = "dropout_rate = 0.1"
+  one, weights, _ = train(make_experiment("sparse", noisy))
+  two, weights_of_two, _ = train(
+      make_experiment(
+          "sparse",
+          noisy,
+          "mesh_shape = 'all:2'",
+          "layout_rules = 'batch:all,experts:all'",
+      ),
+  )
+  assert_close(two, one)
+  assert set(weights_of_two) == set(weights)
+
+
+def test_initial_weights_follow_from_seed_and_name():
+  def initial_weights(seed, num_other_operations=0):
+    experiment = make_experiment("dense", seed=seed)
+    with tf.Graph().as_default():
+      tf.set_random_seed(experiment.seed)
+      tf.train.create_global_step()
+      for _ in range(num_other_operations):
+        tf.constant(0)
+      batch = training_batches(experiment.task)[0]
+      estimator.training_model_fn(experiment, 1, lambda graph: [])(
+          {name: tf.constant(value) for name, value in batch.items()},
+          None,
+          tf.estimator.ModeKeys.TRAIN,
+          {},
+      )
+      with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        return session.run({v.op.name: v for v in tf.trainable_variables()})
+
+  weights = initial_weights(0)
+  again = initial_weights(0, num_other_operations=3)
+  other = initial_weights(1)
+  for name, weight in weights.items():
+    np.testing.assert_array_equal(again[name], weight)
+    if not name.endswith("scale"):  # Of the normalization, all 1.
+      assert (other[name] != weight).any()
+  # Those of queries, keys and values have one shape, and are not equal.
+  kernels = [weights[n] for n in weights if n.split("/")[-1] in ("q", "k", "v")]
+  assert len({kernel.tobytes() for kernel in kernels}) == len(kernels) == 3
+
+
+def run_evaluation(experiment):
+  """The figures of the untrained model over the validation split."""
+  (dataset,) = inputs.evaluation_datasets(
+      experiment.task, experiment.lengths, "validation"
+  )
+  with tf.Graph().as_default():
+    tf.set_random_seed(experiment.seed)
+    tf.train.create_global_step()
+    iterator = tf.data.make_initializable_iterator(
+        inputs.evaluation_batches(
+            dataset.dataset_fn, experiment.sequences_per_batch
+        )
+    )
+    with estimator._initial_values_by_name():
+      spec = estimator.perplexity_model_fn(experiment)(
+          iterator.get_next(), None, tf.estimator.ModeKeys.EVAL, {}
+      )
+    metric_fn, totals = spec.eval_metrics
+    figures = metric_fn(**totals)
+    updates = [update for _, update in figures.values()]
+    with tf.Session() as session:
+      session.run(
+          [
+              tf.global_variables_initializer(),
+              tf.local_variables_initializer(),
+              iterator.initializer,
+          ]
+      )
+      with contextlib.suppress(tf.errors.OutOfRangeError):
+        while True:
+          session.run(updates)
+      return session.run({k: value for k, (value, _) in figures.items()})
+
+
+@pytest.mark.parametrize(
+    "model, params",
+    [
+        ("dense", []),
+        # No token is dropped; which ones are depends on the batch.
+        ("switch_transformer", ["capacity_factor_eval = 4.0", "num_cores = 1"]),
+    ],
+)
+def test_evaluation_does_not_depend_on_the_batch_size(model, params):
+  # 13 examples: the last batch has 2 empty rows, or there is but one, with 7.
+  figures, others = (
+      run_evaluation(make_experiment(model, *params, f"batch_size = {size}"))
+      for size in (5, 20)
+  )
+  assert figures["cross_entropy"] == pytest.approx(
+      others["cross_entropy"], rel=1e-5
+  )
+  assert figures["neg_log_perplexity"] == -figures["cross_entropy"]
+  if model == "dense":
+    assert set(figures) == {"cross_entropy", "neg_log_perplexity"}
+  else:
+    assert figures["fraction_dropped"] == 0
+    assert figures["aux_loss"] > 0
+
+
+def test_sampling_repeats_and_differs_between_batches_and_rows():
+  experiment = make_experiment(
+      "switch_transformer",
+      "sequence_length = 8",
+      "Bitransformer.decode.temperature = 1.0",
+  )
+  with tf.Graph().as_default():
+    tf.set_random_seed(experiment.seed)
+    tf.train.create_global_step()
+    batch_number = tf.placeholder(tf.int32, [4])
+    features = {
+        "inputs": tf.constant([[5, 6, 7, 1, 0, 0, 0, 0]] * 4),
+        "batch_number": batch_number,
+    }
+    with estimator._initial_values_by_name():
+      spec = estimator.decoding_model_fn(experiment)(
+          features, None, tf.estimator.ModeKeys.PREDICT, {}
+      )
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      outputs, others, again = (
+          session.run(spec.predictions["outputs"], {batch_number: [number] * 4})
+          for number in (0, 1, 0)
+      )
+  assert outputs.shape == (4, 8)
+  assert len({row.tobytes() for row in outputs}) == 4
+  np.testing.assert_array_equal(again, outputs)
+  assert (others != outputs).any()
+
+
+def test_learning_rates():
+  def rate(*params):
+    experiment = make_experiment("dense", *params)
+    with tf.Graph().as_default(), tf.Session() as session:
+      value = estimator._learning_rate(experiment, tf.constant(4), 10)
+      return value if isinstance(value, float) else session.run(value)
+
+  assert rate("learning_rate_schedule = 0.5") == 0.5
+  assert rate() == np.float32(0.001)
+  decay = "linear_decay.steps_or_fraction = 10"
+  assert rate(
+      "learning_rate_schedule = @learning_rate_schedules.linear_decay", decay
+  ) == pytest.approx(0.6)
+  assert rate(
+      "learning_rate_schedule = [0.5, @learning_rate_schedules.linear_decay]",
+      decay,
+  ) == pytest.approx(0.3)
+
+
+def test_estimator_leaves_saving_and_logging_to_our_hooks(tmp_path):
+  experiment = make_experiment("dense", seed=5, model_dir=str(tmp_path))
+  config = estimator.make_estimator(experiment, lambda features: None).config
+  assert config.tf_random_seed == 5
+  assert config.save_checkpoints_steps is None
+  assert config.save_checkpoints_secs is None
+  assert config.log_step_count_steps is None
+  assert not config.save_summary_steps
+
+
+def test_each_named_cpu_device_exists():
+  experiment = make_experiment(
+      "dense",
+      "Experiment.mesh_devices = ['cpu:0', 'cpu:1']",
+      "mesh_shape = 'all:2'",
+  )
+  assert estimator._session_config(experiment).device_count["CPU"] == 2
