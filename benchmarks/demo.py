@@ -27,7 +27,7 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any
 
 import matplotlib
 import rich
@@ -59,13 +59,13 @@ def train(name: str, model_dir: pathlib.Path):
   )
 
 
-def read_lines(model_dir: pathlib.Path, kind: str) -> List[Dict[str, Any]]:
+def read_lines(model_dir: pathlib.Path, kind: str) -> list[dict[str, Any]]:
   """The lines of one kind of a run's metrics.jsonl."""
   lines = (model_dir / "metrics.jsonl").read_text().splitlines()
   return [x for x in map(json.loads, lines) if x["kind"] == kind]
 
 
-def summarize(model_dir: pathlib.Path) -> Dict[str, Any]:
+def summarize(model_dir: pathlib.Path) -> dict[str, Any]:
   """The figures of one row of the table.
 
   Args:
@@ -93,7 +93,7 @@ def summarize(model_dir: pathlib.Path) -> Dict[str, Any]:
   }
 
 
-def make_table(rows: Dict[str, Dict[str, Any]]) -> rich_table.Table:
+def make_table(rows: dict[str, dict[str, Any]]) -> rich_table.Table:
   """The comparison as a table, one row a model."""
   table = rich_table.Table(box=box.SIMPLE_HEAD)
   table.add_column("model")
@@ -118,7 +118,7 @@ def make_table(rows: Dict[str, Dict[str, Any]]) -> rich_table.Table:
   return table
 
 
-def plot(runs: Dict[str, pathlib.Path], path: pathlib.Path):
+def plot(runs: dict[str, pathlib.Path], path: pathlib.Path):
   """Draws the learning curves of both models.
 
   Args:
@@ -168,6 +168,7 @@ def plot(runs: Dict[str, pathlib.Path], path: pathlib.Path):
 
 
 def main():
+  """Trains what is not trained yet, then compares."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
   parser.add_argument(
       "--directory",

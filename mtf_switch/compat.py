@@ -92,7 +92,9 @@ def t5_mesh_transformer():
 if __name__ == "__main__":
   # python -m mtf_switch.compat PROGRAM ARGS...: any module, shims first.
   if len(sys.argv) < 2:
-    sys.exit("usage: python -m mtf_switch.compat MODULE|t5_mesh_transformer ...")
+    sys.exit(
+        "usage: python -m mtf_switch.compat MODULE|t5_mesh_transformer ..."
+    )
   sys.argv = sys.argv[1:]
   if sys.argv[0] == "t5_mesh_transformer":
     t5_mesh_transformer()

@@ -14,7 +14,7 @@
 
 """The experts: one feed-forward network each, with weights of their own."""
 
-from typing import Sequence, Union
+from collections.abc import Sequence
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -24,7 +24,7 @@ def feed_forward(
     expert_inputs: mtf.Tensor,
     num_experts: mtf.Dimension,
     d_ff: mtf.Dimension,
-    activation: Union[str, Sequence[str]],
+    activation: str | Sequence[str],
     dropout_rate: float,
     is_training: bool,
     kernel_initializer: mtf.layers.DenseInitializer,

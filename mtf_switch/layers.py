@@ -12,14 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Switch layers for the stacks of mesh_tensorflow's transformers, set by gin."""
+"""Switch layers for mesh_tensorflow's transformer stacks, set by gin."""
 
-import gin
 import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
-from mesh_tensorflow.transformer import transformer
-
+import gin
 from mtf_switch import compat
 from mtf_switch import dims as dims_lib
 from mtf_switch import experts
@@ -135,9 +134,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       context.losses.append(mtf.cast(aux_loss, context.activation_dtype))
     metrics.add("aux_loss", aux_loss)
     metrics.add("routed_tokens", mtf.reduce_sum(routing.routed))
-    metrics.add(
-        "dropped_tokens", mtf.reduce_sum(routing.routed - routing.kept)
-    )
+    metrics.add("dropped_tokens", mtf.reduce_sum(routing.routed - routing.kept))
     return outputs
 
   def dims(self, context, x) -> dims_lib.SwitchDims:

@@ -14,8 +14,6 @@
 
 """Losses of the router, without their coefficients."""
 
-from typing import Optional
-
 import mesh_tensorflow as mtf
 
 
@@ -25,7 +23,7 @@ def load_balance_loss(
     num_cores: mtf.Dimension,
     tokens_per_core: mtf.Dimension,
     num_experts: mtf.Dimension,
-    nonpadding: Optional[mtf.Tensor] = None,
+    nonpadding: mtf.Tensor | None = None,
 ) -> mtf.Tensor:
   """Figure 14: N * sum_i f_i P_i (equations 4 to 6), averaged over the groups.
 
@@ -53,9 +51,7 @@ def load_balance_loss(
   else:
     tokens = mtf.reduce_sum(nonpadding, reduced_dim=tokens_per_core)
     share = nonpadding / mtf.maximum(tokens, 1.0)
-    density_1 = mtf.reduce_sum(
-        expert_mask * share, reduced_dim=tokens_per_core
-    )
+    density_1 = mtf.reduce_sum(expert_mask * share, reduced_dim=tokens_per_core)
     density_1_proxy = mtf.reduce_sum(
         router_probs * share, reduced_dim=tokens_per_core
     )

@@ -23,10 +23,9 @@ the noise depends neither on the layout nor on where a run was interrupted.
 """
 
 import mesh_tensorflow as mtf
-import tensorflow.compat.v1 as tf
-
 from mesh_tensorflow import placement_mesh_impl
 from mesh_tensorflow import simd_mesh_impl
+import tensorflow.compat.v1 as tf
 
 _STATELESS = {
     "random_uniform": tf.random.stateless_uniform,
@@ -86,10 +85,12 @@ class _Keys:
   """
 
   def __init__(self, seed: int, step):
-    self._seed = tf.stack([
-        tf.constant(seed, tf.int32),
-        0 if step is None else tf.cast(step, tf.int32),
-    ])
+    self._seed = tf.stack(
+        [
+            tf.constant(seed, tf.int32),
+            0 if step is None else tf.cast(step, tf.int32),
+        ]
+    )
     self._num_draws = 0
     self.iteration = None
 
@@ -106,7 +107,7 @@ class _Keys:
     return key_at
 
   def slices(self):
-    """Returns what `key_at` is called with, laid out: nothing or [iteration]."""
+    """Returns the laid-out arguments of `key_at`: none or [iteration]."""
     return [] if self.iteration is None else [self.iteration]
 
 
@@ -194,7 +195,9 @@ class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):
           **kwargs,
       )
 
-    coordinates = [self.laid_out_pcoord(mesh_axis) for _, mesh_axis in split_axes]
+    coordinates = [
+        self.laid_out_pcoord(mesh_axis) for _, mesh_axis in split_axes
+    ]
     return self.slicewise(draw, *coordinates, *self.keys.slices())
 
 
@@ -208,7 +211,7 @@ def scaled(
     dtype=tf.float32,
     name=None,
 ):
-  """Turns draws from [0, 1) into those that `tf_fn` with its arguments makes."""
+  """Turns draws from [0, 1) into those of `tf_fn` with its arguments."""
   del name
   if tf_fn.__name__ == "random_normal":
     # Halfway into each of the 2^24 intervals, so that 0 is never drawn.
@@ -216,7 +219,9 @@ def scaled(
     return tf.cast(mean + stddev * tf.math.ndtri(u), dtype)
   if dtype.is_integer:
     u = uniform(tf.float32)
-    return minval + tf.cast(tf.floor(u * tf.cast(maxval - minval, u.dtype)), dtype)
+    return minval + tf.cast(
+        tf.floor(u * tf.cast(maxval - minval, u.dtype)), dtype
+    )
   return minval + uniform(dtype) * (maxval - minval)
 
 

@@ -14,8 +14,6 @@
 
 """Figure 15: the router of the Switch layer."""
 
-from typing import Optional
-
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
@@ -30,7 +28,7 @@ def router(
     dims: dims_lib.SwitchDims,
     eps: float = 0.0,
     is_training: bool = False,
-    nonpadding: Optional[mtf.Tensor] = None,
+    nonpadding: mtf.Tensor | None = None,
 ) -> routing.Routing:
   """Figure 15: sends each token to its most probable expert while slots last.
 

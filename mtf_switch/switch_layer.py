@@ -14,7 +14,7 @@
 
 """Figure 16: the Switch layer."""
 
-from typing import Callable, Optional, Tuple
+from collections.abc import Callable
 
 import mesh_tensorflow as mtf
 
@@ -32,8 +32,8 @@ def switch_layer(
     dims: dims_lib.SwitchDims,
     eps: float = 0.0,
     is_training: bool = False,
-    nonpadding: Optional[mtf.Tensor] = None,
-) -> Tuple[mtf.Tensor, routing.Routing]:
+    nonpadding: mtf.Tensor | None = None,
+) -> tuple[mtf.Tensor, routing.Routing]:
   """Figure 16: each token through one expert, chosen by the router.
 
   Args:

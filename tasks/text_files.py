@@ -159,10 +159,10 @@ def _json_documents(
 ) -> Iterator[str]:
   """Yields the "text" of JSON objects, one a line or all in one array."""
   lines = ((number, line) for number, line in lines if line.strip())
-  for number, line in lines:
-    if number == 1 and line.lstrip().startswith("["):
+  for position, (number, line) in enumerate(lines):
+    if position == 0 and line.lstrip().startswith("["):
       whole = "\n".join([line, *(line for _, line in lines)])
-      entries = _parse_json(f"{file}", whole)
+      entries = _parse_json(file, whole)
       for index, entry in enumerate(entries, 1):
         yield _text_of(f"{file}, entry {index}", entry)
     else:

@@ -94,7 +94,9 @@ def feed_forward(x, w_in, w_out):
   return np.maximum(x @ w_in, 0.0) @ w_out
 
 
-def switch_layer(inputs, router_probs, w_in, w_out, expert_capacity, nonpadding):
+def switch_layer(
+    inputs, router_probs, w_in, w_out, expert_capacity, nonpadding
+):
   """Figure 16, token by token.
 
   Args:

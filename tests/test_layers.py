@@ -75,9 +75,7 @@ def variables(mesh):
 def outputs_and_gradients(mesh, layer, model=None):
   """The loss of a step and what it teaches the input and every weight."""
   x = make_inputs(mesh)
-  context = make_context(
-      mesh, model=model, sequence_id=make_sequence_id(mesh)
-  )
+  context = make_context(mesh, model=model, sequence_id=make_sequence_id(mesh))
   y = layer.call(context, x)
   # A weighted sum, so that no gradient is zero by symmetry.
   target = make_inputs(mesh, seed=1)
@@ -144,7 +142,9 @@ def test_two_all_to_alls_forward_and_four_with_gradients(size):
 
 
 def test_no_all_to_all_and_no_concat_where_there_is_one_core():
-  _, counters = graphs.evaluate(lambda m: outputs_and_gradients(m, make_layer()))
+  _, counters = graphs.evaluate(
+      lambda m: outputs_and_gradients(m, make_layer())
+  )
   assert not [k for k in counters if k.startswith(("alltoall", "allconcat"))]
 
 
@@ -184,7 +184,9 @@ def test_alpha_is_applied_once_and_only_in_training():
     with tf.variable_scope("d"):
       make_layer().call(context, x)
     assert not context.losses
-    return results + [variables(mesh)[f"{name}/router/kernel"] for name in "abc"]
+    return results + [
+        variables(mesh)[f"{name}/router/kernel"] for name in "abc"
+    ]
 
   results, _ = graphs.evaluate(build)
   losses, weights = results[:3], results[3:]
@@ -389,7 +391,9 @@ def test_decoding_gives_every_sequence_a_slot():
   """All sequences choose one expert and none is dropped."""
 
   def build(mesh):
-    batch, d_model = mtf.Dimension("batch", 6), mtf.Dimension("d_model", D_MODEL)
+    batch, d_model = mtf.Dimension("batch", 6), mtf.Dimension(
+        "d_model", D_MODEL
+    )
     x = graphs.constant(mesh, np.ones((6, D_MODEL)), [batch, d_model])
     context = make_context(mesh, "incremental", losses=None, sequence_id=1)
     return [make_layer().call(context, x)]
@@ -406,8 +410,8 @@ def test_decoding_gives_every_sequence_a_slot():
             dict(num_cores=5),
             None,
             "128 tokens (batch size x length) cannot be dealt out evenly to "
-            "num_cores = 5 groups; set num_cores to 4 or 8, or change the batch "
-            "size.",
+            "num_cores = 5 groups; set num_cores to 4 or 8, or change the "
+            "batch size.",
         ),
         (
             dict(num_experts=6),
@@ -424,9 +428,10 @@ def test_decoding_gives_every_sequence_a_slot():
         (
             dict(num_experts=64),
             None,
-            "the expert capacity is 32 tokens_per_core x 1.25 capacity_factor / "
-            "64 num_experts = 0.625, less than one slot; use at least 52 tokens "
-            "in a group (fewer num_cores or a larger batch), or fewer experts.",
+            "the expert capacity is 32 tokens_per_core x 1.25 capacity_factor "
+            "/ 64 num_experts = 0.625, less than one slot; use at least 52 "
+            "tokens in a group (fewer num_cores or a larger batch), or fewer "
+            "experts.",
         ),
     ],
 )

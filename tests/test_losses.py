@@ -50,14 +50,18 @@ def loss_and_gradient(router_probs, expert_index, nonpadding=None):
 
 
 # Figure 11's six tokens on three experts.
-SIX_TOKENS = np.array([[
-    [0.1, 0.7, 0.2],
-    [0.7, 0.2, 0.1],
-    [0.5, 0.3, 0.2],
-    [0.8, 0.1, 0.1],
-    [0.3, 0.1, 0.6],
-    [0.7, 0.1, 0.2],
-]])
+SIX_TOKENS = np.array(
+    [
+        [
+            [0.1, 0.7, 0.2],
+            [0.7, 0.2, 0.1],
+            [0.5, 0.3, 0.2],
+            [0.8, 0.1, 0.1],
+            [0.3, 0.1, 0.6],
+            [0.7, 0.1, 0.2],
+        ]
+    ]
+)
 SIX_CHOICES = SIX_TOKENS.argmax(axis=-1)
 
 
@@ -97,9 +101,7 @@ def test_groups_are_averaged_not_pooled():
   ]
   loss, _ = loss_and_gradient(probs, index)
   np.testing.assert_allclose(loss, np.mean(one_by_one), rtol=1e-6)
-  pooled, _ = loss_and_gradient(
-      probs.reshape(1, 30, 5), index.reshape(1, 30)
-  )
+  pooled, _ = loss_and_gradient(probs.reshape(1, 30, 5), index.reshape(1, 30))
   assert abs(pooled - loss) > 1e-3  # A mean of products is another number.
 
 
@@ -116,9 +118,7 @@ def test_a_group_of_padding_does_not_count():
 
 def test_a_batch_of_padding_gives_zero_and_no_nan():
   probs = np.full((2, 6, 3), 1 / 3)
-  loss, gradient = loss_and_gradient(
-      probs, probs.argmax(-1), np.zeros((2, 6))
-  )
+  loss, gradient = loss_and_gradient(probs, probs.argmax(-1), np.zeros((2, 6)))
   assert loss == 0.0
   assert not gradient.any()
 

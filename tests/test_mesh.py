@@ -70,8 +70,8 @@ def test_draws_inside_a_loop_differ_between_iterations():
 
   def build(mesh):
     results = []
+    steps = mtf.Dimension("steps", 3)
     for counter_dims in ([], [ROWS]):
-      steps = mtf.Dimension("steps", 3)
       zeros = mtf.zeros(mesh, counter_dims, tf.int32)
 
       def condition(i, _):
@@ -82,9 +82,7 @@ def test_draws_inside_a_loop_differ_between_iterations():
         return [i + 1, x + mtf.random_uniform(mesh, [ROWS]) * row]
 
       start = mtf.zeros(mesh, [steps, ROWS])
-      results.append(
-          mtf.while_loop(condition, body, [zeros, start])[1]
-      )
+      results.append(mtf.while_loop(condition, body, [zeros, start])[1])
     return results + [mtf.random_uniform(mesh, [ROWS])]
 
   results, _ = graphs.evaluate(build)
@@ -102,15 +100,17 @@ def test_a_core_draws_its_slice_of_the_global_tensor(dtype):
   """What SimdMeshImpl computes on each core, without communication."""
   with tf.Graph().as_default(), tf.Session() as session:
     key = tf.constant([3, 5], tf.int32)
-    whole, upper, lower, other = session.run([
-        tf.cast(x, tf.float32)
-        for x in (
-            mesh_lib.uniform_at(key, [0, 0], [40, 50], dtype),
-            mesh_lib.uniform_at(key, [0, 20], [10, 30], dtype),
-            mesh_lib.uniform_at(key, [tf.constant(30), 0], [10, 50], dtype),
-            mesh_lib.uniform_at(key + 1, [0, 0], [40, 50], dtype),
-        )
-    ])
+    whole, upper, lower, other = session.run(
+        [
+            tf.cast(x, tf.float32)
+            for x in (
+                mesh_lib.uniform_at(key, [0, 0], [40, 50], dtype),
+                mesh_lib.uniform_at(key, [0, 20], [10, 30], dtype),
+                mesh_lib.uniform_at(key, [tf.constant(30), 0], [10, 50], dtype),
+                mesh_lib.uniform_at(key + 1, [0, 0], [40, 50], dtype),
+            )
+        ]
+    )
   np.testing.assert_array_equal(whole[:10, 20:], upper)
   np.testing.assert_array_equal(whole[30:], lower)
   assert (whole != other).mean() > 0.9

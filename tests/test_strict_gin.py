@@ -15,9 +15,9 @@
 """Gin files and parameters, and what is said about mistakes in them."""
 
 import mtf_switch  # isort: skip  # noqa: F401
-import gin
 import pytest
 
+import gin
 from mtf_switch import compat
 from mtf_switch import strict_gin
 

@@ -138,7 +138,13 @@ def test_a_gate_too_small_for_its_dtype_keeps_its_slot():
 @pytest.mark.parametrize("padding", ["none", "some", "all"])
 @pytest.mark.parametrize(
     "num_cores, tokens_per_core, num_experts, capacity",
-    [(1, 6, 3, 2), (2, 16, 1, 16), (3, 10, 4, 1), (2, 32, 64, 2), (1, 24, 8, 24)],
+    [
+        (1, 6, 3, 2),
+        (2, 16, 1, 16),
+        (3, 10, 4, 1),
+        (2, 32, 64, 2),
+        (1, 24, 8, 24),
+    ],
 )
 def test_equals_the_oracle(
     num_cores, tokens_per_core, num_experts, capacity, padding
@@ -174,7 +180,10 @@ def run_layer(
 
   def build(mesh):
     hidden = mtf.Dimension("d_ff", d_ff)
-    batch_dims = [mtf.Dimension("batch", batch), mtf.Dimension("length", length)]
+    batch_dims = [
+        mtf.Dimension("batch", batch),
+        mtf.Dimension("length", length),
+    ]
     x = graphs.constant(mesh, inputs, batch_dims + [dims.d_model])
     wi = graphs.constant(mesh, w_in, [dims.num_experts, dims.d_model, hidden])
     wo = graphs.constant(mesh, w_out, [dims.num_experts, hidden, dims.d_model])
@@ -263,11 +272,15 @@ def test_one_expert_with_room_for_all_is_the_dense_layer():
           mesh, w_in[None] if sparse else w_in, experts + [dims.d_model, hidden]
       )
       wo = graphs.constant(
-          mesh, w_out[None] if sparse else w_out, experts + [hidden, dims.d_model]
+          mesh,
+          w_out[None] if sparse else w_out,
+          experts + [hidden, dims.d_model],
       )
 
       def feed_forward(inner, wi=wi, wo=wo):
-        h = mtf.einsum([inner, wi], output_shape=inner.shape.dims[:-1] + [hidden])
+        h = mtf.einsum(
+            [inner, wi], output_shape=inner.shape.dims[:-1] + [hidden]
+        )
         return mtf.einsum([mtf.relu(h), wo], output_shape=inner.shape)
 
       if sparse:

@@ -547,7 +547,7 @@ OBJECTS = [{"text": text, "url": "x"} for text in PARAGRAPHS] + [{"text": " "}]
             "line",
             PARAGRAPHS,
         ),
-        ("a.json", json.dumps(OBJECTS), "paragraph", PARAGRAPHS),
+        ("a.json", "\n" + json.dumps(OBJECTS), "paragraph", PARAGRAPHS),
         ("a.json", json.dumps(OBJECTS, indent=2), "paragraph", PARAGRAPHS),
         ("empty.txt", "", "paragraph", []),
         ("empty.jsonl", "\n", "paragraph", []),

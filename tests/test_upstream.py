@@ -12,8 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where mesh_tensorflow's `_switch_gating` and this router are both defined
-they agree; each known difference is asserted as a difference."""
+"""mesh_tensorflow's `_switch_gating` and this router.
+
+Where both are defined they agree; each known difference is asserted as one.
+"""
 
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import moe
@@ -46,9 +48,7 @@ def both_routers(nonpadding, dtype=tf.float32, train=False):
 
   def build(mesh):
     group = [dims.num_cores, dims.tokens_per_core]
-    x = mtf.cast(
-        graphs.constant(mesh, inputs, group + [dims.d_model]), dtype
-    )
+    x = mtf.cast(graphs.constant(mesh, inputs, group + [dims.d_model]), dtype)
     real = None
     if nonpadding is not None:
       real = graphs.constant(mesh, nonpadding.astype(np.float32), group)
@@ -114,7 +114,9 @@ def test_with_padding_the_slots_agree_and_the_loss_does_not():
       oracle.load_balance_loss(probs, index, nonpadding),
       rtol=1e-6,
   )
-  with_padding = oracle.load_balance_loss(probs, index, np.ones_like(nonpadding))
+  with_padding = oracle.load_balance_loss(
+      probs, index, np.ones_like(nonpadding)
+  )
   np.testing.assert_allclose(
       upstream[2], with_padding * nonpadding.mean(), rtol=1e-6
   )
@@ -148,9 +150,7 @@ def test_upstream_rounds_the_routers_weights_to_bfloat16():
     )
 
   with tf.Graph().as_default(), tf.Session() as session:
-    rounded = session.run(
-        tf.cast(tf.cast(kernel, tf.bfloat16), tf.float32)
-    )
+    rounded = session.run(tf.cast(tf.cast(kernel, tf.bfloat16), tf.float32))
   np.testing.assert_allclose(ours[2], loss(kernel), rtol=1e-6)
   assert abs(loss(rounded) - loss(kernel)) > 1e-5 * loss(kernel)
   # And its loss comes back as bfloat16, a multiple of 2^-7 near 1.
@@ -186,7 +186,7 @@ def sizes_of(layer, mesh_shape="data:1", batch=4, length=3):
 
 
 def test_upstreams_groups_depend_on_the_mesh_and_ours_do_not():
-  """Twelve tokens in groups of at most six: two groups, but four on four cores."""
+  """Twelve tokens in groups of six or fewer: two groups, on four cores four."""
   upstream = moe.MoE1D(
       moe_gating="switch", num_experts=2, hidden_size=2, group_size=6
   )
