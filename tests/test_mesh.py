@@ -17,6 +17,7 @@
 import itertools
 
 import mesh_tensorflow as mtf
+from mesh_tensorflow import simd_mesh_impl
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -156,3 +157,31 @@ def test_a_core_draws_from_the_distribution_asked_for(tf_fn, kwargs, check):
   assert abs(x.mean() - mean) < 0.03  # Four standard errors or more.
   if "stddev" in kwargs:
     assert abs(x.std() - 2.0) < 0.03
+
+
+def test_a_draw_on_tpu_cores_needs_no_all_reduce():
+  """B27: upstream pays one for each draw."""
+
+  def operations(mesh_impl_class):
+    with tf.Graph().as_default() as tf_graph:
+      graph = mtf.Graph()
+      mesh = mtf.Mesh(graph, "mesh")
+      mtf.random_uniform(mesh, [ROWS, COLUMNS])
+      mtf.random_normal(mesh, [COLUMNS])
+      mtf.while_loop(
+          lambda i, _: mtf.less(i, 3),
+          lambda i, x: [i + 1, x + mtf.random_uniform(mesh, [ROWS])],
+          [mtf.zeros(mesh, [], tf.int32), mtf.zeros(mesh, [ROWS])],
+      )
+      impl = mesh_impl_class("data:4;model:2", "batch:data", None, None)
+      if mesh_impl_class is mesh_lib.SimdMeshImpl:
+        mesh_lib.seed_loops(graph)
+      mtf.Lowering(graph, {mesh: impl}, autostack=False)
+      types = [op.type for op in tf_graph.get_operations()]
+      for function in tf_graph.as_graph_def().library.function:
+        types += [node.op for node in function.node_def]
+      return types
+
+  upstream = simd_mesh_impl.SimdMeshImpl
+  assert operations(upstream).count("CrossReplicaSum") == 3
+  assert "CrossReplicaSum" not in operations(mesh_lib.SimdMeshImpl)
