@@ -254,14 +254,11 @@ def _open_model_dir(model_dir: str, log: _Log, gfile):
   number = len(gfile.listdir(directory))
   with gfile.GFile(f"{directory}/command.{number}", "w") as file:
     file.write(command + "\n")
-  libraries = sorted(
-      f"{distribution.name}=={distribution.version}"
-      for distribution in importlib.metadata.distributions()
-  )
+  distributions = (d.metadata for d in importlib.metadata.distributions())
+  libraries = sorted(f"{d['Name']}=={d['Version']}" for d in distributions)
+  lines = [f"python=={platform.python_version()}", *libraries]
   with gfile.GFile(os.path.join(model_dir, "versions.txt"), "w") as file:
-    file.write(
-        "\n".join([f"python=={platform.python_version()}", *libraries, ""])
-    )
+    file.write("\n".join(lines) + "\n")
 
 
 def _explain(error: Exception) -> str | None:

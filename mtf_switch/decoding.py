@@ -20,12 +20,12 @@ import json
 import os
 from typing import Any
 
+import gin
 import numpy as np
 import rich.console
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
-import gin
 from mtf_switch import checkpoints
 from mtf_switch import estimator
 from mtf_switch import inputs

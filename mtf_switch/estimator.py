@@ -27,6 +27,7 @@ import functools
 from typing import Any, NamedTuple
 import zlib
 
+import gin
 import gin.tf
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import learning_rate_schedules
@@ -36,7 +37,6 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 from tensorflow.python.tpu import tpu_config
 from tensorflow.python.tpu import tpu_estimator
 
-import gin
 from mtf_switch import figures as figures_lib
 from mtf_switch import mesh as mesh_lib
 from mtf_switch import placement

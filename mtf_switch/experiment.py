@@ -21,12 +21,12 @@ import difflib
 import functools
 from typing import Any
 
+import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import utils
 import seqio
 from t5.models import utils as t5_utils
 
-import gin
 from mtf_switch import dims
 
 

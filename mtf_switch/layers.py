@@ -14,11 +14,11 @@
 
 """Switch layers for mesh_tensorflow's transformer stacks, set by gin."""
 
+import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
-import gin
 from mtf_switch import compat
 from mtf_switch import dims as dims_lib
 from mtf_switch import experts

@@ -20,10 +20,10 @@ import json
 import math
 import os
 
+import gin
 import rich.console
 import tensorflow.compat.v1 as tf
 
-import gin
 from mtf_switch import accounting
 from mtf_switch import checkpoints
 from mtf_switch import estimator as estimator_lib

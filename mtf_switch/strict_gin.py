@@ -122,8 +122,10 @@ def _advice(message: str) -> str:
   return ""
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-  near = difflib.get_close_matches(name, sorted(known))
+def _did_you_mean(
+    name: str, known: Iterable[str], similarity: float = 0.6
+) -> str:
+  near = difflib.get_close_matches(name, sorted(known), cutoff=similarity)
   return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -155,8 +157,15 @@ def _check_macros(of_params: set[str]):
       )
   }
   for name in macros:
-    advice = _did_you_mean(name, used)
-    if name not in used and (advice or name in of_params):
+    if name in used:
+      continue
+    if name in of_params:
+      advice = _did_you_mean(name, used)
+      raise compat.UserError(f"Nothing in gin uses {name!r}.{advice}")
+    # A file may set what a model has no use for. The names in gin/ are less
+    # alike than a name and its misspelling.
+    advice = _did_you_mean(name, used, similarity=0.85)
+    if advice:
       raise compat.UserError(f"Nothing in gin uses {name!r}.{advice}")
   missing = sorted(
       {name for name in used if name not in macros}

@@ -33,6 +33,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import gin
+
 from tasks import cache
 from tasks import errors
 from tasks import extraction

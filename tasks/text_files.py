@@ -25,9 +25,9 @@ import pathlib
 from typing import Any
 import zlib
 
+import gin
 import tensorflow.compat.v1 as tf
 
-import gin
 from tasks import cache
 from tasks import errors
 from tasks import prepared_text
@@ -210,7 +210,6 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
   hashes = array.array("Q")
 
   def documents(limit: int) -> Iterator[tuple[str, str]]:
-    del hashes[:]
     for file in files:
       for text in read_documents(file, document):
         hashes.append(prepared_text.text_hash(text))

@@ -21,11 +21,11 @@ import io
 import pathlib
 import zlib
 
+import gin
 import sentencepiece
 import seqio
 import tensorflow.compat.v1 as tf
 
-import gin
 from tasks import cache
 from tasks import errors
 from tasks import prepared_text

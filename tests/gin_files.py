@@ -20,12 +20,11 @@ import os
 import pathlib
 import re
 
+import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
-
-import gin
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "gin"
 

@@ -20,12 +20,12 @@ import importlib.util
 import math
 import os
 
+import gin
 import mesh_tensorflow as mtf
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-import gin
 from tests import gin_files
 from tests import graphs
 

@@ -14,6 +14,7 @@
 
 """The gin-configurable layer: in a stack, on meshes, under T5's own code."""
 
+import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import transformer_layers
@@ -21,7 +22,6 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-import gin
 from mtf_switch import compat
 from mtf_switch import layers
 from mtf_switch import metrics

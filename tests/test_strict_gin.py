@@ -15,9 +15,9 @@
 """Gin files and parameters, and what is said about mistakes in them."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import gin
 import pytest
 
-import gin
 from mtf_switch import compat
 from mtf_switch import strict_gin
 
@@ -113,9 +113,11 @@ def test_parameters_override_files(tmp_path):
         ),
         ("amount = 1", ["sweetness = 2"], "Nothing in gin uses 'sweetness'."),
         (
-            "bake.sugar = %amount\namount = 1\namuont = 2",
+            "bake.sugar = %grams_of_sugar\ngrams_of_sugar = 1\n"
+            "grams_of_suger = 2",
             [],
-            "Nothing in gin uses 'amuont'. Did you mean amount?",
+            "Nothing in gin uses 'grams_of_suger'. Did you mean "
+            "grams_of_sugar?",
         ),
         (
             "bake.sugar = %amount\nbake.eggs = %eggs\namount = %gin.REQUIRED",
@@ -132,7 +134,10 @@ def test_mistakes_are_explained(tmp_path, text, params, message):
 
 
 def test_files_may_set_macros_that_nothing_uses(tmp_path):
-  parse(tmp_path, "sweetness = 1\nbake.sugar = %amount\namount = 2")
+  parse(
+      tmp_path,
+      "bake.flour = %grams_of_flour\ngrams_of_flour = 1\ngrams_of_sugar = 2",
+  )
 
 
 def test_missing_parameters_are_named_when_they_are_needed(tmp_path):

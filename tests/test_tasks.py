@@ -26,6 +26,7 @@ import re
 import subprocess
 import sys
 
+import gin
 import numpy as np
 import pytest
 import sentencepiece
@@ -34,7 +35,6 @@ from t5.data import preprocessors
 from t5.models import mesh_transformer
 import tensorflow.compat.v2 as tf
 
-import gin
 from tasks import corpus
 from tasks import errors
 from tasks import prepared_text
