@@ -126,6 +126,11 @@ class _Log:
 
 def main():
   """The entry point."""
+  # --help describes the main module, which is a small script in .venv/bin
+  # where this program is run by its name.
+  sys.modules["__main__"].__doc__ = __doc__
+  for flag in FLAGS.get_flags_for_module(__name__):
+    FLAGS.register_key_flag_for_module(sys.argv[0], flag)
   app.run(_main)
 
 

@@ -34,6 +34,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 
 # pylint: disable=wrong-import-position
+from gin import resource_reader  # noqa: E402
 import tensorflow.compat.v1 as tf  # noqa: E402
 from tensorflow.python.framework import ops  # noqa: E402
 from tensorflow.python.framework import tensor_conversion_registry  # noqa: E402
@@ -57,6 +58,22 @@ if importlib.util.find_spec("torch") is None:
   _hf_model = types.ModuleType("t5.models.hf_model")
   _hf_model.HfPyTorchModel = None
   sys.modules.setdefault("t5.models.hf_model", _hf_model)
+
+# Symptom: "TypeError: expected str, bytes or os.PathLike object, not NoneType"
+# for a gin file named `models/x.gin` where the working directory has a folder
+# `models`. gin-config 0.5.0 also looks into the Python package of that name,
+# and a folder passes for a package without a file.
+_parse_config_path = resource_reader._parse_config_path  # pylint: disable=protected-access
+
+
+def _parse_path_in_package(config_path: str) -> str:
+  try:
+    return _parse_config_path(config_path)
+  except TypeError as error:
+    raise ValueError(f"{config_path} is in no package") from error
+
+
+resource_reader._parse_config_path = _parse_path_in_package  # pylint: disable=protected-access
 
 # Symptom: the same run gives other losses each time it is started.
 # mesh-tensorflow 0.1.21 makes reference variables, which Adafactor updates
