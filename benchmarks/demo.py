@@ -126,11 +126,14 @@ def plot(runs: dict[str, pathlib.Path], path: pathlib.Path):
     path: the PNG file to write.
   """
   figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+  held_out = []
   for name, model_dir in runs.items():
     title, color = RUNS[name]
+    lines = read_lines(model_dir, "eval")
+    held_out += [x["neg_log_perplexity"] for x in lines]
     for kind, style in (
         ("train", dict(alpha=0.35, linewidth=1)),
-        ("eval", dict(marker="o", markersize=4, label=title)),
+        ("eval", dict(marker="o", label=f"{title}: {held_out[-1]:.3f}")),
     ):
       lines = read_lines(model_dir, kind)
       axes.plot(
@@ -139,22 +142,8 @@ def plot(runs: dict[str, pathlib.Path], path: pathlib.Path):
           color=color,
           **style,
       )
-    axes.annotate(
-        f"{lines[-1]['neg_log_perplexity']:.3f}",
-        (lines[-1]["step"], lines[-1]["neg_log_perplexity"]),
-        textcoords="offset points",
-        xytext=(6, -3),
-        color=color,
-    )
   # The first steps, from the initial loss, would flatten all the rest.
-  shown = [
-      x["neg_log_perplexity"]
-      for model_dir in runs.values()
-      for x in read_lines(model_dir, "train")
-      if x["step"] > lines[-1]["step"] / 20
-  ]
-  axes.set_ylim(min(shown) - 0.05, max(shown))
-  axes.margins(x=0.08)
+  axes.set_ylim(min(held_out) - 1.0, max(held_out) + 0.3)
   axes.set_xlabel("step")
   axes.set_ylabel("neg log perplexity")
   axes.set_title(
