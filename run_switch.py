@@ -41,6 +41,7 @@ import os
 import pathlib
 import platform
 import shlex
+import signal
 import sys
 import tempfile
 import traceback
@@ -137,21 +138,27 @@ def main():
 def _main(argv: Sequence[str]) -> int:
   """Runs one mode and returns the exit status."""
   log = _Log()
+  interrupts = []
+
+  def interrupt(*unused_args):
+    interrupts.append(True)
+    raise KeyboardInterrupt
+
+  if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, interrupt)
   try:
     _run(argv, log)
     return 0
-  except KeyboardInterrupt:
-    print(
-        "run_switch: interrupted; the same command goes on.", file=log.terminal
-    )
-    return 130
-  except _Mistake as error:
-    message = str(error)
-  except Exception as error:  # pylint: disable=broad-exception-caught
-    traceback.print_exc()
-    message = _explain(error) or traceback.format_exc()
+  except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-exception-caught
+    if not isinstance(error, _Mistake):
+      traceback.print_exc()
+    # While modules are loaded, an interrupt becomes an ImportError.
+    if interrupts:
+      message = "interrupted; run the same command to go on."
+    else:
+      message = _explain(error) or traceback.format_exc()
   print(f"run_switch: {message}", file=log.terminal)
-  return 1
+  return 130 if interrupts else 1
 
 
 def _run(argv: Sequence[str], log: _Log):
@@ -176,16 +183,18 @@ def _run(argv: Sequence[str], log: _Log):
 
   # pylint: disable=g-import-not-at-top
   import rich.console
-  import seqio
-  import tensorflow.compat.v1 as tf
 
-  from mtf_switch import compat
-  from mtf_switch import decoding
-  from mtf_switch import experiment as experiment_lib
-  from mtf_switch import modes
-  from mtf_switch import strict_gin
-  import tasks  # noqa: F401  Registers this project's tasks.
+  console = rich.console.Console(file=log.terminal)
+  with console.status("loading TensorFlow"):
+    import seqio
+    import tensorflow.compat.v1 as tf
 
+    from mtf_switch import compat
+    from mtf_switch import decoding
+    from mtf_switch import experiment as experiment_lib
+    from mtf_switch import modes
+    from mtf_switch import strict_gin
+    import tasks  # noqa: F401  Registers this project's tasks.
   # pylint: enable=g-import-not-at-top
 
   compat.use_graph_mode()
@@ -215,7 +224,7 @@ def _run(argv: Sequence[str], log: _Log):
       "perplexity_eval": modes.perplexity_eval,
       "infer": decoding.infer,
   }[FLAGS.mode]
-  mode(experiment, rich.console.Console(file=log.terminal), **files)
+  mode(experiment, console, **files)
 
 
 def _gin_directories() -> list[str]:
@@ -268,6 +277,8 @@ def _open_model_dir(model_dir: str, log: _Log, gfile):
 
 def _explain(error: Exception) -> str | None:
   """One line for what the user can correct, None for anything else."""
+  if isinstance(error, _Mistake):
+    return str(error)
   if "mtf_switch.strict_gin" not in sys.modules:
     return None
   # pylint: disable=g-import-not-at-top

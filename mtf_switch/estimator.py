@@ -22,10 +22,8 @@ a line for each step, and which drops all summaries where there is no TPU.
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
 from collections.abc import Callable, Sequence
-import contextlib
 import functools
 from typing import Any, NamedTuple
-import zlib
 
 import gin
 import gin.tf
@@ -94,21 +92,20 @@ def training_model_fn(
           model, features, mode, variable_dtype, num_microbatches
       )
 
-    with _initial_values_by_name():
-      if num_microbatches > 1:
-        gradients, totals = mtf.serialize_training_step(
-            features, totals_fn, batch_dim, num_microbatches
-        )
-      else:
-        totals = totals_fn(features)
-        gradients = mtf.gradients(
-            [totals["loss"]],
-            [v.outputs[0] for v in mesh.graph.trainable_variables],
-        )
-      learning_rate = _learning_rate(experiment, step, total_steps)
-      updates = experiment.optimizer(learning_rate=learning_rate).apply_grads(
-          gradients, mesh.graph.trainable_variables
+    if num_microbatches > 1:
+      gradients, totals = mtf.serialize_training_step(
+          features, totals_fn, batch_dim, num_microbatches
       )
+    else:
+      totals = totals_fn(features)
+      gradients = mtf.gradients(
+          [totals["loss"]],
+          [v.outputs[0] for v in mesh.graph.trainable_variables],
+      )
+    learning_rate = _learning_rate(experiment, step, total_steps)
+    updates = experiment.optimizer(learning_rate=learning_rate).apply_grads(
+        gradients, mesh.graph.trainable_variables
+    )
     mesh_lib.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     updates = [lowering.lowered_operation(update) for update in updates]
@@ -347,24 +344,3 @@ def _learning_rate(experiment, step, total_steps: int):
     return schedule(
         step=tf.train.get_global_step(), total_train_steps=total_steps
     )
-
-
-@contextlib.contextmanager
-def _initial_values_by_name():
-  """Makes initial values functions of the seed and the variable's name.
-
-  TensorFlow seeds an initializer with the number of operations in the graph
-  so far. Those of the input pipeline count too, so that the weights would
-  depend on how many steps are to be made.
-  """
-
-  def seeded(getter, name, initializer=None, **kwargs):
-    if hasattr(initializer, "get_config"):
-      config = initializer.get_config()
-      if "seed" in config and config["seed"] is None:
-        config["seed"] = zlib.crc32(name.encode()) & 0x7FFFFFFF
-        initializer = type(initializer).from_config(config)
-    return getter(name, initializer=initializer, **kwargs)
-
-  with tf.variable_scope(tf.get_variable_scope(), custom_getter=seeded):
-    yield

@@ -48,7 +48,7 @@ class PreparedText:
 
   @functools.cached_property
   def manifest(self) -> dict[str, Any]:
-    """What `write` returned."""
+    """What the text is: the entries that `write` describes."""
     return json.loads((self.directory / "manifest.json").read_text())
 
   def path(self, split: str) -> str:
@@ -102,17 +102,16 @@ def write(
     directory: pathlib.Path,
     documents: Iterable[tuple[str, str]],
     description: dict[str, Any],
-) -> dict[str, Any]:
+) -> None:
   """Writes documents and their manifest.
+
+  The manifest has "splits", with the number of documents, the bytes of text and
+  a hash of each split, and the entries of the description.
 
   Args:
     directory: an existing directory; a text in it is replaced.
     documents: pairs of split and text.
     description: further entries of the manifest, in JSON types.
-
-  Returns:
-    the manifest: `description`, and "splits" with the number of documents, the
-    bytes of text and a hash of each split.
   """
   text = PreparedText(directory)
   writers = {split: tf.io.TFRecordWriter(text.path(split)) for split in SPLITS}
@@ -129,4 +128,3 @@ def write(
     splits[split]["sha256"] = hashes[split].hexdigest()
   manifest = {**description, "splits": splits}
   (directory / "manifest.json").write_text(json.dumps(manifest, indent=2))
-  return manifest

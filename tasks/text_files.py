@@ -54,28 +54,38 @@ def find_files(path: str) -> list[str]:
     DataError: there are none.
   """
   path = os.path.expanduser(path)
-  if tf.io.gfile.isdir(path):
-    files = [
-        os.path.join(directory, name)
-        for directory, _, names in tf.io.gfile.walk(path)
-        for name in names
-        if _suffix(name) in SUFFIXES
-    ]
-    files = [file for file in files if not _is_hidden(file[len(path) :])]
-    reason = f"the directory has no file that ends in {', '.join(SUFFIXES)}"
-  elif tf.io.gfile.exists(path):  # Even if it looks like a pattern.
-    return [path]
-  else:
-    files = [
-        file
-        for file in tf.io.gfile.glob(path)
-        if not tf.io.gfile.isdir(file)
-        and not _is_hidden(os.path.basename(file))
-    ]
-    reason = "no file matches"
+  try:
+    if tf.io.gfile.isdir(path):
+      files = _files_below(path)
+      reason = f"the directory has no file that ends in {', '.join(SUFFIXES)}"
+    elif tf.io.gfile.exists(path):  # Even if it looks like a pattern.
+      return [path]
+    else:
+      files = [
+          file
+          for file in tf.io.gfile.glob(path)
+          if not tf.io.gfile.isdir(file)
+          and not _is_hidden(os.path.basename(file))
+      ]
+      reason = "no file matches"
+  except tf.errors.OpError as error:
+    raise errors.DataError(
+        f"text_files.path = {path!r}: {error.message}"
+    ) from error
   if not files:
     raise errors.DataError(f"text_files.path = {path!r}: {reason}.")
   return sorted(files)
+
+
+def _files_below(directory: str) -> list[str]:
+  """The files in a directory and those below it that hold text."""
+  files = [
+      os.path.join(parent, name)
+      for parent, _, names in tf.io.gfile.walk(directory)
+      for name in names
+      if _suffix(name) in SUFFIXES
+  ]
+  return [file for file in files if not _is_hidden(file[len(directory) :])]
 
 
 def _is_hidden(path: str) -> bool:

@@ -256,7 +256,7 @@ def test_interrupted_run_ends_with_the_same_numbers(
   assert interrupted.returncode == 130
   lines = interrupted.stderr.splitlines()
   assert lines[0] == "building the model, to train from step 3"
-  assert lines[-1] == "run_switch: interrupted; the same command goes on."
+  assert lines[-1] == "run_switch: interrupted; run the same command to go on."
   assert "Traceback" not in interrupted.stderr
 
   resumed = server.run([*RUN, "--model_dir=interrupted"], directory)

@@ -27,6 +27,7 @@ import subprocess
 import sys
 
 import pytest
+import sentencepiece
 
 from tasks import cache
 from tasks import corpus
@@ -636,6 +637,8 @@ def test_the_command_builds_corpus_and_vocabulary(
   (vocabulary,) = cache_directory.glob("vocabulary-*/sentencepiece.model")
   (text,) = cache_directory.glob("docstrings-*")
   assert f"text: {text}\nvocabulary: {vocabulary}\n" in first.out
+  model = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary))
+  assert model.get_piece_size() == 500
   manifest = json.loads((text / "manifest.json").read_text())
   assert manifest["max_bytes"] == 300_000
   assert list(manifest["packages"]) == list(corpus.DISTRIBUTIONS)

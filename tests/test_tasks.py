@@ -592,6 +592,16 @@ def test_which_files_a_path_stands_for(tmp_path, monkeypatch):
   assert found("~/b.txt") == ["b.txt"]
 
 
+def test_a_file_system_that_is_not_there():
+  with pytest.raises(errors.DataError) as raised:
+    text_files.find_files("nowhere://a/b.txt")
+  message = str(raised.value)
+  assert message.startswith(
+      "text_files.path = 'nowhere://a/b.txt': File system"
+  )
+  assert "\n" not in message
+
+
 def test_no_such_files(tmp_path):
   write_files(tmp_path, "README.md")
   for path, reason in (
@@ -675,6 +685,26 @@ def test_files_that_are_not_what_their_name_says(
   with pytest.raises(errors.DataError) as raised:
     list(text_files.read_documents(str(path), "paragraph"))
   assert str(raised.value) == message.format(file=path)
+
+
+def test_damaged_and_absent_files(tmp_path):
+  data = bytearray(gzip.compress(b"Good.\n" * 9))
+  data[10] = 0xFF  # No such kind of block.
+  (tmp_path / "damaged.txt.gz").write_bytes(data)
+  for name, message in (
+      (
+          "damaged.txt.gz",
+          "{file}, after line 0: this is not a whole gzip file.",
+      ),
+      (
+          "absent.txt",
+          "{file} cannot be read: {file}; No such file or directory",
+      ),
+  ):
+    file = f"{tmp_path}/{name}"
+    with pytest.raises(errors.DataError) as raised:
+      list(text_files.read_documents(file, "line"))
+    assert str(raised.value) == message.format(file=file)
 
 
 def test_a_paragraph_without_end(tmp_path, monkeypatch):
