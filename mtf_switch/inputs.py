@@ -118,6 +118,8 @@ def evaluation_datasets(
       mixture_or_task_name=task,
       sequence_length=sequence_length,
       dataset_split=split,
+      # What a task draws, masks for example, is drawn once for all.
+      seed=0,
   )
   if not datasets:
     raise compat.UserError(f"{task!r} has no {split!r} split.")
@@ -139,6 +141,8 @@ def evaluation_batches(
   Returns:
     dicts of `[batch_size, length]` integers; an empty row is all padding.
   """
+  # tf.data mixes the graph's seed, that of the run, into each of its own.
+  tf.set_random_seed(0)
   examples = _without_autograph(dataset_fn)
   batches = examples.map(t5_utils.filter_features).batch(batch_size)
   batches = transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)

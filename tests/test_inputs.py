@@ -15,6 +15,7 @@
 """Batches for training, evaluation and inference."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import gin
 import numpy as np
 import pytest
 import seqio
@@ -24,6 +25,7 @@ import tensorflow_datasets as tfds
 
 from mtf_switch import compat
 from mtf_switch import inputs
+import tasks  # noqa: F401  Registers the text_files tasks.
 from tests import toy_tasks
 
 LENGTHS = {"inputs": 48, "targets": 40}
@@ -174,3 +176,26 @@ def test_only_preprocessors_that_need_it_are_translated():
     assert statuses[0] == "DISABLED"
     assert statuses[-1] != "DISABLED"
     assert list(tfds.as_numpy(dataset)) == [0, 1, 20]
+
+
+def test_evaluation_masks_the_same_tokens_in_every_run(tmp_path, monkeypatch):
+  monkeypatch.setenv("MTF_SWITCH_CACHE", str(tmp_path / "cache"))
+  lines = [" ".join(f"word{i * j % 97}" for j in range(60)) for i in range(99)]
+  (tmp_path / "text.txt").write_text("\n".join(lines))
+  gin.parse_config(f"""
+      text_files.path = "{tmp_path / "text.txt"}"
+      text_files.document = "line"
+      vocabulary.size = 130
+      """)
+
+  def read(seed):
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.set_random_seed(seed)
+      (dataset,) = inputs.evaluation_datasets(
+          "text_files_span_corruption", {"inputs": 64, "targets": 32}, "train"
+      )
+      batches = inputs.evaluation_batches(dataset.dataset_fn, 4)
+      batch = tf.data.make_one_shot_iterator(batches).get_next()
+      return session.run(batch)["targets"]
+
+  np.testing.assert_array_equal(read(0), read(1))
