@@ -166,8 +166,8 @@ def send_to_host(model_dir: str, figures: Mapping[str, tf.Tensor]):
   """Brings the figures of a step from the TPU to its host.
 
   As upstream's host call, which writes them and the layers' summaries to
-  TensorBoard; besides, the last figures stay in variables of the host. Not
-  tested: there is no TPU here.
+  TensorBoard; besides, the last figures stay in variables of the host. No TPU
+  has run it: tests build the graph.
 
   Args:
     model_dir: the directory for TensorBoard.

@@ -49,7 +49,7 @@ def place(
     return mtf.Mesh(mtf.Graph(), "mesh"), mesh_lib.PlacementMeshImpl(
         mesh_shape, layout, devices, seed=seed, step=step
     )
-  # As upstream, and not tested: there is no TPU here.
+  # As upstream. No TPU has run it: tests build the graph.
   # Worker 0 also caches the programs of all replicas, some 300 MB each.
   hosts = [
       tpu_context.tpu_host_placement_function(host_id=i)

@@ -16,11 +16,16 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 import contextlib
+import dataclasses
 import functools
+import types
 
+from absl import flags
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from tensorflow.python.tpu import device_assignment
+from tensorflow.python.tpu import topology as topology_lib
 
 from mtf_switch import estimator
 from mtf_switch import experiment as experiment_lib
@@ -261,6 +266,71 @@ def test_initial_weights_follow_from_the_seed():
     np.testing.assert_array_equal(many[name], weight)
     if not name.endswith("scale"):  # Of the normalization, all 1.
       assert (other[name] != weight).any()
+
+
+def tpu_context():
+  """What TPUEstimator tells of a TPU of two chips with two cores each."""
+  topology = topology_lib.Topology(
+      mesh_shape=[2, 1, 1, 2],
+      device_coordinates=[
+          [[0, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 1]]
+      ],
+  )
+  return types.SimpleNamespace(
+      num_hosts=1,
+      num_replicas=4,
+      tpu_host_placement_function=lambda host_id: "/device:CPU:0",
+      device_assignment=device_assignment.device_assignment(
+          topology, computation_shape=[1, 1, 1, 1], num_replicas=4
+      ),
+  )
+
+
+def test_tpu_graphs_are_built(tmp_path):
+  """As far as one can go without a TPU: nothing is run."""
+  flags.FLAGS.mark_as_parsed()  # Mesh TensorFlow reads one of its own.
+  experiment = dataclasses.replace(
+      make_experiment(
+          "sparse",
+          "num_cores = 4",
+          "mesh_shape = 'all:4'",
+          "layout_rules = 'batch:all,experts:all'",
+          model_dir=str(tmp_path),
+      ),
+      tpu=experiment_lib.Tpu("a_tpu"),
+  )
+  batch = training_batches(experiment.task)[0]
+  graphs = []
+
+  def make_hooks(graph):
+    graphs.append(graph)
+    return []
+
+  with tf.Graph().as_default() as tf_graph:
+    tf.train.create_global_step()
+    spec = estimator.training_model_fn(experiment, 10, make_hooks)(
+        {name: tf.constant(value) for name, value in batch.items()},
+        None,
+        tf.estimator.ModeKeys.TRAIN,
+        {"context": tpu_context()},
+    )
+    operations = {operation.type for operation in tf_graph.get_operations()}
+    assert {"AllToAll", "CrossReplicaSum"} <= operations
+    assert spec.host_call
+    # Hooks fetch what is on the host.
+    for figure in graphs[0].figures.values():
+      assert figure.op.type == "VarHandleOp"
+
+  with tf.Graph().as_default():
+    tf.train.create_global_step()
+    spec = estimator.perplexity_model_fn(experiment)(
+        {"targets": tf.constant(batch["targets"])},
+        None,
+        tf.estimator.ModeKeys.EVAL,
+        {"context": tpu_context()},
+    )
+    # TPUs hand over nothing that has no batch dimension.
+    assert all(total.shape == [1] for total in spec.eval_metrics[1].values())
 
 
 def run_evaluation(experiment):

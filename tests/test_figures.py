@@ -176,3 +176,18 @@ def test_many_batches_lose_no_precision():
 def test_split_without_tokens_is_not_a_number():
   empty = {"cross_entropy": 0.0, "target_tokens": 0.0}
   assert math.isnan(figures_of_split([empty])["cross_entropy"])
+
+
+def test_host_of_a_tpu_keeps_the_figures(tmp_path):
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.train.create_global_step()
+    sent = {"cross_entropy": 2.5, "aux_loss": 0.5}
+    (host_call_fn, tensors), latest = figures.send_to_host(
+        str(tmp_path), {name: tf.constant(x) for name, x in sent.items()}
+    )
+    # Each core sends a copy, and TPUEstimator joins them.
+    _, updates = host_call_fn(*(tf.tile(tensor, [4]) for tensor in tensors))
+    session.run(tf.local_variables_initializer())
+    session.run(tf.global_variables_initializer())
+    session.run(updates)
+    assert session.run(latest) == sent
