@@ -97,7 +97,6 @@ def t5_mesh_transformer():
   T5's own console script fails on import with TensorFlow >= 2.13, before
   `--module_import` can help, so this one takes its name in the environment.
   """
-  # Under `python -m mtf_switch.compat` the argument after it is the program.
   from absl import app  # pylint: disable=g-import-not-at-top
   from t5.models import mesh_transformer_main  # pylint: disable=g-import-not-at-top
 

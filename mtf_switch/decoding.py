@@ -16,7 +16,6 @@
 
 from mtf_switch import compat  # isort: skip
 from collections.abc import Mapping, Sequence
-import json
 import os
 from typing import Any
 
@@ -87,17 +86,17 @@ def _evaluate_task(
       dataset.postprocess_fn(text["targets"], example=example, is_target=True)
       for text, example in zip(texts, examples)
   ]
-  write_lines(f"{prefix}_inputs", [text["inputs"] for text in texts])
-  write_lines(f"{prefix}_targets", targets)
+  progress.write_lines(f"{prefix}_inputs", [text["inputs"] for text in texts])
+  progress.write_lines(f"{prefix}_targets", targets)
+  ids = np.stack([example["inputs"] for example in examples])
   for step in steps:
-    ids = np.stack([example["inputs"] for example in examples])
     predictions = [
         dataset.postprocess_fn(text, example=example, is_target=False)
         for text, example in zip(
             decode(experiment, ids, step, display), examples
         )
     ]
-    write_lines(f"{prefix}_{step}_predictions", predictions)
+    progress.write_lines(f"{prefix}_{step}_predictions", predictions)
     scores = {}
     for metric_fn in dataset.metric_fns:
       scores.update(metric_fn(targets, predictions))
@@ -124,19 +123,10 @@ def _record_scores(
 ):
   """Adds a line to metrics.jsonl of the split, and a point in TensorBoard."""
   record = {"step": step, "task": task, **scores}
-  path = os.path.join(directory, "metrics.jsonl")
-  with tf.io.gfile.GFile(path, "a") as file:
-    file.write(json.dumps(record, default=float) + "\n")
+  progress.append_record(os.path.join(directory, "metrics.jsonl"), record)
+  scalars = {f"eval/{task}/{name}": score for name, score in scores.items()}
   with tf.Graph().as_default(), tf.summary.FileWriter(directory) as writer:
-    writer.add_summary(
-        tf.Summary(
-            value=[
-                tf.Summary.Value(tag=f"eval/{task}/{name}", simple_value=score)
-                for name, score in scores.items()
-            ]
-        ),
-        step,
-    )
+    writer.add_summary(progress.summary_of(scalars), step)
 
 
 @gin.configurable
@@ -179,7 +169,7 @@ def infer(
   with progress.Display(console) as display:
     texts = iter(decode(experiment, ids, step, display))
     outputs = [next(texts) if line.strip() else "" for line in lines]
-    write_lines(output_file, outputs)
+    progress.write_lines(output_file, outputs)
     display.note(f"step {step}: {len(lines)} lines written to {output_file}")
 
 
@@ -218,17 +208,3 @@ def decode(
       texts.append(vocabulary.decode([int(i) for i in prediction["outputs"]]))
       display.steps("decoded", len(texts), len(ids))
   return texts
-
-
-def write_lines(path: str, lines: Sequence[Any]):
-  """Writes texts, one a line; the file is there with all of them or not.
-
-  Args:
-    path: the file; its directory is made.
-    lines: texts, or what can be turned into them; line breaks become spaces.
-  """
-  tf.io.gfile.makedirs(os.path.dirname(os.path.abspath(path)))
-  with tf.io.gfile.GFile(path + ".new", "w") as file:
-    for line in lines:
-      file.write(" ".join(str(line).splitlines()) + "\n")
-  tf.io.gfile.rename(path + ".new", path, overwrite=True)

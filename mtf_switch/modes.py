@@ -280,5 +280,4 @@ def _write_model_size(
       "flops_per_sequence": flops,
   }
   path = os.path.join(experiment.model_dir, "model.json")
-  with tf.io.gfile.GFile(path, "w") as file:
-    file.write(json.dumps(size) + "\n")
+  progress.write_lines(path, [json.dumps(size)])

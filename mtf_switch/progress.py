@@ -15,6 +15,7 @@
 """What a run shows and records while it is under way."""
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
+from collections.abc import Iterable, Mapping
 import datetime
 import json
 import math
@@ -27,6 +28,46 @@ import rich.progress
 import tensorflow.compat.v1 as tf
 
 _SECONDS_BETWEEN_LINES = 10
+
+
+def write_lines(path: str, lines: Iterable[Any]):
+  """Writes texts, one a line; the file is there with all of them or not.
+
+  Args:
+    path: the file, local or remote; its directory is made.
+    lines: texts, or what can be turned into them; line breaks become spaces.
+  """
+  directory = os.path.dirname(path)
+  if directory:
+    tf.io.gfile.makedirs(directory)
+  with tf.io.gfile.GFile(path + ".new", "w") as file:
+    for line in lines:
+      file.write(" ".join(str(line).splitlines()) + "\n")
+  tf.io.gfile.rename(path + ".new", path, overwrite=True)
+
+
+def append_record(path: str, record: Mapping[str, Any]):
+  """Adds a line of JSON to a file.
+
+  Opened for each line and written at once, so that a run can be killed at any
+  time and leaves whole lines.
+
+  Args:
+    path: the file; its directory exists.
+    record: what the line says; NumPy's numbers become Python's.
+  """
+  with tf.io.gfile.GFile(path, "a") as file:
+    file.write(json.dumps(record, default=float) + "\n")
+
+
+def summary_of(scalars: Mapping[str, Any]) -> tf.Summary:
+  """Numbers by name, as TensorBoard wants them."""
+  return tf.Summary(
+      value=[
+          tf.Summary.Value(tag=name, simple_value=float(value))
+          for name, value in scalars.items()
+      ]
+  )
 
 
 class MetricsFile:
@@ -85,19 +126,13 @@ class MetricsFile:
         "tokens_per_second": number(tokens_per_second),
         "task": task,
     }
-    # Opened for each line and written at once, so that a run can be killed at
-    # any time and leaves whole lines.
-    with tf.io.gfile.GFile(self._path, "a") as file:
-      file.write(json.dumps(record) + "\n")
+    append_record(self._path, record)
 
   def drop_after(self, step: int):
     """Forgets what a run that resumes at a step will do again."""
-    kept = [record for record in self.read() if record["step"] <= step]
-    if not tf.io.gfile.exists(self._path):
-      return
-    with tf.io.gfile.GFile(self._path + ".new", "w") as file:
-      file.write("".join(json.dumps(record) + "\n" for record in kept))
-    tf.io.gfile.rename(self._path + ".new", self._path, overwrite=True)
+    if tf.io.gfile.exists(self._path):
+      kept = [record for record in self.read() if record["step"] <= step]
+      write_lines(self._path, map(json.dumps, kept))
 
 
 class Display:
@@ -276,13 +311,5 @@ class ProgressHook(tf.train.SessionRunHook):
     scalars = {**summaries, **figures}
     if rate:
       scalars["tokens_per_second"] = rate
-    self._writer.add_summary(
-        tf.Summary(
-            value=[
-                tf.Summary.Value(tag=name, simple_value=float(value))
-                for name, value in scalars.items()
-            ]
-        ),
-        self._step,
-    )
+    self._writer.add_summary(summary_of(scalars), self._step)
     self._writer.flush()

@@ -101,6 +101,21 @@ def training_batches(task):
   return batches
 
 
+def build_training(experiment, features, params):
+  """What the model function returns, and what it hands to its hooks."""
+  graphs = []
+
+  def make_hooks(graph):
+    graphs.append(graph)
+    return []
+
+  spec = estimator.training_model_fn(experiment, 10, make_hooks)(
+      features, None, tf.estimator.ModeKeys.TRAIN, params
+  )
+  (graph,) = graphs
+  return spec, graph
+
+
 def train(experiment, num_steps=3, first_steps=(0,)):
   """Trains from some values of the global step, in turn.
 
@@ -108,12 +123,6 @@ def train(experiment, num_steps=3, first_steps=(0,)):
     the figures of all steps, the weights in the end, and the global step.
   """
   batches = training_batches(experiment.task)
-  graphs = []
-
-  def make_hooks(graph):
-    graphs.append(graph)
-    return []
-
   with tf.Graph().as_default():
     tf.set_random_seed(experiment.seed)
     global_step = tf.train.create_global_step()
@@ -121,10 +130,7 @@ def train(experiment, num_steps=3, first_steps=(0,)):
         name: tf.placeholder(value.dtype, value.shape)
         for name, value in batches[0].items()
     }
-    spec = estimator.training_model_fn(experiment, 10, make_hooks)(
-        features, None, tf.estimator.ModeKeys.TRAIN, {}
-    )
-    (graph,) = graphs
+    spec, graph = build_training(experiment, features, {})
     masters = {v.op.name for v in tf.global_variables()}
     weights = {v.op.name: v for v in tf.trainable_variables()}
     weights = {name: v for name, v in weights.items() if name in masters}
@@ -300,25 +306,18 @@ def test_tpu_graphs_are_built(tmp_path):
       tpu=experiment_lib.Tpu("a_tpu"),
   )
   batch = training_batches(experiment.task)[0]
-  graphs = []
-
-  def make_hooks(graph):
-    graphs.append(graph)
-    return []
-
   with tf.Graph().as_default() as tf_graph:
     tf.train.create_global_step()
-    spec = estimator.training_model_fn(experiment, 10, make_hooks)(
+    spec, graph = build_training(
+        experiment,
         {name: tf.constant(value) for name, value in batch.items()},
-        None,
-        tf.estimator.ModeKeys.TRAIN,
         {"context": tpu_context()},
     )
     operations = {operation.type for operation in tf_graph.get_operations()}
     assert {"AllToAll", "CrossReplicaSum"} <= operations
     assert spec.host_call
     # Hooks fetch what is on the host.
-    for figure in graphs[0].figures.values():
+    for figure in graph.figures.values():
       assert figure.op.type == "VarHandleOp"
 
   with tf.Graph().as_default():

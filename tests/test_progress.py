@@ -98,6 +98,17 @@ def test_a_line_that_was_cut_off_is_dropped(metrics_file, tmp_path):
   assert [record["step"] for record in metrics_file.read()] == [1, 2]
 
 
+def test_remote_files_leave_nothing_in_the_working_directory(
+    tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  for path in ("ram://lines/of/a_file", "a_file"):
+    progress.write_lines(path, ["a\nb", 3])
+    with tf.io.gfile.GFile(path) as file:
+      assert file.read() == "a b\n3\n"
+  assert [path.name for path in tmp_path.iterdir()] == ["a_file"]
+
+
 def show(is_terminal):
   """What a display writes in the course of a short run."""
   console = rich.console.Console(

@@ -14,14 +14,12 @@
 
 """The layer under T5's own programs, with nothing of ours but an import."""
 
-import os
-import pathlib
 import subprocess
 import sys
 
 import tensorflow.compat.v1 as tf
 
-PROJECT = pathlib.Path(__file__).parent.parent
+from tests import programs
 
 GIN = """
 include "models/switch_tiny.gin"
@@ -45,7 +43,7 @@ MTF_MODEL = """
 import sys
 import gin
 import mtf_switch
-import tests.copying_task
+import tests.toy_tasks
 import t5.models
 from mtf_switch import compat
 
@@ -56,21 +54,16 @@ model = t5.models.MtfModel(
     model_dir=sys.argv[3], tpu=None, batch_size=4, mesh_shape="",
     layout_rules="", sequence_length={"inputs": 64, "targets": 64},
     save_checkpoints_steps=3, learning_rate_schedule=0.001)
-model.train("copying", steps=3)
+model.train("toy_copy", steps=3)
 """
 
 
 def run(arguments, directory):
   """Runs a program as a user would, in another directory."""
-  environment = {
-      **os.environ,
-      "PYTHONPATH": str(PROJECT),
-      "CUDA_VISIBLE_DEVICES": "",
-  }
   result = subprocess.run(
       [sys.executable, *arguments],
       cwd=directory,
-      env=environment,
+      env=programs.environment(),
       capture_output=True,
       text=True,
       timeout=300,
@@ -100,12 +93,12 @@ def test_t5_mesh_transformer(tmp_path):
           "mtf_switch.compat",
           "t5_mesh_transformer",
           "--module_import=mtf_switch",
-          "--module_import=tests.copying_task",
-          f"--gin_location_prefix={PROJECT / 'gin'}",
+          "--module_import=tests.toy_tasks",
+          f"--gin_location_prefix={programs.PROJECT / 'gin'}",
           "--gin_file=dataset.gin",
           "--gin_file=learning_rate_schedules/constant_0_001.gin",
           f"--gin_file={tmp_path / 'tiny.gin'}",
-          "--gin_param=MIXTURE_NAME = 'copying'",
+          "--gin_param=MIXTURE_NAME = 'toy_copy'",
           f"--model_dir={tmp_path / 'model'}",
       ],
       tmp_path,
@@ -119,7 +112,7 @@ def test_mtf_model(tmp_path):
       [
           "-c",
           MTF_MODEL,
-          str(PROJECT / "gin"),
+          str(programs.PROJECT / "gin"),
           str(tmp_path / "tiny.gin"),
           str(tmp_path / "model"),
       ],

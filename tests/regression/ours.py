@@ -87,6 +87,12 @@ def number(printed: str) -> float:
   return float(printed[:-1].replace(",", "")) * _UNITS[printed[-1]]
 
 
+def printed_flops_ratio(larger: str, smaller: str) -> float:
+  """How many times the FLOPs of another model Table 9 prints for a model."""
+  table = paper_tables.TABLE_9
+  return number(table[larger].flops) / number(table[smaller].flops)
+
+
 def rounded_as(value: float, printed: str) -> str:
   """A number with the unit and the digits of a printed one."""
   decimals = len(printed[:-1].partition(".")[2])

@@ -183,13 +183,6 @@ def _ratio(larger: float, smaller: float) -> str:
   return f"{larger / smaller:.2f}"
 
 
-def _printed_flops_ratio(larger: str, smaller: str) -> str:
-  table = paper_tables.TABLE_9
-  return _ratio(
-      ours.number(table[larger].flops), ours.number(table[smaller].flops)
-  )
-
-
 def _sizes() -> str:
   """What the paper says of sizes in two ways, and which the gin files take."""
   compressed = [
@@ -261,13 +254,13 @@ def _sizes() -> str:
       (
           "FLOPs of T5-Large to T5-Base",
           f"section 3.3: {paper_tables.SECTION_3_3_FLOPS_RATIO}",
-          f"Table 9: {_printed_flops_ratio('T5-Large', 'T5-Base')}",
+          f"Table 9: {ours.printed_flops_ratio('T5-Large', 'T5-Base'):.2f}",
           _ratio(ours.flops("t5_large"), ours.flops("t5_base")),
       ),
       (
           "FLOPs of Switch-XXL to Switch-C",
           f"section 5.6: nearly {paper_tables.SECTION_5_6_FLOPS_RATIO}",
-          f"Table 9: {_printed_flops_ratio('Switch-XXL', 'Switch-C')}",
+          f"Table 9: {ours.printed_flops_ratio('Switch-XXL', 'Switch-C'):.2f}",
           _ratio(ours.flops("switch_xxl"), ours.flops("switch_c")),
       ),
       (
