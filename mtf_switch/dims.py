@@ -81,78 +81,155 @@ def switch_dims(
   )
 
 
-def tokens_per_core(num_tokens: int, num_cores: int) -> int:
-  """The number of tokens in a group (Figure 16, first step).
+def num_groups(
+    num_tokens: int,
+    num_cores: int | None = None,
+    group_size: int | None = None,
+    strict: bool = True,
+    multiple_of: int = 1,
+) -> int:
+  """The number of groups in which tokens compete (Figure 16, first step).
 
   Args:
     num_tokens: positions in the batch, padding included.
-    num_cores: the number of groups.
+    num_cores: the number of groups asked for; or
+    group_size: the tokens of a group asked for. One of the two is None.
+    strict: whether a number that does not fit is refused. Otherwise the one
+      that fits and is nearest in ratio is taken.
+    multiple_of: the mesh axis that splits the groups.
 
   Returns:
-    num_tokens / num_cores.
+    a divisor of num_tokens and, unless strict, a multiple of multiple_of.
 
   Raises:
-    UserError: the groups would not be equal; names the nearest sizes.
+    UserError: nothing or nonsense is asked for, or the groups would not be
+      equal; names the nearest sizes.
   """
-  if num_cores < 1:
-    raise compat.UserError(f"num_cores must be at least 1, got {num_cores}.")
-  if num_tokens % num_cores:
-    divisors = [n for n in range(1, num_tokens + 1) if num_tokens % n == 0]
-    nearest = [n for n in divisors if n < num_cores][-1:]
-    nearest += [n for n in divisors if n > num_cores][:1]
+  if (num_cores is None) == (group_size is None):
+    raise compat.UserError(
+        f"num_cores = {num_cores} and group_size = {group_size}: set one of "
+        "the two, the number of groups or the tokens of a group."
+    )
+  name, wanted = (
+      ("num_cores", num_cores) if num_cores is not None
+      else ("group_size", group_size)
+  )
+  if wanted < 1:
+    raise compat.UserError(f"{name} must be at least 1, got {wanted}.")
+  if num_tokens % wanted == 0 and (
+      strict or (num_tokens // wanted if group_size else wanted) % multiple_of
+      == 0
+  ):
+    return num_tokens // wanted if group_size else wanted
+  divisors = [n for n in range(1, num_tokens + 1) if num_tokens % n == 0]
+  if strict:
+    nearest = [n for n in divisors if n < wanted][-1:]
+    nearest += [n for n in divisors if n > wanted][:1]
+    groups = (
+        f"to num_cores = {wanted} groups" if num_cores
+        else f"in groups of group_size = {wanted}"
+    )
     raise compat.UserError(
         f"{num_tokens} tokens (batch size x length) cannot be dealt out evenly "
-        f"to num_cores = {num_cores} groups; set num_cores to "
-        f"{' or '.join(map(str, nearest))}, or change the batch size."
+        f"{groups}; set {name} to {' or '.join(map(str, nearest))}, change the "
+        "batch size, or set strict_groups = False."
     )
-  return num_tokens // num_cores
+  ratio = wanted if num_cores else num_tokens / wanted
+  return min(
+      (n for n in divisors if n % multiple_of == 0),
+      key=lambda n: abs(math.log(n / ratio)),
+  )
 
 
-def num_groups_that_fit(num_tokens: int, num_cores: int) -> int:
-  """The number of groups for a batch whose size is not the user's to choose.
-
-  Decoding hands the layer one token of each sequence, so num_cores need not
-  divide their number. The greatest common divisor does, and it is a multiple
-  of every mesh axis that divides both.
-
-  Args:
-    num_tokens: positions in the batch.
-    num_cores: the number of groups asked for.
-
-  Returns:
-    the greatest number of groups that divides both.
-  """
-  return math.gcd(num_tokens, num_cores)
+_ROUNDINGS = {
+    "floor": math.floor,
+    "round": round,
+    "ceil": math.ceil,
+}
 
 
 def expert_capacity(
-    tokens_in_group: int, num_experts: int, capacity_factor: float
+    tokens_per_core: int,
+    num_experts: int,
+    capacity_factor: float,
+    rounding: str = "floor",
+    min_expert_capacity: int = 0,
 ) -> int:
-  """Equation (3), per group as in Figure 16, rounded down.
+  """Equation (3), per group as in Figure 16.
 
   Args:
-    tokens_in_group: tokens_per_core, padding included.
+    tokens_per_core: the tokens of a group, padding included.
     num_experts: the number of experts.
     capacity_factor: slots for each token of a group; 1.0 leaves none to spare.
+      It is not multiplied by the number of choices of a top-n router.
+    rounding: "floor" (Mesh TensorFlow), "round" (T5X; half to even) or "ceil".
+    min_expert_capacity: the least result; 0 refuses less than one slot.
 
   Returns:
-    the number of tokens of one group that one expert accepts.
+    the number of tokens of one group that one expert accepts; never more than
+    there are.
 
   Raises:
-    UserError: that would be less than one.
+    UserError: that would be less than one, or the rounding is not known.
   """
+  check_one_of(rounding, _ROUNDINGS, "capacity_rounding")
   # An exact product: in floats 100 * 1.15 falls below 115.
   factor = fractions.Fraction(str(capacity_factor))
-  capacity = math.floor(tokens_in_group * factor / num_experts)
+  exact = tokens_per_core * factor / num_experts
+  capacity = max(_ROUNDINGS[rounding](exact), min_expert_capacity)
   if capacity < 1:
     raise compat.UserError(
-        f"the expert capacity is {tokens_in_group} tokens_per_core x "
+        f"the expert capacity is {tokens_per_core} tokens_per_core x "
         f"{capacity_factor} capacity_factor / {num_experts} num_experts = "
-        f"{float(tokens_in_group * factor / num_experts):.3g}, less than one "
-        f"slot; use at least {math.ceil(num_experts / factor)} tokens in a "
-        "group (fewer num_cores or a larger batch), or fewer experts."
+        f"{float(exact):.3g}, less than one slot; use at least "
+        f"{math.ceil(num_experts / factor)} tokens in a group (fewer num_cores "
+        "or a larger batch), fewer experts, or min_expert_capacity = 1."
     )
-  return capacity
+  return min(capacity, tokens_per_core)
+
+
+def capacity_warning(
+    tokens_per_core: int,
+    num_experts: int,
+    capacity_factor: float,
+    capacity: int,
+) -> str | None:
+  """What to tell the user if the capacity is not the one asked for.
+
+  Args:
+    tokens_per_core: the tokens of a group, padding included.
+    num_experts: the number of experts.
+    capacity_factor: what was asked for.
+    capacity: the slots that an expert has.
+
+  Returns:
+    a line if the factor in force differs by more than 10%, else None.
+  """
+  in_force = capacity * num_experts / tokens_per_core
+  if abs(in_force - capacity_factor) <= 0.1 * capacity_factor:
+    return None
+  return (
+      f"the capacity factor in force is {in_force:.3g}, not {capacity_factor}: "
+      f"an expert has {capacity} slots for the {tokens_per_core} tokens of a "
+      f"group and there are {num_experts} experts."
+  )
+
+
+def check_one_of(value: str, legal, what: str):
+  """Refuses a name that is not known.
+
+  Args:
+    value: the name.
+    legal: the names that are known.
+    what: the option, in the user's words.
+
+  Raises:
+    UserError: value is not among them; lists them.
+  """
+  if value not in legal:
+    raise compat.UserError(
+        f"{what} = {value!r} is not known; use one of {', '.join(legal)}."
+    )
 
 
 def check_divides(mesh_axis_size: int, size: int, what: str):

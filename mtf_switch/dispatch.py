@@ -44,8 +44,7 @@ class EinsumDispatcher:
     """Builds the two tensors (Figure 15, last steps).
 
     The figure derives dispatch from combine, so that a gate that underflows
-    would lose its token; deriving combine from dispatch does not, at the same
-    cost.
+    would lose its token; the two side by side do not.
 
     Args:
       routing: the router's decisions.
@@ -54,23 +53,31 @@ class EinsumDispatcher:
         used, and so before the all-to-all (section 2.4).
     """
     self._dims = dims
-    dispatch_tensor = mtf.einsum(
-        [
-            routing.kept,
-            mtf.one_hot(routing.expert_index, dims.num_experts_unsplit),
-            mtf.one_hot(
-                mtf.to_int32(routing.position_in_expert), dims.expert_capacity
-            ),
-        ],
-        output_shape=[
-            dims.num_cores,
-            dims.tokens_per_core,
-            dims.num_experts_unsplit,
-            dims.expert_capacity,
-        ],
-    )
-    self.combine_tensor = mtf.cast(routing.expert_gate * dispatch_tensor, dtype)
-    self.dispatch_tensor = mtf.cast(dispatch_tensor, dtype)
+    def of_slots(x):
+      """Puts a value of each choice where its slot is."""
+      return mtf.einsum(
+          [
+              mtf.one_hot(
+                  routing.expert_index, dims.num_experts_unsplit, dtype=x.dtype
+              ),
+              # Gates of choices without a slot are 0.
+              x
+              * mtf.one_hot(
+                  routing.position_in_expert,
+                  dims.expert_capacity,
+                  dtype=x.dtype,
+              ),
+          ],
+          output_shape=[
+              dims.num_cores,
+              dims.tokens_per_core,
+              dims.num_experts_unsplit,
+              dims.expert_capacity,
+          ],
+      )
+
+    self.dispatch_tensor = mtf.cast(of_slots(routing.kept), dtype)
+    self.combine_tensor = mtf.cast(of_slots(routing.expert_gate), dtype)
 
   def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
     """Puts each token into its slot; slots that nobody holds are zero.
@@ -99,10 +106,10 @@ class EinsumDispatcher:
 
     Args:
       expert_outputs: [num_experts_unsplit, num_cores`, expert_capacity,
-        d_model].
+        d_output].
 
     Returns:
-      [num_cores`, tokens_per_core, d_model], exactly zero for tokens without a
+      [num_cores`, tokens_per_core, d_output], exactly zero for tokens without a
       slot.
     """
     return mtf.einsum(
@@ -110,6 +117,6 @@ class EinsumDispatcher:
         output_shape=[
             self._dims.num_cores,
             self._dims.tokens_per_core,
-            self._dims.d_model,
+            expert_outputs.shape.dims[-1],
         ],
     )

@@ -47,13 +47,17 @@ class TrainingGraph(NamedTuple):
     model: the transformer.
     lowering: the mtf.Lowering.
     figures: the step's scalars by name: "cross_entropy", "neg_log_perplexity",
-      "learning_rate" and, for sparse models, "aux_loss", "fraction_dropped".
+      "learning_rate" and, for sparse models, "aux_loss", "z_loss" and
+      "fraction_dropped".
+    layer_figures: figures.LAYER_FIGURES of each Switch layer, scalars and
+      vectors, as "<layer>/<name>".
     summaries: further scalars, which layers show in TensorBoard.
   """
 
   model: Any
   lowering: mtf.Lowering
   figures: dict[str, Any]
+  layer_figures: dict[str, Any]
   summaries: dict[str, tf.Tensor]
 
 
@@ -135,10 +139,15 @@ def training_model_fn(
           tf.get_collection(mtf.utils.SCALAR_SUMMARIES_COLLECTION_KEY)
       )
     mtf.utils.remove_summaries()
+    layer_figures = {
+        name: figures.pop(name) for name in list(figures) if "/" in name
+    }
     with mtf.utils.outside_all_rewrites():
       hooks = [
           *_hooks(experiment, lowering, "operative_config"),
-          *make_hooks(TrainingGraph(model, lowering, figures, summaries)),
+          *make_hooks(
+              TrainingGraph(model, lowering, figures, layer_figures, summaries)
+          ),
       ]
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
@@ -171,10 +180,12 @@ def perplexity_model_fn(experiment):
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     totals = {
         # TPUs hand over nothing that has no batch dimension.
-        name: tf.reshape(lowering.export_to_tf_tensor(total), [1])
+        name: tf.expand_dims(lowering.export_to_tf_tensor(total), 0)
         for name, total in totals.items()
     }
-    loss = figures_lib.of_batch(totals)["cross_entropy"]
+    loss = tf.math.divide_no_nan(
+        totals["cross_entropy"], totals["target_tokens"]
+    )
     with mtf.utils.outside_all_rewrites():
       hooks = _hooks(experiment, lowering, "operative_config_perplexity")
     return tpu_estimator.TPUEstimatorSpec(

@@ -53,11 +53,12 @@ def from_experts(
   """Sends each slot back to the core of its tokens.
 
   Args:
-    expert_outputs: [num_experts`, num_cores_unsplit, expert_capacity, d_model].
+    expert_outputs: [num_experts`, num_cores_unsplit, expert_capacity,
+      d_output].
     dims: the layer's dimensions.
 
   Returns:
-    [num_experts_unsplit, num_cores`, expert_capacity, d_model].
+    [num_experts_unsplit, num_cores`, expert_capacity, d_output].
   """
   return mtf.reshape(
       expert_outputs,
@@ -65,6 +66,6 @@ def from_experts(
           dims.num_experts_unsplit,
           dims.num_cores,
           dims.expert_capacity,
-          dims.d_model,
+          expert_outputs.shape.dims[-1],
       ],
   )

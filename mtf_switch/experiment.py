@@ -28,6 +28,7 @@ import seqio
 from t5.models import utils as t5_utils
 
 from mtf_switch import dims
+from mtf_switch import layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,13 +176,15 @@ class Experiment:
   def build_model(self):
     """The transformer that gin describes, as upstream builds it."""
     inputs_vocabulary, targets_vocabulary = self.vocabularies
-    return utils.build_model(
+    model = utils.build_model(
         model_type=self.model_type,
         input_vocab_size=inputs_vocabulary.vocab_size,
         output_vocab_size=targets_vocabulary.vocab_size,
         layout_rules=self.layout,
         mesh_shape=self.mesh,
     )
+    layers.count_switch_layers(model)
+    return model
 
 
 def find_task(name: str):

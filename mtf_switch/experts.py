@@ -14,59 +14,90 @@
 
 """The experts: one feed-forward network each, with weights of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import functools
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 
+def per_expert_matmul(
+    x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
+) -> mtf.Tensor:
+  """Multiplies the slots of each expert by its own matrix.
+
+  Args:
+    x: [num_experts`, num_cores_unsplit, expert_capacity, d_input].
+    weights: `[num_experts, d_input, new_dim]`.
+    new_dim: the output dimension.
+
+  Returns:
+    [num_experts`, num_cores_unsplit, expert_capacity, new_dim].
+  """
+  return mtf.einsum([x, weights], output_shape=x.shape.dims[:-1] + [new_dim])
+
+
 def feed_forward(
     expert_inputs: mtf.Tensor,
     num_experts: mtf.Dimension,
-    d_ff: mtf.Dimension,
+    d_ff: mtf.Dimension | None,
+    d_output: mtf.Dimension,
     activation: str | Sequence[str],
     dropout_rate: float,
     is_training: bool,
     kernel_initializer: mtf.layers.DenseInitializer,
     variable_dtype: mtf.VariableDType,
+    matmul: Callable[..., mtf.Tensor] = per_expert_matmul,
 ) -> mtf.Tensor:
   """Applies each expert to its own slots (section 2, Figure 16).
 
   Unique parameters: num_experts * d_model * d_ff * 2, or * 3 when gated.
 
   Args:
-    expert_inputs: [num_experts`, num_cores_unsplit, expert_capacity, d_model].
+    expert_inputs: [num_experts`, num_cores_unsplit, expert_capacity, d_model],
+      or in whatever form matmul takes the slots.
     num_experts: the dimension of the experts.
-    d_ff: the inner dimension.
+    d_ff: the inner dimension; None for linear experts, of one matrix each
+      (Appendix A).
+    d_output: the output dimension.
     activation: "relu" for y = ReLU(x W_in) W_out (section 2.1); a list of
       names multiplies as many projections, ["gelu", "linear"] being GEGLU.
     dropout_rate: of the inner activations (expert dropout, section 2.4).
     is_training: whether to drop.
     kernel_initializer: of all weights.
-    variable_dtype: of all weights.
+    variable_dtype: of all weights; the arithmetic is in its activation_dtype.
+    matmul: of slots, weights and the output dimension.
 
   Returns:
-    as expert_inputs.
+    as expert_inputs, with d_output for d_model and in the same dtype.
   """
   d_model = expert_inputs.shape.dims[-1]
-  weights = dict(
-      expert_dims=[num_experts],
-      use_bias=False,
-      kernel_initializer=kernel_initializer,
-      variable_dtype=variable_dtype,
-  )
+  x = mtf.cast(expert_inputs, variable_dtype.activation_dtype)
+
+  def dense(x, name, d_in, d_out):
+    with tf.variable_scope(name):
+      weights = mtf.get_variable(
+          x.mesh,
+          "kernel",
+          mtf.Shape([num_experts, d_in, d_out]),
+          initializer=kernel_initializer([d_in], [d_out]),
+          dtype=variable_dtype,
+      )
+    return matmul(x, weights, d_out)
+
   with tf.variable_scope("experts"):
-    hidden = mtf.layers.dense_product(
-        expert_inputs,
-        reduced_dims=[d_model],
-        new_dims=[d_ff],
-        activation_functions=(
-            activation if isinstance(activation, str) else list(activation)
-        ),
-        name="wi",
-        **weights,
-    )
-    hidden = mtf.dropout(hidden, is_training, rate=dropout_rate)
-    return mtf.layers.dense(
-        hidden, reduced_dims=[d_ff], new_dims=[d_model], name="wo", **weights
-    )
+    if d_ff is None:
+      outputs = dense(x, "linear", d_model, d_output)
+    else:
+      names = [activation] if isinstance(activation, str) else list(activation)
+      factors = []
+      for i, name in enumerate(names):
+        scope = "wi" if len(names) == 1 else f"wi_{i}"
+        factor = dense(x, scope, d_model, d_ff)
+        factors.append(
+            factor if name == "linear" else getattr(mtf, name)(factor)
+        )
+      hidden = functools.reduce(mtf.multiply, factors)
+      hidden = mtf.dropout(hidden, is_training, rate=dropout_rate)
+      outputs = dense(hidden, "wo", d_ff, d_output)
+  return mtf.cast(outputs, expert_inputs.dtype)

@@ -47,9 +47,10 @@ def totals(
     num_microbatches: microbatches in a batch.
 
   Returns:
-    scalars that add up over microbatches and batches: "loss", which training
-    minimizes; "cross_entropy", summed over the real target tokens, and
-    "target_tokens", their number; and what the layers give to `metrics`.
+    float32 sums that add up over microbatches and batches: "loss", which
+    training minimizes; "cross_entropy", over the real target tokens, and
+    "target_tokens", their number; and what the layers give to `metrics`, whose
+    "router_loss" is part of the loss.
   """
   targets = features["targets"]
   target_segments = features.get("targets_segmentation")
@@ -85,6 +86,9 @@ def totals(
   )
   # Upstream's convention: 0 is padding, a negative target is not to be learnt.
   is_real = mtf.cast(mtf.greater(targets, 0), tf.float32)
+  loss = mtf.cast(loss, tf.float32)
+  if "router_loss" in collected:
+    loss += collected.pop("router_loss")
   return {
       "loss": loss,
       "cross_entropy": mtf.reduce_sum(cross_entropy * is_real),
@@ -97,52 +101,16 @@ def of_batch(totals_: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
   """The figures of one batch.
 
   Args:
-    totals_: scalars, from `totals`.
+    totals_: sums, from `totals`.
 
   Returns:
     scalars: "cross_entropy" and "neg_log_perplexity" (minus it) for each real
-    target token and, for sparse models, "aux_loss" (coefficient included,
-    summed over layers) and "fraction_dropped" (of the real tokens, over all
-    layers). 0 for a batch without real tokens.
+    target token and, for sparse models, "aux_loss" and "z_loss" (coefficients
+    included, summed over layers) and "fraction_dropped" (of the choices of
+    real tokens, over all layers); and of each Switch layer, as
+    "<layer>/<name>", LAYER_FIGURES. 0 for a batch without real tokens.
   """
   return _figures(totals_, tf.math.divide_no_nan)
-
-
-def of_split(**totals_: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Operation]]:
-  """The figures of a split, as metrics of an Estimator.
-
-  Args:
-    **totals_: `[1]`, or `[num_cores]` equal ones from a TPU, from `totals`.
-
-  Returns:
-    as `of_batch`, over all real tokens, each with the operation that takes a
-    batch in. The aux_loss is the mean over batches, weighed with their tokens.
-    NaN for a split without real tokens.
-  """
-
-  def ratio_over_batches(numerator, denominator):
-    # Float64, so that the number and order of the batches do not show.
-    sums = tf.get_variable(
-        f"figures/sums_{len(tf.local_variables())}",
-        shape=[2],
-        dtype=tf.float64,
-        initializer=tf.zeros_initializer(),
-        trainable=False,
-        collections=[tf.GraphKeys.LOCAL_VARIABLES],
-    )
-    batch = [
-        tf.reduce_sum(tf.cast(x, tf.float64)) for x in (numerator, denominator)
-    ]
-    update = tf.assign_add(sums, tf.stack(batch))
-    return tf.cast(sums[0] / sums[1], tf.float32), update
-
-  tokens = totals_["target_tokens"]
-  figures = _figures(totals_, ratio_over_batches)
-  if "aux_loss" in figures:
-    figures["aux_loss"] = ratio_over_batches(
-        totals_["aux_loss"] * tokens, tokens
-    )
-  return figures
 
 
 def _figures(totals_, divide: Callable[[Any, Any], Any]) -> dict[str, Any]:
@@ -154,12 +122,112 @@ def _figures(totals_, divide: Callable[[Any, Any], Any]) -> dict[str, Any]:
           -totals_["cross_entropy"], totals_["target_tokens"]
       ),
   }
-  if "aux_loss" in totals_:
-    figures["aux_loss"] = totals_["aux_loss"]
-    figures["fraction_dropped"] = divide(
-        totals_["dropped_tokens"], totals_["routed_tokens"]
+  layers = [
+      name.removesuffix("/routed")
+      for name in totals_
+      if name.endswith("/routed")
+  ]
+  if not layers:
+    return figures
+
+  def over_layers(name):
+    return tf.add_n([totals_[f"{layer}/{name}"] for layer in layers])
+
+  figures["aux_loss"] = over_layers("aux_loss")
+  figures["z_loss"] = over_layers("z_loss")
+  figures["fraction_dropped"] = divide(
+      over_layers("dropped"), over_layers("routed")
+  )
+  for layer in layers:
+    of_layer = _figures_of_layer(
+        {
+            name.removeprefix(f"{layer}/"): value
+            for name, value in totals_.items()
+            if name.startswith(f"{layer}/")
+        },
+        divide,
+    )
+    figures.update(
+        {f"{layer}/{name}": value for name, value in of_layer.items()}
     )
   return figures
+
+
+# The figures of a layer; the load of an expert is the number of choices of
+# real tokens that fell on it, before capacity, and all loads are relative to
+# their mean.
+LAYER_FIGURES = {
+    "entropy": "of the router's probabilities, natural logarithm",
+    "gate": "the mean probability of the chosen experts",
+    "fraction_dropped": "of the choices",
+    "load_max": "the greatest load",
+    "load_min": "the smallest load",
+    "load_cv": "the standard deviation of the loads",
+    "load_histogram": "how many experts lie in each of the bins of LOAD_BINS",
+    "aux_loss": "the load-balance loss, alpha included",
+    "z_loss": "the router z-loss, its coefficient included",
+}
+# The lower ends of the bins; the last one has no upper end.
+LOAD_BINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
+
+
+def _figures_of_layer(totals_, divide) -> dict[str, Any]:
+  """The figures of one layer; see LAYER_FIGURES."""
+  load = totals_["expert_load"]
+  load = tf.cast(divide(load, tf.reduce_mean(load)), tf.float32)
+  bins = tf.searchsorted(tf.constant(LOAD_BINS), load, side="right") - 1
+  return {
+      "entropy": divide(totals_["entropy"], totals_["tokens"]),
+      "gate": divide(totals_["gate"], totals_["routed"]),
+      "fraction_dropped": divide(totals_["dropped"], totals_["routed"]),
+      "load_max": tf.reduce_max(load),
+      "load_min": tf.reduce_min(load),
+      "load_cv": tf.math.reduce_std(load),
+      "load_histogram": tf.reduce_sum(tf.one_hot(bins, len(LOAD_BINS)), axis=0),
+      "aux_loss": totals_["aux_loss"],
+      "z_loss": totals_["z_loss"],
+  }
+
+
+def of_split(**totals_: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Operation]]:
+  """The figures of a split, as metrics of an Estimator.
+
+  Args:
+    **totals_: `[1, ...]`, or `[num_cores, ...]` equal ones from a TPU, from
+      `totals`.
+
+  Returns:
+    as `of_batch`, over all real tokens, each with the operation that takes a
+    batch in. Losses are means over batches, weighed with their target tokens.
+    NaN for a split without real tokens.
+  """
+  batch = {name: tf.reduce_mean(x, axis=0) for name, x in totals_.items()}
+  sums, updates = {}, []
+  for name, value in batch.items():
+    if name.endswith("_loss"):
+      value *= batch["target_tokens"]
+    # Float64, so that the number and order of the batches do not show.
+    sums[name] = tf.get_variable(
+        f"figures/{name}",
+        shape=value.shape,
+        dtype=tf.float64,
+        initializer=tf.zeros_initializer(),
+        trainable=False,
+        collections=[tf.GraphKeys.LOCAL_VARIABLES],
+    )
+    updates.append(tf.assign_add(sums[name], tf.cast(value, tf.float64)))
+  update = tf.group(*updates)
+  figures = _figures(
+      {
+          name: x / sums["target_tokens"] if name.endswith("_loss") else x
+          for name, x in sums.items()
+      },
+      tf.divide,
+  )
+  return {
+      name: (tf.cast(value, tf.float32), update)
+      for name, value in figures.items()
+  }
 
 
 def send_to_host(model_dir: str, figures: Mapping[str, tf.Tensor]):
@@ -171,33 +239,42 @@ def send_to_host(model_dir: str, figures: Mapping[str, tf.Tensor]):
 
   Args:
     model_dir: the directory for TensorBoard.
-    figures: scalars on the TPU.
+    figures: scalars and vectors on the TPU.
 
   Returns:
     the host call, and for each figure a variable that hooks can fetch.
   """
-  for figure in figures.items():
-    tf.add_to_collection(mtf.utils.SCALAR_SUMMARIES_COLLECTION_KEY, figure)
+  for name, figure in figures.items():
+    if figure.shape.rank == 0:
+      tf.add_to_collection(
+          mtf.utils.SCALAR_SUMMARIES_COLLECTION_KEY, (name, figure)
+      )
   collection = tf.get_collection(mtf.utils.SCALAR_SUMMARIES_COLLECTION_KEY)
-  names = [name for name, _ in collection]
+  # Upstream's writer knows scalars only.
+  vectors = [name for name, figure in figures.items() if figure.shape.rank]
+  names = [name for name, _ in collection] + vectors
   write_summaries, tensors = mtf.utils.create_host_call(model_dir)
+  tensors = [*tensors, *(tf.expand_dims(figures[n], 0) for n in vectors)]
   with mtf.utils.outside_all_rewrites():
     latest = {
         name: tf.get_variable(
             f"figures/{name}",
-            shape=[],
+            shape=figure.shape,
             initializer=tf.zeros_initializer(),
             trainable=False,
             collections=[tf.GraphKeys.LOCAL_VARIABLES],
         )
-        for name in figures
+        for name, figure in figures.items()
     }
 
   def host_call_fn(global_step, *values):
     received = dict(zip(names, values))
     return [
-        write_summaries(global_step, *values),
-        [v.assign(tf.reduce_mean(received[n])) for n, v in latest.items()],
+        write_summaries(global_step, *values[: len(collection)]),
+        [
+            v.assign(tf.reduce_mean(received[n], axis=0))
+            for n, v in latest.items()
+        ],
     ]
 
   return (host_call_fn, tensors), latest

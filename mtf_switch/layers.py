@@ -14,6 +14,8 @@
 
 """Switch layers for mesh_tensorflow's transformer stacks, set by gin."""
 
+import warnings
+
 import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
@@ -24,7 +26,29 @@ from mtf_switch import dims as dims_lib
 from mtf_switch import experts
 from mtf_switch import initializers
 from mtf_switch import metrics
+from mtf_switch import router as router_lib
+from mtf_switch import routing as routing_lib
 from mtf_switch import switch_layer as switch_layer_lib
+
+# The routers under their gin names.
+switch_router = gin.external_configurable(
+    router_lib.router, "switch_router", module="mtf_switch"
+)
+top_2_router = gin.external_configurable(
+    router_lib.top_2_router, module="mtf_switch"
+)
+top_n_router = gin.external_configurable(
+    router_lib.top_n_router, module="mtf_switch"
+)
+no_token_left_behind_router = gin.external_configurable(
+    router_lib.no_token_left_behind_router, module="mtf_switch"
+)
+
+_ROUTER_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
+_EVALUATED_BY_BATCHES = (
+    tf.estimator.ModeKeys.TRAIN,
+    tf.estimator.ModeKeys.EVAL,
+)
 
 
 @gin.configurable
@@ -34,17 +58,30 @@ class SwitchFeedForward(transformer.TransformerLayer):
   def __init__(
       self,
       num_experts: int = gin.REQUIRED,
-      num_cores: int = gin.REQUIRED,
-      hidden_size: int = gin.REQUIRED,
+      num_cores: int | None = None,
+      group_size: int | None = None,
+      strict_groups: bool = True,
+      hidden_size: int | None = gin.REQUIRED,
       activation="relu",
+      router=switch_router,
+      exploration: str = "input_jitter",
+      router_jitter: float = 1e-2,
+      router_dropout_rate: float = 0.1,
+      router_dtype: str = "float32",
+      priority: str = "position",
       capacity_factor_train: float = 1.25,
       capacity_factor_eval: float = 2.0,
-      router_jitter: float = 1e-2,
+      capacity_rounding: str = "floor",
+      min_expert_capacity: int = 0,
       aux_loss_coefficient: float = 1e-2,
+      z_loss_coefficient: float = 0.0,
+      loss_scope: str = "group",
+      loss_over_layers: str = "sum",
       expert_dropout_rate: float = 0.0,
+      expert_dtype: str | None = None,
       initializer_scale: float = 0.1,
   ):
-    """Records the options.
+    """Records the options; docs/routing.md has where each comes from.
 
     Args:
       num_experts: the number of experts.
@@ -52,29 +89,79 @@ class SwitchFeedForward(transformer.TransformerLayer):
         (Appendix F). It is a property of the model, not of the mesh: the mesh
         axis that splits the batch must divide it, and any such mesh gives the
         same result.
-      hidden_size: d_ff of each expert.
+      group_size: the tokens of a group, in the place of num_cores.
+      strict_groups: whether a number of tokens that cannot be dealt out so is
+        refused; otherwise the nearest number of groups that fits is taken.
+      hidden_size: d_ff of each expert; None for linear experts.
       activation: "relu", or a list of names that are multiplied; ["gelu",
         "linear"] is GEGLU.
+      router: @switch_router, @top_2_router, @top_n_router or
+        @no_token_left_behind_router.
+      exploration: one of routing.EXPLORATIONS, in training.
+      router_jitter: eps of "input_jitter" and "logits_jitter".
+      router_dropout_rate: of "input_dropout".
+      router_dtype: "float32", or "bfloat16" for Table 2's comparison.
+      priority: one of slots.PRIORITIES, the order in which slots are given.
       capacity_factor_train: equation (3) in training.
-      capacity_factor_eval: equation (3) otherwise.
-      router_jitter: eps of the router's input jitter in training.
+      capacity_factor_eval: equation (3) in evaluation. Decoding and scoring
+        drop nothing.
+      capacity_rounding: "floor", "round" or "ceil".
+      min_expert_capacity: the least capacity; 0 refuses less than one slot.
       aux_loss_coefficient: alpha of equation (4).
+      z_loss_coefficient: of the router z-loss.
+      loss_scope: one of losses.SCOPES, over which f and P are taken.
+      loss_over_layers: "sum" (the paper) or "mean" (T5X).
       expert_dropout_rate: dropout of the experts' inner activations.
+      expert_dtype: "float32" for float32 experts in a bfloat16 model
+        (Appendix A); None for the model's.
       initializer_scale: s of section 2.4, of the experts and the router.
+
+    Raises:
+      UserError: a name is not known.
     """
+    for value, legal, what in (
+        (router_dtype, _ROUTER_DTYPES, "router_dtype"),
+        (expert_dtype, (None, "float32"), "expert_dtype"),
+        (loss_over_layers, ("sum", "mean"), "loss_over_layers"),
+    ):
+      dims_lib.check_one_of(value, legal, f"SwitchFeedForward.{what}")
+    if not callable(router):
+      raise compat.UserError(
+          f"SwitchFeedForward.router = {router!r} is not known; use "
+          "@switch_router, @top_2_router, @top_n_router or "
+          "@no_token_left_behind_router."
+      )
     self.num_experts = num_experts
     self.num_cores = num_cores
+    self.group_size = group_size
+    self.strict_groups = strict_groups
     self.hidden_size = hidden_size
     self.activation = activation
+    self.router = router
+    self.router_options = routing_lib.Options(
+        exploration,
+        router_jitter,
+        router_dropout_rate,
+        priority,
+        loss_scope,
+        _ROUTER_DTYPES[router_dtype],
+    )
+    routing_lib.check(self.router_options)
     self.capacity_factor_train = capacity_factor_train
     self.capacity_factor_eval = capacity_factor_eval
-    self.router_jitter = router_jitter
+    self.capacity_rounding = capacity_rounding
+    self.min_expert_capacity = min_expert_capacity
     self.aux_loss_coefficient = aux_loss_coefficient
+    self.z_loss_coefficient = z_loss_coefficient
+    self.loss_over_layers = loss_over_layers
     self.expert_dropout_rate = expert_dropout_rate
+    self.expert_dtype = expert_dtype
     self.initializer_scale = initializer_scale
+    # Set by count_switch_layers.
+    self.switch_layers_in_model = None
 
   def call(self, context, x):
-    """Calls the layer; adds alpha times the load-balance loss in training.
+    """Calls the layer; adds the router's losses in training.
 
     Args:
       context: a transformer.Context.
@@ -84,8 +171,27 @@ class SwitchFeedForward(transformer.TransformerLayer):
       as x.
 
     Raises:
-      UserError: the sizes do not fit each other or the mesh.
+      UserError: the sizes or options do not fit each other or the mesh.
     """
+    return self.switch(context, x, context.nonpadding, x.shape.dims[-1])
+
+  def switch(self, context, x, nonpadding, d_output: mtf.Dimension):
+    """The layer with any output dimension and padding (Appendix A).
+
+    Args:
+      context: a transformer.Context.
+      x: `[batch, ..., d_model]`.
+      nonpadding: as Context.nonpadding: a tensor of dimensions of x, 1 where a
+        token is real; None or 1 if all are.
+      d_output: the output dimension.
+
+    Returns:
+      `[batch, ..., d_output]`.
+
+    Raises:
+      UserError: the sizes or options do not fit each other or the mesh.
+    """
+    self._check(context)
     dims = self.dims(context, x)
     initializer = initializers.truncated_normal(self.initializer_scale)
     with tf.variable_scope("router"):
@@ -97,48 +203,120 @@ class SwitchFeedForward(transformer.TransformerLayer):
           # Never rounded to the activations' bfloat16 (section 2.4).
           dtype=mtf.VariableDType(tf.float32, tf.float32, tf.float32),
       )
+    expert_variable_dtype = context.variable_dtype
+    if self.expert_dtype:
+      expert_variable_dtype = mtf.VariableDType(
+          context.variable_dtype.master_dtype, tf.float32, tf.float32
+      )
 
-    def feed_forward(expert_inputs):
+    def router(inputs, **kwargs):
+      return self.router(
+          inputs, router_weights, options=self.router_options, **kwargs
+      )
+
+    def feed_forward(expert_inputs, **kwargs):
       return experts.feed_forward(
           expert_inputs,
           dims.num_experts,
-          mtf.Dimension("d_ff", self.hidden_size),
+          self.hidden_size and mtf.Dimension("d_ff", self.hidden_size),
+          d_output,
           self.activation,
           self.expert_dropout_rate,
           context.train,
           initializer,
-          context.variable_dtype,
+          expert_variable_dtype,
+          **kwargs,
       )
 
-    nonpadding = context.nonpadding
     if isinstance(nonpadding, mtf.Tensor):
       nonpadding = mtf.broadcast(
           mtf.cast(nonpadding, tf.float32), x.shape.dims[:-1]
       )
     else:
       nonpadding = None  # None or 1: every position is a real token.
-    outputs, routing = switch_layer_lib.switch_layer(
-        x,
-        router_weights,
-        feed_forward,
-        dims,
-        self.router_jitter,
-        context.train,
-        nonpadding,
-    )
-    aux_loss = routing.aux_loss * (
-        self.aux_loss_coefficient / (context.num_microbatches or 1)
-    )
+    if context.mode not in _EVALUATED_BY_BATCHES and self._is_on_one_slice(
+        context.model
+    ):
+      outputs, routing = switch_layer_lib.dropless_switch_layer(
+          x, router, feed_forward, dims, nonpadding
+      )
+    else:
+      outputs, routing = switch_layer_lib.switch_layer(
+          x, router, feed_forward, dims, context.train, nonpadding
+      )
+    self._add_losses(context, routing)
+    return outputs
+
+  def _add_losses(self, context, routing: routing_lib.Routing):
+    """Gives the losses to training, and what the router did to metrics."""
+    divisor = context.num_microbatches or 1
+    if self.loss_over_layers == "mean":
+      if not self.switch_layers_in_model:
+        raise compat.UserError(
+            "SwitchFeedForward.loss_over_layers = 'mean' works with run_switch "
+            "only; elsewhere divide aux_loss_coefficient by the number of "
+            "Switch layers."
+        )
+      divisor *= self.switch_layers_in_model
+    aux_loss = routing.aux_loss * (self.aux_loss_coefficient / divisor)
+    z_loss = routing.z_loss * (self.z_loss_coefficient / divisor)
     # Evaluation reports cross-entropy alone, also under T5's own programs.
     if context.train and context.losses is not None:
-      context.losses.append(mtf.cast(aux_loss, context.activation_dtype))
-    metrics.add("aux_loss", aux_loss)
-    metrics.add("routed_tokens", mtf.reduce_sum(routing.routed))
-    metrics.add("dropped_tokens", mtf.reduce_sum(routing.routed - routing.kept))
-    return outputs
+      metrics.add_loss(context, aux_loss + z_loss)
+    scope = tf.get_variable_scope().name
+    metrics.add_routing(
+        scope.removesuffix(f"/{type(self).__name__}"), routing, aux_loss, z_loss
+    )
+
+  def _check(self, context):
+    """Refuses what the layer cannot do, by name.
+
+    Args:
+      context: a transformer.Context.
+
+    Raises:
+      UserError: an option does not fit the rest of the model.
+    """
+    if (
+        self.router_options.priority == "gate"
+        and context.read_priority is not None
+    ):
+      raise compat.UserError(
+          "SwitchFeedForward.priority = 'gate' compares a token with later "
+          "ones, which a decoder must not see; use 'position' or 'causal' "
+          "there, for example decoder/SwitchFeedForward.priority = 'causal'."
+      )
+    stack = getattr(context.model, "layer_stack", None)
+    if not context.train or isinstance(stack, SwitchLayerStack):
+      return
+    if isinstance(stack, transformer.ReversibleLayerStack):
+      raise compat.UserError(
+          "SwitchFeedForward does not work in a ReversibleLayerStack, which "
+          "loses the auxiliary loss; use SwitchLayerStack with recompute_grads."
+      )
+    if getattr(stack, "_recompute_grads", False):
+      raise compat.UserError(
+          "LayerStack.recompute_grads loses the auxiliary loss of Switch "
+          "layers; set transformer.make_layer_stack.layer_stack_cls = "
+          "@SwitchLayerStack."
+      )
+
+  def _ways(self, model, dim: mtf.Dimension) -> int:
+    """The size of the mesh axis that splits a dimension."""
+    if model.mesh_shape is None:
+      return 1
+    return mtf.tensor_dim_to_mesh_dim_size(model.layout, model.mesh_shape, dim)
+
+  def _is_on_one_slice(self, model) -> bool:
+    """Whether each core is known to hold all of each expert."""
+    return model.mesh_shape is not None and all(
+        self._ways(model, mtf.Dimension(name, 1)) == 1
+        for name in ("experts", "d_ff", "d_model")
+    )
 
   def dims(self, context, x) -> dims_lib.SwitchDims:
     """The layer's dimensions for an input, checked against the mesh."""
+    model = context.model
     d_model = x.shape.dims[-1]
     # Upstream's run() puts an outer batch of 1 before the batch.
     batch_dim = next(d for d in x.shape.dims if d.name == "batch")
@@ -149,45 +327,130 @@ class SwitchFeedForward(transformer.TransformerLayer):
           f"{others[0].size}; leave ensembles and outer_batch_size off."
       )
     num_tokens = x.shape.size // d_model.size
-    num_cores = self.num_cores
-    if context.mode not in (
-        tf.estimator.ModeKeys.TRAIN,
-        tf.estimator.ModeKeys.EVAL,
-    ):
-      num_cores = dims_lib.num_groups_that_fit(num_tokens, num_cores)
-    tokens_per_core = dims_lib.tokens_per_core(num_tokens, num_cores)
-    if context.mode == "incremental":
-      # One token of each sequence: a slot for every one, so that no sequence
-      # loses a token to its neighbours in the batch.
-      capacity = tokens_per_core
-    else:
-      capacity = dims_lib.expert_capacity(
-          tokens_per_core,
-          self.num_experts,
-          self.capacity_factor_train
-          if context.train
-          else self.capacity_factor_eval,
+    batch_ways = self._ways(model, batch_dim)
+    if context.mode in _EVALUATED_BY_BATCHES:
+      num_cores = dims_lib.num_groups(
+          num_tokens,
+          self.num_cores,
+          self.group_size,
+          self.strict_groups,
+          batch_ways,
       )
+      tokens_per_core = num_tokens // num_cores
+      expert_capacity = self._expert_capacity(tokens_per_core, context.train)
+    else:
+      # A slot for every token, so that no sequence loses one to its neighbours
+      # in the batch.
+      dims_lib.check_divides(batch_ways, num_tokens, "the batch size")
+      num_cores = batch_ways
+      expert_capacity = tokens_per_core = num_tokens // num_cores
     dims = dims_lib.switch_dims(
         batch_dim.name,
         num_cores,
         tokens_per_core,
         self.num_experts,
-        min(capacity, tokens_per_core),
+        expert_capacity,
         d_model,
     )
-    model = context.model
-    if model.mesh_shape is not None:
-      for dim, what in (
-          (dims.num_cores, "num_cores"),
-          (dims.num_experts, "num_experts"),
-          (mtf.Dimension("d_ff", self.hidden_size), "hidden_size"),
-      ):
-        ways = mtf.tensor_dim_to_mesh_dim_size(
-            model.layout, model.mesh_shape, dim
-        )
-        dims_lib.check_divides(ways, dim.size, what)
-        if dim == dims.num_experts and ways == 1:
-          # Every core has all experts: the groups stay where they are.
-          dims = dims._replace(num_cores_unsplit=dims.num_cores)
+    for dim, what in (
+        (dims.num_cores, "num_cores"),
+        (dims.num_experts, "num_experts"),
+        (mtf.Dimension("d_ff", self.hidden_size or 0), "hidden_size"),
+    ):
+      ways = self._ways(model, dim)
+      dims_lib.check_divides(ways, dim.size, what)
+      if dim == dims.num_experts and ways == 1 and model.mesh_shape is not None:
+        # Every core has all experts: the groups stay where they are.
+        dims = dims._replace(num_cores_unsplit=dims.num_cores)
     return dims
+
+  def _expert_capacity(self, tokens_per_core: int, is_training: bool) -> int:
+    """The slots of an expert; warns if they are not what was asked for."""
+    capacity_factor = (
+        self.capacity_factor_train if is_training else self.capacity_factor_eval
+    )
+    expert_capacity = dims_lib.expert_capacity(
+        tokens_per_core,
+        self.num_experts,
+        capacity_factor,
+        self.capacity_rounding,
+        self.min_expert_capacity,
+    )
+    warning = dims_lib.capacity_warning(
+        tokens_per_core, self.num_experts, capacity_factor, expert_capacity
+    )
+    if warning:
+      warnings.warn(warning, compat.UserNotice, stacklevel=2)
+    return expert_capacity
+
+
+def count_switch_layers(model):
+  """Tells each Switch layer how many there are, for losses that are averaged.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+  """
+  stacks = (
+      [model.encoder, model.decoder] if hasattr(model, "encoder") else [model]
+  )
+  switches = [
+      switch
+      for stack in stacks
+      for layer in stack.layer_stack.layers
+      for switch in getattr(layer, "switches", [layer])
+      if isinstance(switch, SwitchFeedForward)
+  ]
+  for switch in switches:
+    switch.switch_layers_in_model = len(switches)
+
+
+@gin.configurable
+class SwitchLayerStack(transformer.LayerStack):
+  """Upstream's LayerStack, whose recomputation keeps the router's losses.
+
+  Upstream recomputes a layer that returns its output alone; losses that the
+  layer appends to the context are then out of reach of the gradient, and an
+  error. Here they are outputs of what is recomputed, and so are its metrics.
+  """
+
+  def __init__(self, layers, **kwargs):
+    """Creates the stack; its options are LayerStack's, by gin too.
+
+    Args:
+      layers: a list of TransformerLayer.
+      **kwargs: LayerStack's other arguments.
+    """
+    super().__init__(layers, **kwargs)
+    # Upstream's call must not recompute what _layer_fn does.
+    self._recompute, self._recompute_grads = self._recompute_grads, False
+
+  def _layer_fn(self, x, layer, context):
+    """Calls a layer and the sublayers around it.
+
+    Args:
+      x: a Tensor.
+      layer: a TransformerLayer.
+      context: a transformer.Context.
+
+    Returns:
+      a Tensor.
+    """
+    if not self._recompute or not context.train:
+      return super()._layer_fn(x, layer, context)
+    outer_losses = context.losses
+    names = []
+
+    def recomputed(x):
+      context.losses = None if outer_losses is None else []
+      with metrics.collecting_apart() as collected:
+        y = super(SwitchLayerStack, self)._layer_fn(x, layer, context)
+      names.extend(collected)
+      return (y, *collected.values(), *(context.losses or ()))
+
+    y, *others = mtf.recompute_grad(recomputed, [x])
+    context.losses = outer_losses
+    for name, value in zip(names, others):
+      metrics.add(name, value)
+    if outer_losses is not None:
+      outer_losses.extend(others[len(names) :])
+    return y

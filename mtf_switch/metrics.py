@@ -17,6 +17,9 @@
 import contextlib
 
 import mesh_tensorflow as mtf
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import routing as routing_lib
 
 _collectors = []
 
@@ -26,8 +29,8 @@ def collecting():
   """Collects what `add` is given while the context is open.
 
   Yields:
-    a dict from name to a scalar float32 `mtf.Tensor`. All of them are sums,
-    so that those of several layers, microbatches or batches add up.
+    a dict from name to a float32 `mtf.Tensor`. All of them are sums, so that
+    those of several layers, microbatches or batches add up.
   """
   collected = {}
   _collectors.append(collected)
@@ -37,13 +40,83 @@ def collecting():
     _collectors.pop()
 
 
+@contextlib.contextmanager
+def collecting_apart():
+  """Collects apart from the open collection, or nothing where none is open.
+
+  Yields:
+    a dict as from `collecting`.
+  """
+  if not _collectors:
+    yield {}
+    return
+  with collecting() as collected:
+    yield collected
+
+
 def add(name: str, value: mtf.Tensor):
-  """Adds a scalar to the open collection; does nothing where none is open.
+  """Adds a value to the open collection; does nothing where none is open.
 
   Args:
     name: what is counted, for example "dropped_tokens".
-    value: a scalar float32 tensor; values of one name are added.
+    value: a float32 tensor; values of one name are added.
   """
   if _collectors:
     collected = _collectors[-1]
     collected[name] = collected[name] + value if name in collected else value
+
+
+def add_loss(context, loss: mtf.Tensor):
+  """Adds a loss to those that are trained, in float32 where someone collects.
+
+  Upstream's programs do not; there it goes to context.losses, whose sum is in
+  the activations' dtype.
+
+  Args:
+    context: a transformer.Context.
+    loss: a float32 scalar.
+  """
+  if _collectors:
+    add("router_loss", loss)
+  else:
+    context.losses.append(mtf.cast(loss, context.activation_dtype))
+
+
+def add_routing(
+    layer: str,
+    routing: routing_lib.Routing,
+    aux_loss: mtf.Tensor,
+    z_loss: mtf.Tensor,
+):
+  """Adds what a layer's router did, over real tokens; see figures.
+
+  Nothing is computed where no collection is open. The number of tensors does
+  not depend on the number of experts.
+
+  Args:
+    layer: the layer's name.
+    routing: the router's decisions.
+    aux_loss: the load-balance loss as it is trained, a scalar.
+    z_loss: the router z-loss as it is trained, a scalar.
+  """
+  if not _collectors:
+    return
+  probs = mtf.stop_gradient(routing.router_probs)
+  experts = probs.shape.dims[-1]
+  entropy = -mtf.reduce_sum(probs * mtf.log(probs + 1e-9), reduced_dim=experts)
+  # [num_cores, tokens_per_core, choices, num_experts]
+  requests = mtf.one_hot(routing.expert_index, experts, dtype=probs.dtype)
+  sums = {
+      "tokens": mtf.reduce_sum(routing.nonpadding),
+      "routed": mtf.reduce_sum(routing.routed),
+      "dropped": mtf.reduce_sum(routing.routed - routing.kept),
+      "entropy": mtf.reduce_sum(entropy * routing.nonpadding),
+      "gate": mtf.einsum([probs, requests, routing.routed], output_shape=[]),
+      "expert_load": mtf.einsum(
+          [requests, routing.routed], output_shape=[experts]
+      ),
+      "aux_loss": aux_loss,
+      "z_loss": z_loss,
+  }
+  for name, value in sums.items():
+    add(f"{layer}/{name}", mtf.cast(value, tf.float32))

@@ -94,6 +94,7 @@ def train(
             model_dir,
             experiment.task,
             graph.figures,
+            graph.layer_figures,
             graph.summaries,
             display,
             metrics_file,

@@ -15,7 +15,7 @@
 """What a run shows and records while it is under way."""
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import datetime
 import json
 import math
@@ -23,9 +23,12 @@ import os
 import time
 from typing import Any
 
+import numpy as np
 import rich.console
 import rich.progress
 import tensorflow.compat.v1 as tf
+
+from mtf_switch import figures as figures_lib
 
 _SECONDS_BETWEEN_LINES = 10
 
@@ -70,6 +73,34 @@ def summary_of(scalars: Mapping[str, Any]) -> tf.Summary:
   )
 
 
+def histogram_of(
+    name: str, bins: Sequence[float], counts: Sequence[float]
+) -> tf.Summary:
+  """Counts in bins, as TensorBoard wants them.
+
+  Args:
+    name: the histogram's name.
+    bins: the lower ends of the bins; the last one has no upper end.
+    counts: as many numbers.
+
+  Returns:
+    a summary with the histogram.
+  """
+  # The middle of a bin stands for what is in it.
+  ends = [*bins[1:], 2 * bins[-1]]
+  middles = [(low + high) / 2 for low, high in zip(bins, ends)]
+  histogram = tf.HistogramProto(
+      min=bins[0],
+      max=ends[-1],
+      num=sum(counts),
+      sum=sum(n * x for n, x in zip(counts, middles)),
+      sum_squares=sum(n * x * x for n, x in zip(counts, middles)),
+      bucket_limit=ends,
+      bucket=counts,
+  )
+  return tf.Summary(value=[tf.Summary.Value(tag=name, histo=histogram)])
+
+
 class MetricsFile:
   """metrics.jsonl: one JSON object a line, with the keys of `append`."""
 
@@ -107,24 +138,34 @@ class MetricsFile:
       kind: "train" or "eval".
       task: the name of the task or mixture.
       figures: "cross_entropy", "neg_log_perplexity" and, for sparse models,
-        "aux_loss", "fraction_dropped"; others are left out.
+        "aux_loss", "z_loss", "fraction_dropped" and "<layer>/<name>", which
+        become the object "layers"; others are left out.
       tokens_per_second: positions of inputs and targets, padding included.
     """
 
     def number(value):
+      if np.ndim(value):
+        return [number(x) for x in value]
       return (
           float(value) if value is not None and math.isfinite(value) else None
       )
 
+    layers = {}
+    for path, value in figures.items():
+      layer, _, name = path.rpartition("/")
+      if layer:
+        layers.setdefault(layer, {})[name] = number(value)
     record = {
         "step": int(step),
         "kind": kind,
         "cross_entropy": number(figures["cross_entropy"]),
         "neg_log_perplexity": number(figures["neg_log_perplexity"]),
         "aux_loss": number(figures.get("aux_loss")),
+        "z_loss": number(figures.get("z_loss")),
         "fraction_dropped": number(figures.get("fraction_dropped")),
         "tokens_per_second": number(tokens_per_second),
         "task": task,
+        "layers": layers or None,
     }
     append_record(self._path, record)
 
@@ -218,6 +259,7 @@ class ProgressHook(tf.train.SessionRunHook):
       model_dir: str,
       task: str,
       figures: dict[str, Any],
+      layer_figures: dict[str, Any],
       summaries: dict[str, tf.Tensor],
       display: Display,
       metrics_file: MetricsFile,
@@ -231,6 +273,8 @@ class ProgressHook(tf.train.SessionRunHook):
       model_dir: the directory for TensorBoard.
       task: the name of the task or mixture.
       figures: what is shown and recorded, scalar tensors or variables.
+      layer_figures: what is recorded beside it, scalars or, of the bins of
+        figures.LOAD_BINS, vectors; see figures.LAYER_FIGURES.
       summaries: what goes to TensorBoard only.
       display: where it is shown.
       metrics_file: where it is recorded.
@@ -241,6 +285,7 @@ class ProgressHook(tf.train.SessionRunHook):
     self._model_dir = model_dir
     self._task = task
     self._figures = figures
+    self._layer_figures = layer_figures
     self._summaries = summaries
     self._display = display
     self._metrics_file = metrics_file
@@ -272,6 +317,7 @@ class ProgressHook(tf.train.SessionRunHook):
     del run_context
     fetches = {"figures": self._figures}
     if self._is_due(self._step + 1):
+      fetches["layer_figures"] = self._layer_figures
       fetches["summaries"] = self._summaries
     self._started_at = time.monotonic()
     return tf.train.SessionRunArgs(fetches)
@@ -289,7 +335,10 @@ class ProgressHook(tf.train.SessionRunHook):
     figures = run_values.results["figures"]
     is_due, self._step = self._is_due(step), step
     if is_due:
-      self._record(figures, run_values.results.get("summaries", {}))
+      self._record(
+          {**figures, **run_values.results.get("layer_figures", {})},
+          run_values.results.get("summaries", {}),
+      )
     details = f"loss {figures['cross_entropy']:.4f}"
     if self._all_steps_timed:
       steps_per_second = self._all_steps_timed / self._all_seconds_timed
@@ -311,5 +360,10 @@ class ProgressHook(tf.train.SessionRunHook):
     scalars = {**summaries, **figures}
     if rate:
       scalars["tokens_per_second"] = rate
+    for name in [name for name, x in scalars.items() if np.ndim(x)]:
+      self._writer.add_summary(
+          histogram_of(name, figures_lib.LOAD_BINS, scalars.pop(name)),
+          self._step,
+      )
     self._writer.add_summary(summary_of(scalars), self._step)
     self._writer.flush()

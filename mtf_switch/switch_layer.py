@@ -15,50 +15,50 @@
 """Figure 16: the Switch layer."""
 
 from collections.abc import Callable
+import functools
 
 import mesh_tensorflow as mtf
 
 from mtf_switch import dims as dims_lib
 from mtf_switch import dispatch
+from mtf_switch import dropless
 from mtf_switch import exchange
-from mtf_switch import router as router_lib
 from mtf_switch import routing
+
+# From inputs, dims, is_training and nonpadding to a Routing.
+Router = Callable[..., routing.Routing]
 
 
 def switch_layer(
     inputs: mtf.Tensor,
-    router_weights: mtf.Tensor,
+    router: Router,
     feed_forward: Callable[[mtf.Tensor], mtf.Tensor],
     dims: dims_lib.SwitchDims,
-    eps: float = 0.0,
     is_training: bool = False,
     nonpadding: mtf.Tensor | None = None,
 ) -> tuple[mtf.Tensor, routing.Routing]:
-  """Figure 16: each token through one expert, chosen by the router.
+  """Figure 16: each token through the expert that the router chooses.
 
   Args:
     inputs: `[batch, ..., d_model]`, as many tokens as num_cores *
       tokens_per_core.
-    router_weights: `[d_model, num_experts_unsplit]` float32.
+    router: one of `router`'s, its weights and options bound.
     feed_forward: the experts: `[num_experts, num_cores_unsplit,
-      expert_capacity, d_model]` to the same.
+      expert_capacity, d_model]` to the same with d_output.
     dims: the layer's dimensions.
-    eps: the router's jitter in training.
-    is_training: whether to jitter.
+    is_training: whether the router explores.
     nonpadding: float32 of the shape of inputs without d_model, 1 for real
       tokens and 0 for padding; None if all are real.
 
   Returns:
-    outputs, as inputs, exactly zero for dropped tokens; and the Routing.
+    outputs, `[batch, ..., d_output]`, exactly zero for dropped tokens; and the
+    Routing.
   """
   batch_dims = inputs.shape.dims[:-1]
-  group_dims = [dims.num_cores, dims.tokens_per_core]
   # [batch`, length, d_model] -> [num_cores`, tokens_per_core, d_model]
-  inputs = mtf.reshape(inputs, group_dims + [dims.d_model])
-  if nonpadding is not None:
-    nonpadding = mtf.reshape(nonpadding, group_dims)
-  routing_ = router_lib.router(
-      inputs, router_weights, dims, eps, is_training, nonpadding
+  inputs, nonpadding = _in_groups(inputs, nonpadding, dims)
+  routing_ = router(
+      inputs, dims=dims, is_training=is_training, nonpadding=nonpadding
   )
   dispatcher = dispatch.EinsumDispatcher(routing_, dims, inputs.dtype)
   # -> [num_experts_unsplit, num_cores`, expert_capacity, d_model]
@@ -70,4 +70,52 @@ def switch_layer(
   expert_outputs = exchange.from_experts(expert_outputs, dims)
   # -> [num_cores`, tokens_per_core, d_model] -> [batch`, length, d_model]
   outputs = dispatcher.combine(expert_outputs)
-  return mtf.reshape(outputs, batch_dims + [dims.d_model]), routing_
+  return mtf.reshape(outputs, batch_dims + outputs.shape.dims[-1:]), routing_
+
+
+def dropless_switch_layer(
+    inputs: mtf.Tensor,
+    router: Router,
+    feed_forward: Callable[..., mtf.Tensor],
+    dims: dims_lib.SwitchDims,
+    nonpadding: mtf.Tensor | None = None,
+) -> tuple[mtf.Tensor, routing.Routing]:
+  """The same without capacity, where no dimension of the experts is split.
+
+  Args:
+    inputs: `[batch, ..., d_model]`.
+    router: as for switch_layer.
+    feed_forward: the experts; takes slots, and how to multiply them as
+      `matmul`.
+    dims: the layer's dimensions, with expert_capacity = tokens_per_core.
+    nonpadding: as for switch_layer.
+
+  Returns:
+    outputs, `[batch, ..., d_output]`, and the Routing, in which every real
+    token is kept.
+  """
+  batch_dims = inputs.shape.dims[:-1]
+  inputs, nonpadding = _in_groups(inputs, nonpadding, dims)
+  routing_ = router(
+      inputs, dims=dims, is_training=False, nonpadding=nonpadding
+  )
+  blocks, blocks_dim, rows_dim = dropless.blocks_of(routing_, dims)
+  expert_outputs = feed_forward(
+      dropless.dispatch(inputs, blocks, dims, blocks_dim, rows_dim),
+      matmul=functools.partial(
+          dropless.block_matmul, block_expert=blocks.expert
+      ),
+  )
+  outputs = dropless.combine(
+      expert_outputs, blocks, routing_.expert_gate, dims
+  )
+  return mtf.reshape(outputs, batch_dims + outputs.shape.dims[-1:]), routing_
+
+
+def _in_groups(inputs, nonpadding, dims: dims_lib.SwitchDims):
+  """`[batch, ..., d_model]` -> [num_cores`, tokens_per_core, d_model]."""
+  group_dims = [dims.num_cores, dims.tokens_per_core]
+  inputs = mtf.reshape(inputs, group_dims + [dims.d_model])
+  if nonpadding is not None:
+    nonpadding = mtf.reshape(nonpadding, group_dims)
+  return inputs, nonpadding

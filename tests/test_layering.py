@@ -37,27 +37,28 @@ LEVELS = {
     "experts": 1,
     "losses": 1,
     "placement": 1,
-    "routing": 1,
-    "dispatch": 2,
-    "metrics": 2,
-    "router": 2,
-    "checkpoints": 3,
-    "figures": 3,
-    "inputs": 3,
-    "switch_layer": 3,
-    "estimator": 4,
-    "experiment": 4,
-    "layers": 4,
-    "progress": 4,
-    "strict_gin": 4,
-    "decoding": 5,
-    "modes": 5,
+    "slots": 1,
+    "routing": 2,
+    "dispatch": 3,
+    "dropless": 3,
+    "metrics": 3,
+    "router": 3,
+    "checkpoints": 4,
+    "figures": 4,
+    "inputs": 4,
+    "switch_layer": 4,
+    "layers": 5,
+    "progress": 5,
+    "strict_gin": 5,
+    "experiment": 6,
+    "estimator": 6,
+    "decoding": 7,
+    "modes": 7,
     # The package and the command line are above them all.
-    "__init__": 6,
-    "run_switch": 6,
+    "__init__": 8,
+    "run_switch": 8,
 }
-# Below this level everything takes explicit arguments.
-LOWEST_LEVEL_WITH_GIN = 4
+LOWEST_LEVEL_WITH_GIN = 5
 
 MODULES = {path.stem: path for path in (ROOT / "mtf_switch").rglob("*.py")}
 MODULES["run_switch"] = ROOT / "run_switch.py"
