@@ -19,4 +19,5 @@ with gin.
 """
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
+from mtf_switch import attention  # isort: skip  # noqa: F401
 from mtf_switch import layers  # isort: skip  # noqa: F401

@@ -79,6 +79,9 @@ def size_of(model) -> ModelSize:
   stacks = [model.encoder, model.decoder] if encoder_decoder else [model]
   layers = [layer for stack in stacks for layer in stack.layer_stack.layers]
 
+  if any(hasattr(layer, "switches") for layer in layers):
+    raise ValueError("No ModelSize describes Switch attention.")
+
   def shared(name, owners, default=None):
     values = {
         repr(getattr(owner, name)): getattr(owner, name)

@@ -111,14 +111,15 @@ def num_groups(
         "the two, the number of groups or the tokens of a group."
     )
   name, wanted = (
-      ("num_cores", num_cores) if num_cores is not None
+      ("num_cores", num_cores)
+      if num_cores is not None
       else ("group_size", group_size)
   )
   if wanted < 1:
     raise compat.UserError(f"{name} must be at least 1, got {wanted}.")
   if num_tokens % wanted == 0 and (
-      strict or (num_tokens // wanted if group_size else wanted) % multiple_of
-      == 0
+      strict
+      or (num_tokens // wanted if group_size else wanted) % multiple_of == 0
   ):
     return num_tokens // wanted if group_size else wanted
   divisors = [n for n in range(1, num_tokens + 1) if num_tokens % n == 0]
@@ -126,7 +127,8 @@ def num_groups(
     nearest = [n for n in divisors if n < wanted][-1:]
     nearest += [n for n in divisors if n > wanted][:1]
     groups = (
-        f"to num_cores = {wanted} groups" if num_cores
+        f"to num_cores = {wanted} groups"
+        if num_cores
         else f"in groups of group_size = {wanted}"
     )
     raise compat.UserError(
@@ -210,8 +212,8 @@ def capacity_warning(
     return None
   return (
       f"the capacity factor in force is {in_force:.3g}, not {capacity_factor}: "
-      f"an expert has {capacity} slots for the {tokens_per_core} tokens of a "
-      f"group and there are {num_experts} experts."
+      f"of the {tokens_per_core} tokens of a group an expert takes {capacity}, "
+      f"with num_experts = {num_experts}."
   )
 
 

@@ -53,6 +53,7 @@ class EinsumDispatcher:
         used, and so before the all-to-all (section 2.4).
     """
     self._dims = dims
+
     def of_slots(x):
       """Puts a value of each choice where its slot is."""
       return mtf.einsum(

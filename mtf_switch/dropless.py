@@ -99,14 +99,17 @@ def blocks_of(
   return Blocks(row, expert), blocks_dim, mtf.Dimension("block_rows", rows)
 
 
-def _deal_out(expert_index, position_in_expert, routed, num_experts, num_blocks, rows):
+def _deal_out(
+    expert_index, position_in_expert, routed, num_experts, num_blocks, rows
+):
   """The row of each request and the expert of each block, of one slice."""
   group_size = expert_index.shape[1] * expert_index.shape[2]
   flat = [expert_index.shape[0], group_size]
   asked = tf.reshape(tf.cast(routed, tf.int32), flat)
-  mask = tf.one_hot(
-      tf.reshape(expert_index, flat), num_experts, dtype=tf.int32
-  ) * asked[..., tf.newaxis]
+  mask = (
+      tf.one_hot(tf.reshape(expert_index, flat), num_experts, dtype=tf.int32)
+      * asked[..., tf.newaxis]
+  )
   # [num_cores, num_experts]
   blocks_needed = (tf.reduce_sum(mask, axis=1) + rows - 1) // rows
   end = tf.cumsum(blocks_needed, axis=1)
@@ -194,14 +197,21 @@ def block_matmul(
 
     def one_block(i, outputs):
       block = used[i]
-      return i + 1, outputs.write(i, tf.matmul(x[block], weights[expert[block]]))
+      return i + 1, outputs.write(
+          i, tf.matmul(x[block], weights[expert[block]])
+      )
 
     _, outputs = tf.while_loop(
         lambda i, _: i < count,
         one_block,
-        [0, tf.TensorArray(
-            x.dtype, size=count, element_shape=[x.shape[1], weights.shape[-1]]
-        )],
+        [
+            0,
+            tf.TensorArray(
+                x.dtype,
+                size=count,
+                element_shape=[x.shape[1], weights.shape[-1]],
+            ),
+        ],
     )
     outputs = tf.scatter_nd(
         used[:, tf.newaxis],

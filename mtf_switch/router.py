@@ -29,6 +29,8 @@ from mtf_switch import dims as dims_lib
 from mtf_switch import routing
 from mtf_switch import slots
 
+_DEFAULTS = routing.Options()
+
 # Whether a token's second expert is used (Mesh TensorFlow's names).
 SECOND_POLICIES = {
     "all": "always",
@@ -42,7 +44,7 @@ def router(
     inputs: mtf.Tensor,
     router_weights: mtf.Tensor,
     dims: dims_lib.SwitchDims,
-    options: routing.Options = routing.Options(),
+    options: routing.Options = _DEFAULTS,
     is_training: bool = False,
     nonpadding: mtf.Tensor | None = None,
 ) -> routing.Routing:
@@ -75,7 +77,7 @@ def top_n_router(
     inputs: mtf.Tensor,
     router_weights: mtf.Tensor,
     dims: dims_lib.SwitchDims,
-    options: routing.Options = routing.Options(),
+    options: routing.Options = _DEFAULTS,
     is_training: bool = False,
     nonpadding: mtf.Tensor | None = None,
     num_choices: int = 2,
@@ -114,7 +116,13 @@ def top_n_router(
   real = routing.real_tokens(inputs, dims, nonpadding)
   routed = mtf.broadcast(real, expert_index.shape)
   return routing.take_slots(
-      scores, expert_index, _normalized(expert_gate), routed, real, dims, options
+      scores,
+      expert_index,
+      _normalized(expert_gate),
+      routed,
+      real,
+      dims,
+      options,
   )
 
 
@@ -122,7 +130,7 @@ def top_2_router(
     inputs: mtf.Tensor,
     router_weights: mtf.Tensor,
     dims: dims_lib.SwitchDims,
-    options: routing.Options = routing.Options(),
+    options: routing.Options = _DEFAULTS,
     is_training: bool = False,
     nonpadding: mtf.Tensor | None = None,
     second_policy_train: str = "random",
@@ -194,7 +202,7 @@ def no_token_left_behind_router(
     inputs: mtf.Tensor,
     router_weights: mtf.Tensor,
     dims: dims_lib.SwitchDims,
-    options: routing.Options = routing.Options(),
+    options: routing.Options = _DEFAULTS,
     is_training: bool = False,
     nonpadding: mtf.Tensor | None = None,
     max_stages: int | None = None,

@@ -96,9 +96,7 @@ def dropless_switch_layer(
   """
   batch_dims = inputs.shape.dims[:-1]
   inputs, nonpadding = _in_groups(inputs, nonpadding, dims)
-  routing_ = router(
-      inputs, dims=dims, is_training=False, nonpadding=nonpadding
-  )
+  routing_ = router(inputs, dims=dims, is_training=False, nonpadding=nonpadding)
   blocks, blocks_dim, rows_dim = dropless.blocks_of(routing_, dims)
   expert_outputs = feed_forward(
       dropless.dispatch(inputs, blocks, dims, blocks_dim, rows_dim),
@@ -106,9 +104,7 @@ def dropless_switch_layer(
           dropless.block_matmul, block_expert=blocks.expert
       ),
   )
-  outputs = dropless.combine(
-      expert_outputs, blocks, routing_.expert_gate, dims
-  )
+  outputs = dropless.combine(expert_outputs, blocks, routing_.expert_gate, dims)
   return mtf.reshape(outputs, batch_dims + outputs.shape.dims[-1:]), routing_
 
 

@@ -47,6 +47,7 @@ LEVELS = {
     "figures": 4,
     "inputs": 4,
     "switch_layer": 4,
+    "attention": 5,
     "layers": 5,
     "progress": 5,
     "strict_gin": 5,
@@ -199,7 +200,7 @@ def test_upward_imports_finds_sideways_and_upward():
   tree = ast.parse(
       "from mtf_switch import compat, dims, losses, modes, routing"
   )
-  assert upward_imports("routing", tree) == {"losses", "modes", "routing"}
+  assert upward_imports("losses", tree) == {"losses", "modes", "routing"}
 
 
 @pytest.mark.parametrize(
