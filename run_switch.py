@@ -45,6 +45,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 
 from absl import app
 from absl import flags
@@ -185,6 +186,7 @@ def _run(argv: Sequence[str], log: _Log):
   import rich.console
 
   console = rich.console.Console(file=log.terminal)
+  _show_notices(console)
   with console.status("loading TensorFlow"):
     import seqio
     import tensorflow.compat.v1 as tf
@@ -225,6 +227,18 @@ def _run(argv: Sequence[str], log: _Log):
       "infer": decoding.infer,
   }[FLAGS.mode]
   mode(experiment, console, **files)
+
+
+def _show_notices(console):
+  """Shows what the user should know; other warnings stay in the log."""
+  log_warning = warnings.showwarning
+
+  def show(message, category, *args, **kwargs):
+    if category.__name__ == "UserNotice":
+      console.print(f"note: {message}", markup=False, highlight=False)
+    log_warning(message, category, *args, **kwargs)
+
+  warnings.showwarning = show
 
 
 def _gin_directories() -> list[str]:

@@ -139,20 +139,14 @@ def score(
   inputs = mtf.cast(inputs, options.dtype)
   if exploration == "input_dropout":
     inputs = mtf.dropout(inputs, is_training, rate=options.dropout_rate)
-  elif exploration == "input_jitter":
-    inputs = mtf.layers.multiplicative_jitter(inputs, options.jitter)
+  elif exploration == "input_jitter" and options.jitter:
+    inputs *= _jitter(inputs, options)
   router_logits = mtf.einsum(
       [inputs, mtf.cast(router_weights, options.dtype)],
       output_shape=[dims.num_cores, dims.tokens_per_core, experts],
   )
-  if exploration == "logits_jitter":
-    router_logits += mtf.random_uniform(
-        inputs.mesh,
-        router_logits.shape,
-        minval=1.0 - options.jitter,
-        maxval=1.0 + options.jitter,
-        dtype=options.dtype,
-    )
+  if exploration == "logits_jitter" and options.jitter:
+    router_logits += _jitter(router_logits, options)
   router_probs = mtf.softmax(router_logits, reduced_dim=experts)
   if options.dtype == tf.bfloat16:
     # Gates and losses are float32 in any case.
@@ -166,6 +160,20 @@ def score(
     exponential = -mtf.log(mtf.maximum(uniform, 2.0**-25))
     preference = router_logits - mtf.log(exponential)
   return Scores(router_logits, router_probs, preference)
+
+
+def _jitter(x: mtf.Tensor, options: Options) -> mtf.Tensor:
+  """Draws from [1 - eps, 1 + eps] of the shape of x."""
+  draws = mtf.random_uniform(
+      x.mesh,
+      x.shape,
+      minval=1.0 - options.jitter,
+      maxval=1.0 + options.jitter,
+      dtype=x.dtype,
+  )
+  # Recomputation clones what is made of draws, and lets no gradient use the
+  # draws themselves.
+  return mtf.stop_gradient(draws)
 
 
 def choose(
