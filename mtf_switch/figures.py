@@ -175,7 +175,10 @@ def _figures_of_layer(totals_, divide) -> dict[str, Any]:
   """The figures of one layer; see LAYER_FIGURES."""
   load = totals_["expert_load"]
   load = tf.cast(divide(load, tf.reduce_mean(load)), tf.float32)
-  bins = tf.searchsorted(tf.constant(LOAD_BINS), load, side="right") - 1
+  # Comparisons, so that a load that is not a number is in no bin.
+  at_least = tf.reduce_sum(
+      tf.cast(load[:, tf.newaxis] >= tf.constant(LOAD_BINS), tf.float32), axis=0
+  )
   return {
       "entropy": divide(totals_["entropy"], totals_["tokens"]),
       "gate": divide(totals_["gate"], totals_["routed"]),
@@ -183,7 +186,7 @@ def _figures_of_layer(totals_, divide) -> dict[str, Any]:
       "load_max": tf.reduce_max(load),
       "load_min": tf.reduce_min(load),
       "load_cv": tf.math.reduce_std(load),
-      "load_histogram": tf.reduce_sum(tf.one_hot(bins, len(LOAD_BINS)), axis=0),
+      "load_histogram": at_least - tf.concat([at_least[1:], [0.0]], axis=0),
       "aux_loss": totals_["aux_loss"],
       "z_loss": totals_["z_loss"],
   }

@@ -44,6 +44,7 @@ def write_lines(path: str, lines: Iterable[Any]):
   if directory:
     tf.io.gfile.makedirs(directory)
   with tf.io.gfile.GFile(path + ".new", "w") as file:
+    file.write("")  # What is never written to is not made.
     for line in lines:
       file.write(" ".join(str(line).splitlines()) + "\n")
   tf.io.gfile.rename(path + ".new", path, overwrite=True)

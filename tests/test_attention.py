@@ -298,9 +298,7 @@ def test_weights_have_upstreams_names_and_shapes(num_memory_heads):
       layer_class(
           num_heads=4, num_memory_heads=num_memory_heads, key_value_size=D_KV
       ).make_params(make_context(mesh))
-      return {
-          v.name: v.shape.to_integer_list for v in mesh.graph.all_variables
-      }
+      return {v.name: v.shape.to_integer_list for v in mesh.graph.all_variables}
 
   for ours, theirs in (
       (attention.SelfAttention, transformer_layers.SelfAttention),

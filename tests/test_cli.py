@@ -14,6 +14,7 @@
 
 """The command line as a new user tries it, from a directory of their own."""
 
+import mtf_switch  # isort: skip  # noqa: F401
 import json
 import os
 import re
@@ -24,7 +25,9 @@ import sys
 import time
 
 import pytest
+import tensorflow.compat.v1 as tf
 
+from mtf_switch import figures
 from tests import programs
 from tests import toy_tasks
 
@@ -63,6 +66,7 @@ decoder/transformer.make_layer_stack.layers = [
     @SwitchFeedForward,
 ]
 """
+SWITCH_LAYERS = {"encoder/block_000/layer_001", "decoder/block_000/layer_001"}
 RUN = ["--gin_file=mine.gin", "--module_import=tests.toy_tasks"]
 
 
@@ -192,12 +196,20 @@ def test_training_leaves_what_it_promises(straight, directory):
   for record in metrics:
     assert list(record) == [
         "step", "kind", "cross_entropy", "neg_log_perplexity", "aux_loss",
-        "fraction_dropped", "tokens_per_second", "task",
+        "z_loss", "fraction_dropped", "tokens_per_second", "task", "layers",
     ]  # fmt: skip
     assert record["neg_log_perplexity"] == -record["cross_entropy"] < 0
     assert record["aux_loss"] > 0
+    assert record["z_loss"] == 0  # Off, unless asked for.
     assert 0 <= record["fraction_dropped"] <= 1
     assert record["task"] == "toy_copy"
+    assert set(record["layers"]) == SWITCH_LAYERS
+    for of_layer in record["layers"].values():
+      assert set(of_layer) == set(figures.LAYER_FIGURES)
+      assert sum(of_layer["load_histogram"]) == 4  # Experts.
+    assert record["aux_loss"] == pytest.approx(
+        sum(of_layer["aux_loss"] for of_layer in record["layers"].values())
+    )
     if record["kind"] == "eval":
       assert record["tokens_per_second"] is None
   # It learns.
@@ -222,6 +234,27 @@ def test_training_leaves_what_it_promises(straight, directory):
   assert set(size) == {"parameters", "flops_per_sequence"}
   assert list(model_dir.glob("events.out.tfevents.*"))
   assert list((model_dir / "eval_toy_copy").glob("events.out.tfevents.*"))
+
+
+def test_tensorboard_shows_each_switch_layer(straight, directory):
+  del straight
+  model_dir = directory / "straight"
+  (path,) = model_dir.glob("events.out.tfevents.*")
+  shown = {
+      value.tag: value
+      for event in tf.train.summary_iterator(str(path))
+      if event.step == 12
+      for value in event.summary.value
+  }
+  *_, record = (r for r in read_metrics(model_dir) if r["kind"] == "train")
+  assert record["step"] == 12
+  for layer, of_layer in record["layers"].items():
+    histogram = shown.pop(f"{layer}/load_histogram").histo
+    assert list(histogram.bucket) == of_layer.pop("load_histogram")
+    for name, value in of_layer.items():
+      scalar = shown.pop(f"{layer}/{name}").simple_value
+      assert scalar == pytest.approx(value, abs=1e-12)
+  assert not [name for name in shown if "/layer_" in name]
 
 
 def stop_after(server, signal_, step, model_dir):

@@ -29,6 +29,7 @@ from tensorflow.python.tpu import topology as topology_lib
 
 from mtf_switch import estimator
 from mtf_switch import experiment as experiment_lib
+from mtf_switch import figures as figures_lib
 from mtf_switch import inputs
 from mtf_switch import modes  # noqa: F401  Its names are in gin/runs.
 from mtf_switch import strict_gin
@@ -116,11 +117,23 @@ def build_training(experiment, features, params):
   return spec, graph
 
 
+def flat(figures):
+  """Numbers by name; those of a vector are told apart by their place."""
+  numbers = {}
+  for name, value in figures.items():
+    if np.ndim(value):
+      numbers.update({f"{name}[{i}]": x for i, x in enumerate(value)})
+    else:
+      numbers[name] = value
+  return numbers
+
+
 def train(experiment, num_steps=3, first_steps=(0,)):
   """Trains from some values of the global step, in turn.
 
   Returns:
-    the figures of all steps, the weights in the end, and the global step.
+    the figures of all steps, those of layers and vectors by "<layer>/<name>"
+    and flat; the weights in the end; and the global step.
   """
   batches = training_batches(experiment.task)
   with tf.Graph().as_default():
@@ -142,8 +155,13 @@ def train(experiment, num_steps=3, first_steps=(0,)):
         session.run(global_step.assign(first_step))
         for batch in batches[:num_steps]:
           feed = {features[name]: value for name, value in batch.items()}
-          fetched = session.run([graph.figures, spec.train_op], feed)
-          figures.append(fetched[0])
+          fetched = session.run(
+              [graph.figures, graph.layer_figures, graph.summaries]
+              + [spec.train_op],
+              feed,
+          )
+          assert not set(fetched[0]) & set(fetched[1])
+          figures.append({**fetched[0], **flat(fetched[1])})
       session.run(graph.lowering.copy_slices_to_masters())
       return figures, session.run(weights), session.run(global_step)
 
@@ -188,14 +206,18 @@ def test_reported_cross_entropy_contains_no_other_loss():
   assert any((weights[k] != other_weights[k]).any() for k in weights)
 
 
+SWITCH_LAYER = "transformer/block_000/layer_001"
+
+
 def test_figures_and_global_step():
   few_slots = "capacity_factor_train = 0.6"
   figures, _, global_step = train(make_experiment("sparse", few_slots))
   assert global_step == 3
-  assert set(figures[0]) == {
+  assert {name for name in figures[0] if "/" not in name} == {
       "cross_entropy",
       "neg_log_perplexity",
       "aux_loss",
+      "z_loss",
       "fraction_dropped",
       "learning_rate",
   }
@@ -203,6 +225,30 @@ def test_figures_and_global_step():
   assert np.log(259) - 0.5 < figures[0]["cross_entropy"] < np.log(259) + 2
   assert 0 < figures[0]["fraction_dropped"] < 1
   assert figures[0]["learning_rate"] == np.float32(0.001)
+
+
+def test_each_switch_layer_has_figures():
+  z_loss = "SwitchFeedForward.z_loss_coefficient = 0.5"
+  (figures,), _, _ = train(make_experiment("sparse", z_loss), num_steps=1)
+  of_layer = {
+      name.removeprefix(f"{SWITCH_LAYER}/"): value
+      for name, value in figures.items()
+      if "/" in name
+  }
+  names = set(figures_lib.LAYER_FIGURES) - {"load_histogram"}
+  bins = {f"load_histogram[{i}]" for i in range(len(figures_lib.LOAD_BINS))}
+  assert set(of_layer) == names | bins
+  # The only layer of its kind: the model's figures are its own.
+  for name in ("aux_loss", "z_loss", "fraction_dropped"):
+    assert of_layer[name] == figures[name]
+  # What four experts allow, of which each token has its best.
+  assert 0 < of_layer["entropy"] <= np.log(4)
+  assert 1 / 4 <= of_layer["gate"] <= 1
+  assert of_layer["load_min"] <= 1 <= of_layer["load_max"] <= 4
+  assert sum(of_layer[name] for name in bins) == 4
+  # Alpha times at least about 1; ln(4) squared where all logits are 0.
+  assert 0.009 < of_layer["aux_loss"] < 0.04
+  assert of_layer["z_loss"] == pytest.approx(0.5 * np.log(4) ** 2, rel=0.2)
 
 
 def test_noise_follows_from_the_step():
@@ -229,6 +275,36 @@ def test_microbatches_change_nothing_but_rounding():
   assert_close(parts, whole)
   for name, weight in weights.items():
     np.testing.assert_allclose(weights_of_parts[name], weight, rtol=1e-3)
+
+
+def test_microbatches_leave_the_routing_as_it_is():
+  """Four groups of a row each, in one batch or in two microbatches of two."""
+
+  def figures_of(num_cores, *params):
+    figures, _, _ = train(
+        make_experiment(
+            "sparse",
+            f"num_cores = {num_cores}",
+            "capacity_factor_train = 0.6",
+            "SwitchFeedForward.router_jitter = 0.0",
+            "SwitchFeedForward.z_loss_coefficient = 0.5",
+            # What it summarizes is inside the loop, out of reach of a session.
+            "transformer_layers.SelfAttention.z_loss_coeff = 0.1",
+            "optimizer = @SgdOptimizer",
+            *params,
+        ),
+        num_steps=1,
+    )
+    return figures[0]
+
+  whole = figures_of(4)
+  split = "serialize_num_microbatches.tokens_per_microbatch_per_replica = 80"
+  parts = figures_of(2, split)
+  assert whole["fraction_dropped"] > 0
+  for name in ("z_loss", f"{SWITCH_LAYER}/z_loss"):
+    # A mean over tokens, of which one microbatch has more.
+    assert parts.pop(name) == pytest.approx(whole.pop(name), rel=1e-2)
+  assert_close([parts], [whole])
 
 
 def test_mesh_changes_nothing_but_rounding():
@@ -317,7 +393,8 @@ def test_tpu_graphs_are_built(tmp_path):
     assert {"AllToAll", "CrossReplicaSum"} <= operations
     assert spec.host_call
     # Hooks fetch what is on the host.
-    for figure in graph.figures.values():
+    assert f"{SWITCH_LAYER}/load_histogram" in graph.layer_figures
+    for figure in {**graph.figures, **graph.layer_figures}.values():
       assert figure.op.type == "VarHandleOp"
 
   with tf.Graph().as_default():
@@ -329,7 +406,9 @@ def test_tpu_graphs_are_built(tmp_path):
         {"context": tpu_context()},
     )
     # TPUs hand over nothing that has no batch dimension.
-    assert all(total.shape == [1] for total in spec.eval_metrics[1].values())
+    for name, total in spec.eval_metrics[1].items():
+      vector = [4] if name.endswith("/expert_load") else []
+      assert total.shape == [1, *vector]
 
 
 def run_evaluation(experiment):
@@ -362,7 +441,53 @@ def run_evaluation(experiment):
       with contextlib.suppress(tf.errors.OutOfRangeError):
         while True:
           session.run(updates)
-      return session.run({k: value for k, (value, _) in figures.items()})
+      return flat(session.run({k: value for k, (value, _) in figures.items()}))
+
+
+def test_evaluation_contains_no_other_loss():
+  """Upstream's losses contain the router's and more, in evaluation too."""
+
+  def loss_and_figures(*params):
+    experiment = make_experiment(
+        "sparse", "SwitchFeedForward.router_jitter = 0.0", *params
+    )
+    batch = training_batches(experiment.task)[0]
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.set_random_seed(0)
+      tf.train.create_global_step()
+      spec = estimator.perplexity_model_fn(experiment)(
+          {"targets": tf.constant(batch["targets"])},
+          None,
+          tf.estimator.ModeKeys.EVAL,
+          {},
+      )
+      metric_fn, totals = spec.eval_metrics
+      figures = metric_fn(**totals)
+      session.run(
+          [tf.global_variables_initializer(), tf.local_variables_initializer()]
+      )
+      # The batch is taken in once.
+      loss, _ = session.run([spec.loss, [op for _, op in figures.values()]])
+      return loss, session.run({k: v for k, (v, _) in figures.items()})
+
+  loss, figures = loss_and_figures(
+      "SwitchFeedForward.aux_loss_coefficient = 0.01",
+      "SwitchFeedForward.z_loss_coefficient = 0.01",
+      "Unitransformer.z_loss = 0.0",
+  )
+  other_loss, others = loss_and_figures(
+      "SwitchFeedForward.aux_loss_coefficient = 10.0",
+      "SwitchFeedForward.z_loss_coefficient = 10.0",
+      "Unitransformer.z_loss = 0.5",
+      "Unitransformer.label_smoothing = 0.2",
+  )
+  assert other_loss == loss
+  assert figures["cross_entropy"] == pytest.approx(loss, rel=1e-6)
+  assert others["cross_entropy"] == figures["cross_entropy"]
+  assert figures["neg_log_perplexity"] == -figures["cross_entropy"]
+  # They are reported, each by itself.
+  for name in ("aux_loss", "z_loss"):
+    assert others[name] == pytest.approx(1000 * figures[name], rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -379,15 +504,18 @@ def test_evaluation_does_not_depend_on_the_batch_size(model, params):
       run_evaluation(make_experiment(model, *params, f"batch_size = {size}"))
       for size in (5, 20)
   )
-  assert figures["cross_entropy"] == pytest.approx(
-      others["cross_entropy"], rel=1e-5
-  )
-  assert figures["neg_log_perplexity"] == -figures["cross_entropy"]
-  if model == "dense":
-    assert set(figures) == {"cross_entropy", "neg_log_perplexity"}
-  else:
+  if model != "dense":
     assert figures["fraction_dropped"] == 0
     assert figures["aux_loss"] > 0
+    # One for each layer; other figures count a batch's padding as nothing.
+    assert sum(name.endswith("/entropy") for name in figures) == 2
+    for name in [x for x in figures if x.endswith("aux_loss")]:
+      # Not linear in the tokens, hence of a batch.
+      del figures[name], others[name]
+  else:
+    assert set(figures) == {"cross_entropy", "neg_log_perplexity"}
+  assert_close([figures], [others])
+  assert figures["neg_log_perplexity"] == -figures["cross_entropy"]
 
 
 def test_sampling_repeats_and_differs_between_batches_and_rows():

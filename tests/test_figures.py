@@ -46,10 +46,9 @@ class ModelWithOtherLosses:
   def call_simple(self, inputs, targets, compute_loss, **kwargs):
     del targets, kwargs
     assert compute_loss
-    for layer_loss in (0.25, 0.5):
-      metrics.add("aux_loss", mtf.constant(inputs.mesh, layer_loss))
-      metrics.add("routed_tokens", mtf.constant(inputs.mesh, 8.0))
-    metrics.add("dropped_tokens", mtf.constant(inputs.mesh, 4.0))
+    for loss in (0.5, 2.5):
+      metrics.add("router_loss", mtf.constant(inputs.mesh, loss))
+    metrics.add("a/layer/routed", mtf.constant(inputs.mesh, 8.0))
     # Any constant may be added to logits.
     logits = graphs.constant(
         inputs.mesh, np.log(PROBABILITIES) + 7, [BATCH, LENGTH, VOCABULARY]
@@ -78,12 +77,11 @@ def totals(model):
 def test_cross_entropy_is_of_real_targets_alone():
   assert totals(ModelWithOtherLosses()) == pytest.approx(
       {
-          "loss": 100,
+          # The router's losses are trained and, without a name, not reported.
+          "loss": 100 + 0.5 + 2.5,
           "cross_entropy": math.log(2) + math.log(4) + math.log(8),
           "target_tokens": 3,
-          "aux_loss": 0.75,
-          "routed_tokens": 16,
-          "dropped_tokens": 4,
+          "a/layer/routed": 8,
       }
   )
 
@@ -94,23 +92,127 @@ def evaluate(build):
     return session.run(build())
 
 
-def test_figures_of_a_batch():
-  def build():
-    return figures.of_batch(
-        {
-            name: tf.constant(value)
-            for name, value in totals(ModelWithOtherLosses()).items()
-        }
-    )
+# What two layers collect from a batch.
+FIRST = {
+    "tokens": 10.0,
+    "routed": 16.0,
+    "dropped": 4.0,
+    "entropy": 5.0,
+    "gate": 12.0,
+    # The mean is 2; relative to it: 0, 0.5, 0, 1, 1.5, 0, 0.5, 4.5.
+    "expert_load": [0.0, 1.0, 0.0, 2.0, 3.0, 0.0, 1.0, 9.0],
+    "aux_loss": 0.25,
+    "z_loss": 0.125,
+}
+SECOND = {
+    "tokens": 10.0,
+    "routed": 48.0,
+    "dropped": 0.0,
+    "entropy": 20.0,
+    "gate": 12.0,
+    "expert_load": [6.0] * 8,
+    "aux_loss": 0.5,
+    "z_loss": 0.25,
+}
 
-  assert evaluate(build) == pytest.approx(
+
+def sparse_totals(cross_entropy=30.0, target_tokens=10.0, **layers):
+  """Sums of a model; its layers are "encoder/<name>"."""
+  return {
+      "loss": 1000.0,
+      "cross_entropy": cross_entropy,
+      "target_tokens": target_tokens,
+      **{
+          f"encoder/{layer}/{name}": value
+          for layer, sums in layers.items()
+          for name, value in sums.items()
+      },
+  }
+
+
+def figures_of_batch(totals_):
+  """By name, vectors as lists."""
+  figures_ = evaluate(
+      lambda: figures.of_batch({k: tf.constant(x) for k, x in totals_.items()})
+  )
+  return {name: value.tolist() for name, value in figures_.items()}
+
+
+def approx(expected):
+  """Numbers by name, and lists of them."""
+  return {name: pytest.approx(value) for name, value in expected.items()}
+
+
+def test_figures_of_a_batch():
+  assert figures_of_batch(sparse_totals(first=FIRST, second=SECOND)) == approx(
       {
-          "cross_entropy": 2 * math.log(2),
-          "neg_log_perplexity": -2 * math.log(2),
+          "cross_entropy": 3.0,
+          "neg_log_perplexity": -3.0,
           "aux_loss": 0.75,
-          "fraction_dropped": 0.25,
+          "z_loss": 0.375,
+          "fraction_dropped": 4 / 64,
+          "encoder/first/entropy": 0.5,
+          "encoder/first/gate": 0.75,
+          "encoder/first/fraction_dropped": 0.25,
+          "encoder/first/load_max": 4.5,
+          "encoder/first/load_min": 0.0,
+          # Squares around 1: three of 1, two of 0.25, 0, 0.25 and 12.25.
+          "encoder/first/load_cv": math.sqrt(16 / 8),
+          # A load on the border of two bins is in the upper one.
+          "encoder/first/load_histogram": [3, 0, 2, 0, 1, 0, 1, 0, 1],
+          "encoder/first/aux_loss": 0.25,
+          "encoder/first/z_loss": 0.125,
+          "encoder/second/entropy": 2.0,
+          "encoder/second/gate": 0.25,
+          "encoder/second/fraction_dropped": 0.0,
+          "encoder/second/load_max": 1.0,
+          "encoder/second/load_min": 1.0,
+          "encoder/second/load_cv": 0.0,
+          "encoder/second/load_histogram": [0, 0, 0, 0, 8, 0, 0, 0, 0],
+          "encoder/second/aux_loss": 0.5,
+          "encoder/second/z_loss": 0.25,
       }
   )
+
+
+def test_each_layer_has_the_figures_that_are_described():
+  names = figures_of_batch(sparse_totals(first=FIRST))
+  assert [
+      name.removeprefix("encoder/first/") for name in names if "/" in name
+  ] == list(figures.LAYER_FIGURES)
+
+
+def test_figures_do_not_grow_with_the_number_of_experts():
+  def shapes(num_experts):
+    layer = {**FIRST, "expert_load": [1.0] * num_experts}
+    return {
+        name: np.shape(value)
+        for name, value in figures_of_batch(sparse_totals(a=layer)).items()
+    }
+
+  assert shapes(2) == shapes(64)
+
+
+def test_the_last_bin_has_no_upper_end():
+  load = [0.0] * 63 + [1.0]  # One expert takes all: 64 times the mean.
+  layer = {**FIRST, "expert_load": load}
+  of_layer = figures_of_batch(sparse_totals(a=layer))
+  assert of_layer["encoder/a/load_max"] == 64
+  assert of_layer["encoder/a/load_histogram"] == [63] + [0] * 7 + [1]
+
+
+def nothing(layer):
+  """The sums of a layer that has seen padding only."""
+  return {name: np.zeros_like(x).tolist() for name, x in layer.items()}
+
+
+def test_layer_that_routes_nothing_has_zeros():
+  figures_ = figures_of_batch(sparse_totals(first=nothing(FIRST)))
+  assert figures_.pop("cross_entropy") == 3.0
+  assert figures_.pop("neg_log_perplexity") == -3.0
+  # All experts have as much as each other: nothing.
+  assert figures_.pop("encoder/first/load_histogram") == [8] + [0] * 8
+  assert set(figures_.values()) == {0.0}
 
 
 def test_batch_without_real_tokens_has_no_cross_entropy():
@@ -121,48 +223,58 @@ def test_batch_without_real_tokens_has_no_cross_entropy():
   assert of_batch == {"cross_entropy": 0, "neg_log_perplexity": 0}
 
 
-def figures_of_split(batches):
+def figures_of_split(batches, num_cores=1):
   """What an Estimator reports after it has seen the batches."""
   with tf.Graph().as_default(), tf.Session() as session:
     placeholders = {
-        name: tf.placeholder(tf.float32, [1]) for name in batches[0]
+        name: tf.placeholder(tf.float32, [num_cores, *np.shape(value)])
+        for name, value in batches[0].items()
     }
     values_and_updates = figures.of_split(**placeholders)
     session.run(tf.local_variables_initializer())
     for batch in batches:
       session.run(
           [update for _, update in values_and_updates.values()],
-          {placeholders[name]: [value] for name, value in batch.items()},
+          {
+              placeholders[name]: [value] * num_cores
+              for name, value in batch.items()
+          },
       )
-    return session.run(
+    values = session.run(
         {name: value for name, (value, _) in values_and_updates.items()}
     )
+  return {name: value.tolist() for name, value in values.items()}
 
 
-def test_figures_of_a_split_weigh_tokens_and_not_batches():
-  full = dict(
-      cross_entropy=30.0,
-      target_tokens=10.0,
-      aux_loss=0.1,
-      routed_tokens=40.0,
-      dropped_tokens=8.0,
-  )
-  nearly_empty = dict(
-      cross_entropy=6.0,
-      target_tokens=2.0,
-      aux_loss=0.4,
-      routed_tokens=8.0,
-      dropped_tokens=0.0,
-  )
-  empty = dict.fromkeys(full, 0.0)
-  assert figures_of_split([full, nearly_empty, empty]) == pytest.approx(
-      {
-          "cross_entropy": 3.0,
-          "neg_log_perplexity": -3.0,
-          "aux_loss": (0.1 * 10 + 0.4 * 2) / 12,
-          "fraction_dropped": 8 / 48,
-      }
-  )
+@pytest.mark.parametrize("num_cores", [1, 4])
+def test_figures_of_a_split_are_those_of_all_its_tokens(num_cores):
+  split = [
+      sparse_totals(30.0, 10.0, a=FIRST, b=SECOND),
+      sparse_totals(6.0, 2.0, a=SECOND, b=FIRST),
+      sparse_totals(0.0, 0.0, a=nothing(FIRST), b=nothing(SECOND)),
+  ]
+  together = {
+      name: np.sum([batch[name] for batch in split], axis=0, dtype=np.float32)
+      for name in split[0]
+  }
+  for name in together:
+    if name.endswith("_loss"):  # A mean over tokens, not a sum.
+      of_a, of_b = split[0][name], split[1][name]
+      together[name] = np.float32((of_a * 10 + of_b * 2) / 12)
+  expected = figures_of_batch(together)
+  assert figures_of_split(split, num_cores) == approx(expected)
+  # Not the mean over batches.
+  assert expected["cross_entropy"] == 3.0
+  assert expected["encoder/a/fraction_dropped"] == 4 / 64
+  assert expected["encoder/a/aux_loss"] == pytest.approx(3.5 / 12)
+
+
+def test_split_that_a_layer_sees_nothing_of_has_no_load():
+  of_layer = figures_of_split([sparse_totals(a=nothing(FIRST))])
+  assert of_layer["cross_entropy"] == 3.0
+  assert math.isnan(of_layer["encoder/a/load_max"])
+  assert math.isnan(of_layer["encoder/a/entropy"])
+  assert of_layer["encoder/a/load_histogram"] == [0] * 9
 
 
 def test_many_batches_lose_no_precision():
@@ -181,13 +293,24 @@ def test_split_without_tokens_is_not_a_number():
 def test_host_of_a_tpu_keeps_the_figures(tmp_path):
   with tf.Graph().as_default(), tf.Session() as session:
     tf.train.create_global_step()
-    sent = {"cross_entropy": 2.5, "aux_loss": 0.5}
+    sent = {
+        "cross_entropy": 2.5,
+        "a/layer/load_histogram": [0.0, 3.0, 1.0],
+        "aux_loss": 0.5,
+    }
+    # A layer's own summary, which goes to TensorBoard only.
+    tf.add_to_collection(
+        mtf.utils.SCALAR_SUMMARIES_COLLECTION_KEY, ("entropy", tf.constant(7.0))
+    )
     (host_call_fn, tensors), latest = figures.send_to_host(
         str(tmp_path), {name: tf.constant(x) for name, x in sent.items()}
     )
     # Each core sends a copy, and TPUEstimator joins them.
-    _, updates = host_call_fn(*(tf.tile(tensor, [4]) for tensor in tensors))
+    _, updates = host_call_fn(
+        *(tf.concat([tensor] * 4, axis=0) for tensor in tensors)
+    )
     session.run(tf.local_variables_initializer())
     session.run(tf.global_variables_initializer())
     session.run(updates)
-    assert session.run(latest) == sent
+    kept = {k: v.tolist() for k, v in session.run(latest).items()}
+    assert kept == sent

@@ -42,7 +42,14 @@ EXPERIMENTS = complete("experiments")
 LAYOUTS = gin_files.names("layouts")
 FILES = [
     name
-    for folder in ("models", "layouts", "objectives", "precision", "schedules", "runs")
+    for folder in (
+        "models",
+        "layouts",
+        "objectives",
+        "precision",
+        "schedules",
+        "runs",
+    )
     for name in gin_files.names(folder)
 ]
 VOCABULARY = 200

@@ -17,10 +17,12 @@
 import io
 import json
 
+import numpy as np
 import pytest
 import rich.console
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import figures
 from mtf_switch import progress
 
 KEYS = [
@@ -29,16 +31,27 @@ KEYS = [
     "cross_entropy",
     "neg_log_perplexity",
     "aux_loss",
+    "z_loss",
     "fraction_dropped",
     "tokens_per_second",
     "task",
+    "layers",
 ]
 SPARSE = {
     "cross_entropy": 2.5,
     "neg_log_perplexity": -2.5,
     "aux_loss": 0.02,
+    "z_loss": 0.01,
     "fraction_dropped": 0.125,
     "learning_rate": 0.01,
+    # As a session returns them.
+    "encoder/layer_001/load_max": np.float32(1.5),
+    "encoder/layer_001/load_histogram": np.array([0, 3, 1], np.float32),
+    "decoder/layer_001/load_max": np.float32(2.0),
+}
+LAYERS = {
+    "encoder/layer_001": {"load_max": 1.5, "load_histogram": [0.0, 3.0, 1.0]},
+    "decoder/layer_001": {"load_max": 2.0},
 }
 DENSE = {"cross_entropy": 2.5, "neg_log_perplexity": -2.5}
 
@@ -58,19 +71,30 @@ def test_a_line_has_the_promised_keys_in_order(metrics_file, tmp_path):
   record = json.loads(line)
   assert list(record) == KEYS
   assert list(record.values()) == [
-      7, "train", 2.5, -2.5, 0.02, 0.125, 1000.0, "a_task"
+      7, "train", 2.5, -2.5, 0.02, 0.01, 0.125, 1000.0, "a_task", LAYERS
   ]  # fmt: skip
 
 
 def test_what_does_not_apply_or_is_no_number_is_null(metrics_file, tmp_path):
   metrics_file.append(7, "eval", "a_task", DENSE)
-  metrics_file.append(8, "eval", "a_task", {**SPARSE, "aux_loss": float("nan")})
+  not_a_number = {
+      "aux_loss": float("nan"),
+      "encoder/layer_001/load_max": np.float32("inf"),
+      "encoder/layer_001/load_histogram": np.array([1, np.nan], np.float32),
+  }
+  metrics_file.append(8, "eval", "a_task", {**SPARSE, **not_a_number})
   dense, sparse = map(json.loads, text(tmp_path).splitlines())
   assert list(dense) == KEYS
   assert dense["aux_loss"] is None
+  assert dense["z_loss"] is None
   assert dense["fraction_dropped"] is None
+  assert dense["layers"] is None
   assert dense["tokens_per_second"] is None
   assert sparse["aux_loss"] is None
+  of_layer = sparse["layers"]["encoder/layer_001"]
+  assert of_layer == {"load_max": None, "load_histogram": [1.0, None]}
+  assert "NaN" not in text(tmp_path)
+  assert "Infinity" not in text(tmp_path)
 
 
 def test_resuming_drops_later_lines(metrics_file, tmp_path):
@@ -86,6 +110,14 @@ def test_resuming_drops_later_lines(metrics_file, tmp_path):
   assert metrics_file.has("eval", 10, "a_task")
   assert not metrics_file.has("eval", 15, "a_task")
   assert not metrics_file.has("eval", 10, "another_task")
+
+
+def test_resuming_before_the_first_line_drops_all(metrics_file, tmp_path):
+  """As a run does that was killed before its first checkpoint."""
+  metrics_file.append(5, "train", "a_task", DENSE, 1.0)
+  metrics_file.drop_after(0)
+  assert not metrics_file.read()
+  assert text(tmp_path) == ""
 
 
 def test_a_line_that_was_cut_off_is_dropped(metrics_file, tmp_path):
@@ -148,6 +180,19 @@ def test_duration():
   assert progress.duration(3725.4) == "1:02:05"
 
 
+def test_a_histogram_says_what_is_in_its_bins():
+  (value,) = progress.histogram_of("a_name", [0.0, 1.0, 3.0], [2, 0, 1]).value
+  assert value.tag == "a_name"
+  histogram = value.histo
+  # The last bin, without an upper end, is shown up to twice its lower end.
+  assert list(histogram.bucket_limit) == [1.0, 3.0, 6.0]
+  assert list(histogram.bucket) == [2, 0, 1]
+  assert (histogram.min, histogram.max, histogram.num) == (0.0, 6.0, 3)
+  # Two in the middle of the first bin, one in that of the last.
+  assert histogram.sum == 2 * 0.5 + 4.5
+  assert histogram.sum_squares == 2 * 0.25 + 4.5**2
+
+
 def run_hook(model_dir, display, first_step, last_step, metrics_every):
   """Trains nothing for some steps; the loss is 10 minus the step."""
   with tf.Graph().as_default():
@@ -159,22 +204,22 @@ def run_hook(model_dir, display, first_step, last_step, metrics_every):
         str(model_dir),
         "a_task",
         {"cross_entropy": 10 - step, "neg_log_perplexity": step - 10},
-        {"of_a_layer": step},
+        {
+            "a/layer/load_max": step,
+            "a/layer/load_histogram": tf.stack([step] + [0.0] * 7 + [1.0]),
+        },
+        {"of_another_layer": step},
         display,
         progress.MetricsFile(str(model_dir)),
         last_step,
         100,
         metrics_every,
     )
+    # One after the other: the initializer would undo the assignment.
+    with tf.control_dependencies([tf.global_variables_initializer()]):
+      init_op = tf.group(tf.assign(global_step, first_step))
     with tf.train.MonitoredSession(
-        tf.train.ChiefSessionCreator(
-            tf.train.Scaffold(
-                init_op=tf.group(
-                    tf.global_variables_initializer(),
-                    tf.assign(global_step, first_step),
-                )
-            )
-        ),
+        tf.train.ChiefSessionCreator(tf.train.Scaffold(init_op=init_op)),
         [hook, tf.train.StopAtStepHook(last_step=last_step)],
     ) as session:
       while not session.should_stop():
@@ -192,6 +237,9 @@ def test_hook_records_every_so_many_steps(tmp_path, metrics_file):
   # The loss of a step is that of its batch, before its update.
   assert [record["cross_entropy"] for record in records] == [9.0, 7.0, 5.0]
   assert {record["kind"] for record in records} == {"train"}
+  assert records[0]["layers"] == {
+      "a/layer": {"load_max": 1.0, "load_histogram": [1.0] + [0.0] * 7 + [1.0]}
+  }
   # The first call of a session, which is slow, does not count: nothing is left
   # to be measured for step 4, the first of the second session.
   rates = [record["tokens_per_second"] for record in records]
@@ -209,14 +257,21 @@ def test_hook_writes_what_tensorboard_shows(tmp_path):
   run_hook(tmp_path, progress.Display(console), 0, 4, metrics_every=2)
   (path,) = tmp_path.glob("events.out.tfevents.*")
   events = list(tf.train.summary_iterator(str(path)))
-  scalars = {
-      (event.step, value.tag): value.simple_value
+  values = {
+      (event.step, value.tag): value
       for event in events
       for value in event.summary.value
   }
+  histogram = values.pop((2, "a/layer/load_histogram")).histo
+  assert list(histogram.bucket) == [1.0] + [0.0] * 7 + [1.0]
+  assert list(histogram.bucket_limit) == [*figures.LOAD_BINS[1:], 8.0]
+  assert values.pop((4, "a/layer/load_histogram")).histo.num == 4
+  assert {v.WhichOneof("value") for v in values.values()} == {"simple_value"}
+  scalars = {key: value.simple_value for key, value in values.items()}
   assert scalars[2, "cross_entropy"] == 9
   assert scalars[4, "neg_log_perplexity"] == -7
-  assert scalars[4, "of_a_layer"] == 3
+  assert scalars[4, "a/layer/load_max"] == 3
+  assert scalars[4, "of_another_layer"] == 3
   assert scalars[4, "tokens_per_second"] > 0
   assert {step for step, _ in scalars} == {2, 4}
   # Makes TensorBoard forget what a killed run wrote for later steps.
