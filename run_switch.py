@@ -235,7 +235,9 @@ def _show_notices(console):
 
   def show(message, category, *args, **kwargs):
     if category.__name__ == "UserNotice":
-      console.print(f"note: {message}", markup=False, highlight=False)
+      console.print(
+          f"note: {message}", markup=False, highlight=False, soft_wrap=True
+      )
     log_warning(message, category, *args, **kwargs)
 
   warnings.showwarning = show

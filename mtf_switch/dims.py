@@ -110,37 +110,30 @@ def num_groups(
         f"num_cores = {num_cores} and group_size = {group_size}: set one of "
         "the two, the number of groups or the tokens of a group."
     )
-  name, wanted = (
-      ("num_cores", num_cores)
-      if num_cores is not None
-      else ("group_size", group_size)
-  )
+  if num_cores is not None:
+    name, wanted = "num_cores", num_cores
+    groups = "to num_cores = {} groups"
+  else:
+    name, wanted = "group_size", group_size
+    groups = "in groups of group_size = {}"
   if wanted < 1:
     raise compat.UserError(f"{name} must be at least 1, got {wanted}.")
-  if num_tokens % wanted == 0 and (
-      strict
-      or (num_tokens // wanted if group_size else wanted) % multiple_of == 0
-  ):
-    return num_tokens // wanted if group_size else wanted
-  divisors = [n for n in range(1, num_tokens + 1) if num_tokens % n == 0]
-  if strict:
+  low = [n for n in range(1, math.isqrt(num_tokens) + 1) if num_tokens % n == 0]
+  divisors = sorted({*low, *(num_tokens // n for n in low)})
+  if strict and wanted not in divisors:
     nearest = [n for n in divisors if n < wanted][-1:]
     nearest += [n for n in divisors if n > wanted][:1]
-    groups = (
-        f"to num_cores = {wanted} groups"
-        if num_cores
-        else f"in groups of group_size = {wanted}"
-    )
     raise compat.UserError(
         f"{num_tokens} tokens (batch size x length) cannot be dealt out evenly "
-        f"{groups}; set {name} to {' or '.join(map(str, nearest))}, change the "
-        "batch size, or set strict_groups = False."
+        f"{groups.format(wanted)}; set {name} to "
+        f"{' or '.join(map(str, nearest))}, change the batch size, or set "
+        "strict_groups = False."
     )
-  ratio = wanted if num_cores else num_tokens / wanted
-  return min(
-      (n for n in divisors if n % multiple_of == 0),
-      key=lambda n: abs(math.log(n / ratio)),
-  )
+  if not strict:
+    check_divides(multiple_of, num_tokens, "the number of tokens")
+    divisors = [n for n in divisors if n % multiple_of == 0]
+  ratio = wanted if num_cores is not None else num_tokens / wanted
+  return min(divisors, key=lambda n: abs(math.log(n / ratio)))
 
 
 _ROUNDINGS = {
@@ -207,11 +200,12 @@ def capacity_warning(
   Returns:
     a line if the factor in force differs by more than 10%, else None.
   """
-  in_force = capacity * num_experts / tokens_per_core
-  if abs(in_force - capacity_factor) <= 0.1 * capacity_factor:
+  asked = fractions.Fraction(str(capacity_factor))
+  in_force = fractions.Fraction(capacity * num_experts, tokens_per_core)
+  if abs(in_force - asked) <= asked / 10:
     return None
   return (
-      f"the capacity factor in force is {in_force:.3g}, not {capacity_factor}: "
+      f"the capacity factor in force is {float(in_force):.3g}, not {capacity_factor}: "
       f"of the {tokens_per_core} tokens of a group an expert takes {capacity}, "
       f"with num_experts = {num_experts}."
   )

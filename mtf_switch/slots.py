@@ -32,7 +32,7 @@ def first_come(
     expert_index: tf.Tensor,
     asks: tf.Tensor,
     num_experts: int,
-    priority: tf.Tensor | None = None,
+    order: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """The number of requests for the same expert before each request.
 
@@ -43,14 +43,13 @@ def first_come(
     expert_index: `[num_cores, requests]` int32.
     asks: `[num_cores, requests]` float32, 1 where there is a request.
     num_experts: the number of experts.
-    priority: `[num_cores, requests]`; greater ones come first, equal ones in
-      order. None for all in order.
+    order: `[num_cores, requests]` int32, which request comes first, second,
+      ...; None if they are in order.
 
   Returns:
     `[num_cores, requests]` int32; 0 where there is no request.
   """
-  if priority is not None:
-    order = tf.argsort(priority, direction="DESCENDING", stable=True)
+  if order is not None:
     position = first_come(
         tf.gather(expert_index, order, batch_dims=1),
         tf.gather(asks, order, batch_dims=1),
@@ -92,15 +91,20 @@ def position_in_expert(
 
   order = None
   if priority == "gate":
-    # Gates are at most 1.
-    order = requests(
-        tf.cast(gate, tf.float32) - 2.0 * tf.range(choices, dtype=tf.float32)
-    )
+    tokens = expert_index.shape[1]
+    order = _greatest_first(tf.transpose(gate, axes))
+    order += tokens * tf.range(choices)[:, tf.newaxis]
+    order = tf.reshape(order, [-1, choices * tokens])
   position = first_come(
       requests(expert_index), requests(asks), num_experts, order
   )
   shape = [expert_index.shape[axis] for axis in axes]
   return tf.transpose(tf.reshape(position, shape), axes)
+
+
+def _greatest_first(gate: tf.Tensor) -> tf.Tensor:
+  """The order of tokens by their gates; of equals, the first in the text."""
+  return tf.argsort(gate, direction="DESCENDING", stable=True)
 
 
 def no_token_left_behind(
@@ -140,7 +144,9 @@ def no_token_left_behind(
         expert,
         asks,
         num_experts,
-        tf.gather(gate, stage, batch_dims=2) if priority == "gate" else None,
+        _greatest_first(tf.gather(gate, stage, batch_dims=2))
+        if priority == "gate"
+        else None,
     )
     return expert, position
 

@@ -25,7 +25,8 @@ from mtf_switch import dropless
 from mtf_switch import exchange
 from mtf_switch import routing
 
-# From inputs, dims, is_training and nonpadding to a Routing.
+# From inputs, dims, is_training and nonpadding to a Routing: one of `router`'s
+# with its weights and options bound.
 Router = Callable[..., routing.Routing]
 
 

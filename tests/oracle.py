@@ -28,18 +28,27 @@ def softmax(logits):
   return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def load_balance_loss(router_probs, expert_index, nonpadding):
-  """Equations (4) to (6) without alpha, group by group.
+def load_balance_loss(router_probs, expert_index, nonpadding, scope="group"):
+  """Equations (4) to (6) without alpha, group by group or over the batch.
 
   Args:
     router_probs: [num_cores, tokens_per_core, num_experts].
     expert_index: [num_cores, tokens_per_core], each token's choice.
     nonpadding: [num_cores, tokens_per_core].
+    scope: "group", the mean over the groups with a real token of N * sum_i f_i
+      P_i; or "batch", one f and one P of all tokens.
 
   Returns:
-    the mean over the groups with a real token of N * sum_i f_i P_i; 0 if none.
+    the loss; 0 without a real token.
   """
-  num_cores, _, num_experts = router_probs.shape
+  num_cores, tokens_per_core, num_experts = router_probs.shape
+  if scope == "batch":
+    tokens = num_cores * tokens_per_core
+    return load_balance_loss(
+        router_probs.reshape(1, tokens, num_experts),
+        expert_index.reshape(1, tokens),
+        nonpadding.reshape(1, tokens),
+    )
   per_group = []
   for core in range(num_cores):
     real = [t for t, n in enumerate(nonpadding[core]) if n]
@@ -48,10 +57,20 @@ def load_balance_loss(router_probs, expert_index, nonpadding):
     loss = 0.0
     for i in range(num_experts):
       f = sum(expert_index[core, t] == i for t in real) / len(real)
-      p = sum(router_probs[core, t, i] for t in real) / len(real)
+      p = sum(float(router_probs[core, t, i]) for t in real) / len(real)
       loss += f * p
     per_group.append(num_experts * loss)
   return np.mean(per_group) if per_group else 0.0
+
+
+def router_z_loss(router_logits, nonpadding):
+  """The mean over the real tokens of log(sum_i exp(logit_i)) squared."""
+  squares = [
+      np.log(sum(np.exp(float(x)) for x in router_logits[place])) ** 2
+      for place in np.ndindex(nonpadding.shape)
+      if nonpadding[place]
+  ]
+  return np.mean(squares) if squares else 0.0
 
 
 def router(router_probs, expert_capacity, nonpadding):
@@ -78,14 +97,155 @@ def router(router_probs, expert_capacity, nonpadding):
   return expert_index, slot, gate
 
 
+def best_experts(probs, num_choices):
+  """A token's best experts, the best first; of equals the first expert."""
+  return sorted(range(len(probs)), key=lambda expert: -probs[expert])[
+      :num_choices
+  ]
+
+
+def top_n(
+    router_probs,
+    expert_capacity,
+    nonpadding,
+    num_choices,
+    priority="position",
+    asks=None,
+):
+  """Equation (2) with gates that add up to 1, and slots one by one.
+
+  Args:
+    router_probs: [num_cores, tokens_per_core, num_experts].
+    expert_capacity: slots of each expert in each group.
+    nonpadding: [num_cores, tokens_per_core].
+    num_choices: the experts of a token.
+    priority: whose request comes first: "position", all first choices, then
+      all second ones, each from left to right; "gate", the same, each from the
+      greatest gate down; "causal", token by token with all its choices.
+    asks: [num_cores, tokens_per_core, num_choices], which choices ask for a
+      slot; None for all. Padding never does.
+
+  Returns:
+    expert_index, slot (-1 for none) and gate (0 without a slot), each
+    [num_cores, tokens_per_core, num_choices].
+  """
+  num_cores, tokens_per_core, num_experts = router_probs.shape
+  shape = (num_cores, tokens_per_core, num_choices)
+  expert_index = np.zeros(shape, np.int64)
+  slot = -np.ones(shape, np.int64)
+  gate = np.zeros(shape)
+  for core in range(num_cores):
+    wanted = np.zeros(shape[1:])
+    for token in range(tokens_per_core):
+      probs = router_probs[core, token].astype(np.float64)
+      best = best_experts(probs, num_choices)
+      expert_index[core, token] = best
+      wanted[token] = probs[best]
+      if num_choices > 1:
+        wanted[token] /= sum(probs[best])
+    taken = [0] * num_experts
+    for token, choice in requests(wanted, priority):
+      expert = expert_index[core, token, choice]
+      if not nonpadding[core, token]:
+        continue
+      if asks is not None and not asks[core, token, choice]:
+        continue
+      if taken[expert] < expert_capacity:
+        slot[core, token, choice] = taken[expert]
+        gate[core, token, choice] = wanted[token, choice]
+        taken[expert] += 1
+  return expert_index, slot, gate
+
+
+def requests(gate, priority):
+  """The (token, choice) of a group in the order in which they are served.
+
+  Args:
+    gate: [tokens_per_core, choices].
+    priority: as for top_n.
+
+  Returns:
+    a list of pairs.
+  """
+  tokens, choices = map(range, gate.shape)
+  if priority == "causal":
+    return [(token, choice) for token in tokens for choice in choices]
+  in_order = []
+  for choice in choices:
+    served = list(tokens)
+    if priority == "gate":
+      served.sort(key=lambda token, choice=choice: -gate[token, choice])
+    in_order += [(token, choice) for token in served]
+  return in_order
+
+
+def no_token_left_behind(
+    router_probs,
+    expert_capacity,
+    nonpadding,
+    priority="position",
+    max_stages=None,
+):
+  """Appendix B: who finds no slot at its best expert asks at the next one.
+
+  Args:
+    router_probs: [num_cores, tokens_per_core, num_experts].
+    expert_capacity: slots of each expert in each group.
+    nonpadding: [num_cores, tokens_per_core].
+    priority: "position" or "gate", the order in which tokens ask at each stage;
+      or "causal", each token takes the best expert with a free slot before the
+      next token asks.
+    max_stages: how many experts a token tries; None for all.
+
+  Returns:
+    expert_index (the last one tried if there was no slot, the best for
+    padding), slot (-1 for none) and gate, each [num_cores, tokens_per_core].
+  """
+  num_cores, tokens_per_core, num_experts = router_probs.shape
+  stages = min(max_stages or num_experts, num_experts)
+  expert_index = np.zeros((num_cores, tokens_per_core), np.int64)
+  slot = -np.ones((num_cores, tokens_per_core), np.int64)
+  gate = np.zeros((num_cores, tokens_per_core))
+  for core in range(num_cores):
+    probs = router_probs[core].astype(np.float64)
+    best = np.array([best_experts(p, stages) for p in probs])
+    expert_index[core] = best[:, 0]
+    order = requests(
+        np.take_along_axis(probs, best, axis=1),
+        priority,
+    )
+    taken = [0] * num_experts
+    for token, stage in order:
+      if not nonpadding[core, token] or slot[core, token] >= 0:
+        continue
+      expert = best[token, stage]
+      expert_index[core, token] = expert
+      if taken[expert] < expert_capacity:
+        slot[core, token] = taken[expert]
+        gate[core, token] = probs[token, expert]
+        taken[expert] += 1
+  return expert_index, slot, gate
+
+
 def combine_tensor(expert_index, slot, gate, num_experts, expert_capacity):
-  """The figure's [num_cores, tokens_per_core, num_experts, expert_capacity]."""
-  combine = np.zeros(slot.shape + (num_experts, expert_capacity))
-  for core, token in np.ndindex(slot.shape):
-    if slot[core, token] >= 0:
-      combine[core, token, expert_index[core, token], slot[core, token]] = gate[
-          core, token
-      ]
+  """The figure's [num_cores, tokens_per_core, num_experts, expert_capacity].
+
+  Args:
+    expert_index: [num_cores, tokens_per_core] or, of several choices,
+      [num_cores, tokens_per_core, choices].
+    slot: the same shape, -1 for none.
+    gate: the same shape.
+    num_experts: the number of experts.
+    expert_capacity: slots of each expert in each group.
+
+  Returns:
+    each gate at its expert and slot.
+  """
+  combine = np.zeros(slot.shape[:2] + (num_experts, expert_capacity))
+  for place in np.ndindex(slot.shape):
+    if slot[place] >= 0:
+      at = place[:2] + (expert_index[place], slot[place])
+      combine[at] = gate[place]
   return combine
 
 

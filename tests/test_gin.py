@@ -22,6 +22,7 @@ import os
 
 import gin
 import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import utils
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -198,6 +199,73 @@ def test_switch_layers_get_the_settings_of_the_paper(name):
       initializer_scale=0.1,
       switch_layers_in_model=None,
   )
+
+
+@pytest.mark.parametrize(
+    "name, activations, router",
+    [
+        ("float32", tf.float32, tf.float32),
+        ("selective", tf.bfloat16, tf.float32),
+        ("bfloat16", tf.bfloat16, tf.bfloat16),
+    ],
+)
+def test_precision_modes_are_the_rows_of_table_2(name, activations, router):
+  gin_files.parse(
+      [
+          "models/switch_tiny.gin",
+          "runs/defaults.gin",
+          f"precision/{name}.gin",
+      ],
+      [
+          *gin_files.SHRUNK,
+          "task = 'none'",
+          "batch_size = 1",
+          "sequence_length = 1",
+          "mesh_shape = ''",
+          "layout_rules = ''",
+      ],
+  )
+  variable_dtype = utils.get_variable_dtype()
+  assert variable_dtype.master_dtype == variable_dtype.slice_dtype == tf.float32
+
+  def build(mesh):
+    dims = [mtf.Dimension("batch", 4), mtf.Dimension("length", 16)]
+    tokens = mtf.ones(mesh, dims, dtype=tf.int32)
+    _, loss = gin_files.build_model(VOCABULARY).call_simple(
+        tokens, tokens, compute_loss=True, variable_dtype=variable_dtype
+    )
+    return [mtf.to_float(loss)]
+
+  operations = []
+
+  def build_and_look(mesh):
+    results = build(mesh)
+    operations.extend(mesh.graph.operations)
+    return results
+
+  (loss,), _ = graphs.evaluate(build_and_look)
+  assert np.isfinite(loss)
+
+  def dtypes(condition):
+    found = {
+        t.dtype
+        for op in operations
+        if isinstance(op, mtf.EinsumOperation)
+        for t in op.outputs
+        if condition([d.name for d in op.inputs[-1].shape.dims], t)
+    }
+    return found
+
+  # The router's logits.
+  assert dtypes(
+      lambda weights, _: weights == ["d_model", "experts_unsplit"]
+  ) == {router}
+  # The experts, and what the all-to-all brings them.
+  assert dtypes(lambda weights, _: weights[:1] == ["experts"]) == {activations}
+  # Gates and losses are float32 in any case.
+  assert dtypes(
+      lambda _, t: t.shape.dimension_names == ["batch", "experts_unsplit"]
+  ) == {tf.float32}
 
 
 def description(model):

@@ -286,9 +286,7 @@ def test_losses_have_coefficients_of_their_own_and_add_up(gin_config):
   )
   assert one[3] == one[4] == 0  # The z-loss is off by default.
   np.testing.assert_allclose(one[0], one[1] + one[2], rtol=1e-6)
-  np.testing.assert_allclose(
-      both[1:3], 0.01 * np.array(one[1:3]), rtol=1e-6
-  )
+  np.testing.assert_allclose(both[1:3], 0.01 * np.array(one[1:3]), rtol=1e-6)
   # Logits are small at first: a little more than log(4) squared.
   np.testing.assert_allclose(
       both[3:], 0.1 * np.log(4) ** 2 * np.ones(2), rtol=0.2

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Figure 14 against hand-worked numbers, the oracle and its properties."""
+"""The router's losses by hand, against the oracle, and their properties."""
 
 import mesh_tensorflow as mtf
 import numpy as np
@@ -23,7 +23,9 @@ from tests import graphs
 from tests import oracle
 
 
-def loss_and_gradient(router_probs, expert_index, nonpadding=None):
+def loss_and_gradient(
+    router_probs, expert_index, nonpadding=None, scope="group"
+):
   """The loss and its gradient with respect to the probabilities."""
   num_cores, tokens_per_core, num_experts = router_probs.shape
 
@@ -38,15 +40,19 @@ def loss_and_gradient(router_probs, expert_index, nonpadding=None):
         graphs.constant(mesh, expert_index.astype(np.int32), dims[:-1]),
         dims[-1],
     )
-    real = None
-    if nonpadding is not None:
-      real = graphs.constant(mesh, nonpadding.astype(np.float32), dims[:-1])
-      mask *= real
-    loss = losses.load_balance_loss(probs, mask, *dims, nonpadding=real)
+    real = constant_mask(mesh, nonpadding, dims[:-1])
+    loss = losses.load_balance_loss(probs, mask * real, real, *dims, scope)
     return [loss] + mtf.gradients([loss], [probs])
 
   (loss, gradient), _ = graphs.evaluate(build)
   return loss, gradient
+
+
+def constant_mask(mesh, nonpadding, dims):
+  """An mtf.Tensor of 0 and 1; None for ones."""
+  if nonpadding is None:
+    nonpadding = np.ones([dim.size for dim in dims])
+  return graphs.constant(mesh, nonpadding.astype(np.float32), dims)
 
 
 # Figure 11's six tokens on three experts.
@@ -105,34 +111,125 @@ def test_groups_are_averaged_not_pooled():
   assert abs(pooled - loss) > 1e-3  # A mean of products is another number.
 
 
-def test_a_group_of_padding_does_not_count():
-  rng = np.random.RandomState(1)
-  probs = oracle.softmax(rng.randn(2, 6, 3))
-  index = probs.argmax(-1)
-  nonpadding = np.array([[1] * 6, [0] * 6])
-  loss, gradient = loss_and_gradient(probs, index, nonpadding)
-  alone, _ = loss_and_gradient(probs[:1], index[:1])
-  np.testing.assert_allclose(loss, alone, rtol=1e-6)
-  assert not gradient[1].any()
+@pytest.mark.parametrize("scope", losses.SCOPES)
+@pytest.mark.parametrize("num_cores", [1, 3])
+@pytest.mark.parametrize("num_experts", [1, 2, 7, 64])
+@pytest.mark.parametrize("share_of_padding", [0.0, 0.4])
+def test_equals_the_oracle(num_cores, num_experts, share_of_padding, scope):
+  rng = np.random.RandomState(num_experts)
+  probs = oracle.softmax(rng.randn(num_cores, 12, num_experts))
+  nonpadding = (rng.rand(num_cores, 12) >= share_of_padding).astype(int)
+  loss, _ = loss_and_gradient(probs, probs.argmax(-1), nonpadding, scope)
+  np.testing.assert_allclose(
+      loss,
+      oracle.load_balance_loss(probs, probs.argmax(-1), nonpadding, scope),
+      rtol=1e-6,  # Sums of at most 768 float32 terms of one sign.
+  )
 
 
-def test_a_batch_of_padding_gives_zero_and_no_nan():
-  probs = np.full((2, 6, 3), 1 / 3)
-  loss, gradient = loss_and_gradient(probs, probs.argmax(-1), np.zeros((2, 6)))
-  assert loss == 0.0
-  assert not gradient.any()
+def test_two_groups_by_hand_in_both_scopes():
+  probs = np.array([[[0.75, 0.25], [0.5, 0.5]], [[0.25, 0.75], [0.0, 1.0]]])
+  index = np.array([[0, 0], [1, 1]])
+  # First group f = (1, 0), P = (5, 3) / 8: 2 * 5 / 8 = 1.25;
+  # second f = (0, 1), P = (1, 7) / 8: 2 * 7 / 8 = 1.75; mean 1.5.
+  loss, gradient = loss_and_gradient(probs, index)
+  assert loss == 1.5  # Eighths are exact.
+  # N f_i / (T G) in each group.
+  np.testing.assert_array_equal(
+      gradient.reshape(4, 2), np.eye(2).repeat(2, 0) * 0.5
+  )
+  # All together f = (1, 1) / 2, P = (3, 5) / 8: 2 * (3 + 5) / 16 = 1.
+  loss, gradient = loss_and_gradient(probs, index, scope="batch")
+  assert loss == 1.0
+  np.testing.assert_array_equal(gradient, np.full((2, 2, 2), 0.25))
+  # Without the third token f = (2, 1) / 3, P = (5, 7) / 12:
+  # 2 * (10 + 7) / 36 = 17 / 18. The third token learns nothing.
+  loss, gradient = loss_and_gradient(
+      probs, index, np.array([[1, 1], [0, 1]]), "batch"
+  )
+  np.testing.assert_allclose(loss, 17 / 18, rtol=1e-6)
+  assert not gradient[1, 0].any()
+  np.testing.assert_allclose(gradient[1, 1], [4 / 9, 2 / 9], rtol=1e-6)
+
+
+def z_loss_and_gradient(router_logits, nonpadding=None):
+  """The z-loss and its gradient with respect to the logits."""
+  num_cores, tokens_per_core, num_experts = router_logits.shape
+
+  def build(mesh):
+    dims = [
+        mtf.Dimension("batch", num_cores),
+        mtf.Dimension("tokens_per_core", tokens_per_core),
+        mtf.Dimension("experts_unsplit", num_experts),
+    ]
+    logits = graphs.constant(mesh, router_logits, dims)
+    real = constant_mask(mesh, nonpadding, dims[:-1])
+    loss = losses.router_z_loss(logits, real, dims[-1])
+    return [loss] + mtf.gradients([loss], [logits])
+
+  (loss, gradient), _ = graphs.evaluate(build)
+  return loss, gradient
+
+
+def test_z_loss_by_hand():
+  # exp sums to 2 + 6 = 8, to 1 + 1 = 2, to 8 and, padding, to 2 e^9.
+  logits = np.array(
+      [[np.log([2.0, 6.0]), [0.0, 0.0]], [np.log([4.0, 4.0]), [9.0, 9.0]]]
+  )
+  nonpadding = np.array([[1, 1], [1, 0]])
+  loss, gradient = z_loss_and_gradient(logits, nonpadding)
+  # ((3 ln 2)^2 + (ln 2)^2 + (3 ln 2)^2) / 3, not a mean of groups' means.
+  np.testing.assert_allclose(loss, 19 / 3 * np.log(2) ** 2, rtol=1e-6)
+  # 2 ln(z) p_i / 3.
+  np.testing.assert_allclose(
+      gradient,
+      np.log(2)
+      / 3
+      * np.array([[[1.5, 4.5], [1.0, 1.0]], [[3.0, 3.0], [0.0, 0.0]]]),
+      rtol=1e-6,
+  )
+
+
+def test_z_loss_survives_logits_whose_exponentials_overflow():
+  loss, gradient = z_loss_and_gradient(np.full((1, 1, 2), 200.0))
+  np.testing.assert_allclose(loss, (200 + np.log(2)) ** 2, rtol=1e-6)
+  assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("num_cores", [1, 3])
 @pytest.mark.parametrize("num_experts", [1, 2, 7, 64])
 @pytest.mark.parametrize("share_of_padding", [0.0, 0.4])
-def test_equals_the_oracle(num_cores, num_experts, share_of_padding):
+def test_z_loss_equals_the_oracle(num_cores, num_experts, share_of_padding):
   rng = np.random.RandomState(num_experts)
-  probs = oracle.softmax(rng.randn(num_cores, 12, num_experts))
+  logits = 3 * rng.randn(num_cores, 12, num_experts)
   nonpadding = (rng.rand(num_cores, 12) >= share_of_padding).astype(int)
-  loss, _ = loss_and_gradient(probs, probs.argmax(-1), nonpadding)
+  loss, _ = z_loss_and_gradient(logits, nonpadding)
   np.testing.assert_allclose(
       loss,
-      oracle.load_balance_loss(probs, probs.argmax(-1), nonpadding),
-      rtol=1e-6,  # Sums of at most 768 float32 terms of one sign.
+      oracle.router_z_loss(logits, nonpadding),
+      rtol=1e-6,  # Squares of logarithms: no cancellation.
   )
+
+
+@pytest.mark.parametrize("padded_groups", [[0, 1], [1]])
+@pytest.mark.parametrize("name", ["group", "batch", "z"])
+def test_padding_gives_no_loss_no_nan_and_no_gradient(name, padded_groups):
+  rng = np.random.RandomState(2)
+  logits = rng.randn(2, 6, 3)
+  nonpadding = np.ones((2, 6))
+  nonpadding[padded_groups] = 0
+
+  def loss_of(logits, nonpadding):
+    if name == "z":
+      return z_loss_and_gradient(logits, nonpadding)
+    probs = oracle.softmax(logits)
+    return loss_and_gradient(probs, probs.argmax(-1), nonpadding, name)
+
+  loss, gradient = loss_of(logits, nonpadding)
+  assert not gradient[padded_groups].any()
+  if len(padded_groups) == 2:
+    assert loss == 0.0
+  else:
+    alone, alone_gradient = loss_of(logits[:1], nonpadding[:1])
+    np.testing.assert_allclose(loss, alone, rtol=1e-6)
+    np.testing.assert_allclose(gradient[:1], alone_gradient, rtol=1e-6)

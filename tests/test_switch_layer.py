@@ -14,6 +14,8 @@
 
 """Figures 15 and 16: hand-worked cases, the oracle, identities."""
 
+import functools
+
 import mesh_tensorflow as mtf
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import dims as dims_lib
 from mtf_switch import dispatch
 from mtf_switch import router as router_lib
+from mtf_switch import routing as routing_lib
 from mtf_switch import switch_layer
 from tests import graphs
 from tests import oracle
@@ -49,7 +52,8 @@ def route(router_probs, capacity, nonpadding=None, dtype=tf.float32):
   that the router's softmax returns the probabilities.
 
   Returns:
-    a dict of arrays: the fields of Routing and the two tensors.
+    a dict of arrays: the fields of Routing, of the one choice, and the two
+    tensors.
   """
   num_cores, tokens_per_core, num_experts = router_probs.shape
   dims = sizes(num_cores, tokens_per_core, num_experts, capacity, num_experts)
@@ -66,9 +70,9 @@ def route(router_probs, capacity, nonpadding=None, dtype=tf.float32):
       real = graphs.constant(mesh, nonpadding.astype(np.float32), group)
     routing = router_lib.router(inputs, weights, dims, nonpadding=real)
     dispatcher = dispatch.EinsumDispatcher(routing, dims, dtype)
-    return [getattr(routing, name) for name in FIELDS] + [
-        mtf.cast(getattr(dispatcher, name), tf.float32) for name in tensors
-    ]
+    return [
+        routing_lib.first_choice(getattr(routing, name)) for name in FIELDS
+    ] + [mtf.cast(getattr(dispatcher, name), tf.float32) for name in tensors]
 
   results, _ = graphs.evaluate(build)
   return dict(zip(FIELDS + tensors, results))
@@ -168,6 +172,17 @@ def test_equals_the_oracle(
   )
 
 
+def bound_router(mesh, router_weights, dims, **options):
+  """Figure 15's router with these weights."""
+  return functools.partial(
+      router_lib.router,
+      router_weights=graphs.constant(
+          mesh, router_weights, [dims.d_model, dims.num_experts_unsplit]
+      ),
+      options=routing_lib.Options(**options),
+  )
+
+
 def run_layer(
     inputs, router_weights, w_in, w_out, num_cores, capacity, nonpadding=None
 ):
@@ -200,9 +215,7 @@ def run_layer(
       real = graphs.constant(mesh, nonpadding.astype(np.float32), batch_dims)
     outputs, routing = switch_layer.switch_layer(
         x,
-        graphs.constant(
-            mesh, router_weights, [dims.d_model, dims.num_experts_unsplit]
-        ),
+        bound_router(mesh, router_weights, dims),
         feed_forward,
         dims,
         nonpadding=real,
@@ -284,10 +297,8 @@ def test_one_expert_with_room_for_all_is_the_dense_layer():
         return mtf.einsum([mtf.relu(h), wo], output_shape=inner.shape)
 
       if sparse:
-        router_weights = graphs.constant(
-            mesh, rng.randn(5, 1), [dims.d_model, dims.num_experts_unsplit]
-        )
-        y, _ = switch_layer.switch_layer(x, router_weights, feed_forward, dims)
+        router = bound_router(mesh, rng.randn(5, 1), dims)
+        y, _ = switch_layer.switch_layer(x, router, feed_forward, dims)
       else:
         y = feed_forward(x)
       gradients = mtf.gradients([mtf.reduce_sum(mtf.square(y))], [x, wi, wo])
@@ -355,8 +366,8 @@ def test_jitter_multiplies_the_routers_input_and_spares_the_experts():
   def build(mesh):
     shape = [dims.num_cores, dims.tokens_per_core, dims.d_model]
     x = graphs.constant(mesh, inputs, shape)
-    weights = graphs.constant(
-        mesh, rng.randn(8, 1), [dims.d_model, dims.num_experts_unsplit]
+    router = bound_router(
+        mesh, rng.randn(8, 1), dims, exploration="input_jitter", jitter=0.5
     )
     seen = []
 
@@ -365,7 +376,7 @@ def test_jitter_multiplies_the_routers_input_and_spares_the_experts():
       return expert_inputs
 
     outputs, _ = switch_layer.switch_layer(
-        x, weights, feed_forward, dims, eps=0.5, is_training=True
+        x, router, feed_forward, dims, is_training=True
     )
     return [outputs, seen[0]]
 
