@@ -205,9 +205,9 @@ def capacity_warning(
   if abs(in_force - asked) <= asked / 10:
     return None
   return (
-      f"the capacity factor in force is {float(in_force):.3g}, not {capacity_factor}: "
-      f"of the {tokens_per_core} tokens of a group an expert takes {capacity}, "
-      f"with num_experts = {num_experts}."
+      f"the capacity factor in force is {float(in_force):.3g}, not "
+      f"{capacity_factor}: of the {tokens_per_core} tokens of a group an "
+      f"expert takes {capacity}, with num_experts = {num_experts}."
   )
 
 

@@ -438,8 +438,8 @@ def test_infer(server, straight, directory, decoding):
             ["--gin_param=num_experts = 100"],
             "the expert capacity is 48 tokens_per_core x 1.25 capacity_factor "
             "/ 100 num_experts = 0.6, less than one slot; use at least 80 "
-            "tokens in a group (fewer num_cores or a larger batch), or fewer "
-            "experts.",
+            "tokens in a group (fewer num_cores or a larger batch), fewer "
+            "experts, or min_expert_capacity = 1.",
         ),
         (
             [

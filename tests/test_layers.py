@@ -14,7 +14,6 @@
 
 """The gin-configurable layer: in a stack, on meshes, under T5's own code."""
 
-import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import transformer_layers

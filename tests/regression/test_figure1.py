@@ -25,6 +25,7 @@ from tests.regression import ours
 from tests.regression import paper_tables
 
 
+@pytest.mark.filterwarnings("ignore::mtf_switch.compat.UserNotice")
 @pytest.mark.parametrize("experts", [1, 256])
 def test_gin_builds_the_ends_of_the_curve(experts):
   gin_files.parse(

@@ -27,6 +27,7 @@ from tests.regression import paper_tables
 CORRECTED = [file for file in ours.MODELS if not file.endswith("_table9")]
 
 
+@pytest.mark.filterwarnings("ignore::mtf_switch.compat.UserNotice")
 @pytest.mark.parametrize("file", ours.MODELS)
 def test_gin_file_builds_a_graph_with_these_parameters(file):
   size = ours.size(file)
