@@ -50,14 +50,15 @@ import warnings
 from absl import app
 from absl import flags
 
-_MODES = ("train", "eval", "perplexity_eval", "infer")
+_MODES = ("train", "eval", "perplexity_eval", "infer", "score")
 
 flags.DEFINE_enum(
     "mode",
     "train",
     _MODES,
     "train; eval: decode and apply the task's metrics; perplexity_eval: "
-    "cross-entropy over a whole split; infer: decode a file.",
+    "cross-entropy over a whole split; infer: decode a file; score: the "
+    "log-probabilities of a file's targets.",
 )
 flags.DEFINE_string(
     "model_dir", None, "Directory of checkpoints, metrics and logs."
@@ -75,8 +76,10 @@ flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=2**31 - 1,
 )
-flags.DEFINE_string("input_file", None, "infer: the inputs, one a line.")
-flags.DEFINE_string("output_file", None, "infer: the outputs, one a line.")
+flags.DEFINE_string("input_file", None, "infer, score: the inputs, one a line.")
+flags.DEFINE_string(
+    "output_file", None, "infer, score: the outputs, one a line."
+)
 flags.DEFINE_multi_string(
     "module_import", [], "Module to import, with tasks or layers; repeatable."
 )
@@ -176,8 +179,10 @@ def _run(argv: Sequence[str], log: _Log):
         "--model_dir is missing, the directory for checkpoints, metrics and "
         "logs."
     )
-  if files and FLAGS.mode != "infer":
-    raise _Mistake(f"--{next(iter(files))} goes with --mode=infer only.")
+  if files and FLAGS.mode not in ("infer", "score"):
+    raise _Mistake(
+        f"--{next(iter(files))} goes with --mode=infer and --mode=score only."
+    )
   gin_directories = _gin_directories()
   for name in FLAGS.gin_file:
     _check_gin_file(name, gin_directories)
@@ -225,6 +230,7 @@ def _run(argv: Sequence[str], log: _Log):
       "eval": decoding.evaluate,
       "perplexity_eval": modes.perplexity_eval,
       "infer": decoding.infer,
+      "score": decoding.score,
   }[FLAGS.mode]
   mode(experiment, console, **files)
 

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The modes that decode, configured by gin."""
+"""The modes that decode and score, configured by gin."""
 
 from mtf_switch import compat  # isort: skip
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import os
 from typing import Any
 
@@ -151,13 +151,8 @@ def infer(
   Raises:
     UserError: the checkpoint or the inputs are missing.
   """
-  if not input_file or not output_file:
-    raise compat.UserError("--mode=infer needs --input_file and --output_file.")
-  if not tf.io.gfile.exists(input_file):
-    raise compat.UserError(f"--input_file={input_file} does not exist.")
+  lines = _read_lines("infer", input_file, output_file)
   (step,) = checkpoints.select(experiment.model_dir, checkpoint_step)
-  with tf.io.gfile.GFile(input_file) as file:
-    lines = file.read().splitlines()
   is_lm = experiment.model_type == "lm"
   ids = inputs.encode_lines(
       [line for line in lines if line.strip()],
@@ -171,6 +166,82 @@ def infer(
     outputs = [next(texts) if line.strip() else "" for line in lines]
     progress.write_lines(output_file, outputs)
     display.note(f"step {step}: {len(lines)} lines written to {output_file}")
+
+
+@gin.configurable
+def score(
+    experiment: Experiment,
+    console: rich.console.Console,
+    input_file: str | None = None,
+    output_file: str | None = None,
+    checkpoint_step: int | None = None,
+):
+  """Writes how probable the targets of a file are, one number a line.
+
+  A line of the file is inputs, a tab and targets; for model_type "lm" only
+  targets. The number is the natural logarithm of the probability of the
+  targets and the end of the sequence, given the inputs. Targets that are too
+  long are cut. What else is in the file has no influence.
+
+  Args:
+    experiment: what the run is about.
+    console: where progress is shown.
+    input_file: the pairs.
+    output_file: the numbers; replaced when all of them are there.
+    checkpoint_step: the step of the checkpoint; None or -1 for the latest.
+
+  Raises:
+    UserError: the checkpoint or the inputs are missing, or a line is not two.
+  """
+  lines = _read_lines("score", input_file, output_file)
+  (step,) = checkpoints.select(experiment.model_dir, checkpoint_step)
+  names = ["targets"]
+  if experiment.model_type != "lm":
+    names = ["inputs", "targets"]
+  columns = [line.split("\t") for line in lines]
+  for number, texts in enumerate(columns, start=1):
+    if len(texts) != len(names):
+      raise compat.UserError(
+          f"{input_file}:{number}: {len(texts)} columns where "
+          f"{' and '.join(names)} are expected, with a tab between columns."
+      )
+  features = {
+      name: inputs.encode_lines(
+          [texts[i] for texts in columns],
+          experiment.vocabularies[name == "targets"],
+          experiment.lengths[name],
+          add_eos=True,
+      )
+      for i, name in enumerate(names)
+  }
+  with progress.Display(console) as display:
+    scores = [
+        float(prediction["score"])
+        for prediction in _predict(
+            experiment,
+            estimator.scoring_model_fn(experiment),
+            features,
+            step,
+            display,
+            "scored",
+        )
+    ]
+    progress.write_lines(output_file, scores)
+    display.note(f"step {step}: {len(lines)} lines written to {output_file}")
+
+
+def _read_lines(
+    mode: str, input_file: str | None, output_file: str | None
+) -> list[str]:
+  """The lines of input_file, if that and output_file are as they should."""
+  if not input_file or not output_file:
+    raise compat.UserError(
+        f"--mode={mode} needs --input_file and --output_file."
+    )
+  if not tf.io.gfile.exists(input_file):
+    raise compat.UserError(f"--input_file={input_file} does not exist.")
+  with tf.io.gfile.GFile(input_file) as file:
+    return file.read().splitlines()
 
 
 def decode(
@@ -190,21 +261,52 @@ def decode(
   Returns:
     num_examples texts.
   """
-  if not len(ids):
-    return []
+  vocabulary = experiment.vocabularies[1]
+  return [
+      vocabulary.decode([int(i) for i in prediction["outputs"]])
+      for prediction in _predict(
+          experiment,
+          estimator.decoding_model_fn(experiment),
+          {"inputs": ids},
+          step,
+          display,
+          "decoded",
+      )
+  ]
+
+
+def _predict(
+    experiment: Experiment,
+    model_fn,
+    features: Mapping[str, np.ndarray],
+    step: int,
+    display: progress.Display,
+    done: str,
+) -> Iterator[dict[str, Any]]:
+  """What a model function predicts with the checkpoint of a step.
+
+  Args:
+    experiment: what the run is about.
+    model_fn: one of estimator's.
+    features: `[num_examples, length]` token ids by name.
+    step: the checkpoint's step.
+    display: where progress is shown.
+    done: what is being done to the examples, as a participle.
+
+  Yields:
+    num_examples predictions.
+  """
+  num_examples = len(next(iter(features.values())))
+  if not num_examples:
+    return
   display.status(f"building the model of step {step}")
-  predictions = estimator.make_estimator(
-      experiment, estimator.decoding_model_fn(experiment)
-  ).predict(
+  predictions = estimator.make_estimator(experiment, model_fn).predict(
       lambda params: inputs.inference_batches(
-          ids, experiment.sequences_per_batch
+          features, experiment.sequences_per_batch
       ),
       checkpoint_path=checkpoints.path(experiment.model_dir, step),
   )
-  vocabulary = experiment.vocabularies[1]
-  texts = []
-  for prediction in predictions:
-    if len(texts) < len(ids):  # The rows after that fill up the last batch.
-      texts.append(vocabulary.decode([int(i) for i in prediction["outputs"]]))
-      display.steps("decoded", len(texts), len(ids))
-  return texts
+  for number, prediction in enumerate(predictions, start=1):
+    if number <= num_examples:  # The rows after that fill up the last batch.
+      yield prediction
+      display.steps(done, number, num_examples)

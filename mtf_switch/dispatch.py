@@ -12,11 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Appendix F's dispatch: tokens to slots and back, by einsum.
+"""Tokens to slots and back: by Appendix F's einsums, or by copying rows.
 
-Steps of Figure 15 from the combine tensor on belong to this strategy, not to
-the router, so that others can carry out the same `Routing`.
+Steps of Figure 15 from the combine tensor on belong to the first of the two
+strategies, not to the router: both carry out the same `Routing`, with the same
+numbers.
 """
+
+import functools
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -54,31 +57,32 @@ class EinsumDispatcher:
     """
     self._dims = dims
 
-    def of_slots(x):
-      """Puts a value of each choice where its slot is."""
+    def by_expert(x):
+      """`[..., choices]` -> `[..., num_experts]`; a token's choices differ."""
+      one_hot = mtf.one_hot(
+          routing.expert_index, dims.num_experts_unsplit, dtype=x.dtype
+      )
       return mtf.einsum(
-          [
-              mtf.one_hot(
-                  routing.expert_index, dims.num_experts_unsplit, dtype=x.dtype
-              ),
-              # Gates of choices without a slot are 0.
-              x
-              * mtf.one_hot(
-                  routing.position_in_expert,
-                  dims.expert_capacity,
-                  dtype=x.dtype,
-              ),
-          ],
+          [x, one_hot],
           output_shape=[
               dims.num_cores,
               dims.tokens_per_core,
               dims.num_experts_unsplit,
-              dims.expert_capacity,
           ],
       )
 
-    self.dispatch_tensor = mtf.cast(of_slots(routing.kept), dtype)
-    self.combine_tensor = mtf.cast(of_slots(routing.expert_gate), dtype)
+    slot = mtf.one_hot(
+        mtf.cast(
+            by_expert(mtf.cast(routing.position_in_expert, tf.float32)),
+            tf.int32,
+        ),
+        dims.expert_capacity,
+    )
+    # [num_cores`, tokens_per_core, num_experts, expert_capacity]
+    dispatch_tensor = by_expert(routing.kept) * slot
+    self.dispatch_tensor = mtf.cast(dispatch_tensor, dtype)
+    gate = by_expert(routing.expert_gate)
+    self.combine_tensor = mtf.cast(gate * mtf.cast(slot, gate.dtype), dtype)
 
   def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
     """Puts each token into its slot; slots that nobody holds are zero.
@@ -121,3 +125,191 @@ class EinsumDispatcher:
             expert_outputs.shape.dims[-1],
         ],
     )
+
+
+class IndexDispatcher:
+  """Carries out a `Routing` by copying rows, without one-hot tensors.
+
+  Dispatch and combine are gathers, and so are their gradients: where a slot's
+  row comes from and where a choice's row goes are known both ways.
+  """
+
+  def __init__(
+      self,
+      routing: routing_lib.Routing,
+      dims: dims_lib.SwitchDims,
+      dtype: tf.DType,
+  ):
+    """Finds out which choice each slot holds, and the slot of each choice.
+
+    Args:
+      routing: the router's decisions.
+      dims: the layer's dimensions.
+      dtype: of the activations; gates are cast to it, as the combine tensor is.
+    """
+    self._dims = dims
+    self._gate = mtf.cast(routing.expert_gate, dtype)
+    # Numbers within a group; -1 for empty slots, and for choices without one.
+    self._slot_of_choice, self._choice_of_slot = mtf.slicewise(
+        functools.partial(
+            _match,
+            num_experts=dims.num_experts_unsplit.size,
+            expert_capacity=dims.expert_capacity.size,
+        ),
+        [routing.expert_index, routing.position_in_expert, routing.kept],
+        output_shape=[
+            routing.expert_index.shape,
+            mtf.Shape(
+                [dims.num_experts_unsplit, dims.num_cores, dims.expert_capacity]
+            ),
+        ],
+        output_dtype=[tf.int32, tf.int32],
+        splittable_dims=[dims.num_cores],
+        grad_function=0,
+        name="match",
+    )
+
+  def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
+    """Puts each token into its slot; slots that nobody holds are zero.
+
+    Args:
+      inputs: [num_cores`, tokens_per_core, d_model].
+
+    Returns:
+      [num_experts_unsplit, num_cores`, expert_capacity, d_model].
+    """
+    d_model = inputs.shape.dims[-1]
+    splittable_dims = [self._dims.num_cores, d_model]
+
+    def gradient(op, slot_gradients):
+      tokens, _, slot_of_choice = op.inputs
+      return [
+          mtf.slicewise(
+              _add_choices,
+              [slot_gradients, slot_of_choice],
+              output_shape=tokens.shape,
+              splittable_dims=splittable_dims,
+              name="dispatch_gradient",
+          ),
+          None,
+          None,
+      ]
+
+    return mtf.slicewise(
+        _fill_slots,
+        # The second index is for its shape and for the gradient, which finds
+        # its own when it is recomputed.
+        [inputs, self._choice_of_slot, self._slot_of_choice],
+        output_shape=self._choice_of_slot.shape + [d_model],
+        output_dtype=inputs.dtype,
+        splittable_dims=splittable_dims,
+        grad_function=gradient,
+        name="dispatch",
+    )
+
+  def combine(self, expert_outputs: mtf.Tensor) -> mtf.Tensor:
+    """Takes each token's results from its slots, times its gates.
+
+    Args:
+      expert_outputs: [num_experts_unsplit, num_cores`, expert_capacity,
+        d_output].
+
+    Returns:
+      [num_cores`, tokens_per_core, d_output], exactly zero for tokens without
+      a slot.
+    """
+    d_output = expert_outputs.shape.dims[-1]
+    splittable_dims = [self._dims.num_cores, d_output]
+
+    def gradient(op, choice_gradients):
+      slots, _, choice_of_slot = op.inputs
+      return [
+          mtf.slicewise(
+              _rows,
+              [choice_gradients, choice_of_slot],
+              output_shape=slots.shape,
+              splittable_dims=splittable_dims,
+              name="combine_gradient",
+          ),
+          None,
+          None,
+      ]
+
+    # [num_cores`, tokens_per_core, choices, d_output]
+    rows = mtf.slicewise(
+        _take_choices,
+        [expert_outputs, self._slot_of_choice, self._choice_of_slot],
+        output_shape=self._slot_of_choice.shape + [d_output],
+        output_dtype=expert_outputs.dtype,
+        splittable_dims=splittable_dims,
+        grad_function=gradient,
+        name="combine",
+    )
+    return mtf.reduce_sum(
+        rows * self._gate,
+        output_shape=[
+            self._dims.num_cores,
+            self._dims.tokens_per_core,
+            d_output,
+        ],
+    )
+
+
+# What follows works on the slice of a core, `[num_cores, ...]` being the groups
+# that it holds.
+
+
+def _match(
+    expert_index, position_in_expert, kept, num_experts, expert_capacity
+):
+  """The slot of each choice and the choice of each slot; -1 for none.
+
+  Args:
+    expert_index: `[num_cores, tokens_per_core, choices]` int32.
+    position_in_expert: the same shape, int32.
+    kept: the same shape, float32.
+    num_experts: the number of experts.
+    expert_capacity: the slots of an expert in a group.
+
+  Returns:
+    `[num_cores, tokens_per_core, choices]` and `[num_experts, num_cores,
+    expert_capacity]` int32, counted over all groups of the slice.
+  """
+  num_cores, tokens_per_core, choices = expert_index.shape
+  core = tf.range(num_cores)[:, tf.newaxis, tf.newaxis]
+  slot = (expert_index * num_cores + core) * expert_capacity
+  slot = tf.where(kept > 0, slot + position_in_expert, -tf.ones_like(slot))
+  num_choices = num_cores * tokens_per_core * choices
+  # No two choices share a slot, so that the greatest is the only one; those
+  # of -1 are left out.
+  choice = tf.math.unsorted_segment_max(
+      tf.range(num_choices),
+      tf.reshape(slot, [-1]),
+      num_experts * num_cores * expert_capacity,
+  )
+  choice = tf.maximum(choice, -1)
+  return slot, tf.reshape(choice, [num_experts, num_cores, expert_capacity])
+
+
+def _rows(x, index):
+  """The rows of x that an index names, zeros for -1."""
+  x = tf.reshape(x, [-1, x.shape[-1]])
+  x = tf.concat([x, tf.zeros([1, x.shape[-1]], x.dtype)], axis=0)
+  return tf.gather(x, tf.where_v2(index < 0, x.shape[0] - 1, index))
+
+
+def _fill_slots(tokens, choice_of_slot, slot_of_choice):
+  """`[num_cores, tokens_per_core, d_model]` to the slots."""
+  choices = slot_of_choice.shape[2]
+  return _rows(tokens, choice_of_slot // choices)  # -1 // n = -1.
+
+
+def _take_choices(slots, slot_of_choice, choice_of_slot):
+  """The slots to `[num_cores, tokens_per_core, choices, d_output]`."""
+  del choice_of_slot  # For the gradient.
+  return _rows(slots, slot_of_choice)
+
+
+def _add_choices(slots, slot_of_choice):
+  """The slots to `[num_cores, tokens_per_core, d_model]`, choices added."""
+  return tf.reduce_sum(_rows(slots, slot_of_choice), axis=2)

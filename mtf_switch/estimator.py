@@ -243,6 +243,39 @@ def decoding_model_fn(experiment):
   return model_fn
 
 
+def scoring_model_fn(experiment):
+  """A model function that answers inputs and targets with their "score".
+
+  The score is the logarithm of the probability of the targets, float32.
+
+  Args:
+    experiment: the Experiment.
+
+  Returns:
+    a function for make_estimator.
+  """
+
+  def model_fn(features, labels, mode, params):
+    del labels
+    features = dict(features)
+    del features["batch_number"]
+    mesh, mesh_impl = _place(experiment, params, step=None)
+    features = _import_features(experiment, mesh, features)
+    scores = figures_lib.log_likelihood(
+        experiment.build_model(), features, mode, utils.get_variable_dtype()
+    )
+    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    with mtf.utils.outside_all_rewrites():
+      hooks = _hooks(experiment, lowering, "operative_config_scoring")
+    return tpu_estimator.TPUEstimatorSpec(
+        mode=mode,
+        predictions={"score": lowering.export_to_tf_tensor(scores)},
+        prediction_hooks=hooks,
+    )
+
+  return model_fn
+
+
 def make_estimator(
     experiment, model_fn, iterations_per_loop: int = 100
 ) -> tpu_estimator.TPUEstimator:

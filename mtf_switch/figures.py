@@ -52,40 +52,10 @@ def totals(
     "target_tokens", their number; and what the layers give to `metrics`, whose
     "router_loss" is part of the loss.
   """
-  targets = features["targets"]
-  target_segments = features.get("targets_segmentation")
-  kwargs = dict(
-      targets=targets,
-      compute_loss=True,
-      mode=mode,
-      variable_dtype=variable_dtype,
-      num_microbatches=num_microbatches,
-  )
   with metrics.collecting() as collected:
-    if isinstance(model, transformer.Unitransformer):
-      logits, loss = model.call_simple(
-          inputs=transformer.autoregressive_inputs(
-              targets, sequence_id=target_segments
-          ),
-          sequence_id=target_segments,
-          position=features.get("targets_position"),
-          **kwargs,
-      )
-    else:
-      logits, loss = model.call_simple(
-          inputs=features["inputs"],
-          encoder_sequence_id=features.get("inputs_segmentation"),
-          encoder_position=features.get("inputs_position"),
-          decoder_sequence_id=target_segments,
-          decoder_subsequence_id=features.get("targets_subsegmentation"),
-          decoder_position=features.get("targets_position"),
-          **kwargs,
-      )
-  cross_entropy = mtf.layers.softmax_cross_entropy_with_logits(
-      mtf.cast(logits, tf.float32), targets, logits.shape.dims[-1]
-  )
-  # Upstream's convention: 0 is padding, a negative target is not to be learnt.
-  is_real = mtf.cast(mtf.greater(targets, 0), tf.float32)
+    cross_entropy, is_real, loss = _call(
+        model, features, mode, variable_dtype, True, num_microbatches
+    )
   loss = mtf.cast(loss, tf.float32)
   if "router_loss" in collected:
     loss += collected.pop("router_loss")
@@ -95,6 +65,77 @@ def totals(
       "target_tokens": mtf.reduce_sum(is_real),
       **collected,
   }
+
+
+def log_likelihood(
+    model,
+    features: Mapping[str, mtf.Tensor],
+    mode: str,
+    variable_dtype: mtf.VariableDType,
+) -> mtf.Tensor:
+  """The logarithm of the probability of each sequence of targets.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+    features: int32 `[batch, length]` by name.
+    mode: tf.estimator.ModeKeys.PREDICT, in which no token is dropped.
+    variable_dtype: dtypes of the variables.
+
+  Returns:
+    `[batch]` float32, not split: the natural logarithm, of the real targets.
+  """
+  cross_entropy, is_real, _ = _call(
+      model, features, mode, variable_dtype, compute_loss=False
+  )
+  return mtf.anonymize(
+      -mtf.reduce_sum(
+          cross_entropy * is_real, reduced_dim=cross_entropy.shape.dims[-1]
+      )
+  )
+
+
+def _call(
+    model,
+    features: Mapping[str, mtf.Tensor],
+    mode: str,
+    variable_dtype: mtf.VariableDType,
+    compute_loss: bool,
+    num_microbatches: int = 1,
+):
+  """Cross-entropy of each target, 1 for the real ones, and upstream's loss."""
+  targets = features["targets"]
+  target_segments = features.get("targets_segmentation")
+  kwargs = dict(
+      targets=targets,
+      compute_loss=compute_loss,
+      mode=mode,
+      variable_dtype=variable_dtype,
+      num_microbatches=num_microbatches,
+  )
+  if isinstance(model, transformer.Unitransformer):
+    logits, loss = model.call_simple(
+        inputs=transformer.autoregressive_inputs(
+            targets, sequence_id=target_segments
+        ),
+        sequence_id=target_segments,
+        position=features.get("targets_position"),
+        **kwargs,
+    )
+  else:
+    logits, loss = model.call_simple(
+        inputs=features["inputs"],
+        encoder_sequence_id=features.get("inputs_segmentation"),
+        encoder_position=features.get("inputs_position"),
+        decoder_sequence_id=target_segments,
+        decoder_subsequence_id=features.get("targets_subsegmentation"),
+        decoder_position=features.get("targets_position"),
+        **kwargs,
+    )
+  cross_entropy = mtf.layers.softmax_cross_entropy_with_logits(
+      mtf.cast(logits, tf.float32), targets, logits.shape.dims[-1]
+  )
+  # Upstream's convention: 0 is padding, a negative target is not to be learnt.
+  return cross_entropy, mtf.cast(mtf.greater(targets, 0), tf.float32), loss
 
 
 def of_batch(totals_: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

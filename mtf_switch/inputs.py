@@ -158,22 +158,28 @@ def count_batches(
   return -(-num_examples // batch_size)
 
 
-def inference_batches(inputs: np.ndarray, batch_size: int) -> tf.data.Dataset:
-  """Batches of inputs to decode, the last one filled up with empty rows.
+def inference_batches(
+    features: Mapping[str, np.ndarray], batch_size: int
+) -> tf.data.Dataset:
+  """Batches to decode or score, the last one filled up with empty rows.
 
   Args:
-    inputs: `[num_examples, length]` token ids.
+    features: `[num_examples, length]` token ids by name.
     batch_size: sequences in a batch.
 
   Returns:
-    dicts of "inputs", `[batch_size, length]`, and "batch_number",
-    `[batch_size]`, which keys the noise of sampling.
+    dicts of them, `[batch_size, length]`, and "batch_number", `[batch_size]`,
+    which keys the noise of sampling.
   """
-  empty_rows = -len(inputs) % batch_size
-  inputs = np.pad(inputs, [(0, empty_rows), (0, 0)]).astype(np.int32)
-  batch_number = np.arange(len(inputs), dtype=np.int32) // batch_size
-  features = {"inputs": inputs, "batch_number": batch_number}
-  return tf.data.Dataset.from_tensor_slices(features).batch(
+  num_examples = len(next(iter(features.values())))
+  empty_rows = -num_examples % batch_size
+  rows = {
+      name: np.pad(ids, [(0, empty_rows), (0, 0)]).astype(np.int32)
+      for name, ids in features.items()
+  }
+  numbers = np.arange(num_examples + empty_rows, dtype=np.int32)
+  rows["batch_number"] = numbers // batch_size
+  return tf.data.Dataset.from_tensor_slices(rows).batch(
       batch_size, drop_remainder=True
   )
 

@@ -20,9 +20,11 @@ import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
+from tensorflow.python.tpu import tpu_function
 
 from mtf_switch import compat
 from mtf_switch import dims as dims_lib
+from mtf_switch import dispatch as dispatch_lib
 from mtf_switch import experts
 from mtf_switch import initializers
 from mtf_switch import metrics
@@ -44,6 +46,10 @@ no_token_left_behind_router = gin.external_configurable(
     router_lib.no_token_left_behind_router, module="mtf_switch"
 )
 
+_DISPATCHERS = {
+    "index": dispatch_lib.IndexDispatcher,
+    "einsum": dispatch_lib.EinsumDispatcher,
+}
 _ROUTER_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 _EVALUATED_BY_BATCHES = (
     tf.estimator.ModeKeys.TRAIN,
@@ -69,6 +75,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       router_dropout_rate: float = 0.1,
       router_dtype: str = "float32",
       priority: str = "position",
+      dispatch: str | None = None,
       capacity_factor_train: float = 1.25,
       capacity_factor_eval: float = 2.0,
       capacity_rounding: str = "floor",
@@ -102,6 +109,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
       router_dropout_rate: of "input_dropout".
       router_dtype: "float32", or "bfloat16" for Table 2's comparison.
       priority: one of slots.PRIORITIES, the order in which slots are given.
+      dispatch: "index" copies rows, "einsum" multiplies by Appendix F's
+        tensors; the numbers are the same. None for "einsum" on a TPU and
+        "index" elsewhere.
       capacity_factor_train: equation (3) in training.
       capacity_factor_eval: equation (3) in evaluation. Decoding and scoring
         drop nothing.
@@ -122,6 +132,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     for value, legal, what in (
         (router_dtype, _ROUTER_DTYPES, "router_dtype"),
         (expert_dtype, (None, "float32"), "expert_dtype"),
+        (dispatch, (None, *_DISPATCHERS), "dispatch"),
         (loss_over_layers, ("sum", "mean"), "loss_over_layers"),
     ):
       dims_lib.check_one_of(value, legal, f"SwitchFeedForward.{what}")
@@ -147,6 +158,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
         _ROUTER_DTYPES[router_dtype],
     )
     routing_lib.check(self.router_options)
+    self.dispatch = dispatch
     self.capacity_factor_train = capacity_factor_train
     self.capacity_factor_eval = capacity_factor_eval
     self.capacity_rounding = capacity_rounding
@@ -241,8 +253,15 @@ class SwitchFeedForward(transformer.TransformerLayer):
           x, router, feed_forward, dims, nonpadding
       )
     else:
+      dispatch = self.dispatch or ("einsum" if _is_on_tpu() else "index")
       outputs, routing = switch_layer_lib.switch_layer(
-          x, router, feed_forward, dims, context.train, nonpadding
+          x,
+          router,
+          feed_forward,
+          dims,
+          context.train,
+          nonpadding,
+          _DISPATCHERS[dispatch],
       )
     self._add_losses(context, routing)
     return outputs
@@ -308,10 +327,17 @@ class SwitchFeedForward(transformer.TransformerLayer):
     return mtf.tensor_dim_to_mesh_dim_size(model.layout, model.mesh_shape, dim)
 
   def _is_on_one_slice(self, model) -> bool:
-    """Whether each core is known to hold all of each expert."""
-    return model.mesh_shape is not None and all(
-        self._ways(model, mtf.Dimension(name, 1)) == 1
-        for name in ("experts", "d_ff", "d_model")
+    """Whether each core is known to hold all of each expert; never on a TPU.
+
+    A TPU's shapes are static, and the number of blocks is not.
+    """
+    return (
+        not _is_on_tpu()
+        and model.mesh_shape is not None
+        and all(
+            self._ways(model, mtf.Dimension(name, 1)) == 1
+            for name in ("experts", "d_ff", "d_model")
+        )
     )
 
   def dims(self, context, x) -> dims_lib.SwitchDims:
@@ -382,6 +408,11 @@ class SwitchFeedForward(transformer.TransformerLayer):
     if warning:
       warnings.warn(warning, compat.UserNotice, stacklevel=2)
     return expert_capacity
+
+
+def _is_on_tpu() -> bool:
+  """Whether the graph that is being built will run on a TPU."""
+  return tpu_function.get_tpu_context().number_of_shards is not None
 
 
 def count_switch_layers(model):

@@ -37,6 +37,7 @@ def switch_layer(
     dims: dims_lib.SwitchDims,
     is_training: bool = False,
     nonpadding: mtf.Tensor | None = None,
+    dispatcher_class=dispatch.EinsumDispatcher,
 ) -> tuple[mtf.Tensor, routing.Routing]:
   """Figure 16: each token through the expert that the router chooses.
 
@@ -50,6 +51,7 @@ def switch_layer(
     is_training: whether the router explores.
     nonpadding: float32 of the shape of inputs without d_model, 1 for real
       tokens and 0 for padding; None if all are real.
+    dispatcher_class: one of dispatch's.
 
   Returns:
     outputs, `[batch, ..., d_output]`, exactly zero for dropped tokens; and the
@@ -61,7 +63,7 @@ def switch_layer(
   routing_ = router(
       inputs, dims=dims, is_training=is_training, nonpadding=nonpadding
   )
-  dispatcher = dispatch.EinsumDispatcher(routing_, dims, inputs.dtype)
+  dispatcher = dispatcher_class(routing_, dims, inputs.dtype)
   # -> [num_experts_unsplit, num_cores`, expert_capacity, d_model]
   expert_inputs = dispatcher.dispatch(inputs)
   # -> [num_experts`, num_cores_unsplit, expert_capacity, d_model]

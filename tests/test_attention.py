@@ -26,6 +26,7 @@ from mtf_switch import attention
 from mtf_switch import compat
 from mtf_switch import layers
 from mtf_switch import metrics
+from tests import gin_files
 from tests import graphs
 
 BATCH, LENGTH, MEMORY, D_MODEL, HEADS, D_KV = 4, 6, 8, 12, 3, 5
@@ -306,3 +307,49 @@ def test_weights_have_upstreams_names_and_shapes(num_memory_heads):
   ):
     assert shapes(ours) == shapes(theirs)
     assert ours.__name__ == theirs.__name__
+
+
+def test_decoding_step_by_step_says_what_scoring_finds_most_probable():
+  """Keys and values that are kept from step to step are the right ones."""
+  vocabulary = 128
+  gin_files.parse(
+      ["models/switch_base_attention.gin"],
+      [
+          *gin_files.SHRUNK,
+          "initializer_scale = 1.0",  # Untrained, it says something.
+          "Unitransformer.shared_embedding_and_softmax_weights = False",
+          "SwitchEncDecAttention.experts = @attention/SwitchFeedForward",
+          "decoder/transformer.make_layer_stack.layers = ["
+          "@SwitchSelfAttention, @SwitchEncDecAttention, @SwitchFeedForward]",
+      ],
+  )
+  ids = np.random.RandomState(0).randint(2, vocabulary, (BATCH, LENGTH))
+
+  def build(mesh):
+    dims = [BATCH_DIM, LENGTH_DIM]
+    inputs = graphs.constant(mesh, ids.astype(np.int32), dims)
+    model = gin_files.build_model(vocabulary)
+    decoded = model.decode(
+        inputs,
+        variable_dtype=mtf.VariableDType(tf.float32),
+        beam_size=1,
+        temperature=0.0,
+        decode_length_multiplier=0.0,
+        decode_length_constant=LENGTH,
+    )
+    with tf.variable_scope("", reuse=True):
+      logits, _ = model.call_simple(
+          inputs,
+          decoded,
+          compute_loss=False,
+          mode=tf.estimator.ModeKeys.PREDICT,
+          # What comes after the end of a sequence counts here too.
+          decoder_sequence_id=mtf.ones(mesh, dims, tf.int32),
+      )
+    return [decoded, mtf.argmax(logits, logits.shape.dims[-1])]
+
+  (decoded, most_probable), _ = graphs.evaluate(build)
+  # The loop ends when all sequences have ended.
+  steps = int((decoded != 0).any(axis=0).sum())
+  assert steps > 2 and len(np.unique(decoded[:, :steps])) > 2
+  np.testing.assert_array_equal(decoded[:, :steps], most_probable[:, :steps])

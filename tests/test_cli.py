@@ -142,7 +142,7 @@ def test_help_needs_no_tensorflow(tmp_path):
         ),
         (
             ["--model_dir=m", "--input_file=a"],
-            "--input_file goes with --mode=infer only.",
+            "--input_file goes with --mode=infer and --mode=score only.",
         ),
         (
             ["--model_dir=m", "--gin_file=models/swich_tiny.gin"],
@@ -163,7 +163,7 @@ def test_first_mistakes(tmp_path, arguments, message):
 def test_unknown_mode(tmp_path):
   result = run(["--mode=trian"], tmp_path)
   assert result.returncode == 1
-  assert "train|eval|perplexity_eval|infer" in result.stderr
+  assert "train|eval|perplexity_eval|infer|score" in result.stderr
 
 
 # A run from start to end.
@@ -385,6 +385,23 @@ def test_infer(server, straight, directory, decoding):
     assert (directory / "new" / "out.txt").read_text() != text
 
 
+def test_score(server, straight, directory):
+  assert straight.returncode == 0, straight.stderr
+  pairs = ["a b\tb", "the switch\tsends each token", "a b\tb c"]
+  scores = {}
+  for name, lines in (("all", pairs), ("alone", pairs[:1])):
+    (directory / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    score = ["--mode=score", "--input_file=pairs.tsv", f"--output_file={name}"]
+    result = server.run([*AFTER, *score], directory)
+    assert result.returncode == 0, result.stderr
+    scores[name] = [float(x) for x in (directory / name).read_text().split()]
+  assert len(scores["all"]) == 3 and len(scores["alone"]) == 1
+  # Neighbours have no influence, to the last bit.
+  assert scores["alone"][0] == scores["all"][0]
+  assert all(x < 0 for x in scores["all"])
+  assert scores["all"][2] < scores["all"][0]  # One more token.
+
+
 # Mistakes: one line each, and nothing is left behind.
 
 
@@ -466,6 +483,10 @@ def test_infer(server, straight, directory, decoding):
         (
             ["--mode=infer"],
             "--mode=infer needs --input_file and --output_file.",
+        ),
+        (
+            ["--mode=score", "--input_file=mistake/pairs", "--output_file=out"],
+            "--input_file=mistake/pairs does not exist.",
         ),
         (
             ["--mode=infer", "--input_file=nothing.txt", "--output_file=out"],

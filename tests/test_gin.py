@@ -187,6 +187,7 @@ def test_switch_layers_get_the_settings_of_the_paper(name):
           loss_scope="group",
           dtype=tf.float32,
       ),
+      dispatch=None,
       capacity_factor_train=capacity_factors[0],
       capacity_factor_eval=capacity_factors[1],
       capacity_rounding="floor",

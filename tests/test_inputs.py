@@ -121,7 +121,7 @@ def test_missing_split_is_named():
 
 def test_inference_fills_up_the_last_batch_with_empty_rows():
   ids = np.arange(1, 16).reshape(5, 3)
-  batches = as_numpy(lambda: inputs.inference_batches(ids, 2))
+  batches = as_numpy(lambda: inputs.inference_batches({"inputs": ids}, 2))
   assert [batch["batch_number"].tolist() for batch in batches] == [
       [0, 0],
       [1, 1],
