@@ -21,3 +21,4 @@ with gin.
 from mtf_switch import compat  # isort: skip  # noqa: F401
 from mtf_switch import attention  # isort: skip  # noqa: F401
 from mtf_switch import layers  # isort: skip  # noqa: F401
+from mtf_switch import vocabulary  # isort: skip  # noqa: F401

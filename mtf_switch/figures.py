@@ -53,18 +53,18 @@ def totals(
     "router_loss" is part of the loss.
   """
   with metrics.collecting() as collected:
-    cross_entropy, is_real, loss = _call(
+    logits, loss = _call(
         model, features, mode, variable_dtype, True, num_microbatches
     )
+  if "cross_entropy" not in collected:
+    # The model's loss is upstream's, which does not give it.
+    cross_entropy = _cross_entropy(logits, features["targets"])
+    collected["cross_entropy"] = mtf.reduce_sum(cross_entropy)
+    collected["target_tokens"] = mtf.reduce_sum(_is_real(features["targets"]))
   loss = mtf.cast(loss, tf.float32)
   if "router_loss" in collected:
     loss += collected.pop("router_loss")
-  return {
-      "loss": loss,
-      "cross_entropy": mtf.reduce_sum(cross_entropy * is_real),
-      "target_tokens": mtf.reduce_sum(is_real),
-      **collected,
-  }
+  return {"loss": loss, **collected}
 
 
 def log_likelihood(
@@ -84,14 +84,25 @@ def log_likelihood(
   Returns:
     `[batch]` float32, not split: the natural logarithm, of the real targets.
   """
-  cross_entropy, is_real, _ = _call(
-      model, features, mode, variable_dtype, compute_loss=False
-  )
+  targets = features["targets"]
+  logits, _ = _call(model, features, mode, variable_dtype, compute_loss=False)
   return mtf.anonymize(
       -mtf.reduce_sum(
-          cross_entropy * is_real, reduced_dim=cross_entropy.shape.dims[-1]
+          _cross_entropy(logits, targets), reduced_dim=targets.shape.dims[-1]
       )
   )
+
+
+def _is_real(targets: mtf.Tensor) -> mtf.Tensor:
+  """Upstream's convention: 0 is padding, a negative one is not to be learnt."""
+  return mtf.cast(mtf.greater(targets, 0), tf.float32)
+
+
+def _cross_entropy(logits: mtf.Tensor, targets: mtf.Tensor) -> mtf.Tensor:
+  """The cross-entropy of each target, float32; 0 where it is not real."""
+  return mtf.layers.softmax_cross_entropy_with_logits(
+      mtf.cast(logits, tf.float32), targets, logits.shape.dims[-1]
+  ) * _is_real(targets)
 
 
 def _call(
@@ -102,7 +113,7 @@ def _call(
     compute_loss: bool,
     num_microbatches: int = 1,
 ):
-  """Cross-entropy of each target, 1 for the real ones, and upstream's loss."""
+  """The model's logits and loss."""
   targets = features["targets"]
   target_segments = features.get("targets_segmentation")
   kwargs = dict(
@@ -113,7 +124,7 @@ def _call(
       num_microbatches=num_microbatches,
   )
   if isinstance(model, transformer.Unitransformer):
-    logits, loss = model.call_simple(
+    return model.call_simple(
         inputs=transformer.autoregressive_inputs(
             targets, sequence_id=target_segments
         ),
@@ -121,21 +132,15 @@ def _call(
         position=features.get("targets_position"),
         **kwargs,
     )
-  else:
-    logits, loss = model.call_simple(
-        inputs=features["inputs"],
-        encoder_sequence_id=features.get("inputs_segmentation"),
-        encoder_position=features.get("inputs_position"),
-        decoder_sequence_id=target_segments,
-        decoder_subsequence_id=features.get("targets_subsegmentation"),
-        decoder_position=features.get("targets_position"),
-        **kwargs,
-    )
-  cross_entropy = mtf.layers.softmax_cross_entropy_with_logits(
-      mtf.cast(logits, tf.float32), targets, logits.shape.dims[-1]
+  return model.call_simple(
+      inputs=features["inputs"],
+      encoder_sequence_id=features.get("inputs_segmentation"),
+      encoder_position=features.get("inputs_position"),
+      decoder_sequence_id=target_segments,
+      decoder_subsequence_id=features.get("targets_subsegmentation"),
+      decoder_position=features.get("targets_position"),
+      **kwargs,
   )
-  # Upstream's convention: 0 is padding, a negative target is not to be learnt.
-  return cross_entropy, mtf.cast(mtf.greater(targets, 0), tf.float32), loss
 
 
 def of_batch(totals_: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

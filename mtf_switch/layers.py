@@ -20,13 +20,13 @@ import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
-from tensorflow.python.tpu import tpu_function
 
 from mtf_switch import compat
 from mtf_switch import dims as dims_lib
 from mtf_switch import dispatch as dispatch_lib
 from mtf_switch import experts
 from mtf_switch import initializers
+from mtf_switch import mesh as mesh_lib
 from mtf_switch import metrics
 from mtf_switch import router as router_lib
 from mtf_switch import routing as routing_lib
@@ -253,7 +253,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
           x, router, feed_forward, dims, nonpadding
       )
     else:
-      dispatch = self.dispatch or ("einsum" if _is_on_tpu() else "index")
+      dispatch = self.dispatch or (
+          "einsum" if mesh_lib.is_on_tpu() else "index"
+      )
       outputs, routing = switch_layer_lib.switch_layer(
           x,
           router,
@@ -332,7 +334,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     A TPU's shapes are static, and the number of blocks is not.
     """
     return (
-        not _is_on_tpu()
+        not mesh_lib.is_on_tpu()
         and model.mesh_shape is not None
         and all(
             self._ways(model, mtf.Dimension(name, 1)) == 1
@@ -408,11 +410,6 @@ class SwitchFeedForward(transformer.TransformerLayer):
     if warning:
       warnings.warn(warning, compat.UserNotice, stacklevel=2)
     return expert_capacity
-
-
-def _is_on_tpu() -> bool:
-  """Whether the graph that is being built will run on a TPU."""
-  return tpu_function.get_tpu_context().number_of_shards is not None
 
 
 def count_switch_layers(model):

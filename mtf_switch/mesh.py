@@ -26,6 +26,7 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow import placement_mesh_impl
 from mesh_tensorflow import simd_mesh_impl
 import tensorflow.compat.v1 as tf
+from tensorflow.python.tpu import tpu_function
 
 _STATELESS = {
     "random_uniform": tf.random.stateless_uniform,
@@ -264,3 +265,8 @@ def seed_loops(graph: mtf.Graph):
     del graph.operations[before:]
     loop._body_ops = prologue + loop._body_ops + epilogue
   # pylint: enable=protected-access
+
+
+def is_on_tpu() -> bool:
+  """Whether the graph that is being built will run on a TPU."""
+  return tpu_function.get_tpu_context().number_of_shards is not None

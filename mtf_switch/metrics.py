@@ -66,11 +66,22 @@ def add(name: str, value: mtf.Tensor):
     collected[name] = collected[name] + value if name in collected else value
 
 
+def loss_dtype(context) -> tf.DType:
+  """Of the losses that are trained: float32, or what upstream's programs add.
+
+  Args:
+    context: a transformer.Context.
+
+  Returns:
+    float32 where someone collects; the activations' dtype elsewhere.
+  """
+  return tf.float32 if _collectors else context.activation_dtype
+
+
 def add_loss(context, loss: mtf.Tensor):
   """Adds a loss to those that are trained, in float32 where someone collects.
 
-  Upstream's programs do not; there it goes to context.losses, whose sum is in
-  the activations' dtype.
+  Elsewhere it goes to context.losses.
 
   Args:
     context: a transformer.Context.
@@ -79,7 +90,7 @@ def add_loss(context, loss: mtf.Tensor):
   if _collectors:
     add("router_loss", loss)
   else:
-    context.losses.append(mtf.cast(loss, context.activation_dtype))
+    context.losses.append(mtf.cast(loss, loss_dtype(context)))
 
 
 def add_routing(

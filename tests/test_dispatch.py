@@ -59,15 +59,20 @@ def step(dispatch, mesh_shape, layout, **options):
   return graphs.evaluate(build, mesh_shape, layout)
 
 
-@pytest.mark.parametrize("router", ROUTERS)
 @pytest.mark.parametrize(
-    "mesh_shape, layout",
+    "router, mesh_shape, layout",
     [
-        ("", ""),
-        ("data:2", "batch:data,experts:data"),
-        ("data:4", "batch:data,experts:data"),
-        ("data:2;model:2", "batch:data,experts:data,d_ff:model"),
-        ("model:2", "d_model:model"),
+        (router, mesh_shape, layout)
+        for mesh_shape, layout in (
+            ("", ""),
+            ("data:2", "batch:data,experts:data"),
+            ("data:4", "batch:data,experts:data"),
+        )
+        for router in ROUTERS
+    ]
+    + [
+        ("top_2", "data:2;model:2", "batch:data,experts:data,d_ff:model"),
+        ("top_2", "model:2", "d_model:model"),
     ],
 )
 def test_outputs_and_all_gradients_are_those_of_the_einsum(

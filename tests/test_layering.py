@@ -30,6 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LEVELS = {
     "compat": -1,
     "dims": 0,
+    "embedding": 0,
     "initializers": 0,
     "mesh": 0,
     "accounting": 1,
@@ -49,6 +50,7 @@ LEVELS = {
     "switch_layer": 4,
     "attention": 5,
     "layers": 5,
+    "vocabulary": 5,
     "progress": 5,
     "strict_gin": 5,
     "experiment": 6,

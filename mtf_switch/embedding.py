@@ -1,0 +1,205 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The vocabulary's two ends, lookup and softmax, without one-hot matrices.
+
+Upstream multiplies one-hot vectors by the embedding: for 32128 rows an
+embedded token costs as much as five feed-forward layers of T5-Base. Here rows
+are copied, and the softmax reads its logits once.
+"""
+
+import mesh_tensorflow as mtf
+import tensorflow.compat.v1 as tf
+
+
+def lookup(
+    weights: mtf.Tensor, ids: mtf.Tensor, vocab_dim: mtf.Dimension
+) -> mtf.Tensor:
+  """The rows of a table.
+
+  Args:
+    weights: `[vocab, d_model]`; a layout may split either dimension.
+    ids: int32, any shape.
+    vocab_dim: the dimension of the rows.
+
+  Returns:
+    the shape of ids with d_model at the end.
+  """
+  return _LookupOperation(weights, ids, vocab_dim).outputs[0]
+
+
+class _LookupOperation(mtf.Operation):
+  """Copies rows; where rows are split, each core copies those that it has."""
+
+  def __init__(self, weights, ids, vocab_dim):
+    super().__init__([weights, ids], name="lookup")
+    self._vocab_dim = vocab_dim
+    shape = ids.shape + (weights.shape - vocab_dim)
+    self._outputs = [mtf.Tensor(self, shape, weights.dtype)]
+    self._splittable_dims, self._unsplittable_dims = (
+        self._initialize_all_dimensions_as_splittable()
+    )
+
+  def gradient(self, grad_ys):
+    weights, ids = self.inputs
+    gradient = _LookupGradientOperation(
+        grad_ys[0], ids, weights.shape, self._vocab_dim
+    )
+    return [gradient.outputs[0], None]
+
+  def lower(self, lowering):
+    mesh_impl = lowering.mesh_impl(self)
+
+    def copy(weights, ids, first):
+      rows = tf.shape(weights)[0]
+      ids -= first
+      here = tf.cast((ids >= 0) & (ids < rows), weights.dtype)
+      return tf.gather(weights, tf.clip_by_value(ids, 0, rows - 1)) * (
+          here[..., tf.newaxis]
+      )
+
+    axis, first_row = _rows_of_core(mesh_impl, self._vocab_dim)
+    weights, ids = (lowering.tensors[x] for x in self.inputs)
+    if axis is None:
+      y = mesh_impl.slicewise(tf.gather, weights, ids)
+    else:
+      y = mtf.LazyAllreduceSum(
+          mesh_impl, mesh_impl.slicewise(copy, weights, ids, first_row), [axis]
+      )
+    lowering.set_tensor_lowering(self.outputs[0], y)
+
+
+class _LookupGradientOperation(mtf.Operation):
+  """Adds up what each row's copies have learnt, over all cores' copies."""
+
+  def __init__(self, gradients, ids, shape, vocab_dim):
+    super().__init__([gradients, ids], name="lookup_gradient")
+    self._vocab_dim = vocab_dim
+    self._outputs = [mtf.Tensor(self, shape, gradients.dtype)]
+    self._splittable_dims, self._unsplittable_dims = (
+        self._initialize_all_dimensions_as_splittable()
+    )
+
+  def lower(self, lowering):
+    mesh_impl = lowering.mesh_impl(self)
+    num_rows = mesh_impl.slice_shape(self.outputs[0].shape)[0]
+
+    def add_up(gradients, ids, first=0):
+      ids = tf.reshape(ids, [-1]) - first
+      # Rows of others are left out as negative ones are.
+      ids = tf.where(ids < num_rows, ids, -tf.ones_like(ids))
+      gradients = tf.reshape(gradients, [-1, gradients.shape[-1]])
+      return tf.math.unsorted_segment_sum(gradients, ids, num_rows)
+
+    _, first_row = _rows_of_core(mesh_impl, self._vocab_dim)
+    ids = self.inputs[1]
+    layout = mesh_impl.tensor_layout(ids.shape).tensor_axis_to_mesh_axis
+    axes = [axis for axis in layout if axis is not None]
+    args = [lowering.tensors[x] for x in self.inputs]
+    y = mesh_impl.slicewise(
+        add_up, *args, *([] if first_row is None else [first_row])
+    )
+    if axes:
+      y = mtf.LazyAllreduceSum(
+          mesh_impl,
+          y,
+          axes,
+          lambda: lowering.add_counter(
+              f"allreduce/{axes}/lookup",
+              mesh_impl.laid_out_size(self.outputs[0].shape),
+          ),
+      )
+    lowering.set_tensor_lowering(self.outputs[0], y)
+
+
+def _rows_of_core(mesh_impl, vocab_dim):
+  """The mesh axis that splits the rows, and each core's first; or Nones."""
+  axis = mesh_impl.tensor_dimension_to_mesh_axis(vocab_dim)
+  if axis is None:
+    return None, None
+  rows = vocab_dim.size // mesh_impl.shape[axis].size
+  coordinates = mesh_impl.laid_out_pcoord(axis)
+  return axis, mesh_impl.slicewise(lambda x: x * rows, coordinates)
+
+
+def log_partition_and_target_logit(
+    logits: mtf.Tensor, targets: mtf.Tensor, vocab_dim: mtf.Dimension
+) -> tuple[mtf.Tensor, mtf.Tensor]:
+  """What cross-entropy is made of: it is the first minus the second.
+
+  Both ways the logits are read and written once.
+
+  Args:
+    logits: `[batch, length, vocab]`, vocab not split.
+    targets: `[batch, length]` int32, from 0 on.
+    vocab_dim: the dimension of the vocabulary.
+
+  Returns:
+    the logarithm of the softmax's denominator and the logit of the target,
+    `[batch, length]` float32.
+  """
+
+  def forward(logits, targets):
+    flat = tf.reshape(tf.cast(logits, tf.float32), [-1, logits.shape[-1]])
+    loss, gradient = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+        features=flat, labels=tf.reshape(targets, [-1])
+    )
+    target_logit = tf.gather(flat, tf.reshape(targets, [-1]), batch_dims=1)
+    return (
+        tf.reshape(loss + target_logit, targets.shape),
+        tf.reshape(target_logit, targets.shape),
+        tf.reshape(gradient, logits.shape),
+    )
+
+  def gradient(op, log_z_gradient, target_gradient, _):
+    logits, targets = op.inputs
+    # That of their difference, softmax minus one-hot.
+    difference = op.outputs[2]
+
+    def backward(difference, targets, log_z_gradient, target_gradient):
+      flat = tf.reshape(
+          difference * log_z_gradient[..., tf.newaxis],
+          [-1, difference.shape[-1]],
+      )
+      ids = tf.reshape(targets, [-1, 1])
+      rows = tf.range(tf.size(targets))[:, tf.newaxis]
+      rest = tf.reshape(log_z_gradient + target_gradient, [-1])
+      flat = tf.tensor_scatter_nd_add(
+          flat, tf.concat([rows, ids], axis=1), rest
+      )
+      return tf.cast(tf.reshape(flat, difference.shape), logits.dtype)
+
+    return [
+        mtf.slicewise(
+            backward,
+            [difference, targets, log_z_gradient, target_gradient],
+            output_shape=logits.shape,
+            output_dtype=logits.dtype,
+            splittable_dims=targets.shape.dims,
+            name="cross_entropy_gradient",
+        ),
+        None,
+    ]
+
+  log_z, target_logit, _ = mtf.slicewise(
+      forward,
+      [logits, targets],
+      output_shape=[targets.shape, targets.shape, logits.shape],
+      output_dtype=[tf.float32] * 3,
+      splittable_dims=targets.shape.dims,
+      grad_function=gradient,
+      name="cross_entropy",
+  )
+  assert logits.shape.dims[-1] == vocab_dim
+  return log_z, target_logit
