@@ -226,6 +226,14 @@ class SwitchFeedForward(transformer.TransformerLayer):
           inputs, router_weights, options=self.router_options, **kwargs
       )
 
+    matmul = experts.per_expert_matmul
+    # The slots of an expert are then on its core, from all groups.
+    slots_are_local = dims.num_cores_unsplit.name != dims.num_cores.name
+    if self._is_whole(context.model) and (
+        slots_are_local or self._ways(context.model, dims.num_cores) == 1
+    ):
+      matmul = experts.local_matmul
+
     def feed_forward(expert_inputs, **kwargs):
       return experts.feed_forward(
           expert_inputs,
@@ -237,7 +245,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
           context.train,
           initializer,
           expert_variable_dtype,
-          **kwargs,
+          **{"matmul": matmul, **kwargs},
       )
 
     if isinstance(nonpadding, mtf.Tensor):
@@ -328,18 +336,26 @@ class SwitchFeedForward(transformer.TransformerLayer):
       return 1
     return mtf.tensor_dim_to_mesh_dim_size(model.layout, model.mesh_shape, dim)
 
-  def _is_on_one_slice(self, model) -> bool:
-    """Whether each core is known to hold all of each expert; never on a TPU.
+  def _is_whole(self, model) -> bool:
+    """Whether each expert is known to be whole on its core; never on a TPU.
 
-    A TPU's shapes are static, and the number of blocks is not.
+    A TPU's compiler does better than what CPUs and GPUs need.
     """
     return (
         not mesh_lib.is_on_tpu()
         and model.mesh_shape is not None
-        and all(
-            self._ways(model, mtf.Dimension(name, 1)) == 1
-            for name in ("experts", "d_ff", "d_model")
-        )
+        and self._ways(model, mtf.Dimension("d_ff", 1)) == 1
+        and self._ways(model, mtf.Dimension("d_model", 1)) == 1
+    )
+
+  def _is_on_one_slice(self, model) -> bool:
+    """Whether each core is known to hold all experts; never on a TPU.
+
+    A TPU's shapes are static, and the number of blocks is not.
+    """
+    return (
+        self._is_whole(model)
+        and self._ways(model, mtf.Dimension("experts", 1)) == 1
     )
 
   def dims(self, context, x) -> dims_lib.SwitchDims:
