@@ -81,6 +81,12 @@ def size_of(model) -> ModelSize:
 
   if any(hasattr(layer, "switches") for layer in layers):
     raise ValueError("No ModelSize describes Switch attention.")
+  routers = {
+      getattr(getattr(layer, "router", None), "__name__", None)
+      for layer in layers
+  }
+  if routers & {"top_2_router", "top_n_router"}:
+    raise ValueError("A ModelSize has one expert for each token.")
 
   def shared(name, owners, default=None):
     values = {

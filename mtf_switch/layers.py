@@ -226,13 +226,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
           inputs, router_weights, options=self.router_options, **kwargs
       )
 
-    matmul = experts.per_expert_matmul
-    # The slots of an expert are then on its core, from all groups.
-    slots_are_local = dims.num_cores_unsplit.name != dims.num_cores.name
-    if self._is_whole(context.model) and (
-        slots_are_local or self._ways(context.model, dims.num_cores) == 1
-    ):
-      matmul = experts.local_matmul
+    matmul = self._matmul(context.model, dims)
 
     def feed_forward(expert_inputs, **kwargs):
       return experts.feed_forward(
@@ -347,6 +341,12 @@ class SwitchFeedForward(transformer.TransformerLayer):
         and self._ways(model, mtf.Dimension("d_ff", 1)) == 1
         and self._ways(model, mtf.Dimension("d_model", 1)) == 1
     )
+
+  def _matmul(self, model, dims: dims_lib.SwitchDims):
+    """How experts multiply: locally if all slots of each are on its core."""
+    if self._is_whole(model) and self._ways(model, dims.num_cores_unsplit) == 1:
+      return experts.local_matmul
+    return experts.per_expert_matmul
 
   def _is_on_one_slice(self, model) -> bool:
     """Whether each core is known to hold all experts; never on a TPU.

@@ -176,6 +176,7 @@ def test_counts_the_variables_of_the_graph(
             "[@SelfAttention, @DenseReluDense]",
             r"\[\(1, 0\), \(2, 1\)\]",
         ),
+        ("SwitchFeedForward.router = @top_2_router", "one expert for each"),
     ],
 )
 def test_size_of_refuses_models_whose_layers_differ(binding, message):
@@ -183,3 +184,9 @@ def test_size_of_refuses_models_whose_layers_differ(binding, message):
   model = gin_files.build_model(200)
   with pytest.raises(ValueError, match=message):
     accounting.size_of(model)
+
+
+def test_size_of_refuses_switch_attention():
+  gin_files.parse(["models/switch_base_attention.gin"], ["num_cores = 2"])
+  with pytest.raises(ValueError, match="Switch attention"):
+    accounting.size_of(gin_files.build_model(200))
