@@ -251,7 +251,7 @@ def test_precision_modes_are_the_rows_of_table_2(name, activations, router):
     found = {
         t.dtype
         for op in operations
-        if isinstance(op, mtf.EinsumOperation)
+        if isinstance(op, (mtf.EinsumOperation, mtf.SlicewiseOperation))
         for t in op.outputs
         if condition([d.name for d in op.inputs[-1].shape.dims], t)
     }
@@ -276,7 +276,8 @@ def description(model):
     return {
         name: vars(value) if hasattr(value, "__dict__") else value
         for name, value in values.items()
-        if name not in ("layer_stack", "_layers")
+        # The loss is T5's, computed in another way.
+        if name not in ("layer_stack", "_layers", "_loss_fn")
     }
 
   def names_of_functions(stack):

@@ -491,7 +491,7 @@ def test_ours_takes_the_nearest_number_of_groups_and_upstream_any(
 
 
 def sizes_of(layer, mesh_shape="data:1", batch=4, length=3):
-  """The (number of groups, slots of an expert) of a layer's dispatch tensor."""
+  """The (number of groups, slots of an expert) that a layer dispatches to."""
   graph = mtf.Graph()
   mesh = mtf.Mesh(graph, "mesh")
   dims = [mtf.Dimension("batch", batch), mtf.Dimension("length", length)]
@@ -502,7 +502,9 @@ def sizes_of(layer, mesh_shape="data:1", batch=4, length=3):
   (sizes,) = {
       (shape.get_dim_by_name("batch").size, shape.dims[-1].size)
       for shape in shapes
-      if shape.ndims >= 4 and shape.dims[-1].name == "expert_capacity"
+      if shape.ndims >= 3
+      and shape.dims[-1].name == "expert_capacity"
+      and "batch" in shape.dimension_names
   }
   return sizes
 
