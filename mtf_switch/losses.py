@@ -49,7 +49,7 @@ def load_balance_loss(
   Returns:
     a scalar in the dtype of router_probs; 0 if there is no real token.
   """
-  # The figure's name for the axes that a mean leaves over.
+  # f and P are means over all axes but these.
   groups = [num_cores] if scope == "group" else []
   tokens = mtf.reduce_sum(nonpadding, output_shape=groups)
   share = nonpadding / mtf.maximum(tokens, 1.0)
