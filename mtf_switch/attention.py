@@ -178,9 +178,8 @@ def _params(params_class, layer, context, /, **kwargs):
   )
 
 
-@gin.configurable("TruncatedNormalSelfAttention", module="mtf_switch")
-class SelfAttention(transformer_layers.SelfAttention):
-  """Upstream's, initialized as section 2.4 says."""
+class _Initialized:
+  """Attention whose weights are drawn as section 2.4 says."""
 
   def __init__(self, initializer_scale: float = 0.1, **kwargs):
     """Records the options.
@@ -195,38 +194,42 @@ class SelfAttention(transformer_layers.SelfAttention):
   def make_params(self, context):
     """The layer's weights for a call in a context."""
     return _params(AttentionParams, self, context)
+
+
+@gin.configurable("TruncatedNormalSelfAttention", module="mtf_switch")
+class SelfAttention(_Initialized, transformer_layers.SelfAttention):
+  """Upstream's, initialized as section 2.4 says."""
 
 
 @gin.configurable("TruncatedNormalEncDecAttention", module="mtf_switch")
-class EncDecAttention(transformer_layers.EncDecAttention):
+class EncDecAttention(_Initialized, transformer_layers.EncDecAttention):
   """Upstream's, initialized as section 2.4 says."""
 
-  def __init__(self, initializer_scale: float = 0.1, **kwargs):
+
+class _SwitchAttention(_Initialized):
+  """Queries, and shared keys and values, from Switch layers (Figure 10)."""
+
+  def __init__(
+      self, experts=gin.REQUIRED, initializer_scale: float = 0.1, **kwargs
+  ):
     """Records the options.
 
     Args:
-      initializer_scale: s of section 2.4.
+      experts: @SwitchFeedForward, with a gin scope for options of its own. A
+        hidden_size of None makes the experts linear; expert_dtype = "float32"
+        keeps them so in a bfloat16 model, where the paper's diverged.
+      initializer_scale: s of section 2.4, of the output projection.
       **kwargs: upstream's, which its gin name sets too.
+
+    Raises:
+      UserError: an option of upstream's does not go with experts.
     """
-    super().__init__(**kwargs)
-    self.initializer_scale = initializer_scale
-
-  def make_params(self, context):
-    """The layer's weights for a call in a context."""
-    return _params(AttentionParams, self, context)
-
-
-class _SwitchAttention:
-  """What the two layers of Switch attention have in common."""
-
-  def __init__(self, experts, initializer_scale: float, **kwargs):
-    super().__init__(shared_kv=True, **kwargs)
+    super().__init__(initializer_scale, shared_kv=True, **kwargs)
     if not self.combine_dims or self.keep_query_heads_dims:
       raise compat.UserError(
           "Switch attention works with combine_dims = True and "
           "keep_query_heads_dims = False only."
       )
-    self.initializer_scale = initializer_scale
     # Two layers with weights of their own.
     self.switches = [experts(), experts()]
 
@@ -245,37 +248,11 @@ class _SwitchAttention:
 
 @gin.configurable(module="mtf_switch")
 class SwitchSelfAttention(_SwitchAttention, transformer_layers.SelfAttention):
-  """Switch layers make queries, and shared keys and values (Figure 10)."""
-
-  def __init__(
-      self, experts=gin.REQUIRED, initializer_scale: float = 0.1, **kwargs
-  ):
-    """Records the options.
-
-    Args:
-      experts: @SwitchFeedForward, with a gin scope for options of its own. A
-        hidden_size of None makes the experts linear; expert_dtype = "float32"
-        keeps them so in a bfloat16 model, where the paper's diverged.
-      initializer_scale: s of section 2.4, of the output projection.
-      **kwargs: SelfAttention's, which its gin name sets too.
-    """
-    super().__init__(experts, initializer_scale, **kwargs)
+  """Switch attention of a sequence to itself."""
 
 
 @gin.configurable(module="mtf_switch")
 class SwitchEncDecAttention(
     _SwitchAttention, transformer_layers.EncDecAttention
 ):
-  """The same over the encoder's output, from which keys and values come."""
-
-  def __init__(
-      self, experts=gin.REQUIRED, initializer_scale: float = 0.1, **kwargs
-  ):
-    """Records the options.
-
-    Args:
-      experts: as for SwitchSelfAttention.
-      initializer_scale: s of section 2.4, of the output projection.
-      **kwargs: EncDecAttention's, which its gin name sets too.
-    """
-    super().__init__(experts, initializer_scale, **kwargs)
+  """Switch attention to the encoder's output, where keys come from."""

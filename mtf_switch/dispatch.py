@@ -149,7 +149,8 @@ class IndexDispatcher:
     """
     self._dims = dims
     self._gate = mtf.cast(routing.expert_gate, dtype)
-    # Numbers within a group; -1 for empty slots, and for choices without one.
+    # Counted over the groups of a slice; -1 for empty slots, and for choices
+    # without one.
     self._slot_of_choice, self._choice_of_slot = mtf.slicewise(
         functools.partial(
             _match,
@@ -178,33 +179,12 @@ class IndexDispatcher:
     Returns:
       [num_experts_unsplit, num_cores`, expert_capacity, d_model].
     """
-    d_model = inputs.shape.dims[-1]
-    splittable_dims = [self._dims.num_cores, d_model]
-
-    def gradient(op, slot_gradients):
-      tokens, _, slot_of_choice = op.inputs
-      return [
-          mtf.slicewise(
-              _add_choices,
-              [slot_gradients, slot_of_choice],
-              output_shape=tokens.shape,
-              splittable_dims=splittable_dims,
-              name="dispatch_gradient",
-          ),
-          None,
-          None,
-      ]
-
-    return mtf.slicewise(
-        _fill_slots,
-        # The second index is for its shape and for the gradient, which finds
-        # its own when it is recomputed.
-        [inputs, self._choice_of_slot, self._slot_of_choice],
-        output_shape=self._choice_of_slot.shape + [d_model],
-        output_dtype=inputs.dtype,
-        splittable_dims=splittable_dims,
-        grad_function=gradient,
-        name="dispatch",
+    return self._gather(
+        _fill_from_tokens,
+        _add_choices,
+        inputs,
+        self._choice_of_slot.shape + inputs.shape.dims[-1:],
+        "dispatch",
     )
 
   def combine(self, expert_outputs: mtf.Tensor) -> mtf.Tensor:
@@ -219,31 +199,13 @@ class IndexDispatcher:
       a slot.
     """
     d_output = expert_outputs.shape.dims[-1]
-    splittable_dims = [self._dims.num_cores, d_output]
-
-    def gradient(op, choice_gradients):
-      slots, _, choice_of_slot = op.inputs
-      return [
-          mtf.slicewise(
-              _rows,
-              [choice_gradients, choice_of_slot],
-              output_shape=slots.shape,
-              splittable_dims=splittable_dims,
-              name="combine_gradient",
-          ),
-          None,
-          None,
-      ]
-
     # [num_cores`, tokens_per_core, choices, d_output]
-    rows = mtf.slicewise(
+    rows = self._gather(
         _take_choices,
-        [expert_outputs, self._slot_of_choice, self._choice_of_slot],
-        output_shape=self._slot_of_choice.shape + [d_output],
-        output_dtype=expert_outputs.dtype,
-        splittable_dims=splittable_dims,
-        grad_function=gradient,
-        name="combine",
+        _fill_from_choices,
+        expert_outputs,
+        self._slot_of_choice.shape + [d_output],
+        "combine",
     )
     return mtf.reduce_sum(
         rows * self._gate,
@@ -252,6 +214,31 @@ class IndexDispatcher:
             self._dims.tokens_per_core,
             d_output,
         ],
+    )
+
+  def _gather(self, forth, back, x, output_shape, name):
+    """Copies rows with one function, and their gradients with the other."""
+    splittable_dims = [self._dims.num_cores, x.shape.dims[-1]]
+
+    def gradient(op, y_gradient):
+      # The operation's inputs: a recomputed one has its own.
+      x, *matches = op.inputs
+      x_gradient = mtf.slicewise(
+          back,
+          [y_gradient, *matches],
+          output_shape=x.shape,
+          splittable_dims=splittable_dims,
+          name=f"{name}_gradient",
+      )
+      return [x_gradient, None, None]
+
+    return mtf.slicewise(
+        forth,
+        [x, self._slot_of_choice, self._choice_of_slot],
+        output_shape=output_shape,
+        splittable_dims=splittable_dims,
+        grad_function=gradient,
+        name=name,
     )
 
 
@@ -298,18 +285,26 @@ def _rows(x, index):
   return tf.gather(x, tf.where_v2(index < 0, x.shape[0] - 1, index))
 
 
-def _fill_slots(tokens, choice_of_slot, slot_of_choice):
+def _fill_from_tokens(tokens, slot_of_choice, choice_of_slot):
   """`[num_cores, tokens_per_core, d_model]` to the slots."""
   choices = slot_of_choice.shape[2]
   return _rows(tokens, choice_of_slot // choices)  # -1 // n = -1.
 
 
+def _add_choices(slots, slot_of_choice, choice_of_slot):
+  """The slots to `[num_cores, tokens_per_core, d_model]`, choices added."""
+  return tf.reduce_sum(
+      _take_choices(slots, slot_of_choice, choice_of_slot), axis=2
+  )
+
+
 def _take_choices(slots, slot_of_choice, choice_of_slot):
   """The slots to `[num_cores, tokens_per_core, choices, d_output]`."""
-  del choice_of_slot  # For the gradient.
+  del choice_of_slot
   return _rows(slots, slot_of_choice)
 
 
-def _add_choices(slots, slot_of_choice):
-  """The slots to `[num_cores, tokens_per_core, d_model]`, choices added."""
-  return tf.reduce_sum(_rows(slots, slot_of_choice), axis=2)
+def _fill_from_choices(rows, slot_of_choice, choice_of_slot):
+  """`[num_cores, tokens_per_core, choices, d_output]` to the slots."""
+  del slot_of_choice
+  return _rows(rows, choice_of_slot)

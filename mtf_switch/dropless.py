@@ -39,10 +39,12 @@ class Blocks(NamedTuple):
       group; -1 for padding.
     expert: `[num_cores, blocks]` int32, each block's expert; num_experts for
       blocks without a token, which come last.
+    rows: the dimension of a block's rows.
   """
 
   row: mtf.Tensor
   expert: mtf.Tensor
+  rows: mtf.Dimension
 
 
 def rows_per_block(num_requests: int, num_experts: int) -> int:
@@ -65,7 +67,7 @@ def rows_per_block(num_requests: int, num_experts: int) -> int:
 
 def blocks_of(
     routing: routing_lib.Routing, dims: dims_lib.SwitchDims
-) -> tuple[Blocks, mtf.Dimension, mtf.Dimension]:
+) -> Blocks:
   """Deals out the tokens.
 
   Args:
@@ -73,7 +75,7 @@ def blocks_of(
     dims: the layer's dimensions.
 
   Returns:
-    the Blocks, and the dimensions of blocks and of their rows.
+    the Blocks.
   """
   num_experts = dims.num_experts_unsplit.size
   choices = routing.expert_index.shape.dims[-1].size
@@ -96,7 +98,7 @@ def blocks_of(
       grad_function=0,
       name="blocks",
   )
-  return Blocks(row, expert), blocks_dim, mtf.Dimension("block_rows", rows)
+  return Blocks(row, expert, mtf.Dimension("block_rows", rows))
 
 
 def _deal_out(
@@ -126,8 +128,6 @@ def dispatch(
     inputs: mtf.Tensor,
     blocks: Blocks,
     dims: dims_lib.SwitchDims,
-    blocks_dim: mtf.Dimension,
-    rows_dim: mtf.Dimension,
 ) -> mtf.Tensor:
   """Copies each token to its rows; rows that nobody holds are zero.
 
@@ -135,12 +135,11 @@ def dispatch(
     inputs: [num_cores`, tokens_per_core, d_model].
     blocks: where the rows are.
     dims: the layer's dimensions.
-    blocks_dim: the dimension of blocks.
-    rows_dim: the dimension of a block's rows.
 
   Returns:
     [num_cores`, blocks, block_rows, d_model].
   """
+  blocks_dim, rows_dim = blocks.expert.shape.dims[-1], blocks.rows
 
   def copy(x, row):
     choices = row.shape[2]

@@ -324,12 +324,6 @@ class SwitchFeedForward(transformer.TransformerLayer):
           "@SwitchLayerStack."
       )
 
-  def _ways(self, model, dim: mtf.Dimension) -> int:
-    """The size of the mesh axis that splits a dimension."""
-    if model.mesh_shape is None:
-      return 1
-    return mtf.tensor_dim_to_mesh_dim_size(model.layout, model.mesh_shape, dim)
-
   def _is_whole(self, model) -> bool:
     """Whether each expert is known to be whole on its core; never on a TPU.
 
@@ -338,13 +332,16 @@ class SwitchFeedForward(transformer.TransformerLayer):
     return (
         not mesh_lib.is_on_tpu()
         and model.mesh_shape is not None
-        and self._ways(model, mtf.Dimension("d_ff", 1)) == 1
-        and self._ways(model, mtf.Dimension("d_model", 1)) == 1
+        and mesh_lib.ways(model, mtf.Dimension("d_ff", 1)) == 1
+        and mesh_lib.ways(model, mtf.Dimension("d_model", 1)) == 1
     )
 
   def _matmul(self, model, dims: dims_lib.SwitchDims):
     """How experts multiply: locally if all slots of each are on its core."""
-    if self._is_whole(model) and self._ways(model, dims.num_cores_unsplit) == 1:
+    if (
+        self._is_whole(model)
+        and mesh_lib.ways(model, dims.num_cores_unsplit) == 1
+    ):
       return experts.local_matmul
     return experts.per_expert_matmul
 
@@ -355,7 +352,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     """
     return (
         self._is_whole(model)
-        and self._ways(model, mtf.Dimension("experts", 1)) == 1
+        and mesh_lib.ways(model, mtf.Dimension("experts", 1)) == 1
     )
 
   def dims(self, context, x) -> dims_lib.SwitchDims:
@@ -371,7 +368,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
           f"{others[0].size}; leave ensembles and outer_batch_size off."
       )
     num_tokens = x.shape.size // d_model.size
-    batch_ways = self._ways(model, batch_dim)
+    batch_ways = mesh_lib.ways(model, batch_dim)
     if context.mode in _EVALUATED_BY_BATCHES:
       num_cores = dims_lib.num_groups(
           num_tokens,
@@ -401,7 +398,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
         (dims.num_experts, "num_experts"),
         (mtf.Dimension("d_ff", self.hidden_size or 0), "hidden_size"),
     ):
-      ways = self._ways(model, dim)
+      ways = mesh_lib.ways(model, dim)
       dims_lib.check_divides(ways, dim.size, what)
       if dim == dims.num_experts and ways == 1 and model.mesh_shape is not None:
         # Every core has all experts: the groups stay where they are.

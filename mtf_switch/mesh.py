@@ -270,3 +270,19 @@ def seed_loops(graph: mtf.Graph):
 def is_on_tpu() -> bool:
   """Whether the graph that is being built will run on a TPU."""
   return tpu_function.get_tpu_context().number_of_shards is not None
+
+
+def ways(model, dim: mtf.Dimension) -> int:
+  """How many parts a model's mesh splits a dimension into.
+
+  Args:
+    model: a Unitransformer.
+    dim: the dimension.
+
+  Returns:
+    the size of the mesh axis; 1 for dimensions that are not split, and for
+    models that do not know their mesh.
+  """
+  if model.mesh_shape is None:
+    return 1
+  return mtf.tensor_dim_to_mesh_dim_size(model.layout, model.mesh_shape, dim)

@@ -260,7 +260,7 @@ def no_token_left_behind_router(
       one_choice(real),
       one_choice(kept),
       real,
-      routing.first_choice(expert_order),
+      routing.first_of(expert_order),
       dims,
       options,
   )

@@ -250,7 +250,7 @@ def take_slots(
       routed,
       routed * mtf.cast(has_slot, routed.dtype),
       nonpadding,
-      first_choice(expert_index),
+      first_of(expert_index),
       dims,
       options,
   )
@@ -329,7 +329,7 @@ def real_tokens(
   return mtf.ones(inputs.mesh, [dims.num_cores, dims.tokens_per_core])
 
 
-def first_choice(x: mtf.Tensor) -> mtf.Tensor:
+def first_of(x: mtf.Tensor) -> mtf.Tensor:
   """`[..., choices]` -> `[...]`, the first choice."""
   first = mtf.slice(x, 0, 1, "choices")
   return mtf.reshape(first, first.shape.dims[:-1])

@@ -100,9 +100,9 @@ def dropless_switch_layer(
   batch_dims = inputs.shape.dims[:-1]
   inputs, nonpadding = _in_groups(inputs, nonpadding, dims)
   routing_ = router(inputs, dims=dims, is_training=False, nonpadding=nonpadding)
-  blocks, blocks_dim, rows_dim = dropless.blocks_of(routing_, dims)
+  blocks = dropless.blocks_of(routing_, dims)
   expert_outputs = feed_forward(
-      dropless.dispatch(inputs, blocks, dims, blocks_dim, rows_dim),
+      dropless.dispatch(inputs, blocks, dims),
       matmul=functools.partial(
           dropless.block_matmul, block_expert=blocks.expert
       ),

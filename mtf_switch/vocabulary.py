@@ -114,12 +114,7 @@ def softmax_cross_entropy(
   Returns:
     two tensors `[batch, length]` float32.
   """
-  ways = 1
-  if model.mesh_shape is not None:
-    ways = mtf.tensor_dim_to_mesh_dim_size(
-        model.layout, model.mesh_shape, vocab_dim
-    )
-  if ways == 1 and not mesh_lib.is_on_tpu():
+  if mesh_lib.ways(model, vocab_dim) == 1 and not mesh_lib.is_on_tpu():
     log_z, target_logit = embedding.log_partition_and_target_logit(
         logits, targets, vocab_dim
     )

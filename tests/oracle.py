@@ -80,21 +80,8 @@ def router(router_probs, expert_capacity, nonpadding):
     expert_index, slot (-1 for none) and gate, each
     [num_cores, tokens_per_core].
   """
-  num_cores, tokens_per_core, num_experts = router_probs.shape
-  expert_index = np.zeros((num_cores, tokens_per_core), np.int64)
-  slot = -np.ones((num_cores, tokens_per_core), np.int64)
-  gate = np.zeros((num_cores, tokens_per_core))
-  for core in range(num_cores):
-    taken = [0] * num_experts
-    for token in range(tokens_per_core):
-      probs = router_probs[core, token]
-      expert = int(np.argmax(probs))
-      expert_index[core, token] = expert
-      if nonpadding[core, token] and taken[expert] < expert_capacity:
-        slot[core, token] = taken[expert]
-        gate[core, token] = probs[expert]
-        taken[expert] += 1
-  return expert_index, slot, gate
+  one_choice = top_n(router_probs, expert_capacity, nonpadding, num_choices=1)
+  return tuple(x[..., 0] for x in one_choice)
 
 
 def best_experts(probs, num_choices):

@@ -70,9 +70,9 @@ def route(router_probs, capacity, nonpadding=None, dtype=tf.float32):
       real = graphs.constant(mesh, nonpadding.astype(np.float32), group)
     routing = router_lib.router(inputs, weights, dims, nonpadding=real)
     dispatcher = dispatch.EinsumDispatcher(routing, dims, dtype)
-    return [
-        routing_lib.first_choice(getattr(routing, name)) for name in FIELDS
-    ] + [mtf.cast(getattr(dispatcher, name), tf.float32) for name in tensors]
+    return [routing_lib.first_of(getattr(routing, name)) for name in FIELDS] + [
+        mtf.cast(getattr(dispatcher, name), tf.float32) for name in tensors
+    ]
 
   results, _ = graphs.evaluate(build)
   return dict(zip(FIELDS + tensors, results))
