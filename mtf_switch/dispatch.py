@@ -14,8 +14,8 @@
 
 """Tokens to slots and back: by Appendix F's einsums, or by copying rows.
 
-Steps of Figure 15 from the combine tensor on belong to the first of the two
-strategies, not to the router: both carry out the same `Routing`, with the same
+Steps of Figure 15 from the combine tensor on belong to the first of these
+strategies, not to the router: all carry out the same `Routing`, with the same
 numbers.
 """
 
@@ -25,6 +25,7 @@ import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import dims as dims_lib
+from mtf_switch import experts
 from mtf_switch import routing as routing_lib
 
 
@@ -242,6 +243,68 @@ class IndexDispatcher:
     )
 
 
+class RaggedDispatcher(IndexDispatcher):
+  """The same without empty slots, where one core has all tokens and experts.
+
+  Capacity then only decides who is dropped: the tokens that are kept lie one
+  after the other, sorted by expert, and nothing else is multiplied.
+  """
+
+  def __init__(
+      self,
+      routing: routing_lib.Routing,
+      dims: dims_lib.SwitchDims,
+      dtype: tf.DType,
+  ):
+    """Finds out which choice each row holds, and the row of each choice.
+
+    Args:
+      routing: the router's decisions.
+      dims: the layer's dimensions, none of them split.
+      dtype: of the activations; gates are cast to it.
+    """
+    super().__init__(routing, dims, dtype)
+    choices = routing.expert_index.shape.dims[-1].size
+    num_experts = dims.num_experts_unsplit
+    rows = mtf.Dimension(
+        "rows",
+        min(
+            dims.tokens_per_core.size * choices,
+            num_experts.size * dims.expert_capacity.size,
+        ),
+    )
+    self._slot_of_choice, self._choice_of_slot, self._end_of_expert = (
+        mtf.slicewise(
+            functools.partial(_close_ranks, rows_per_core=rows.size),
+            [self._slot_of_choice, self._choice_of_slot],
+            output_shape=[
+                self._slot_of_choice.shape,
+                mtf.Shape([dims.num_cores, rows]),
+                mtf.Shape([num_experts]),
+            ],
+            output_dtype=[tf.int32] * 3,
+            splittable_dims=[],
+            grad_function=0,
+            name="close_ranks",
+        )
+    )
+
+  def matmul(
+      self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
+  ) -> mtf.Tensor:
+    """Multiplies the rows of each expert by its own matrix.
+
+    Args:
+      x: `[num_cores, rows, d_input]`, as dispatch sorts them.
+      weights: `[num_experts, d_input, new_dim]`.
+      new_dim: the output dimension.
+
+    Returns:
+      `[num_cores, rows, new_dim]`.
+    """
+    return experts.ragged_matmul(x, weights, new_dim, self._end_of_expert)
+
+
 # What follows works on the slice of a core, `[num_cores, ...]` being the groups
 # that it holds.
 
@@ -276,6 +339,44 @@ def _match(
   )
   choice = tf.maximum(choice, -1)
   return slot, tf.reshape(choice, [num_experts, num_cores, expert_capacity])
+
+
+def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
+  """Leaves out the empty slots.
+
+  Args:
+    slot_of_choice: `[num_cores, tokens_per_core, choices]` int32; see _match.
+    choice_of_slot: `[num_experts, num_cores, expert_capacity]` int32.
+    rows_per_core: how many slots of a group can be held at most.
+
+  Returns:
+    as slot_of_choice, with rows for slots; `[num_cores, rows_per_core]` int32,
+    the choice of each row, -1 for the last ones; and `[num_experts]` int32,
+    the rows of all experts up to each.
+  """
+  num_cores = slot_of_choice.shape[0]
+  choice_of_slot = tf.reshape(choice_of_slot, [choice_of_slot.shape[0], -1])
+  held = choice_of_slot >= 0
+  end_of_expert = tf.cumsum(tf.reduce_sum(tf.cast(held, tf.int32), axis=1))
+  row_of_slot = tf.cumsum(tf.reshape(tf.cast(held, tf.int32), [-1])) - 1
+  row_of_choice = tf.where(
+      slot_of_choice >= 0,
+      tf.gather(row_of_slot, tf.maximum(slot_of_choice, 0)),
+      slot_of_choice,
+  )
+  num_rows = num_cores * rows_per_core
+  choice_of_row = tf.concat(
+      [
+          tf.boolean_mask(choice_of_slot, held),
+          tf.fill([num_rows - end_of_expert[-1]], -1),
+      ],
+      axis=0,
+  )
+  return (
+      row_of_choice,
+      tf.reshape(choice_of_row, [num_cores, rows_per_core]),
+      end_of_expert,
+  )
 
 
 def _rows(x, index):

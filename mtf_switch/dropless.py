@@ -22,7 +22,6 @@ the last bit.
 """
 
 import functools
-from typing import NamedTuple
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -31,20 +30,132 @@ from mtf_switch import dims as dims_lib
 from mtf_switch import routing as routing_lib
 
 
-class Blocks(NamedTuple):
-  """Where each choice's row is.
+class BlockDispatcher:
+  """Deals out tokens to blocks of rows, each block of one expert."""
 
-  Attributes:
-    row: `[num_cores, tokens_per_core, choices]` int32, in all blocks of a
-      group; -1 for padding.
-    expert: `[num_cores, blocks]` int32, each block's expert; num_experts for
-      blocks without a token, which come last.
-    rows: the dimension of a block's rows.
-  """
+  def __init__(
+      self,
+      routing: routing_lib.Routing,
+      dims: dims_lib.SwitchDims,
+      dtype: tf.DType,
+  ):
+    """Finds out where each choice's row is.
 
-  row: mtf.Tensor
-  expert: mtf.Tensor
-  rows: mtf.Dimension
+    Args:
+      routing: the router's decisions; nothing is dropped.
+      dims: the layer's dimensions; no dimension of the experts is split.
+      dtype: of the activations; gates are cast to it.
+    """
+    self._dims = dims
+    self._gate = mtf.cast(routing.expert_gate, dtype)
+    num_experts = dims.num_experts_unsplit.size
+    choices = routing.expert_index.shape.dims[-1].size
+    num_requests = dims.tokens_per_core.size * choices
+    rows = rows_per_block(num_requests, num_experts)
+    # Each expert has at most one block that is not full, and none has no token.
+    num_blocks = min(num_requests, num_requests // rows + num_experts)
+    self._blocks = mtf.Dimension("blocks", num_blocks)
+    self._rows = mtf.Dimension("block_rows", rows)
+    # `[num_cores, tokens_per_core, choices]`, counted over all blocks of a
+    # group, -1 for padding; and `[num_cores, blocks]`, num_experts for blocks
+    # without a token, which come last.
+    self._row, self._expert = mtf.slicewise(
+        functools.partial(
+            _deal_out, num_experts=num_experts, num_blocks=num_blocks, rows=rows
+        ),
+        [routing.expert_index, routing.position_in_expert, routing.routed],
+        output_shape=[
+            routing.expert_index.shape,
+            mtf.Shape([dims.num_cores, self._blocks]),
+        ],
+        output_dtype=[tf.int32, tf.int32],
+        splittable_dims=[dims.num_cores],
+        grad_function=0,
+        name="blocks",
+    )
+
+  def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
+    """Copies each token to its rows; rows that nobody holds are zero.
+
+    Args:
+      inputs: [num_cores`, tokens_per_core, d_model].
+
+    Returns:
+      [num_cores`, blocks, block_rows, d_model].
+    """
+    num_blocks, num_rows = self._blocks.size, self._rows.size
+
+    def copy(x, row):
+      choices = row.shape[2]
+      x = tf.repeat(x, choices, axis=1)
+      # The group's rows follow those of the groups before; rows of -1 are left
+      # out.
+      offset = tf.range(row.shape[0])[:, tf.newaxis, tf.newaxis]
+      row = tf.where(row >= 0, row + num_blocks * num_rows * offset, row)
+      rows = tf.math.unsorted_segment_sum(
+          tf.reshape(x, [-1, x.shape[-1]]),
+          tf.reshape(row, [-1]),
+          row.shape[0] * num_blocks * num_rows,
+      )
+      return tf.reshape(rows, [row.shape[0], num_blocks, num_rows, x.shape[-1]])
+
+    return mtf.slicewise(
+        copy,
+        [inputs, self._row],
+        output_shape=[
+            self._dims.num_cores,
+            self._blocks,
+            self._rows,
+            self._dims.d_model,
+        ],
+        output_dtype=inputs.dtype,
+        splittable_dims=[self._dims.num_cores],
+        name="to_blocks",
+    )
+
+  def matmul(
+      self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
+  ) -> mtf.Tensor:
+    """Multiplies each block by its expert's matrix.
+
+    Args:
+      x: [num_cores`, blocks, block_rows, d_input].
+      weights: `[num_experts, d_input, new_dim]`, not split.
+      new_dim: the output dimension.
+
+    Returns:
+      [num_cores`, blocks, block_rows, new_dim].
+    """
+    return block_matmul(x, weights, new_dim, self._expert)
+
+  def combine(self, expert_outputs: mtf.Tensor) -> mtf.Tensor:
+    """Takes each token's results from its rows, times its gates, and adds them.
+
+    Args:
+      expert_outputs: [num_cores`, blocks, block_rows, d_output].
+
+    Returns:
+      [num_cores`, tokens_per_core, d_output].
+    """
+
+    def collect(x, row, gate):
+      rows = tf.reshape(x, [x.shape[0], -1, x.shape[-1]])
+      # Padding reads row 0, times a gate of 0.
+      taken = tf.gather(rows, tf.maximum(row, 0), batch_dims=1)
+      return tf.reduce_sum(taken * gate[..., tf.newaxis], axis=2)
+
+    return mtf.slicewise(
+        collect,
+        [expert_outputs, self._row, self._gate],
+        output_shape=[
+            self._dims.num_cores,
+            self._dims.tokens_per_core,
+            expert_outputs.shape.dims[-1],
+        ],
+        output_dtype=expert_outputs.dtype,
+        splittable_dims=[self._dims.num_cores],
+        name="from_blocks",
+    )
 
 
 def rows_per_block(num_requests: int, num_experts: int) -> int:
@@ -63,42 +174,6 @@ def rows_per_block(num_requests: int, num_experts: int) -> int:
   while rows // 2 >= num_requests:
     rows //= 2
   return rows
-
-
-def blocks_of(
-    routing: routing_lib.Routing, dims: dims_lib.SwitchDims
-) -> Blocks:
-  """Deals out the tokens.
-
-  Args:
-    routing: the router's decisions; nothing is dropped.
-    dims: the layer's dimensions.
-
-  Returns:
-    the Blocks.
-  """
-  num_experts = dims.num_experts_unsplit.size
-  choices = routing.expert_index.shape.dims[-1].size
-  num_requests = dims.tokens_per_core.size * choices
-  rows = rows_per_block(num_requests, num_experts)
-  # Each expert has at most one block that is not full, and none has no token.
-  num_blocks = min(num_requests, num_requests // rows + num_experts)
-  blocks_dim = mtf.Dimension("blocks", num_blocks)
-  row, expert = mtf.slicewise(
-      functools.partial(
-          _deal_out, num_experts=num_experts, num_blocks=num_blocks, rows=rows
-      ),
-      [routing.expert_index, routing.position_in_expert, routing.routed],
-      output_shape=[
-          routing.expert_index.shape,
-          mtf.Shape([dims.num_cores, blocks_dim]),
-      ],
-      output_dtype=[tf.int32, tf.int32],
-      splittable_dims=[dims.num_cores],
-      grad_function=0,
-      name="blocks",
-  )
-  return Blocks(row, expert, mtf.Dimension("block_rows", rows))
 
 
 def _deal_out(
@@ -124,50 +199,6 @@ def _deal_out(
   return row, expert
 
 
-def dispatch(
-    inputs: mtf.Tensor,
-    blocks: Blocks,
-    dims: dims_lib.SwitchDims,
-) -> mtf.Tensor:
-  """Copies each token to its rows; rows that nobody holds are zero.
-
-  Args:
-    inputs: [num_cores`, tokens_per_core, d_model].
-    blocks: where the rows are.
-    dims: the layer's dimensions.
-
-  Returns:
-    [num_cores`, blocks, block_rows, d_model].
-  """
-  blocks_dim, rows_dim = blocks.expert.shape.dims[-1], blocks.rows
-
-  def copy(x, row):
-    choices = row.shape[2]
-    x = tf.repeat(x, choices, axis=1)
-    num_rows = blocks_dim.size * rows_dim.size
-    # The group's rows follow those of the groups before; rows of -1 are left
-    # out.
-    offset = num_rows * tf.range(row.shape[0])[:, tf.newaxis, tf.newaxis]
-    row = tf.where(row >= 0, row + offset, row)
-    rows = tf.math.unsorted_segment_sum(
-        tf.reshape(x, [-1, x.shape[-1]]),
-        tf.reshape(row, [-1]),
-        row.shape[0] * num_rows,
-    )
-    return tf.reshape(
-        rows, [row.shape[0], blocks_dim.size, rows_dim.size, x.shape[-1]]
-    )
-
-  return mtf.slicewise(
-      copy,
-      [inputs, blocks.row],
-      output_shape=[dims.num_cores, blocks_dim, rows_dim, dims.d_model],
-      output_dtype=inputs.dtype,
-      splittable_dims=[dims.num_cores],
-      name="to_blocks",
-  )
-
-
 def block_matmul(
     x: mtf.Tensor,
     weights: mtf.Tensor,
@@ -180,7 +211,8 @@ def block_matmul(
     x: [num_cores`, blocks, block_rows, d_input].
     weights: `[num_experts, d_input, new_dim]`, not split.
     new_dim: the output dimension.
-    block_expert: `[num_cores, blocks]` int32; see Blocks.
+    block_expert: `[num_cores, blocks]` int32; num_experts for blocks without a
+      token.
 
   Returns:
     [num_cores`, blocks, block_rows, new_dim]; zero for blocks without a token.
@@ -226,42 +258,4 @@ def block_matmul(
       output_dtype=x.dtype,
       splittable_dims=[x.shape.dims[0]],
       name="block_matmul",
-  )
-
-
-def combine(
-    expert_outputs: mtf.Tensor,
-    blocks: Blocks,
-    expert_gate: mtf.Tensor,
-    dims: dims_lib.SwitchDims,
-) -> mtf.Tensor:
-  """Takes each token's results from its rows, times its gates, and adds them.
-
-  Args:
-    expert_outputs: [num_cores`, blocks, block_rows, d_output].
-    blocks: where the rows are.
-    expert_gate: `[num_cores, tokens_per_core, choices]`.
-    dims: the layer's dimensions.
-
-  Returns:
-    [num_cores`, tokens_per_core, d_output].
-  """
-
-  def collect(x, row, gate):
-    rows = tf.reshape(x, [x.shape[0], -1, x.shape[-1]])
-    # Padding reads row 0, times a gate of 0.
-    taken = tf.gather(rows, tf.maximum(row, 0), batch_dims=1)
-    return tf.reduce_sum(taken * gate[..., tf.newaxis], axis=2)
-
-  return mtf.slicewise(
-      collect,
-      [expert_outputs, blocks.row, mtf.cast(expert_gate, expert_outputs.dtype)],
-      output_shape=[
-          dims.num_cores,
-          dims.tokens_per_core,
-          expert_outputs.shape.dims[-1],
-      ],
-      output_dtype=expert_outputs.dtype,
-      splittable_dims=[dims.num_cores],
-      name="from_blocks",
   )

@@ -91,6 +91,100 @@ def local_matmul(
   )
 
 
+def ragged_matmul(
+    x: mtf.Tensor,
+    weights: mtf.Tensor,
+    new_dim: mtf.Dimension,
+    end_of_expert: mtf.Tensor,
+) -> mtf.Tensor:
+  """Multiplies rows that are sorted by expert, however many each expert has.
+
+  Args:
+    x: `[..., d_input]`, not split; row after row those of the first expert,
+      of the second, and so on, and then rows of zeros.
+    weights: `[num_experts, d_input, new_dim]`, not split.
+    new_dim: the output dimension.
+    end_of_expert: `[num_experts]` int32, the rows of all experts up to each.
+
+  Returns:
+    `[..., new_dim]`, the last rows zeros too.
+  """
+
+  def rows(x):
+    return tf.reshape(x, [-1, x.shape[-1]])
+
+  def per_expert(fn, ends, size, **kwargs):
+    """Calls fn with each expert and its rows' indices, several at a time."""
+    begins = tf.concat([[0], ends[:-1]], axis=0)
+    num_experts = ends.shape[0]
+    _, results = tf.while_loop(
+        lambda expert, _: expert < num_experts,
+        lambda expert, results: (
+            expert + 1,
+            results.write(
+                expert, fn(expert, slice(begins[expert], ends[expert]))
+            ),
+        ),
+        [0, tf.TensorArray(x.dtype, size=size, **kwargs)],
+    )
+    return results
+
+  def multiply(x, weights, ends, transpose=False):
+    x_rows = rows(x)
+    d_output = weights.shape[1 if transpose else 2]
+    results = per_expert(
+        lambda expert, own: tf.matmul(
+            x_rows[own], weights[expert], transpose_b=transpose
+        ),
+        ends,
+        ends.shape[0] + 1,
+        infer_shape=False,
+        element_shape=[None, d_output],
+    )
+    rest = tf.zeros([x_rows.shape[0] - ends[-1], d_output], x.dtype)
+    y = results.write(ends.shape[0], rest).concat()
+    return tf.reshape(y, [*x.shape[:-1], d_output])
+
+  def of_weights(x, y_gradient, ends):
+    x, y_gradient = rows(x), rows(y_gradient)
+    return per_expert(
+        lambda expert, own: tf.matmul(
+            x[own], y_gradient[own], transpose_a=True
+        ),
+        ends,
+        ends.shape[0],
+        element_shape=[x.shape[-1], y_gradient.shape[-1]],
+    ).stack()
+
+  def gradient(op, y_gradient):
+    x, weights, ends = op.inputs
+    return [
+        mtf.slicewise(
+            functools.partial(multiply, transpose=True),
+            [y_gradient, weights, ends],
+            output_shape=x.shape,
+            splittable_dims=[],
+        ),
+        mtf.slicewise(
+            of_weights,
+            [x, y_gradient, ends],
+            output_shape=weights.shape,
+            output_dtype=weights.dtype,
+            splittable_dims=[],
+        ),
+        None,
+    ]
+
+  return mtf.slicewise(
+      multiply,
+      [x, weights, end_of_expert],
+      output_shape=x.shape.dims[:-1] + [new_dim],
+      splittable_dims=[],
+      grad_function=gradient,
+      name="ragged_matmul",
+  )
+
+
 def feed_forward(
     expert_inputs: mtf.Tensor,
     num_experts: mtf.Dimension,
@@ -154,10 +248,17 @@ def feed_forward(
       for i, name in enumerate(names):
         scope = "wi" if len(names) == 1 else f"wi_{i}"
         factor = dense(x, scope, d_model, d_ff)
-        factors.append(
-            factor if name == "linear" else getattr(mtf, name)(factor)
-        )
+        factors.append(_activate(factor, name))
       hidden = functools.reduce(mtf.multiply, factors)
       hidden = mtf.dropout(hidden, is_training, rate=dropout_rate)
       outputs = dense(hidden, "wo", d_ff, d_output)
   return mtf.cast(outputs, expert_inputs.dtype)
+
+
+def _activate(x: mtf.Tensor, name: str) -> mtf.Tensor:
+  if name == "linear":
+    return x
+  if name == "relu":
+    # Upstream's has a gradient of its own, in three passes over the tensor.
+    return mtf.cwise(tf.nn.relu, [x], name="relu")
+  return getattr(mtf, name)(x)

@@ -24,6 +24,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import compat
 from mtf_switch import dims as dims_lib
 from mtf_switch import dispatch as dispatch_lib
+from mtf_switch import dropless
 from mtf_switch import experts
 from mtf_switch import initializers
 from mtf_switch import mesh as mesh_lib
@@ -47,9 +48,14 @@ no_token_left_behind_router = gin.external_configurable(
 )
 
 _DISPATCHERS = {
+    "ragged": dispatch_lib.RaggedDispatcher,
     "index": dispatch_lib.IndexDispatcher,
     "einsum": dispatch_lib.EinsumDispatcher,
 }
+_WITHOUT_EXCHANGE = (dispatch_lib.RaggedDispatcher, dropless.BlockDispatcher)
+# For fewer rows on average, one product of all experts' slots is faster than
+# one product each without empty slots.
+_RAGGED_ROWS_PER_EXPERT = 128
 _ROUTER_DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 _EVALUATED_BY_BATCHES = (
     tf.estimator.ModeKeys.TRAIN,
@@ -109,9 +115,10 @@ class SwitchFeedForward(transformer.TransformerLayer):
       router_dropout_rate: of "input_dropout".
       router_dtype: "float32", or "bfloat16" for Table 2's comparison.
       priority: one of slots.PRIORITIES, the order in which slots are given.
-      dispatch: "index" copies rows, "einsum" multiplies by Appendix F's
-        tensors; the numbers are the same. None for "einsum" on a TPU and
-        "index" elsewhere.
+      dispatch: "index" copies rows to slots, "ragged" leaves out empty slots
+        and needs all tokens and experts on one core, "einsum" multiplies by
+        Appendix F's tensors; the numbers are the same. None for "einsum" on a
+        TPU, and elsewhere for the faster of the others.
       capacity_factor_train: equation (3) in training.
       capacity_factor_eval: equation (3) in evaluation. Decoding and scoring
         drop nothing.
@@ -248,25 +255,21 @@ class SwitchFeedForward(transformer.TransformerLayer):
       )
     else:
       nonpadding = None  # None or 1: every position is a real token.
-    if context.mode not in _EVALUATED_BY_BATCHES and self._is_on_one_slice(
-        context.model
-    ):
-      outputs, routing = switch_layer_lib.dropless_switch_layer(
-          x, router, feed_forward, dims, nonpadding
-      )
-    else:
-      dispatch = self.dispatch or (
-          "einsum" if mesh_lib.is_on_tpu() else "index"
-      )
-      outputs, routing = switch_layer_lib.switch_layer(
-          x,
-          router,
-          feed_forward,
-          dims,
-          context.train,
-          nonpadding,
-          _DISPATCHERS[dispatch],
-      )
+    dispatcher_class = self._dispatcher_class(context, dims)
+    call = (
+        switch_layer_lib.local_switch_layer
+        if dispatcher_class in _WITHOUT_EXCHANGE
+        else switch_layer_lib.switch_layer
+    )
+    outputs, routing = call(
+        x,
+        router,
+        feed_forward,
+        dims,
+        context.train,
+        nonpadding,
+        dispatcher_class,
+    )
     self._add_losses(context, routing)
     return outputs
 
@@ -344,6 +347,45 @@ class SwitchFeedForward(transformer.TransformerLayer):
     ):
       return experts.local_matmul
     return experts.per_expert_matmul
+
+  def _dispatcher_class(self, context, dims: dims_lib.SwitchDims):
+    """How tokens get to their experts.
+
+    Args:
+      context: a transformer.Context.
+      dims: the layer's dimensions.
+
+    Returns:
+      a class of dispatch or dropless.
+
+    Raises:
+      UserError: the option does not fit the mesh or other options.
+    """
+    on_one_slice = self._is_on_one_slice(context.model)
+    if context.mode not in _EVALUATED_BY_BATCHES and on_one_slice:
+      return dropless.BlockDispatcher
+    can_be_ragged = (
+        on_one_slice
+        and mesh_lib.ways(context.model, dims.num_cores) == 1
+        # Expert dropout draws for slots, the same on every mesh.
+        and not (context.train and self.expert_dropout_rate)
+    )
+    if self.dispatch == "ragged" and not can_be_ragged:
+      raise compat.UserError(
+          "SwitchFeedForward.dispatch = 'ragged' needs a mesh that splits "
+          "neither tokens nor experts, no TPU, and expert_dropout_rate = 0; "
+          "use 'index'."
+      )
+    if self.dispatch:
+      return _DISPATCHERS[self.dispatch]
+    if mesh_lib.is_on_tpu():
+      return dispatch_lib.EinsumDispatcher
+    rows_per_expert = (
+        dims.num_cores.size * dims.tokens_per_core.size / self.num_experts
+    )
+    if can_be_ragged and rows_per_expert >= _RAGGED_ROWS_PER_EXPERT:
+      return dispatch_lib.RaggedDispatcher
+    return dispatch_lib.IndexDispatcher
 
   def _is_on_one_slice(self, model) -> bool:
     """Whether each core is known to hold all experts; never on a TPU.

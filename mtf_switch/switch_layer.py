@@ -15,13 +15,11 @@
 """Figure 16: the Switch layer."""
 
 from collections.abc import Callable
-import functools
 
 import mesh_tensorflow as mtf
 
 from mtf_switch import dims as dims_lib
 from mtf_switch import dispatch
-from mtf_switch import dropless
 from mtf_switch import exchange
 from mtf_switch import routing
 
@@ -76,38 +74,40 @@ def switch_layer(
   return mtf.reshape(outputs, batch_dims + outputs.shape.dims[-1:]), routing_
 
 
-def dropless_switch_layer(
+def local_switch_layer(
     inputs: mtf.Tensor,
     router: Router,
     feed_forward: Callable[..., mtf.Tensor],
     dims: dims_lib.SwitchDims,
-    nonpadding: mtf.Tensor | None = None,
+    is_training: bool,
+    nonpadding: mtf.Tensor | None,
+    dispatcher_class,
 ) -> tuple[mtf.Tensor, routing.Routing]:
-  """The same without capacity, where no dimension of the experts is split.
+  """The same without an exchange, where each core has all of every expert.
 
   Args:
     inputs: `[batch, ..., d_model]`.
     router: as for switch_layer.
-    feed_forward: the experts; takes slots, and how to multiply them as
-      `matmul`.
-    dims: the layer's dimensions, with expert_capacity = tokens_per_core.
+    feed_forward: the experts; takes rows in the form of the dispatcher, and how
+      to multiply them as `matmul`.
+    dims: the layer's dimensions.
+    is_training: whether the router explores.
     nonpadding: as for switch_layer.
+    dispatcher_class: dispatch.RaggedDispatcher or dropless.BlockDispatcher.
 
   Returns:
-    outputs, `[batch, ..., d_output]`, and the Routing, in which every real
-    token is kept.
+    as switch_layer.
   """
   batch_dims = inputs.shape.dims[:-1]
   inputs, nonpadding = _in_groups(inputs, nonpadding, dims)
-  routing_ = router(inputs, dims=dims, is_training=False, nonpadding=nonpadding)
-  blocks = dropless.blocks_of(routing_, dims)
-  expert_outputs = feed_forward(
-      dropless.dispatch(inputs, blocks, dims),
-      matmul=functools.partial(
-          dropless.block_matmul, block_expert=blocks.expert
-      ),
+  routing_ = router(
+      inputs, dims=dims, is_training=is_training, nonpadding=nonpadding
   )
-  outputs = dropless.combine(expert_outputs, blocks, routing_.expert_gate, dims)
+  dispatcher = dispatcher_class(routing_, dims, inputs.dtype)
+  expert_outputs = feed_forward(
+      dispatcher.dispatch(inputs), matmul=dispatcher.matmul
+  )
+  outputs = dispatcher.combine(expert_outputs)
   return mtf.reshape(outputs, batch_dims + outputs.shape.dims[-1:]), routing_
 
 

@@ -20,6 +20,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import compat
+from mtf_switch import dispatch as dispatch_lib
+from mtf_switch import experts
 from mtf_switch import layers
 from tests import graphs
 from tests.test_dropless import ROUTERS
@@ -60,9 +63,10 @@ def step(dispatch, mesh_shape, layout, **options):
 
 
 @pytest.mark.parametrize(
-    "router, mesh_shape, layout",
-    [
-        (router, mesh_shape, layout)
+    "dispatch, router, mesh_shape, layout",
+    [("ragged", router, "", "") for router in ROUTERS]
+    + [
+        ("index", router, mesh_shape, layout)
         for mesh_shape, layout in (
             ("", ""),
             ("data:2", "batch:data,experts:data"),
@@ -71,12 +75,17 @@ def step(dispatch, mesh_shape, layout, **options):
         for router in ROUTERS
     ]
     + [
-        ("top_2", "data:2;model:2", "batch:data,experts:data,d_ff:model"),
-        ("top_2", "model:2", "d_model:model"),
+        (
+            "index",
+            "top_2",
+            "data:2;model:2",
+            "batch:data,experts:data,d_ff:model",
+        ),
+        ("index", "top_2", "model:2", "d_model:model"),
     ],
 )
 def test_outputs_and_all_gradients_are_those_of_the_einsum(
-    router, mesh_shape, layout
+    dispatch, router, mesh_shape, layout
 ):
   options = dict(router=ROUTERS[router], capacity_factor_train=1.0)
   if router == "top_2":
@@ -84,9 +93,9 @@ def test_outputs_and_all_gradients_are_those_of_the_einsum(
         *args, second_policy_train="threshold", **kwargs
     )
   einsum, slow = step("einsum", mesh_shape, layout, **options)
-  index, fast = step("index", mesh_shape, layout, **options)
-  assert len(index) == 6  # Of the input, the router and two matrices.
-  for one, other in zip(index, einsum):
+  copied, fast = step(dispatch, mesh_shape, layout, **options)
+  assert len(copied) == 6  # Of the input, the router and two matrices.
+  for one, other in zip(copied, einsum):
     assert other.any()
     # The same products; only the sum over a token's choices is another.
     np.testing.assert_allclose(one, other, atol=1e-6 * np.abs(other).max())
@@ -98,13 +107,14 @@ def test_outputs_and_all_gradients_are_those_of_the_einsum(
   assert moved(fast) == moved(slow)
 
 
-def test_no_tensor_has_tokens_experts_and_slots():
+@pytest.mark.parametrize("dispatch", ["ragged", "index"])
+def test_no_tensor_has_tokens_experts_and_slots(dispatch):
   with tf.Graph().as_default():
     mesh = mtf.Mesh(mtf.Graph(), "mesh")
     x = make_inputs(mesh)
     y = layers.SwitchFeedForward(
-        num_experts=EXPERTS, num_cores=4, hidden_size=D_FF, dispatch="index"
-    ).call(make_context(mesh), x)
+        num_experts=EXPERTS, num_cores=4, hidden_size=D_FF, dispatch=dispatch
+    ).call(make_context(mesh, model=graphs.Model("", "")), x)
     mtf.gradients([mtf.reduce_sum(y)], [x])
     for op in mesh.graph.operations:
       for tensor in op.outputs:
@@ -112,10 +122,89 @@ def test_no_tensor_has_tokens_experts_and_slots():
         assert not {"tokens_per_core", "expert_capacity"} <= set(names), op.name
 
 
-@pytest.mark.parametrize("dispatch", ["index", "einsum"])
+def test_only_tokens_that_are_kept_are_multiplied():
+  """Four experts, the third without a token, the first over its capacity."""
+  x = np.zeros([6, 2])
+  x[:, 0] = range(1, 7)
+  weights = np.stack([np.eye(2) * 10**i for i in range(4)])
+
+  def build(mesh):
+    rows = graphs.constant(
+        mesh, x, [mtf.Dimension("rows", 6), mtf.Dimension("d_model", 2)]
+    )
+    matrices = graphs.constant(
+        mesh,
+        weights,
+        [
+            mtf.Dimension("experts", 4),
+            mtf.Dimension("d_model", 2),
+            mtf.Dimension("d_ff", 2),
+        ],
+    )
+    ends = graphs.constant(
+        mesh, np.array([2, 3, 3, 5], np.int32), [mtf.Dimension("experts", 4)]
+    )
+    y = experts.ragged_matmul(rows, matrices, mtf.Dimension("d_ff", 2), ends)
+    return [y] + mtf.gradients([mtf.reduce_sum(y)], [rows, matrices])
+
+  (y, of_x, of_weights), _ = graphs.evaluate(build)
+  # The last row belongs to nobody: whatever it holds, nothing comes of it.
+  np.testing.assert_array_equal(y[:, 0], [1, 2, 30, 4000, 5000, 0])
+  np.testing.assert_array_equal(of_x[:, 0], [1, 1, 10, 1000, 1000, 0])
+  np.testing.assert_array_equal(of_weights[:, 0, 0], [3, 3, 0, 9])
+
+
+@pytest.mark.parametrize(
+    "option, mesh_shape, layout, dispatcher",
+    [
+        (None, "", "", dispatch_lib.RaggedDispatcher),
+        ("index", "", "", dispatch_lib.IndexDispatcher),
+        ("einsum", "", "", dispatch_lib.EinsumDispatcher),
+        (None, "data:2", "batch:data", dispatch_lib.IndexDispatcher),
+        (
+            None,
+            "data:2",
+            "batch:data,experts:data",
+            dispatch_lib.IndexDispatcher,
+        ),
+        (None, "model:2", "d_ff:model", dispatch_lib.IndexDispatcher),
+        (None, None, None, dispatch_lib.IndexDispatcher),
+    ],
+)
+def test_the_default_leaves_out_empty_slots_where_it_can(
+    option, mesh_shape, layout, dispatcher
+):
+  layer = layers.SwitchFeedForward(
+      num_experts=EXPERTS, num_cores=4, hidden_size=D_FF, dispatch=option
+  )
+  mesh = mtf.Mesh(mtf.Graph(), "mesh")
+  context = make_context(mesh, model=graphs.Model(mesh_shape, layout))
+  dims = layer.dims(context, make_inputs(mesh))
+  # pylint: disable=protected-access
+  many = dims._replace(tokens_per_core=mtf.Dimension("tokens_per_core", 512))
+  assert layer._dispatcher_class(context, many) == dispatcher
+  # With few rows for each expert one product of all slots is faster.
+  few = dispatch_lib.IndexDispatcher if option is None else dispatcher
+  assert layer._dispatcher_class(context, dims) == few
+
+
+@pytest.mark.parametrize(
+    "mesh_shape, layout, options",
+    [
+        ("data:2", "batch:data", {}),
+        ("data:2", "batch:data,experts:data", {}),
+        ("", "", {"expert_dropout_rate": 0.1}),
+    ],
+)
+def test_ragged_is_refused_where_slots_are_needed(mesh_shape, layout, options):
+  with pytest.raises(compat.UserError, match="use 'index'"):
+    step("ragged", mesh_shape, layout, **options)
+
+
+@pytest.mark.parametrize("dispatch", ["ragged", "index", "einsum"])
 def test_a_bfloat16_gate_is_rounded_as_the_combine_tensor_is(dispatch):
   def build(mesh):
-    context = make_context(mesh)
+    context = make_context(mesh, model=graphs.Model("", ""))
     context.variable_dtype = mtf.VariableDType(
         tf.float32, tf.float32, tf.bfloat16
     )
