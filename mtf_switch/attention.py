@@ -18,6 +18,8 @@ The classes keep upstream's names where they keep its variables, because the
 stack names variables after classes: checkpoints of either fit the other.
 """
 
+import copy
+
 import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import attention
@@ -25,7 +27,84 @@ from mesh_tensorflow.transformer import transformer_layers
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import compat
+from mtf_switch import dot_product
+from mtf_switch import embedding
 from mtf_switch import initializers
+from mtf_switch import mesh as mesh_lib
+
+
+def attention_fn(
+    q,
+    k,
+    v,
+    memory_length_dim,
+    key_dim,
+    value_dim,
+    bias=None,
+    dropout_rate=0.0,
+    dropout_broadcast_dims=(),
+    context=None,
+    **kwargs,
+) -> mtf.Tensor:
+  """Upstream's attention.attention, without copies of its largest tensors.
+
+  It is upstream's itself on a TPU, whose compiler does without them, where the
+  mesh splits other dimensions than batch and heads, and with options that are
+  only upstream's.
+
+  Args:
+    q: as upstream's, and so are the others.
+    k: as upstream's.
+    v: as upstream's.
+    memory_length_dim: as upstream's.
+    key_dim: as upstream's.
+    value_dim: as upstream's.
+    bias: as upstream's.
+    dropout_rate: as upstream's.
+    dropout_broadcast_dims: as upstream's.
+    context: a transformer.Context.
+    **kwargs: other options of upstream's.
+
+  Returns:
+    the shape of q, with value_dim in the place of key_dim.
+  """
+  upstreams = (q, k, v, memory_length_dim, key_dim, value_dim, bias)
+  shape = q.shape - key_dim + value_dim
+  q, k, v, bias = attention.maybe_reshape_attention_input_for_2d_sharding(
+      context, q, k, v, bias, [key_dim, value_dim]
+  )
+  model = context.model
+  shared = [d for d in q.shape.dims if d in k.shape.dims and d != key_dim]
+  whole = {d for x in (q, k, v) for d in x.shape.dims if d not in shared}
+  drops = context.train and dropout_rate > 0.0
+  queries = set(q.shape.dims) - set(k.shape.dims)
+  if (
+      mesh_lib.is_on_tpu()
+      or model.mesh_shape is None
+      or any(mesh_lib.ways(model, dim) > 1 for dim in whole)
+      or any(option is not None for option in kwargs.values())
+      or (drops and not queries <= set(dropout_broadcast_dims))
+  ):
+    return attention.attention(
+        *upstreams,
+        dropout_rate=dropout_rate,
+        dropout_broadcast_dims=dropout_broadcast_dims,
+        context=context,
+        **kwargs,
+    )
+  if drops:
+    # All queries lose the same weights: those values might as well be 0.
+    dropped = mtf.Shape(shared + [memory_length_dim])
+    v = mtf.dropout(
+        v,
+        context.train,
+        1.0 - dropout_rate,
+        noise_shape=dropped - dropout_broadcast_dims,
+    )
+  outputs = dot_product.attend(
+      q, k, v, memory_length_dim, key_dim, value_dim, bias
+  )
+  return mtf.reshape(outputs, shape)
 
 
 class AttentionParams(attention.AttentionParams):
@@ -179,7 +258,7 @@ def _params(params_class, layer, context, /, **kwargs):
 
 
 class _Initialized:
-  """Attention whose weights are drawn as section 2.4 says."""
+  """Attention by attention_fn, with weights drawn as section 2.4 says."""
 
   def __init__(self, initializer_scale: float = 0.1, **kwargs):
     """Records the options.
@@ -194,6 +273,93 @@ class _Initialized:
   def make_params(self, context):
     """The layer's weights for a call in a context."""
     return _params(AttentionParams, self, context)
+
+  def compute_bias(
+      self, context, memory_position, x, heads_dims, q, use_prompt_kv=None
+  ):
+    """What is added to the logits: masks, and biases of relative positions.
+
+    Upstream multiplies a one-hot matrix of positions by the table of biases,
+    and leaves the sum in an order that no product of attention has.
+
+    Args:
+      context: a transformer.Context.
+      memory_position: int32, the positions of keys.
+      x: `[batch, length, d_model]`, or `[batch, d_model]` in decoding.
+      heads_dims: the dimensions of the table, apart from the buckets.
+      q: the queries.
+      use_prompt_kv: as upstream's.
+
+    Returns:
+      dimensions of `[batch, heads, length, memory_length]`, in that order if
+      there is a table; or None.
+    """
+    if (
+        mesh_lib.is_on_tpu()
+        or self.relative_attention_type not in ("bias", "bias_shared")
+        or use_prompt_kv
+        or context.model.ensemble_dims
+        or len(heads_dims) != 1
+    ):
+      return super().compute_bias(
+          context, memory_position, x, heads_dims, q, use_prompt_kv
+      )
+    masking = copy.copy(self)
+    masking.relative_attention_type = None
+    mask = super(_Initialized, masking).compute_bias(
+        context, memory_position, x, heads_dims, q
+    )
+    buckets_dim = mtf.Dimension("buckets", self.relative_attention_num_buckets)
+    # pylint: disable=protected-access
+    buckets = transformer_layers._relative_position_bucket(
+        memory_position - context.position,
+        bidirectional=not context.model.fully_autoregressive,
+        num_buckets=buckets_dim.size,
+    )
+    # pylint: enable=protected-access
+    table = self._position_table(context, heads_dims + [buckets_dim])
+    position = embedding.lookup(
+        mtf.transpose(table, mtf.Shape([buckets_dim] + heads_dims)),
+        buckets,
+        buckets_dim,
+    )
+
+    def in_order(dims):
+      lengths = [context.length_dim] + memory_position.shape.dims
+      batch_dims = [d for d in x.shape.dims[:-1] if d not in lengths]
+      order = batch_dims + heads_dims + lengths
+      return mtf.Shape(sorted(set(dims), key=order.index))
+
+    position = mtf.transpose(position, in_order(position.shape.dims))
+    if mask is None:
+      return position
+    return mtf.add(
+        position,
+        mask,
+        output_shape=in_order(position.shape.dims + mask.shape.dims),
+    )
+
+  def _position_table(self, context, dims):
+    """The table of position biases, one for the stack if it is shared."""
+    is_shared = self.relative_attention_type == "bias_shared"
+    key = ("self_attention_bias", tuple(dims))
+    if is_shared and key in context.cache:
+      return context.cache[key]
+    table = mtf.get_variable(
+        context.mesh,
+        "relative_attention_bias",
+        mtf.Shape(dims),
+        dtype=context.variable_dtype,
+    )
+    if is_shared:
+      context.cache[key] = table
+    return table
+
+  @property
+  def attention_fn(self):
+    """The function from queries, keys and values to outputs."""
+    upstreams = super().attention_fn
+    return attention_fn if upstreams is attention.attention else upstreams
 
 
 @gin.configurable("TruncatedNormalSelfAttention", module="mtf_switch")

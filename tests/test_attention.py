@@ -15,6 +15,8 @@
 """Switch attention (Appendix A): identities, and where its keys come from."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import functools
+
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import transformer_layers
@@ -353,3 +355,140 @@ def test_decoding_step_by_step_says_what_scoring_finds_most_probable():
   steps = int((decoded != 0).any(axis=0).sum())
   assert steps > 2 and len(np.unique(decoded[:, :steps])) > 2
   np.testing.assert_array_equal(decoded[:, :steps], most_probable[:, :steps])
+
+
+def upstreams_function(layer_class):
+  """The same layer, with upstream's attention and biases."""
+
+  class Upstreams(layer_class):
+    attention_fn = transformer_layers.SelfAttention.attention_fn
+    compute_bias = transformer_layers.SelfAttention.compute_bias
+
+  return Upstreams
+
+
+def set_weights():
+  """Assigns to each variable what depends on its name and shape only."""
+  return [
+      tf.assign(
+          variable,
+          np.random.RandomState(len(variable.op.name))
+          .randn(*variable.shape.as_list())
+          .astype(np.float32)
+          / variable.shape[0],
+      )
+      for variable in tf.trainable_variables()
+  ]
+
+
+def two_layers(layer_class, model, recompute=False, **options):
+  """A function that builds outputs, gradients and one-hots of buckets."""
+  # Two sequences, of which half of the batch has both, one padding too.
+  ids = np.ones((BATCH, LENGTH), np.int32)
+  ids[:2, 3:] = 2
+  ids[0, 5:] = 0
+
+  def build(mesh):
+    context = make_context(mesh, model=model)
+    context.sequence_id = graphs.constant(mesh, ids, [BATCH_DIM, LENGTH_DIM])
+    # All tokens see something: upstream's softmax over nothing is wrong.
+    context.encoder_sequence_id = graphs.constant(
+        mesh, np.pad(ids, [(0, 0), (2, 0)], "edge"), [BATCH_DIM, MEMORY_DIM]
+    )
+    context.read_priority = context.write_priority = context.position
+    x = y = tokens(mesh, [BATCH_DIM, LENGTH_DIM, D_MODEL_DIM], 0)
+    for i in range(2):
+      layer = layer_class(**{**SIZES, **options})
+      with tf.variable_scope(f"layer_{i}"):
+        if recompute:
+          y += mtf.recompute_grad(functools.partial(layer.call, context), [y])
+        else:
+          y += layer.call(context, y)
+    loss = mtf.add_n([mtf.reduce_sum(mtf.square(y))] + context.losses)
+    weights = [v.value for v in mesh.graph.trainable_variables]
+    return [y] + mtf.gradients([loss], [x, *weights])
+
+  return build
+
+
+@pytest.mark.parametrize(
+    "mesh_shape, layout",
+    [
+        ("", ""),
+        ("data:2", "batch:data"),
+        ("data:4", "batch:data"),
+        ("model:3", "heads:model"),
+        ("data:2;model:3", "batch:data,heads:model"),
+        # These are for upstream's function.
+        ("model:2", "length:model"),
+        ("model:5", "d_kv:model"),
+    ],
+)
+def test_self_attention_computes_what_upstreams_does(mesh_shape, layout):
+  same_as_upstream(
+      attention.SelfAttention,
+      mesh_shape,
+      layout,
+      relative_attention_type="bias_shared",
+  )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(relative_attention_type="bias"),
+        dict(relative_attention_type="bias_shared", recompute=True),
+        dict(relative_attention_type="bias_shared", num_memory_heads=1),
+        dict(relative_attention_type="bias_shared", num_heads=1),
+        dict(relative_attention_type="bias_shared", dropout_rate=0.5),
+        dict(
+            dropout_rate=0.5,
+            attention_kwargs={"dropout_broadcast_dims": []},
+        ),
+        dict(z_loss_coeff=1e-2),
+        dict(attention_kwargs={"extra_logit": 1.0}),
+    ],
+    ids=lambda options: "-".join(f"{k}={v}" for k, v in options.items()),
+)
+def test_options_of_self_attention_do_what_upstreams_do(options):
+  same_as_upstream(attention.SelfAttention, "", "", **options)
+
+
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.5])
+def test_encoder_decoder_attention_computes_what_upstreams_does(dropout_rate):
+  same_as_upstream(attention.EncDecAttention, "", "", dropout_rate=dropout_rate)
+
+
+def same_as_upstream(layer_class, mesh_shape, layout, **options):
+  """Asserts that layers and their gradients are as with upstream's function."""
+  ours, upstreams = (
+      graphs.evaluate(
+          two_layers(a_class, make_model(mesh_shape, layout), **options),
+          mesh_shape,
+          layout,
+          before_run=set_weights,
+      )[0]
+      for a_class in (layer_class, upstreams_function(layer_class))
+  )
+  assert any(gradient.any() for gradient in ours[1:])
+  for one, other in zip(ours, upstreams, strict=True):
+    # The same float32 products in another order.
+    np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+
+
+def test_position_biases_are_looked_up():
+  def one_hots(layer_class):
+    build = two_layers(
+        layer_class, make_model("", ""), relative_attention_type="bias_shared"
+    )
+    with tf.Graph().as_default():
+      mesh = mtf.Mesh(mtf.Graph(), "mesh")
+      build(mesh)
+      return [
+          op
+          for op in mesh.graph.operations
+          if isinstance(op, mtf.OneHotOperation)
+      ]
+
+  assert not one_hots(attention.SelfAttention)
+  assert one_hots(upstreams_function(attention.SelfAttention))

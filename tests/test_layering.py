@@ -30,6 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LEVELS = {
     "compat": -1,
     "dims": 0,
+    "dot_product": 0,
     "embedding": 0,
     "initializers": 0,
     "mesh": 0,

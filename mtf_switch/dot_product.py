@@ -1,0 +1,144 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Attention's arithmetic, without copies of its largest tensors.
+
+Upstream writes logits and probabilities as `[batch, length, heads, memory]`,
+which no matrix product gives or takes: each of the six products of a layer and
+its gradient transposes one of them, and takes twice to ten times as long. Here
+they are `[batch, heads, length, memory]`, and only queries, keys, values and
+outputs, which are far smaller, are transposed.
+
+A query that is masked from all keys, as padding may be, gets the mean of the
+values. Upstream's softmax there, exp(x - log(sum(exp(x)))) for x near -1e9, is
+1 for each key, because the logarithm is lost in rounding.
+"""
+
+import mesh_tensorflow as mtf
+import tensorflow.compat.v1 as tf
+
+
+def attend(
+    q: mtf.Tensor,
+    k: mtf.Tensor,
+    v: mtf.Tensor,
+    memory_length_dim: mtf.Dimension,
+    key_dim: mtf.Dimension,
+    value_dim: mtf.Dimension,
+    bias: mtf.Tensor | None = None,
+) -> mtf.Tensor:
+  """Weighted sums of values, by the softmax of queries times keys.
+
+  Dimensions that queries and keys share, such as batch and heads, may be split
+  by the mesh; the others may not.
+
+  Args:
+    q: `[batch, length, heads, d_kv]`. Here and below, any dimensions may stand
+      in the place of batch, length and heads.
+    k: `[batch, memory_length, heads, d_kv]`.
+    v: `[batch, memory_length, heads, d_kv]`.
+    memory_length_dim: the dimension over which the softmax is.
+    key_dim: d_kv of queries and keys.
+    value_dim: d_kv of values.
+    bias: dimensions of `[batch, heads, length, memory_length]`, added to the
+      logits; or None.
+
+  Returns:
+    `[batch, length, heads, d_kv]` in the dtype of v. The logits and the softmax
+    are float32, as upstream's.
+  """
+  shared = [d for d in q.shape.dims if d in k.shape.dims and d != key_dim]
+  queries = [d for d in q.shape.dims if d not in k.shape.dims]
+  weights_shape = mtf.Shape(shared + queries + [memory_length_dim])
+  inputs = [
+      mtf.transpose(q, mtf.Shape(shared + queries + [key_dim])),
+      mtf.transpose(k, mtf.Shape(shared + [memory_length_dim, key_dim])),
+      mtf.transpose(v, mtf.Shape(shared + [memory_length_dim, value_dim])),
+  ]
+  if bias is not None:
+    dims = [d for d in weights_shape.dims if d in bias.shape.dims]
+    inputs.append(mtf.transpose(bias, mtf.Shape(dims)))
+    broadcast = tuple(
+        slice(None) if d in dims else tf.newaxis for d in weights_shape.dims
+    )
+
+  def matrices(x):
+    """A slice with one axis in the place of all of the queries'."""
+    shape = x.shape.as_list()
+    return tf.reshape(x, shape[: len(shared)] + [-1, shape[-1]])
+
+  def product(a, b, **transposed):
+    y = tf.matmul(matrices(a), matrices(b), **transposed)
+    # As a, apart from what is multiplied.
+    return tf.reshape(y, a.shape.as_list()[:-1] + [y.shape[-1]])
+
+  def forward(q, k, v, *bias):
+    logits = product(
+        tf.cast(q, tf.float32), tf.cast(k, tf.float32), transpose_b=True
+    )
+    for x in bias:
+      logits += tf.cast(x, tf.float32)[broadcast]
+    weights = tf.nn.softmax(logits)
+    return product(tf.cast(weights, v.dtype), v), weights
+
+  def backward(q, k, v, outputs, weights, d_outputs):
+    d_weights = product(d_outputs, v, transpose_b=True)
+    d_v = tf.matmul(
+        matrices(tf.cast(weights, v.dtype)),
+        matrices(d_outputs),
+        transpose_a=True,
+    )
+    # The softmax takes off the mean of d_weights; it is as well that of
+    # d_outputs * outputs, which is far smaller.
+    mean = tf.reduce_sum(
+        tf.cast(d_outputs, tf.float32) * tf.cast(outputs, tf.float32),
+        axis=-1,
+        keepdims=True,
+    )
+    d_logits = weights * (tf.cast(d_weights, tf.float32) - mean)
+    d_q = product(d_logits, tf.cast(k, tf.float32))
+    d_k = tf.matmul(
+        matrices(d_logits), matrices(tf.cast(q, tf.float32)), transpose_a=True
+    )
+    return tf.cast(d_q, q.dtype), tf.cast(d_k, k.dtype), d_v, d_logits
+
+  def gradient(op, d_outputs, _):
+    q, k, v = op.inputs[:3]
+    *gradients, d_logits = mtf.slicewise(
+        backward,
+        [q, k, v, *op.outputs, d_outputs],
+        output_shape=[q.shape, k.shape, v.shape, weights_shape],
+        output_dtype=[q.dtype, k.dtype, v.dtype, tf.float32],
+        splittable_dims=shared,
+        name="attend_gradient",
+    )
+    for x in op.inputs[3:]:
+      gradients.append(
+          mtf.cast(mtf.reduce_sum(d_logits, output_shape=x.shape), x.dtype)
+      )
+    return gradients
+
+  outputs, _ = mtf.slicewise(
+      forward,
+      inputs,
+      output_shape=[
+          mtf.Shape(shared + queries + [value_dim]),
+          weights_shape,
+      ],
+      output_dtype=[v.dtype, tf.float32],
+      splittable_dims=shared,
+      grad_function=gradient,
+      name="attend",
+  )
+  return mtf.transpose(outputs, q.shape - key_dim + value_dim)
