@@ -18,10 +18,13 @@ Each shim names its symptom and the versions that need it. Nothing else in
 the project assigns to another package's attributes.
 """
 
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import os
 import runpy
 import sys
+import threading
 import types
 import warnings
 
@@ -32,6 +35,69 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Symptom: "UserWarning: pkg_resources is deprecated as an API".
 # mesh-tensorflow 0.1.21 imports it, setuptools 67 to 81 warn (82 removed it).
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+
+# Symptom: every start takes a second longer. Keras 2.15 imports pandas,
+# tensorflow-text 2.15.0 tensorflow_hub, seqio 0.0.18 pyglove and t5 0.9.4
+# rouge_scorer (which brings nltk), for functions that a run may never call.
+_LOADED_ON_FIRST_USE = (
+    "pandas",
+    "pyglove",
+    "rouge_score.rouge_scorer",
+    "tensorflow_hub",
+)
+
+
+_loading = threading.RLock()
+
+
+class _LazyModule(types.ModuleType):
+  """A module that is loaded when one of its attributes is asked for.
+
+  That of importlib.util.LazyLoader does not stay lazy: in Python 3.11 a second
+  import of it loads it.
+  """
+
+  def __getattr__(self, name):
+    _load(self)
+    return types.ModuleType.__getattribute__(self, name)
+
+
+def _load(module: _LazyModule):
+  """Executes a module, once; other threads wait until that is done."""
+  with _loading:
+    if module.__spec__.loader is not module.__loader__:
+      module.__spec__.loader = module.__loader__
+      module.__loader__.exec_module(module)
+      module.__class__ = types.ModuleType
+
+
+class _LazyLoader(importlib.abc.Loader):
+  """Makes a _LazyModule and leaves the rest to another loader."""
+
+  def __init__(self, loader: importlib.abc.Loader):
+    self._loader = loader
+
+  def exec_module(self, module):
+    module.__loader__ = self._loader
+    module.__class__ = _LazyModule
+
+
+class _LazyFinder(importlib.abc.MetaPathFinder):
+  """Finds what _LOADED_ON_FIRST_USE lists, where Python finds it."""
+
+  def find_spec(self, fullname, path, target=None):
+    parent = sys.modules.get(fullname.rpartition(".")[0])
+    if isinstance(parent, _LazyModule):
+      _load(parent)
+    if fullname not in _LOADED_ON_FIRST_USE:
+      return None
+    spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+    if spec is not None:
+      spec.loader = _LazyLoader(spec.loader)
+    return spec
+
+
+sys.meta_path.insert(0, _LazyFinder())
 
 # pylint: disable=wrong-import-position
 from gin import resource_reader  # noqa: E402

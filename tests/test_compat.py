@@ -14,11 +14,14 @@
 
 """The shims: each symptom is gone."""
 
+import importlib
+import inspect
 import sys
 
 import gin
 import mesh_tensorflow as mtf
 import pytest
+from t5.evaluation import metrics
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import compat
@@ -50,3 +53,48 @@ def test_t5_models_import_without_torch():
   assert t5.models.MtfModel
   assert issubclass(compat.UserError, ValueError)
   assert "torch" not in sys.modules
+
+
+@pytest.fixture
+def lazy_package(tmp_path, monkeypatch):
+  """A package that is loaded on first use, and the file that it then makes."""
+  package = tmp_path / "package_of_test"
+  package.mkdir()
+  (package / "__init__.py").write_text(
+      "import pathlib\n"
+      "from package_of_test import child\n"
+      "load = child.VALUE\n"
+      "with open(pathlib.Path(__file__).parent / 'loaded', 'a') as file:\n"
+      "  file.write('once ')\n"
+  )
+  (package / "child.py").write_text("VALUE = 3\n")
+  monkeypatch.syspath_prepend(tmp_path)
+  monkeypatch.setattr(compat, "_LOADED_ON_FIRST_USE", ("package_of_test",))
+  yield package / "loaded"
+  for name in ("package_of_test", "package_of_test.child"):
+    sys.modules.pop(name, None)
+
+
+def test_lazy_module_is_loaded_by_its_first_attribute(lazy_package):
+  import package_of_test  # pylint: disable=g-import-not-at-top
+
+  importlib.import_module("package_of_test")  # A second import does not.
+  assert inspect.getmodule(compat) is not package_of_test
+  assert not lazy_package.exists()
+  assert package_of_test.load == 3
+  with pytest.raises(AttributeError, match="no attribute 'none'"):
+    _ = package_of_test.none
+  importlib.import_module("package_of_test.child")
+  assert lazy_package.read_text() == "once "
+  assert type(package_of_test) is type(sys)
+  assert package_of_test.__spec__.loader is package_of_test.__loader__
+
+
+def test_lazy_module_is_loaded_before_its_children(lazy_package):
+  importlib.import_module("package_of_test")
+  importlib.import_module("package_of_test.child")
+  assert lazy_package.read_text() == "once "
+
+
+def test_metrics_of_lazy_packages():
+  assert metrics.rouge(["a b"], ["a b"])["rouge1"] == pytest.approx(100)
