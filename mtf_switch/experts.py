@@ -37,60 +37,6 @@ def per_expert_matmul(
   return mtf.einsum([x, weights], output_shape=x.shape.dims[:-1] + [new_dim])
 
 
-def local_matmul(
-    x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
-) -> mtf.Tensor:
-  """The same where nothing but the experts is split over cores.
-
-  An einsum turns the operands of its gradients around in memory first, which
-  for many experts takes longer than the products; these are batched products
-  of what is there.
-
-  Args:
-    x: [num_experts`, num_cores_unsplit, expert_capacity, d_input].
-    weights: [num_experts`, d_input, new_dim].
-    new_dim: the output dimension.
-
-  Returns:
-    [num_experts`, num_cores_unsplit, expert_capacity, new_dim].
-  """
-  num_experts = x.shape.dims[0]
-
-  def rows(x):
-    return tf.reshape(x, [x.shape[0], -1, x.shape[-1]])
-
-  def product(x, weights):
-    y = tf.matmul(rows(x), weights)
-    return tf.reshape(y, [*x.shape[:-1], weights.shape[-1]])
-
-  def of_x(y_gradient, weights):
-    x_gradient = tf.matmul(rows(y_gradient), weights, transpose_b=True)
-    return tf.reshape(x_gradient, [*y_gradient.shape[:-1], weights.shape[1]])
-
-  def of_weights(x, y_gradient):
-    return tf.matmul(rows(x), rows(y_gradient), transpose_a=True)
-
-  def on_slices(fn, xs, output_shape, **kwargs):
-    return mtf.slicewise(
-        fn, xs, output_shape, splittable_dims=[num_experts], **kwargs
-    )
-
-  def gradient(op, y_gradient):
-    x, weights = op.inputs
-    return [
-        on_slices(of_x, [y_gradient, weights], x.shape),
-        on_slices(of_weights, [x, y_gradient], weights.shape),
-    ]
-
-  return on_slices(
-      product,
-      [x, weights],
-      x.shape.dims[:-1] + [new_dim],
-      grad_function=gradient,
-      name="local_matmul",
-  )
-
-
 def ragged_matmul(
     x: mtf.Tensor,
     weights: mtf.Tensor,

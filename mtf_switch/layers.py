@@ -233,8 +233,6 @@ class SwitchFeedForward(transformer.TransformerLayer):
           inputs, router_weights, options=self.router_options, **kwargs
       )
 
-    matmul = self._matmul(context.model, dims)
-
     def feed_forward(expert_inputs, **kwargs):
       return experts.feed_forward(
           expert_inputs,
@@ -246,7 +244,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
           context.train,
           initializer,
           expert_variable_dtype,
-          **{"matmul": matmul, **kwargs},
+          **kwargs,
       )
 
     if isinstance(nonpadding, mtf.Tensor):
@@ -338,15 +336,6 @@ class SwitchFeedForward(transformer.TransformerLayer):
         and mesh_lib.ways(model, mtf.Dimension("d_ff", 1)) == 1
         and mesh_lib.ways(model, mtf.Dimension("d_model", 1)) == 1
     )
-
-  def _matmul(self, model, dims: dims_lib.SwitchDims):
-    """How experts multiply: locally if all slots of each are on its core."""
-    if (
-        self._is_whole(model)
-        and mesh_lib.ways(model, dims.num_cores_unsplit) == 1
-    ):
-      return experts.local_matmul
-    return experts.per_expert_matmul
 
   def _dispatcher_class(self, context, dims: dims_lib.SwitchDims):
     """How tokens get to their experts.

@@ -22,6 +22,8 @@ enclosing `mtf.while_loop`, if any, and the position in the global tensor. So
 the noise depends neither on the layout nor on where a run was interrupted.
 """
 
+import math
+
 import mesh_tensorflow as mtf
 from mesh_tensorflow import placement_mesh_impl
 from mesh_tensorflow import simd_mesh_impl
@@ -146,6 +148,72 @@ class PlacementMeshImpl(placement_mesh_impl.PlacementMeshImpl):
           shape.to_integer_list, seed=key_at(*iteration), **kwargs
       )
     return self.LaidOutTensor(self.make_slices(draw, shape))
+
+  def einsum(self, equation, *slices):
+    """A product of slices, without a transposition where there can be.
+
+    tf.einsum turns operands around in memory first even if a matrix product
+    takes them as they are: for the gradient of a weight, all of the
+    activations.
+
+    Args:
+      equation: as tf.einsum's, each letter standing in two operands or in an
+        operand and the output.
+      *slices: tf.Tensors.
+
+    Returns:
+      a tf.Tensor.
+    """
+    if len(slices) == 2:
+      y = _matrix_product(equation, *slices)
+      if y is not None:
+        return y
+    return tf.einsum(equation, *slices)
+
+
+def _matrix_product(
+    equation: str, a: tf.Tensor, b: tf.Tensor
+) -> tf.Tensor | None:
+  """An einsum of two as one tf.matmul of reshaped operands; None if it is not.
+
+  Args:
+    equation: as tf.einsum's.
+    a: the first operand.
+    b: the second.
+
+  Returns:
+    a tf.Tensor, or None if an operand would have to be transposed.
+  """
+  operands, output = equation.split("->")
+  a_letters, b_letters = operands.split(",")
+  batch = "".join(x for x in output if x in a_letters and x in b_letters)
+  summed = "".join(x for x in a_letters if x in b_letters and x not in output)
+  a_free = "".join(x for x in a_letters if x not in b_letters)
+  b_free = "".join(x for x in b_letters if x not in a_letters)
+  if output == batch + b_free + a_free and a_free:
+    return _matrix_product(f"{b_letters},{a_letters}->{output}", b, a)
+  transpose_a = a_letters == batch + summed + a_free
+  transpose_b = b_letters == batch + b_free + summed
+  if (
+      output != batch + a_free + b_free
+      or not (transpose_a or a_letters == batch + a_free + summed)
+      or not (transpose_b or b_letters == batch + summed + b_free)
+  ):
+    return None
+  size = dict(zip(a_letters + b_letters, a.shape.as_list() + b.shape.as_list()))
+
+  def matrices(x, *letters):
+    """x with one axis for each group of letters."""
+    rest = [math.prod(size[letter] for letter in group) for group in letters]
+    return tf.reshape(x, [size[letter] for letter in batch] + rest)
+
+  y = tf.matmul(
+      matrices(a, *((summed, a_free) if transpose_a else (a_free, summed))),
+      matrices(b, *((b_free, summed) if transpose_b else (summed, b_free))),
+      transpose_a=transpose_a,
+      transpose_b=transpose_b,
+  )
+  return tf.reshape(y, [size[letter] for letter in output])
 
 
 class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):

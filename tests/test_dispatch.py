@@ -22,7 +22,6 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import compat
 from mtf_switch import dispatch as dispatch_lib
-from mtf_switch import experts
 from mtf_switch import layers
 from tests import graphs
 from tests.test_dropless import ROUTERS
@@ -120,38 +119,6 @@ def test_no_tensor_has_tokens_experts_and_slots(dispatch):
       for tensor in op.outputs:
         names = tensor.shape.dimension_names
         assert not {"tokens_per_core", "expert_capacity"} <= set(names), op.name
-
-
-def test_only_tokens_that_are_kept_are_multiplied():
-  """Four experts, the third without a token, the first over its capacity."""
-  x = np.zeros([6, 2])
-  x[:, 0] = range(1, 7)
-  weights = np.stack([np.eye(2) * 10**i for i in range(4)])
-
-  def build(mesh):
-    rows = graphs.constant(
-        mesh, x, [mtf.Dimension("rows", 6), mtf.Dimension("d_model", 2)]
-    )
-    matrices = graphs.constant(
-        mesh,
-        weights,
-        [
-            mtf.Dimension("experts", 4),
-            mtf.Dimension("d_model", 2),
-            mtf.Dimension("d_ff", 2),
-        ],
-    )
-    ends = graphs.constant(
-        mesh, np.array([2, 3, 3, 5], np.int32), [mtf.Dimension("experts", 4)]
-    )
-    y = experts.ragged_matmul(rows, matrices, mtf.Dimension("d_ff", 2), ends)
-    return [y] + mtf.gradients([mtf.reduce_sum(y)], [rows, matrices])
-
-  (y, of_x, of_weights), _ = graphs.evaluate(build)
-  # The last row belongs to nobody: whatever it holds, nothing comes of it.
-  np.testing.assert_array_equal(y[:, 0], [1, 2, 30, 4000, 5000, 0])
-  np.testing.assert_array_equal(of_x[:, 0], [1, 1, 10, 1000, 1000, 0])
-  np.testing.assert_array_equal(of_weights[:, 0, 0], [3, 3, 0, 9])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The experts' products, by einsum and by batched matrix products."""
+"""The experts' products."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import mesh_tensorflow as mtf
@@ -24,71 +24,68 @@ from mtf_switch import layers
 from tests import graphs
 from tests.test_layers import make_context
 from tests.test_layers import make_inputs
-from tests.test_layers import make_layer
-
-
-def products(x, weights, mesh_shape=""):
-  """Products and gradients, by einsum and locally."""
-  num_experts = mtf.Dimension("experts", x.shape[0])
-  d_output = mtf.Dimension("d_output", weights.shape[2])
-  dims = [
-      num_experts,
-      mtf.Dimension("batch_unsplit", x.shape[1]),
-      mtf.Dimension("expert_capacity", x.shape[2]),
-      mtf.Dimension("d_input", x.shape[3]),
-  ]
-
-  def build(mesh):
-    rows = graphs.constant(mesh, x, dims)
-    matrices = graphs.constant(mesh, weights, [num_experts, dims[-1], d_output])
-    results = []
-    for matmul in (experts.per_expert_matmul, experts.local_matmul):
-      y = matmul(rows, matrices, d_output)
-      # Weighted, so that no gradient is a constant.
-      loss = mtf.reduce_sum(mtf.square(y))
-      results += [y] + mtf.gradients([loss], [rows, matrices])
-    return results
-
-  results, _ = graphs.evaluate(build, mesh_shape, "experts:data")
-  return results[:3], results[3:]
 
 
 @pytest.mark.parametrize("mesh_shape", ["data:1", "data:2"])
-def test_local_products_are_those_of_numpy_and_einsum(mesh_shape):
+def test_products_are_those_of_numpy(mesh_shape):
   rng = np.random.RandomState(0)
   x, weights = rng.randn(4, 2, 3, 5), rng.randn(4, 5, 6)
-  by_einsum, local = products(x, weights, mesh_shape)
-  expected = np.stack([x[e] @ weights[e] for e in range(4)])
-  # Sums of five float32 products.
-  np.testing.assert_allclose(local[0], expected, rtol=1e-5, atol=1e-5)
-  for one, other in zip(local, by_einsum):
+  dims = [
+      mtf.Dimension("experts", 4),
+      mtf.Dimension("batch_unsplit", 2),
+      mtf.Dimension("expert_capacity", 3),
+      mtf.Dimension("d_input", 5),
+      mtf.Dimension("d_output", 6),
+  ]
+
+  def build(mesh):
+    rows = graphs.constant(mesh, x, dims[:4])
+    matrices = graphs.constant(mesh, weights, [dims[0], *dims[3:]])
+    y = experts.per_expert_matmul(rows, matrices, dims[4])
+    loss = mtf.reduce_sum(mtf.square(y)) * 0.5
+    return [y] + mtf.gradients([loss], [rows, matrices])
+
+  results, _ = graphs.evaluate(build, mesh_shape, "experts:data")
+  y = np.einsum("ecsd,edf->ecsf", x, weights)
+  expected = [
+      y,
+      np.einsum("ecsf,edf->ecsd", y, weights),
+      np.einsum("ecsf,ecsd->edf", y, x),
+  ]
+  for one, other in zip(results, expected):
+    # Sums of a few float32 products.
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "mesh_shape, layout, local",
-    [
-        ("", "", True),
-        ("data:2", "batch:data,experts:data", True),
-        # The gradient of the weights is a sum over cores, or a row of slots is.
-        ("data:2", "batch:data", False),
-        ("model:2", "d_ff:model", False),
-        ("model:2", "d_model:model", False),
-    ],
-)
-def test_local_products_are_taken_where_nothing_else_is_split(
-    mesh_shape, layout, local
-):
-  model = graphs.Model(mesh_shape, layout)
-  names = []
+def test_each_expert_multiplies_its_own_rows():
+  """The third expert has none, and the last row belongs to nobody."""
+  x = np.zeros([6, 2])
+  x[:, 0] = range(1, 7)
+  weights = np.stack([np.eye(2) * 10**i for i in range(4)])
 
   def build(mesh):
-    y = make_layer().call(make_context(mesh, model=model), make_inputs(mesh))
-    names.extend(op.name for op in mesh.graph.operations)
-    return [mtf.reduce_sum(y)]
+    rows = graphs.constant(
+        mesh, x, [mtf.Dimension("rows", 6), mtf.Dimension("d_model", 2)]
+    )
+    matrices = graphs.constant(
+        mesh,
+        weights,
+        [
+            mtf.Dimension("experts", 4),
+            mtf.Dimension("d_model", 2),
+            mtf.Dimension("d_ff", 2),
+        ],
+    )
+    ends = graphs.constant(
+        mesh, np.array([2, 3, 3, 5], np.int32), [mtf.Dimension("experts", 4)]
+    )
+    y = experts.ragged_matmul(rows, matrices, mtf.Dimension("d_ff", 2), ends)
+    return [y] + mtf.gradients([mtf.reduce_sum(y)], [rows, matrices])
 
-  graphs.evaluate(build, mesh_shape, layout)
-  assert any("local_matmul" in name for name in names) == local
+  (y, of_x, of_weights), _ = graphs.evaluate(build)
+  np.testing.assert_array_equal(y[:, 0], [1, 2, 30, 4000, 5000, 0])
+  np.testing.assert_array_equal(of_x[:, 0], [1, 1, 10, 1000, 1000, 0])
+  np.testing.assert_array_equal(of_weights[:, 0, 0], [3, 3, 0, 9])
 
 
 def test_linear_experts_have_one_matrix():

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Draws: repeatable, the same on every mesh, different in every iteration."""
+"""Draws that repeat and do not depend on the mesh; einsums as products."""
 
 import itertools
 
@@ -185,3 +185,57 @@ def test_a_draw_on_tpu_cores_needs_no_all_reduce():
   upstream = simd_mesh_impl.SimdMeshImpl
   assert operations(upstream).count("CrossReplicaSum") == 3
   assert "CrossReplicaSum" not in operations(mesh_lib.SimdMeshImpl)
+
+
+@pytest.mark.parametrize(
+    "equation, a, b",
+    [
+        # A projection, the gradient of its input and that of its weights.
+        ("abc,cd->abd", (2, 3, 4), (4, 5)),
+        ("abd,cd->abc", (2, 3, 5), (4, 5)),
+        ("abd,abc->cd", (2, 3, 5), (2, 3, 4)),
+        ("abc,abd->cd", (2, 3, 4), (2, 3, 5)),
+        # The same of experts.
+        ("abcd,ade->abce", (2, 3, 4, 5), (2, 5, 6)),
+        ("abce,ade->abcd", (2, 3, 4, 6), (2, 5, 6)),
+        ("abce,abcd->ade", (2, 3, 4, 6), (2, 3, 4, 5)),
+        # Vectors, and results that are scalars for each of a batch.
+        ("ab,b->a", (2, 3), (3,)),
+        ("a,b->ab", (2,), (3,)),
+        ("ab,ab->a", (2, 3), (2, 3)),
+        ("ab,ab->", (2, 3), (2, 3)),
+    ],
+)
+def test_einsums_that_are_matrix_products_transpose_nothing(equation, a, b):
+  rng = np.random.RandomState(0)
+  a, b = rng.randn(*a), rng.randn(*b)
+  with tf.Graph().as_default() as graph:
+    mesh_impl = mesh_lib.PlacementMeshImpl("", "", ["cpu:0"])
+    y = mesh_impl.einsum(equation, tf.constant(a), tf.constant(b))
+    kinds = {op.type for op in graph.get_operations()}
+    with tf.Session() as session:
+      result = session.run(y)
+  # Float64, summed in another order.
+  np.testing.assert_allclose(result, np.einsum(equation, a, b), rtol=1e-12)
+  assert kinds & {"MatMul", "BatchMatMulV2"}
+  assert not kinds & {"Einsum", "Transpose"}
+
+
+@pytest.mark.parametrize(
+    "equation, shapes",
+    [
+        ("abc,bcd->abd", [(2, 3, 4), (3, 4, 5)]),
+        ("abc,dbe->ade", [(2, 3, 4), (6, 3, 5)]),
+        ("abc,cab->ab", [(2, 3, 4), (4, 2, 3)]),
+        ("ab,bc,cd->ad", [(2, 3), (3, 4), (4, 5)]),
+    ],
+)
+def test_other_einsums_stay_einsums(equation, shapes):
+  rng = np.random.RandomState(0)
+  operands = [rng.randn(*shape) for shape in shapes]
+  with tf.Graph().as_default():
+    mesh_impl = mesh_lib.PlacementMeshImpl("", "", ["cpu:0"])
+    y = mesh_impl.einsum(equation, *map(tf.constant, operands))
+    with tf.Session() as session:
+      result = session.run(y)
+  np.testing.assert_allclose(result, np.einsum(equation, *operands), rtol=1e-12)
