@@ -29,9 +29,7 @@ test: setup ## Run the tests.
 	@$(PYTHON) -m pytest -n 2 tests/
 
 bench: setup ## Measure the speed; writes docs/performance.md.
-	@for question in layer step decode scaling pipeline startup; do \
-	  $(PYTHON) -m benchmarks.$$question || exit 1; \
-	done
+	@$(PYTHON) -m benchmarks
 	@$(PYTHON) -m benchmarks.report
 
 bench-peers: setup ## Make .venv-peers: Hugging Face, to compare with.

@@ -18,16 +18,11 @@ Each entrant is a process (see contenders/worker.py). All of them are built and
 warm before the first round; then a round times one run of each kind of each.
 """
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
-import datetime
 import json
-import os
 import pathlib
-import platform
-import re
 import socket
 import statistics
 import subprocess
@@ -37,8 +32,6 @@ from typing import Any
 
 import rich
 import rich.progress
-
-from benchmarks.contenders import worker
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = PROJECT / "benchmarks" / "results"
@@ -111,53 +104,6 @@ class Result:
     }
 
 
-def parse_arguments(
-    description: str, rounds: int, argv: Sequence[str] | None = None
-) -> argparse.Namespace:
-  """The command line that all questions share.
-
-  Args:
-    description: the question.
-    rounds: how many rounds there are at real size.
-    argv: the arguments; None for those of the process.
-
-  Returns:
-    quick, rounds and directory.
-  """
-  parser = argparse.ArgumentParser(description=description.split("\n", 1)[0])
-  parser.add_argument(
-      "--quick",
-      action="store_true",
-      help="tiny sizes and two rounds, to see that it works",
-  )
-  parser.add_argument(
-      "--rounds", type=int, help=f"timed runs of each contender ({rounds})"
-  )
-  parser.add_argument(
-      "--directory",
-      type=pathlib.Path,
-      default=RESULTS,
-      help="where the results go",
-  )
-  arguments = parser.parse_args(argv)
-  arguments.rounds = arguments.rounds or (2 if arguments.quick else rounds)
-  return arguments
-
-
-def run(main: Callable[[Sequence[str]], None]):
-  """Runs a question as a program.
-
-  Args:
-    main: takes the arguments of the command line.
-  """
-  try:
-    main(sys.argv[1:])
-  except ContenderError as error:
-    sys.exit(str(error))
-  except KeyboardInterrupt:
-    sys.exit(130)
-
-
 def without_missing(
     entrants: Sequence[Entrant], peers_python: pathlib.Path = PEERS_PYTHON
 ) -> tuple[list[Entrant], list[str]]:
@@ -181,17 +127,10 @@ def without_missing(
   ]
 
 
-class Contest:
-  """Holds rounds between entrants; a context, which ends what it has started.
-
-  Attributes:
-    results: of all entrants so far.
-    skipped: lines about entrants that could not run.
-  """
+class Servers:
+  """The contenders' servers, started when first needed; a context."""
 
   def __init__(self):
-    self.results = []
-    self.skipped = []
     self._servers = {}
     self._stack = contextlib.ExitStack()
 
@@ -200,6 +139,26 @@ class Contest:
 
   def __exit__(self, *exception):
     self._stack.close()
+
+  def start(self, contender: str) -> "_Server":
+    """The server of a contender, which may still be loading its libraries."""
+    if contender not in self._servers:
+      self._servers[contender] = self._stack.enter_context(_Server(contender))
+    return self._servers[contender]
+
+
+class Contest:
+  """Holds rounds between entrants.
+
+  Attributes:
+    results: of all entrants so far.
+    skipped: lines about entrants that could not run.
+  """
+
+  def __init__(self, servers: Servers):
+    self.results = []
+    self.skipped = []
+    self._servers = servers
 
   def hold(
       self, title: str, entrants: Sequence[Entrant], rounds: int
@@ -222,26 +181,18 @@ class Contest:
       if line not in self.skipped:
         rich.print(line)
         self.skipped.append(line)
-    for entrant in entrants:  # They load their libraries at the same time.
-      if entrant.contender not in self._servers:
-        self._servers[entrant.contender] = self._stack.enter_context(
-            _Server(entrant.contender)
-        )
+    # They load their libraries at the same time.
+    servers = [self._servers.start(entrant.contender) for entrant in entrants]
     with contextlib.ExitStack() as stack:
       progress = stack.enter_context(_progress())
       task = progress.add_task(title, total=len(entrants) * (rounds + 1))
       processes, built = [], []
       # One after the other: at the largest sizes memory would not do for all.
-      for entrant in entrants:
-        processes.append(
-            stack.enter_context(
-                _Process(self._servers[entrant.contender], entrant.work)
-            )
-        )
+      for entrant, server in zip(entrants, servers):
+        process = stack.enter_context(_Process(server, entrant.work))
+        processes.append(process)
         built.append(
-            processes[-1].ask(
-                {"work": entrant.work, "options": entrant.options}
-            )
+            process.ask({"work": entrant.work, "options": entrant.options})
         )
         progress.advance(task)
       seconds = [{run: [] for run in x["runs"]} for x in built]
@@ -372,95 +323,6 @@ def spread(values: Sequence[float]) -> dict[str, float]:
       else values * 3
   )
   return {"median": median, "lower": lower, "upper": upper}
-
-
-def goal(
-    what: str, measured: float | None, at_most=None, at_least=None, unit="x"
-) -> dict[str, Any]:
-  """A goal of the project beside what was measured.
-
-  Args:
-    what: the figure.
-    measured: its value; None where a contender is missing.
-    at_most: the goal, or
-    at_least: the goal.
-    unit: of the figure.
-
-  Returns:
-    the line of the results' "goals".
-  """
-  return {
-      "what": what,
-      "measured": measured,
-      "at_most": at_most,
-      "at_least": at_least,
-      "unit": unit,
-  }
-
-
-def ratio(numerator: float, denominator: float | None) -> float | None:
-  """A quotient; None where a contender is missing."""
-  return None if denominator is None else numerator / denominator
-
-
-def write(
-    question: str,
-    arguments: argparse.Namespace,
-    shapes: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    goals: Sequence[Mapping[str, Any]],
-    contest: Contest | None = None,
-    peak: float | None = None,
-) -> dict[str, Any]:
-  """Writes the results of a question.
-
-  Args:
-    question: its name, and the file's.
-    arguments: of the command line.
-    shapes: the sizes.
-    rows: what was measured.
-    goals: from `goal`.
-    contest: for the libraries' versions and who was skipped.
-    peak: FLOP/s of a matrix product.
-
-  Returns:
-    what was written.
-  """
-  versions = {"python": platform.python_version()}
-  for result in contest.results if contest else ():
-    versions.update(result.versions)
-  record = {
-      "question": question,
-      "command": (
-          f"python -m benchmarks.{question}"
-          f"{' --quick' * arguments.quick} --rounds={arguments.rounds}"
-      ),
-      "date": datetime.date.today().isoformat(),
-      "device": _device(),
-      "threads": worker.num_threads(),
-      "versions": versions,
-      "rounds": arguments.rounds,
-      "shapes": dict(shapes),
-      "skipped": contest.skipped if contest else [],
-      "peak_flops_per_second": peak,
-      "goals": list(goals),
-      "rows": list(rows),
-  }
-  arguments.directory.mkdir(parents=True, exist_ok=True)
-  path = arguments.directory / f"{question}.json"
-  path.write_text(json.dumps(record, indent=1) + "\n")
-  return record
-
-
-def _device() -> dict[str, Any]:
-  """The machine."""
-  cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
-  names = re.findall(r"^model name\s*: (.*)$", cpuinfo, flags=re.MULTILINE)
-  return {
-      "processor": names[0] if names else platform.machine(),
-      "cores": os.cpu_count(),
-      "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-  }
 
 
 def peak_of(results: Sequence[Result]) -> float:

@@ -17,11 +17,9 @@
 The model is that of the training step; nobody stops before the last token.
 """
 
-from collections.abc import Sequence
-
 from benchmarks import contest
 from benchmarks import models
-from benchmarks import report
+from benchmarks import questions
 
 _BATCHES = (1, 8, 64)
 _QUICK_BATCHES = (2,)
@@ -30,52 +28,48 @@ _TARGETS = 32
 _AT_LEAST = {"mesh_tensorflow": 2.6, "hugging_face": 1.3}
 
 
-def main(argv: Sequence[str] | None = None):
+def answer(
+    session: contest.Contest, quick: bool, rounds: int
+) -> questions.Findings:
   """Holds one contest for each batch size."""
-  arguments = contest.parse_arguments(__doc__, rounds=7, argv=argv)
-  batches = _QUICK_BATCHES if arguments.quick else _BATCHES
-  changes = {} if arguments.quick else {"targets": _TARGETS}
+  batches = _QUICK_BATCHES if quick else _BATCHES
+  changes = {} if quick else {"targets": _TARGETS}
   rows, goals, peaks = [], [], []
-  with contest.Contest() as session:
-    for batch in batches:
-      sizes = models.sizes(arguments.quick, batch=batch, **changes)
-      entrants = contest.matmul_entrants(arguments.quick)
-      for contender in contest.TITLES:
-        entrants.append(
-            contest.Entrant(contender, "decode", sizes, {"batch": batch})
-        )
-      results = session.hold(
-          f"decode, batch {batch}", entrants, arguments.rounds
+  for batch in batches:
+    sizes = models.sizes(quick, batch=batch, **changes)
+    entrants = contest.matmul_entrants(quick)
+    for contender in contest.TITLES:
+      entrants.append(
+          contest.Entrant(contender, "decode", sizes, {"batch": batch})
       )
-      peaks.append(contest.peak_of(results))
-      decoded = [r for r in results if r.entrant.work == "decode"]
-      flops = decoded[0].facts["flops"]  # Of all: they have the same sizes.
-      speeds = {}
-      for result in decoded:
-        row = result.row("decode")
-        contest.add_rate(row, flops, peaks[-1])
-        row["tokens_per_second"] = (
-            result.facts["tokens"] / row["seconds"]["median"]
-        )
-        row["different_tokens"] = result.facts["different_tokens"]
-        speeds[row["contender"]] = row["tokens_per_second"]
-        rows.append(row)
-      for contender, limit in _AT_LEAST.items():
-        goals.append(
-            contest.goal(
-                f"batch {batch}: tokens a second, in"
-                f" {contest.TITLES[contender]}'s",
-                contest.ratio(speeds["ours"], speeds.get(contender)),
-                at_least=limit,
-            )
-        )
+    results = session.hold(f"decode, batch {batch}", entrants, rounds)
+    peaks.append(contest.peak_of(results))
+    decoded = [r for r in results if r.entrant.work == "decode"]
+    flops = decoded[0].facts["flops"]  # Of all: they have the same sizes.
+    speeds = {}
+    for result in decoded:
+      row = result.row("decode")
+      contest.add_rate(row, flops, peaks[-1])
+      row["tokens_per_second"] = (
+          result.facts["tokens"] / row["seconds"]["median"]
+      )
+      row["different_tokens"] = result.facts["different_tokens"]
+      speeds[row["contender"]] = row["tokens_per_second"]
+      rows.append(row)
+    for contender, limit in _AT_LEAST.items():
+      goals.append(
+          questions.goal(
+              f"batch {batch}: tokens a second, in"
+              f" {contest.TITLES[contender]}'s",
+              questions.ratio(speeds["ours"], speeds.get(contender)),
+              at_least=limit,
+          )
+      )
   shapes = {**sizes, "batch": list(batches)}
-  report.show(
-      contest.write(
-          "decode", arguments, shapes, rows, goals, session, max(peaks)
-      )
-  )
+  return questions.Findings(shapes, rows, goals, max(peaks))
 
+
+QUESTION = questions.Question("decode", __doc__, 7, answer)
 
 if __name__ == "__main__":
-  contest.run(main)
+  questions.run([QUESTION])

@@ -18,10 +18,8 @@ Forward and backward, with the gradients of inputs and weights. All contenders
 get the same tokens and the same router.
 """
 
-from collections.abc import Sequence
-
 from benchmarks import contest
-from benchmarks import report
+from benchmarks import questions
 
 _SIZES = dict(groups=4, tokens_per_group=1024, d_model=768, d_ff=2048)
 _QUICK_SIZES = dict(groups=2, tokens_per_group=16, d_model=16, d_ff=32)
@@ -75,42 +73,40 @@ def _contest(session, num_experts, sizes, quick, rounds):
   return rows, peak
 
 
-def main(argv: Sequence[str] | None = None):
+def answer(
+    session: contest.Contest, quick: bool, rounds: int
+) -> questions.Findings:
   """Holds one contest for each number of experts."""
-  arguments = contest.parse_arguments(__doc__, rounds=7, argv=argv)
-  sizes = _QUICK_SIZES if arguments.quick else _SIZES
-  at_most = _QUICK_AT_MOST if arguments.quick else _AT_MOST
+  sizes = _QUICK_SIZES if quick else _SIZES
+  at_most = _QUICK_AT_MOST if quick else _AT_MOST
   rows, goals, peaks = [], [], []
-  with contest.Contest() as session:
-    for num_experts, limit in at_most.items():
-      new_rows, peak = _contest(
-          session, num_experts, sizes, arguments.quick, arguments.rounds
-      )
-      rows += new_rows
-      peaks.append(peak)
-      (ours,) = [
-          row
-          for row in new_rows
-          if (row["contender"], row["layer"]) == ("ours", "switch")
-      ]
-      for key, what in (
-          ("times_own_dense", "time, in that of our dense layer"),
-          ("times_fastest_dense", "time, in that of the fastest dense layer"),
-      ):
-        goals.append(
-            contest.goal(f"{num_experts} experts: {what}", ours[key], limit)
-        )
+  for num_experts, limit in at_most.items():
+    new_rows, peak = _contest(session, num_experts, sizes, quick, rounds)
+    rows += new_rows
+    peaks.append(peak)
+    (ours,) = [
+        row
+        for row in new_rows
+        if (row["contender"], row["layer"]) == ("ours", "switch")
+    ]
+    for key, what in (
+        ("times_own_dense", "time, in that of our dense layer"),
+        ("times_fastest_dense", "time, in that of the fastest dense layer"),
+    ):
       goals.append(
-          contest.goal(
-              f"{num_experts} experts: memory, in weights and gradients",
-              ours["times_needed_bytes"],
-              _MEMORY_AT_MOST,
-          )
+          questions.goal(f"{num_experts} experts: {what}", ours[key], limit)
       )
-  report.show(
-      contest.write("layer", arguments, sizes, rows, goals, session, max(peaks))
-  )
+    goals.append(
+        questions.goal(
+            f"{num_experts} experts: memory, in weights and gradients",
+            ours["times_needed_bytes"],
+            _MEMORY_AT_MOST,
+        )
+    )
+  return questions.Findings(sizes, rows, goals, max(peaks))
 
+
+QUESTION = questions.Question("layer", __doc__, 7, answer)
 
 if __name__ == "__main__":
-  contest.run(main)
+  questions.run([QUESTION])

@@ -18,30 +18,28 @@ Span corruption of the text of `make demo`, against the training step of the
 demo's dense model, in the sizes of the demo.
 """
 
-from collections.abc import Sequence
-
 from benchmarks import contest
 from benchmarks import models
-from benchmarks import report
+from benchmarks import questions
 
-_BATCHES = 50
+# More than are prepared between two rounds.
+_BATCHES = 200
 _QUICK_BATCHES = 5
 
 
-def main(argv: Sequence[str] | None = None):
-  """Holds the contest."""
-  arguments = contest.parse_arguments(__doc__, rounds=7, argv=argv)
-  bindings = models.QUICK_TEXT if arguments.quick else []
-  batches = _QUICK_BATCHES if arguments.quick else _BATCHES
+def answer(
+    session: contest.Contest, quick: bool, rounds: int
+) -> questions.Findings:
+  """Holds a contest between reading and training."""
+  bindings = models.QUICK_TEXT if quick else []
+  batches = _QUICK_BATCHES if quick else _BATCHES
   entrants = [
       contest.Entrant(
           "ours", "pipeline", {"batches": batches, "bindings": bindings}
       ),
       contest.Entrant("ours", "demo_step", {"bindings": bindings}),
-      *contest.matmul_entrants(arguments.quick),
   ]
-  with contest.Contest() as session:
-    results = session.hold("pipeline", entrants, arguments.rounds)
+  results = session.hold("pipeline", entrants, rounds)
   rows = []
   for result, run in zip(results, ("pipeline", "step")):
     row = {"what": run, **result.row(run)}
@@ -50,26 +48,17 @@ def main(argv: Sequence[str] | None = None):
     rows.append(row)
   pipeline, step = rows
   goals = [
-      contest.goal(
+      questions.goal(
           "examples a second of the input pipeline, in those that the smallest"
           " model trains on",
           pipeline["examples_per_second"] / step["examples_per_second"],
           at_least=1.0,
       )
   ]
-  shapes = results[0].facts["shapes"]
-  report.show(
-      contest.write(
-          "pipeline",
-          arguments,
-          shapes,
-          rows,
-          goals,
-          session,
-          contest.peak_of(results),
-      )
-  )
+  return questions.Findings(results[0].facts["shapes"], rows, goals)
 
+
+QUESTION = questions.Question("pipeline", __doc__, 7, answer)
 
 if __name__ == "__main__":
-  contest.run(main)
+  questions.run([QUESTION])

@@ -232,11 +232,6 @@ def fill(page: str, texts: Mapping[str, str]) -> str:
   return page
 
 
-def show(record: Record):
-  """Prints what `render` and `render_goals` make of a record."""
-  print(f"{render(record)}\n\n{render_goals([record])}")
-
-
 def _bars(axes, rows: Sequence[Row], groups: str, height: str):
   """Bars of all contenders, side by side for each value of `groups`."""
   values = list(dict.fromkeys(row[groups] for row in rows))

@@ -18,11 +18,9 @@ The model of the training step, this project only, beside what the weights
 alone cost: their memory with the optimizer's slots, and the time of an update.
 """
 
-from collections.abc import Sequence
-
 from benchmarks import contest
 from benchmarks import models
-from benchmarks import report
+from benchmarks import questions
 
 _EXPERTS = (2, 8, 32, 128)
 _QUICK_EXPERTS = (2, 4)
@@ -31,21 +29,21 @@ _FORWARD_AT_MOST = 1.3
 _RUNS = ("forward", "step", "optimizer")
 
 
-def main(argv: Sequence[str] | None = None):
+def answer(
+    session: contest.Contest, quick: bool, rounds: int
+) -> questions.Findings:
   """Holds one contest between all numbers of experts."""
-  arguments = contest.parse_arguments(__doc__, rounds=7, argv=argv)
-  numbers = _QUICK_EXPERTS if arguments.quick else _EXPERTS
-  entrants = contest.matmul_entrants(arguments.quick)
+  numbers = _QUICK_EXPERTS if quick else _EXPERTS
+  entrants = contest.matmul_entrants(quick)
   for number in numbers:
-    sizes = models.sizes(arguments.quick, num_experts=number)
+    sizes = models.sizes(quick, num_experts=number)
     entrants += [
         contest.Entrant(
             "ours", work, {**sizes, "precision": "float32"}, {"experts": number}
         )
         for work in ("training", "optimizer")
     ]
-  with contest.Contest() as session:
-    results = session.hold("scaling", entrants, arguments.rounds)
+  results = session.hold("scaling", entrants, rounds)
   rows = []
   for number in numbers:
     training, optimizer = [
@@ -63,25 +61,17 @@ def main(argv: Sequence[str] | None = None):
         }
     )
   goals = [
-      contest.goal(
+      questions.goal(
           f"forward pass with {numbers[-1]} experts, in that with {numbers[0]}",
           rows[-1]["forward"]["median"] / rows[0]["forward"]["median"],
           _FORWARD_AT_MOST,
       )
   ]
-  shapes = models.sizes(arguments.quick) | {"num_experts": list(numbers)}
-  report.show(
-      contest.write(
-          "scaling",
-          arguments,
-          shapes,
-          rows,
-          goals,
-          session,
-          contest.peak_of(results),
-      )
-  )
+  shapes = models.sizes(quick) | {"num_experts": list(numbers)}
+  return questions.Findings(shapes, rows, goals, contest.peak_of(results))
 
+
+QUESTION = questions.Question("scaling", __doc__, 7, answer)
 
 if __name__ == "__main__":
-  contest.run(main)
+  questions.run([QUESTION])

@@ -29,7 +29,7 @@ import rich.progress
 
 from benchmarks import contest
 from benchmarks import models
-from benchmarks import report
+from benchmarks import questions
 
 _HELP_AT_MOST = 1.0
 _FIRST_STEP_AT_MOST = 25.0
@@ -78,19 +78,19 @@ def _seconds_to_first_step(bindings: Sequence[str]) -> float:
     return seconds
 
 
-def main(argv: Sequence[str] | None = None):
-  """Starts the program again and again."""
-  arguments = contest.parse_arguments(__doc__, rounds=3, argv=argv)
-  bindings = models.QUICK_TEXT if arguments.quick else []
+def answer(
+    session: contest.Contest, quick: bool, rounds: int
+) -> questions.Findings:
+  """Starts the program again and again; nobody else takes part."""
+  del session
+  bindings = models.QUICK_TEXT if quick else []
   runs = {
       "help": _seconds_of_help,
       "first step": lambda: _seconds_to_first_step(bindings),
   }
   seconds = {name: [] for name in runs}
   _seconds_to_first_step(bindings)
-  for _ in rich.progress.track(
-      range(arguments.rounds), "start-up", transient=True
-  ):
+  for _ in rich.progress.track(range(rounds), "start-up", transient=True):
     for name, run in runs.items():
       seconds[name].append(run())
   rows = [
@@ -98,15 +98,17 @@ def main(argv: Sequence[str] | None = None):
       for name, values in seconds.items()
   ]
   goals = [
-      contest.goal(what, row["seconds"]["median"], limit, unit="s")
+      questions.goal(what, row["seconds"]["median"], limit, unit="s")
       for what, row, limit in zip(
           ("--help", "command to first training step"),
           rows,
           (_HELP_AT_MOST, _FIRST_STEP_AT_MOST),
       )
   ]
-  report.show(contest.write("startup", arguments, {}, rows, goals))
+  return questions.Findings({}, rows, goals)
 
+
+QUESTION = questions.Question("startup", __doc__, 3, answer)
 
 if __name__ == "__main__":
-  contest.run(main)
+  questions.run([QUESTION])

@@ -18,22 +18,21 @@ Forward, backward and Adafactor, of an encoder-decoder with 8 experts in every
 second feed-forward layer.
 """
 
-from collections.abc import Sequence
-
 from benchmarks import contest
 from benchmarks import models
-from benchmarks import report
+from benchmarks import questions
 
 # The goal, for our time as a share of theirs.
 _AT_MOST = {"mesh_tensorflow": 0.42, "hugging_face": 0.6}
 _SELECTIVE_AT_MOST = 0.7
 
 
-def main(argv: Sequence[str] | None = None):
+def answer(
+    session: contest.Contest, quick: bool, rounds: int
+) -> questions.Findings:
   """Holds the contest."""
-  arguments = contest.parse_arguments(__doc__, rounds=9, argv=argv)
-  sizes = models.sizes(arguments.quick)
-  entrants = contest.matmul_entrants(arguments.quick)
+  sizes = models.sizes(quick)
+  entrants = contest.matmul_entrants(quick)
   for precision in ("float32", "selective"):
     entrants.append(
         contest.Entrant(
@@ -47,8 +46,7 @@ def main(argv: Sequence[str] | None = None):
     entrants.append(
         contest.Entrant(contender, "step", sizes, {"precision": "float32"})
     )
-  with contest.Contest() as session:
-    results = session.hold("step", entrants, arguments.rounds)
+  results = session.hold("step", entrants, rounds)
   peak = contest.peak_of(results)
   steps = [r for r in results if r.entrant.work == "step"]
   # All have the same sizes; ours counts, forward. Backward is twice that.
@@ -67,24 +65,24 @@ def main(argv: Sequence[str] | None = None):
   }
   ours = seconds["ours", "float32"]
   goals = [
-      contest.goal(
+      questions.goal(
           f"time of a step, in {contest.TITLES[contender]}'s",
-          contest.ratio(ours, seconds.get((contender, "float32"))),
+          questions.ratio(ours, seconds.get((contender, "float32"))),
           limit,
       )
       for contender, limit in _AT_MOST.items()
   ]
   goals.append(
-      contest.goal(
+      questions.goal(
           "bfloat16 with selective precision: time, in that of float32",
           seconds["ours", "selective"] / ours,
           _SELECTIVE_AT_MOST,
       )
   )
-  report.show(
-      contest.write("step", arguments, sizes, rows, goals, session, peak)
-  )
+  return questions.Findings(sizes, rows, goals, peak)
 
+
+QUESTION = questions.Question("step", __doc__, 9, answer)
 
 if __name__ == "__main__":
-  contest.run(main)
+  questions.run([QUESTION])
