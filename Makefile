@@ -33,8 +33,8 @@ bench: setup ## Measure the speed; writes docs/performance.md.
 	@$(PYTHON) -m benchmarks.report
 
 bench-peers: setup ## Make .venv-peers: Hugging Face, to compare with.
-	@$(PYTHON) -m venv .venv-peers
-	@.venv-peers/bin/pip install --quiet \
+	@$(PYTHON) -m venv --without-pip .venv-peers
+	@$(PYTHON) -m pip --python .venv-peers/bin/python install --quiet \
 	  -r benchmarks/requirements-huggingface.txt
 
 lint: setup ## Check the style.
