@@ -252,7 +252,10 @@ def _bars(axes, rows: Sequence[Row], groups: str, height: str):
   middle = len(contenders) / 2 / (len(contenders) + 1)
   axes.set_xticks([i + middle for i in range(len(values))], values)
   axes.set_xlabel(groups)
-  axes.legend()
+  # Above the bars, which leave no room.
+  axes.legend(
+      loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False
+  )
 
 
 def plot_layer(record: Record, axes):

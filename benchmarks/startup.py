@@ -89,7 +89,8 @@ def answer(
       "first step": lambda: _seconds_to_first_step(bindings),
   }
   seconds = {name: [] for name in runs}
-  _seconds_to_first_step(bindings)
+  if not quick:
+    _seconds_to_first_step(bindings)
   for _ in rich.progress.track(range(rounds), "start-up", transient=True):
     for name, run in runs.items():
       seconds[name].append(run())
