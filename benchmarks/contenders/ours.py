@@ -223,6 +223,8 @@ def decode(**sizes) -> worker.Work:
       [
           *_bindings(sizes),
           f"Bitransformer.decode.max_decode_length = {sizes['targets']}",
+          # First values as large as upstream's; small ones are sure of a token.
+          "initializer_scale = 1.0",
           # No random token ends a sequence before all are there.
           "Unitransformer.sample_autoregressive.stop_at_token = -1",
       ],
