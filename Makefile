@@ -5,11 +5,11 @@ PYTHON := .venv/bin/python
 UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test bench bench-peers lint format lock clean
 
 help: ## Show this list.
 	@echo "Targets:"
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: ## Make .venv or bring it up to date (the other targets do it too).
 	@for python in python3.11 python3; do \
@@ -28,6 +28,15 @@ demo: setup ## Pre-train a small Switch Transformer and its dense twin.
 test: setup ## Run the tests.
 	@$(PYTHON) -m pytest -n 2 tests/
 
+bench: setup ## Measure the speed; writes docs/performance.md.
+	@$(PYTHON) -m benchmarks
+	@$(PYTHON) -m benchmarks.report
+
+bench-peers: setup ## Make .venv-peers: Hugging Face, to compare with.
+	@$(PYTHON) -m venv --without-pip .venv-peers
+	@$(PYTHON) -m pip --python .venv-peers/bin/python install --quiet \
+	  -r benchmarks/requirements-huggingface.txt
+
 lint: setup ## Check the style.
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m pyink --quiet --check .
@@ -44,6 +53,6 @@ lock: ## Regenerate requirements.txt from requirements.in.
 	  --output-file requirements.txt --custom-compile-command \
 	  "make lock  (to install: pip install --no-deps -r requirements.txt)"
 
-clean: ## Remove .venv and what tools have cached in the checkout.
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build *.egg-info
+clean: ## Remove the environments and what tools have cached in the checkout.
+	@rm -rf .venv .venv-peers .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

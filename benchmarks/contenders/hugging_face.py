@@ -1,0 +1,191 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Hugging Face's SwitchTransformers on PyTorch, as a user gets it: eager.
+
+Runs in .venv-peers, which has nothing of this project's environment.
+"""
+
+from collections.abc import Mapping
+import importlib.metadata
+
+import numpy as np
+import torch
+import transformers
+from transformers.models.switch_transformers import (
+    modeling_switch_transformers as switch_transformers,
+)
+
+from benchmarks.contenders import worker
+
+
+def _config(sizes: Mapping[str, int], capacity: int):
+  num_layers = 2 * sizes.get("num_blocks", 1)
+  return transformers.SwitchTransformersConfig(
+      vocab_size=sizes.get("vocabulary", 1),
+      d_model=sizes["d_model"],
+      d_ff=sizes["d_ff"],
+      d_kv=sizes.get("d_kv", 1),
+      num_heads=sizes.get("num_heads", 1),
+      num_layers=num_layers,
+      num_decoder_layers=num_layers,
+      num_sparse_encoder_layers=num_layers // 2,
+      num_sparse_decoder_layers=num_layers // 2,
+      num_experts=sizes["num_experts"],
+      expert_capacity=capacity,
+      router_aux_loss_coef=0.01,
+      dropout_rate=0.0,
+      decoder_start_token_id=0,
+  )
+
+
+def layer(num_experts: int, **sizes) -> worker.Work:
+  """One layer: SwitchTransformersSparseMLP, or the dense one."""
+  tokens = torch.from_numpy(
+      worker.tokens(
+          sizes["groups"], sizes["tokens_per_group"], sizes["d_model"]
+      )
+  ).requires_grad_()
+  sizes["num_experts"] = num_experts
+  if num_experts:
+    capacity = int(1.25 * sizes["tokens_per_group"] / num_experts)
+    module = switch_transformers.SwitchTransformersSparseMLP(
+        _config(sizes, capacity)
+    )
+    kernel = worker.router_kernel(sizes["d_model"], num_experts)
+    with torch.no_grad():
+      module.router.classifier.weight.copy_(torch.from_numpy(kernel.T))
+    # The model, not the layer, makes the loss out of the router's logits.
+    logits = []
+    module.router.register_forward_hook(
+        lambda router, arguments, outputs: logits.append(outputs[2])
+    )
+  else:
+    module = switch_transformers.SwitchTransformersDenseActDense(
+        _config(sizes, 0)
+    )
+  module.train()
+
+  def forward():
+    # The router scales its input in place, and no leaf bears that.
+    return module(tokens.clone() if num_experts else tokens)
+
+  def run():
+    module.zero_grad()
+    tokens.grad = None
+    loss = forward().square().sum()
+    if num_experts:
+      router_logits = logits.pop()
+      loss = loss + 0.01 * switch_transformers.load_balancing_loss_func(
+          router_logits.softmax(-1), router_logits.argmax(-1)
+      )
+    loss.backward()
+
+  facts = {"weight_bytes": _weight_bytes(module)}
+  if num_experts:
+    # A token without a slot leaves the layer as zeros.
+    with torch.no_grad():
+      facts["processed"] = float(forward().any(dim=-1).float().mean())
+    logits.clear()
+  return worker.Work({"layer": run}, facts)
+
+
+def _weight_bytes(module: torch.nn.Module) -> int:
+  return sum(4 * p.numel() for p in module.parameters())
+
+
+def _model(sizes: Mapping[str, int], capacity_factor: float):
+  """The model, with capacity for each sequence, Hugging Face's groups."""
+
+  def capacity(length):
+    return int(capacity_factor * sizes[length] / sizes["num_experts"])
+
+  model = transformers.SwitchTransformersForConditionalGeneration(
+      _config(sizes, capacity("inputs"))
+  )
+  for module in model.decoder.modules():
+    if isinstance(module, switch_transformers.SwitchTransformersTop1Router):
+      module.expert_capacity = max(1, capacity("targets"))
+  return model
+
+
+def _ids(sizes: Mapping[str, int], name: str) -> torch.Tensor:
+  ids = worker.ids(
+      sizes["batch"], sizes[name], sizes["vocabulary"], seed=len(name)
+  )
+  return torch.from_numpy(ids.astype(np.int64))
+
+
+def step(**sizes) -> worker.Work:
+  """A training step."""
+  model = _model(sizes, capacity_factor=1.25).train()
+  optimizer = transformers.optimization.Adafactor(
+      model.parameters(), lr=0.001, scale_parameter=True, relative_step=False
+  )
+  inputs, targets = _ids(sizes, "inputs"), _ids(sizes, "targets")
+
+  def run():
+    optimizer.zero_grad()
+    model(
+        input_ids=inputs, labels=targets, output_router_logits=True
+    ).loss.backward()
+    optimizer.step()
+
+  return worker.Work({"step": run}, {"weight_bytes": _weight_bytes(model)})
+
+
+def decode(**sizes) -> worker.Work:
+  """Greedy decoding of a batch."""
+  model = _model(sizes, capacity_factor=2.0).eval()
+  with torch.no_grad():
+    model.shared.weight.mul_(worker.EMBEDDING_SCALE)
+  inputs = _ids(sizes, "inputs")
+
+  def run():
+    return model.generate(
+        inputs,
+        num_beams=1,
+        do_sample=False,
+        min_new_tokens=sizes["targets"],
+        max_new_tokens=sizes["targets"],
+    )
+
+  outputs = run()[:, 1:]  # Without the token that starts them.
+  return worker.Work(
+      {"decode": run},
+      {
+          "tokens": outputs.numel(),
+          "different_tokens": len(outputs.unique()),
+      },
+  )
+
+
+def matmul(size: int) -> worker.Work:
+  """The product of two square matrices."""
+  matrix = torch.from_numpy(worker.tokens(1, size, size)[0])
+  return worker.Work(
+      {"matmul": lambda: matrix @ matrix}, worker.matmul_facts(size)
+  )
+
+
+if __name__ == "__main__":
+  # As many threads as TensorFlow starts.
+  torch.set_num_threads(worker.num_threads())
+  worker.serve(
+      {work.__name__: work for work in (layer, step, decode, matmul)},
+      {
+          name: importlib.metadata.version(name)
+          for name in ("torch", "transformers")
+      },
+  )

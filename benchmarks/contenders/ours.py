@@ -1,0 +1,306 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""This project: the graphs that its modes build, in its estimator's session."""
+
+from benchmarks.contenders import tensorflow_graphs as graphs  # isort: skip
+from collections.abc import Mapping, Sequence
+import pathlib
+import tempfile
+
+import mesh_tensorflow as mtf
+import seqio
+import tensorflow.compat.v1 as tf
+
+from benchmarks.contenders import worker
+from mtf_switch import accounting
+from mtf_switch import estimator
+from mtf_switch import figures
+from mtf_switch import inputs
+from mtf_switch import layers
+from mtf_switch import mesh as mesh_lib
+from mtf_switch import placement
+from mtf_switch import strict_gin
+from mtf_switch.experiment import Experiment
+import tasks  # noqa: F401  Registers this project's tasks.
+
+_GIN = str(pathlib.Path(__file__).resolve().parents[2] / "gin")
+_TRAIN = tf.estimator.ModeKeys.TRAIN
+# Its only use is the size of the vocabulary: ids are given.
+_TASK = "benchmark"
+
+
+def _experiment(files: Sequence[str], bindings: Sequence[str]) -> Experiment:
+  strict_gin.parse(files, bindings, [_GIN])
+  return Experiment(model_dir=tempfile.mkdtemp(), seed=0)
+
+
+def _no_examples(split: str, shuffle_files: bool):
+  raise NotImplementedError
+
+
+def _bindings(sizes: Mapping[str, int]) -> list[str]:
+  """What makes models/switch_tiny.gin a model of other sizes."""
+  feature = seqio.Feature(seqio.PassThroughVocabulary(sizes["vocabulary"]))
+  seqio.TaskRegistry.add(
+      _TASK,
+      source=seqio.FunctionDataSource(_no_examples, splits=["train"]),
+      preprocessors=[],
+      output_features={"inputs": feature, "targets": feature},
+  )
+  names = ("d_model", "d_ff", "d_kv", "num_heads", "num_blocks", "num_experts")
+  return [
+      *(f"{name} = {sizes[name]}" for name in names),
+      # Groups of as many tokens in the encoder and in the decoder.
+      "num_cores = None",
+      f"SwitchFeedForward.group_size = {sizes['group_size']}",
+      f"task = '{_TASK}'",
+      f"batch_size = {sizes['batch']}",
+      f"sequence_length = {{'inputs': {sizes['inputs']}, "
+      f"'targets': {sizes['targets']}}}",
+  ]
+
+
+def _training_experiment(
+    sizes: Mapping[str, int], precision: str
+) -> Experiment:
+  return _experiment(
+      [
+          "models/switch_tiny.gin",
+          "layouts/single.gin",
+          "schedules/constant_0_001.gin",
+          "runs/pretrain.gin",
+          f"precision/{precision}.gin",
+      ],
+      [*_bindings(sizes), "train_steps = 1"],
+  )
+
+
+def _config(experiment: Experiment) -> tf.ConfigProto:
+  """The configuration of the sessions that the experiment's modes open."""
+  return estimator.make_estimator(
+      experiment, lambda features, labels, mode, params: None
+  ).config.session_config
+
+
+def _features(experiment: Experiment) -> dict[str, tf.Tensor]:
+  """Random ids that fill the experiment's batch."""
+  return {
+      name: graphs.constant(
+          name,
+          worker.ids(
+              experiment.sequences_per_batch,
+              experiment.lengths[name],
+              vocabulary.vocab_size,
+              seed=len(name),
+          ),
+      )
+      for name, vocabulary in zip(
+          ("inputs", "targets"), experiment.vocabularies
+      )
+  }
+
+
+def _flops(experiment: Experiment, model) -> int:
+  """FLOPs of the forward pass of a batch, as Table 9 counts them."""
+  return experiment.sequences_per_batch * accounting.flops_per_sequence(
+      accounting.size_of(model),
+      experiment.lengths["inputs"],
+      experiment.lengths["targets"],
+  )
+
+
+def _training_work(experiment: Experiment) -> worker.Work:
+  training_graphs = []
+
+  def make_hooks(graph):
+    training_graphs.append(graph)
+    return []
+
+  features = _features(experiment)
+  tf.train.create_global_step()
+  spec = estimator.training_model_fn(experiment, 1000, make_hooks)(
+      features, None, _TRAIN, {}
+  )
+  (graph,) = training_graphs
+  session = graphs.open_session(_config(experiment), spec.training_hooks)
+  return worker.Work(
+      {
+          "forward": lambda: session.run(spec.loss),
+          "step": lambda: session.run(spec.train_op),
+      },
+      {
+          "flops": _flops(experiment, graph.model),
+          "weight_bytes": graphs.weight_bytes(graph.lowering.graph),
+          "state_bytes": _state_bytes(graph.lowering.graph),
+          "examples": experiment.sequences_per_batch,
+          "tokens": experiment.positions_per_batch,
+      },
+  )
+
+
+def _state_bytes(graph: mtf.Graph) -> int:
+  """The memory of the weights and of the optimizer's slots, all float32."""
+  return sum(4 * variable.size for variable in graph.all_variables)
+
+
+def layer(num_experts: int, **sizes) -> worker.Work:
+  """One layer: SwitchFeedForward, or DenseReluDense for no experts."""
+  mesh, mesh_impl = placement.place(
+      mtf.Shape([]), mtf.LayoutRules([]), None, seed=0, step=None
+  )
+  switch = None
+  if num_experts:
+    switch = layers.SwitchFeedForward(
+        num_experts=num_experts,
+        num_cores=sizes["groups"],
+        hidden_size=sizes["d_ff"],
+    )
+  return graphs.layer(
+      mesh,
+      mesh_impl,
+      config=_config(_experiment(["experiments/demo_switch.gin"], [])),
+      switch=switch,
+      num_experts=num_experts,
+      **sizes,
+  )
+
+
+def training(precision: str, **sizes) -> worker.Work:
+  """A training step, and its forward pass alone."""
+  return _training_work(_training_experiment(sizes, precision))
+
+
+def step(precision: str, **sizes) -> worker.Work:
+  """A training step."""
+  work = training(precision, **sizes)
+  return work._replace(runs={"step": work.runs["step"]})
+
+
+def optimizer(precision: str, **sizes) -> worker.Work:
+  """The optimizer alone; weights stand in for their gradients."""
+  experiment = _training_experiment(sizes, precision)
+  mesh, mesh_impl = placement.place(
+      experiment.mesh, experiment.layout, None, seed=0, step=None
+  )
+  features = placement.import_features(
+      mesh,
+      _features(experiment),
+      experiment.sequences_per_batch,
+      experiment.lengths,
+  )
+  figures.totals(
+      experiment.build_model(), features, _TRAIN, mtf.VariableDType(tf.float32)
+  )
+  variables = mesh.graph.trainable_variables
+  updates = experiment.optimizer(learning_rate=0.001).apply_grads(
+      [v.outputs[0] for v in variables], variables
+  )
+  mesh_lib.seed_loops(mesh.graph)
+  lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+  update = tf.group(*(lowering.lowered_operation(u) for u in updates))
+  session = graphs.open_session(
+      _config(experiment), [mtf.MtfRestoreHook(lowering)]
+  )
+  return worker.Work({"optimizer": lambda: session.run(update)}, {})
+
+
+def decode(**sizes) -> worker.Work:
+  """Greedy decoding of a batch, as --mode=infer does it."""
+  experiment = _experiment(
+      ["models/switch_tiny.gin", "layouts/single.gin", "runs/evaluate.gin"],
+      [
+          *_bindings(sizes),
+          f"Bitransformer.decode.max_decode_length = {sizes['targets']}",
+          # First values as large as upstream's; small ones are sure of a token.
+          "initializer_scale = 1.0",
+          # No random token ends a sequence before all are there.
+          "Unitransformer.sample_autoregressive.stop_at_token = -1",
+      ],
+  )
+  features = {
+      "inputs": _features(experiment)["inputs"],
+      "batch_number": tf.zeros([sizes["batch"]], tf.int32),
+  }
+  spec = estimator.decoding_model_fn(experiment)(
+      features, None, tf.estimator.ModeKeys.PREDICT, {}
+  )
+  work = graphs.decode(
+      _config(experiment), spec.prediction_hooks, spec.predictions["outputs"]
+  )
+  model = experiment.build_model()
+  return work._replace(facts={**work.facts, "flops": _flops(experiment, model)})
+
+
+def demo_step(bindings: Sequence[str]) -> worker.Work:
+  """A training step of the demo's dense model, the smallest of all."""
+  return _training_work(_experiment(["experiments/demo_dense.gin"], bindings))
+
+
+def pipeline(batches: int, bindings: Sequence[str]) -> worker.Work:
+  """The batches that the demo trains on."""
+  experiment = _experiment(["experiments/demo_dense.gin"], bindings)
+  batch = tf.data.make_one_shot_iterator(
+      inputs.training_batches(
+          experiment.task,
+          experiment.lengths,
+          experiment.sequences_per_batch,
+          experiment.seed,
+          first_step=0,
+          last_step=10**6,
+          steps_per_block=10**6,
+      )
+  ).get_next()
+  operations = [x.op for x in tf.nest.flatten(batch)]
+  session = graphs.open_session(_config(experiment))
+
+  def read():
+    for _ in range(batches):
+      session.run(operations)
+
+  return worker.Work(
+      {"pipeline": read},
+      {
+          "examples": batches * experiment.sequences_per_batch,
+          "tokens": batches * experiment.positions_per_batch,
+          "shapes": {
+              "batch": experiment.sequences_per_batch,
+              **experiment.lengths,
+          },
+      },
+  )
+
+
+def matmul(size: int) -> worker.Work:
+  """The product of two square matrices."""
+  return graphs.matmul(None, size)
+
+
+if __name__ == "__main__":
+  worker.serve(
+      {
+          work.__name__: work
+          for work in (
+              layer,
+              training,
+              step,
+              optimizer,
+              decode,
+              demo_step,
+              pipeline,
+              matmul,
+          )
+      },
+      graphs.VERSIONS,
+  )

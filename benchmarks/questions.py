@@ -1,0 +1,196 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the questions share: goals, results, the command line.
+
+A module of this package asks one question and answers it with Findings, which
+become benchmarks/results/<question>.json, and tables by report.py.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import sys
+from typing import Any
+
+from benchmarks import contest
+from benchmarks import report
+from benchmarks.contenders import worker
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+  """The answer to a question.
+
+  Attributes:
+    shapes: the sizes, by name.
+    rows: what was measured, the keys by report.COLUMNS.
+    goals: from `goal`.
+    peak: FLOP/s of a matrix product; None where nothing is compared to it.
+  """
+
+  shapes: Mapping[str, Any]
+  rows: Sequence[Mapping[str, Any]]
+  goals: Sequence[Mapping[str, Any]]
+  peak: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+  """A question.
+
+  Attributes:
+    name: of its module, and of the file of its results.
+    text: what is asked; its first line is shown.
+    rounds: how often each contender is timed.
+    answer: from a Contest, whether tiny sizes will do, and the number of
+      rounds, to Findings.
+  """
+
+  name: str
+  text: str
+  rounds: int
+  answer: Callable[[contest.Contest, bool, int], Findings]
+
+
+def goal(
+    what: str,
+    measured: float | None,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    unit: str = "x",
+) -> dict[str, Any]:
+  """A goal of the project beside what was measured.
+
+  Args:
+    what: the figure.
+    measured: its value; None where a contender is missing.
+    at_most: the goal, or
+    at_least: the goal. One of the two is None.
+    unit: of the figure.
+
+  Returns:
+    what stands in the results.
+  """
+  return {
+      "what": what,
+      "measured": measured,
+      "at_most": at_most,
+      "at_least": at_least,
+      "unit": unit,
+  }
+
+
+def ratio(numerator: float, denominator: float | None) -> float | None:
+  """A quotient; None where the contender of the denominator is missing."""
+  return None if denominator is None else numerator / denominator
+
+
+def answer(
+    question: Question,
+    servers: contest.Servers,
+    quick: bool,
+    rounds: int | None = None,
+) -> dict[str, Any]:
+  """Measures.
+
+  Args:
+    question: the question.
+    servers: of the contenders.
+    quick: whether tiny sizes and one round will do.
+    rounds: how often each contender is timed; None for what is usual.
+
+  Returns:
+    the results, for a file in JSON.
+  """
+  rounds = rounds or (1 if quick else question.rounds)
+  contest_ = contest.Contest(servers)
+  findings = question.answer(contest_, quick, rounds)
+  versions = {"python": platform.python_version()}
+  for result in contest_.results:
+    versions.update(result.versions)
+  return {
+      "question": question.name,
+      "command": (
+          f"python -m benchmarks.{question.name}"
+          f"{' --quick' * quick} --rounds={rounds}"
+      ),
+      "date": datetime.date.today().isoformat(),
+      "device": _device(),
+      "threads": worker.num_threads(),
+      "versions": versions,
+      "rounds": rounds,
+      "shapes": dict(findings.shapes),
+      "skipped": contest_.skipped,
+      "peak_flops_per_second": findings.peak,
+      "goals": list(findings.goals),
+      "rows": list(findings.rows),
+  }
+
+
+def _device() -> dict[str, Any]:
+  """The machine."""
+  cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+  name = re.search(r"^model name\s*: (.*)$", cpuinfo, flags=re.MULTILINE)
+  return {
+      "processor": name[1] if name else platform.machine(),
+      "cores": os.cpu_count(),
+      "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+  }
+
+
+def run(questions: Sequence[Question], argv: Sequence[str] | None = None):
+  """A program that answers questions, prints and writes the results.
+
+  Args:
+    questions: in this order.
+    argv: the arguments; None for those of the process.
+  """
+  parser = argparse.ArgumentParser(
+      description=" ".join(q.text.split("\n", 1)[0] for q in questions)
+  )
+  parser.add_argument(
+      "--quick",
+      action="store_true",
+      help="tiny sizes and one round, to see that it works",
+  )
+  parser.add_argument(
+      "--rounds", type=int, help="how often each contender is timed"
+  )
+  parser.add_argument(
+      "--directory",
+      type=pathlib.Path,
+      default=contest.RESULTS,
+      help="where the results go",
+  )
+  arguments = parser.parse_args(argv)
+  arguments.directory.mkdir(parents=True, exist_ok=True)
+  try:
+    with contest.Servers() as servers:
+      for question in questions:
+        record = answer(question, servers, arguments.quick, arguments.rounds)
+        path = arguments.directory / f"{question.name}.json"
+        path.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"\n{question.text.split(chr(10), 1)[0]}\n")
+        print(f"{report.render(record)}\n\n{report.render_goals([record])}")
+  except contest.ContenderError as error:
+    sys.exit(str(error))
+  except KeyboardInterrupt:
+    sys.exit(130)

@@ -1,0 +1,250 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The benchmarks at tiny sizes: that they run, never how fast."""
+
+import json
+import math
+import pathlib
+
+import pytest
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import contest
+from benchmarks import questions
+from benchmarks import report
+
+PEERS = contest.PEERS_PYTHON.exists()
+CONTENDERS = ["ours", "mesh_tensorflow"] + ["hugging_face"] * PEERS
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory) -> pathlib.Path:
+  """Where a quick run of all questions has left its results."""
+  path = tmp_path_factory.mktemp("results")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("MTF_SWITCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    # Tests share the machine, and PyTorch's threads must not spin for a core.
+    patch.setenv("OMP_WAIT_POLICY", "passive")
+    questions.run(
+        benchmarks.QUESTIONS, ["--quick", "--rounds=1", f"--directory={path}"]
+    )
+  return path
+
+
+def read(directory, question):
+  return json.loads((directory / f"{question}.json").read_text())
+
+
+def numbers(value):
+  """All numbers in a value of JSON."""
+  if isinstance(value, dict):
+    value = list(value.values())
+  if isinstance(value, list):
+    return [x for item in value for x in numbers(item)]
+  return [value] if isinstance(value, (int, float)) else []
+
+
+@pytest.mark.parametrize("question", sorted(report.COLUMNS))
+def test_a_question_leaves_its_results(directory, question):
+  record = read(directory, question)
+  assert set(record) == {
+      "question",
+      "command",
+      "date",
+      "device",
+      "threads",
+      "versions",
+      "rounds",
+      "shapes",
+      "skipped",
+      "peak_flops_per_second",
+      "goals",
+      "rows",
+  }
+  assert record["question"] == question
+  assert record["command"] == (
+      f"python -m benchmarks.{question} --quick --rounds=1"
+  )
+  assert set(record["device"]) == {"processor", "cores", "memory_bytes"}
+  assert record["goals"]
+  assert all(math.isfinite(x) for x in numbers(record))
+  assert report.render(record)  # Every column finds what it shows.
+
+
+@pytest.mark.parametrize(
+    "question, others",
+    [
+        ("layer", [("dense", 4), ("switch", 4)]),
+        ("step", [("float32",)]),
+        ("decode", [(2,)]),
+    ],
+)
+def test_all_contenders_take_part(directory, question, others):
+  keys = {
+      "layer": ("layer", "experts"),
+      "step": ("precision",),
+      "decode": ("batch",),
+  }[question]
+  rows = [
+      (row["contender"], *(row[key] for key in keys))
+      for row in read(directory, question)["rows"]
+  ]
+  expected = [(c, *other) for c in CONTENDERS for other in others]
+  if question == "step":
+    expected.append(("ours", "selective"))
+  assert sorted(rows) == sorted(expected)
+
+
+def test_all_layers_do_the_same_work(directory):
+  rows = read(directory, "layer")["rows"]
+  sparse = [row for row in rows if row["layer"] == "switch"]
+  # The same tokens and the same router: but for its noise, which can move a
+  # token or two of the 32, the same tokens get a slot.
+  processed = [row["processed"] for row in sparse]
+  assert max(processed) - min(processed) <= 2 / 32
+  assert 0.5 < min(processed) < 1.0  # Some token lacks a slot.
+  assert len({row["needed_bytes"] for row in sparse}) == 1
+
+
+def test_all_models_have_the_same_weights(directory):
+  rows = read(directory, "step")["rows"]
+  assert len({row["weight_bytes"] for row in rows}) == 1
+
+
+def test_more_experts_have_more_weights(directory):
+  few, many = read(directory, "scaling")["rows"]
+  # d_model x d_ff x 2 in each expert and d_model in the router, float32, in the
+  # two sparse layers.
+  assert many["weight_bytes"] - few["weight_bytes"] == 2 * 2 * 4 * (
+      16 * 32 * 2 + 16
+  )
+  assert few["state_bytes"] > few["weight_bytes"]
+
+
+def test_without_its_environment_hugging_face_is_skipped(tmp_path):
+  ours = contest.Entrant("ours", "step")
+  theirs = contest.Entrant("hugging_face", "step")
+  missing = tmp_path / "python"
+  kept, skipped = contest.without_missing([theirs, ours], missing)
+  assert kept == [ours]
+  assert skipped == [
+      "Hugging Face is skipped: there is no .venv-peers; `make bench-peers`"
+      " installs it."
+  ]
+  assert contest.without_missing([ours], missing) == ([ours], [])
+  missing.touch()
+  assert contest.without_missing([theirs], missing) == ([theirs], [])
+
+
+def test_a_contender_that_fails_says_why():
+  with contest.Servers() as servers:
+    entrant = contest.Entrant("mesh_tensorflow", "matmul", {"size": "large"})
+    with pytest.raises(contest.ContenderError) as error:
+      contest.Contest(servers).hold("contest", [entrant], rounds=1)
+  *log, last = str(error.value).splitlines()
+  assert last == "mesh-tensorflow has ended in 'matmul'."
+  assert any("TypeError" in line for line in log)
+
+
+def test_the_spread_is_median_and_quartiles():
+  assert contest.spread([5.0, 1.0, 2.0, 4.0, 3.0]) == {
+      "median": 3.0,
+      "lower": 2.0,
+      "upper": 4.0,
+  }
+  assert contest.spread([7.0]) == dict.fromkeys(
+      ("median", "lower", "upper"), 7.0
+  )
+
+
+def spread_of(seconds):
+  return {"median": seconds, "lower": seconds / 2, "upper": seconds * 2}
+
+
+RECORD = {
+    "question": "step",
+    "command": "python -m benchmarks.step --rounds=9",
+    "date": "2026-01-02",
+    "device": {"processor": "Fast", "cores": 4, "memory_bytes": 8 * 10**9},
+    "threads": 4,
+    "versions": {"python": "3.11.0", "tensorflow": "2.15.1"},
+    "rounds": 9,
+    "shapes": {"batch": 16, "inputs": 256},
+    "skipped": ["Hugging Face is skipped."],
+    "peak_flops_per_second": 200e9,
+    "goals": [
+        questions.goal("time", 0.4, at_most=0.42),
+        questions.goal("time of others", None, at_most=0.6),
+        questions.goal("speed", 2.5, at_least=2.6),
+        questions.goal("start", 0.5, at_most=1.0, unit="s"),
+    ],
+    "rows": [
+        {
+            "contender": contender,
+            "precision": "float32",
+            "seconds": spread_of(seconds),
+            "tokens_per_second": 5120 / seconds,
+            "flops_per_second": 100e9 / seconds,
+            "share_of_peak": 0.5 / seconds,
+            "peak_bytes": 234_567_890,
+        }
+        for contender, seconds in (("ours", 1.0), ("mesh_tensorflow", 2.5))
+    ],
+}
+TABLE = """\
+|  | precision | ms | tokens/s | useful GFLOP/s | of peak | peak MB |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| mtf_switch | float32 | 1,000 (500 - 2,000) | 5,120 | 100.0 | 50% | 235 |
+| mesh-tensorflow | float32 | 2,500 (1,250 - 5,000) | 2,048 | 40.0 | 20% | 235 |
+
+`python -m benchmarks.step --rounds=9`, 2026-01-02: Fast, 4 cores, 4 threads,\
+ 8 GB; python 3.11.0, tensorflow 2.15.1. Sizes: batch 16, inputs 256. Medians\
+ and quartiles of 9 rounds. A matrix product reached 200 GFLOP/s (float32).\
+ Hugging Face is skipped."""
+GOALS = """\
+| question | figure | goal | measured | met |
+| --- | ---: | ---: | ---: | ---: |
+| step | time | at most 0.42 x | 0.40 x | yes |
+| step | time of others | at most 0.60 x | - | - |
+| step | speed | at least 2.60 x | 2.50 x | no |
+| step | start | at most 1.00 s | 0.50 s | yes |"""
+
+
+def test_the_report_has_the_figures():
+  assert report.render(RECORD) == TABLE
+  assert report.render_goals([RECORD]) == GOALS
+
+
+def test_the_report_fills_the_page_between_its_markers():
+  page = "a\n<!-- step: begin -->\nold\n<!-- step: end -->\nb\n"
+  filled = report.fill(page, {"step": r"new \1"})
+  assert filled == "a\n<!-- step: begin -->\nnew \\1\n<!-- step: end -->\nb\n"
+  assert report.fill(filled, {"step": r"new \1"}) == filled
+  with pytest.raises(ValueError, match="decode: begin"):
+    report.fill(page, {"decode": "new"})
+
+
+def test_the_page_has_a_place_for_each_question():
+  page = (contest.PROJECT / "docs" / "performance.md").read_text()
+  report.fill(page, dict.fromkeys(["goals", *report.COLUMNS], ""))
+  for question in report.PLOTS:
+    assert f"(images/performance_{question}.png)" in page
+
+
+@pytest.mark.parametrize("question", sorted(report.PLOTS))
+def test_a_question_is_drawn(directory, question, tmp_path):
+  picture = tmp_path / "plot.png"
+  report.draw(read(directory, question), picture)
+  assert picture.read_bytes().startswith(b"\x89PNG")
