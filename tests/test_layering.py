@@ -51,6 +51,7 @@ LEVELS = {
     "switch_layer": 4,
     "attention": 5,
     "layers": 5,
+    "optimizer": 5,
     "vocabulary": 5,
     "progress": 5,
     "strict_gin": 5,
