@@ -128,6 +128,29 @@ class PlacementMeshImpl(placement_mesh_impl.PlacementMeshImpl):
     super().__init__(shape, layout, devices)
     self.keys = _Keys(seed, step)
 
+  def einsum(self, equation, *slices):
+    """Upstream's, where a product of rows and a matrix is a plain product.
+
+    For the few rows of a decoding step tf.einsum takes twice as long.
+
+    Args:
+      equation: as tf.einsum's.
+      *slices: tf.Tensors.
+
+    Returns:
+      a tf.Tensor.
+    """
+    inputs, output = equation.split("->")
+    rows, _, matrix = inputs.partition(",")
+    if len(matrix) != 2 or (rows, output) != (
+        output[:-1] + matrix[0],
+        rows[:-1] + matrix[1],
+    ):
+      return super().einsum(equation, *slices)
+    x, weights = slices
+    y = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), weights)
+    return tf.reshape(y, x.shape[:-1] + weights.shape[1:])
+
   def random(self, shape, tf_fn, kwargs):
     """Draws the global tensor once and hands each processor its slice.
 
