@@ -26,6 +26,7 @@ from mtf_switch import mesh as mesh_lib
 from tests import graphs
 
 ROWS, COLUMNS = mtf.Dimension("batch", 8), mtf.Dimension("d_model", 6)
+LENGTH, OUTPUT = mtf.Dimension("length", 3), mtf.Dimension("output", 4)
 MESHES = [
     ("data:2", "batch:data"),
     ("data:2;model:2", "batch:data,d_model:model"),
@@ -185,3 +186,39 @@ def test_a_draw_on_tpu_cores_needs_no_all_reduce():
   upstream = simd_mesh_impl.SimdMeshImpl
   assert operations(upstream).count("CrossReplicaSum") == 3
   assert "CrossReplicaSum" not in operations(mesh_lib.SimdMeshImpl)
+
+
+@pytest.mark.parametrize(
+    "x_dims, matrix_dims, is_plain",
+    [
+        ([ROWS, COLUMNS], [COLUMNS, OUTPUT], True),
+        ([ROWS, LENGTH, COLUMNS], [COLUMNS, OUTPUT], True),
+        ([ROWS, COLUMNS], [OUTPUT, COLUMNS], False),
+    ],
+    ids=["rows", "batch-of-rows", "transposed"],
+)
+def test_products_of_rows_and_a_matrix_are_plain(x_dims, matrix_dims, is_plain):
+  arrays = [
+      np.random.RandomState(seed).randn(*(d.size for d in dims))
+      for seed, dims in ((0, x_dims), (1, matrix_dims))
+  ]
+  types = []
+
+  def build(mesh):
+    x, matrix = map(graphs.constant, [mesh] * 2, arrays, [x_dims, matrix_dims])
+    return [mtf.einsum([x, matrix], x_dims[:-1] + [OUTPUT])]
+
+  def record():
+    types.extend(op.type for op in tf.get_default_graph().get_operations())
+    return []
+
+  (y,), _ = graphs.evaluate(build, before_run=record)
+  letters = dict(batch="b", length="l", d_model="d", output="o")
+  one, other, output = (
+      "".join(letters[d.name] for d in dims)
+      for dims in (x_dims, matrix_dims, x_dims[:-1] + [OUTPUT])
+  )
+  expected = np.einsum(f"{one},{other}->{output}", *arrays)
+  # float32 against float64.
+  np.testing.assert_allclose(y, expected, atol=1e-5)
+  assert ("Einsum" not in types) == is_plain
