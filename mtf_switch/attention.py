@@ -33,6 +33,16 @@ from mtf_switch import initializers
 from mtf_switch import mesh as mesh_lib
 
 
+def is_local(context, dims) -> bool:
+  """Whether dimensions are known to be whole on each core; never on a TPU."""
+  model = context.model
+  return (
+      not mesh_lib.is_on_tpu()
+      and model.mesh_shape is not None
+      and all(mesh_lib.ways(model, dim) == 1 for dim in dims)
+  )
+
+
 def attention_fn(
     q,
     k,
@@ -73,15 +83,12 @@ def attention_fn(
   q, k, v, bias = attention.maybe_reshape_attention_input_for_2d_sharding(
       context, q, k, v, bias, [key_dim, value_dim]
   )
-  model = context.model
   shared = [d for d in q.shape.dims if d in k.shape.dims and d != key_dim]
   whole = {d for x in (q, k, v) for d in x.shape.dims if d not in shared}
   drops = context.train and dropout_rate > 0.0
   queries = set(q.shape.dims) - set(k.shape.dims)
   if (
-      mesh_lib.is_on_tpu()
-      or model.mesh_shape is None
-      or any(mesh_lib.ways(model, dim) > 1 for dim in whole)
+      not is_local(context, whole)
       or any(option is not None for option in kwargs.values())
       or (drops and not queries <= set(dropout_broadcast_dims))
   ):
@@ -105,6 +112,14 @@ def attention_fn(
       q, k, v, memory_length_dim, key_dim, value_dim, bias
   )
   return mtf.reshape(outputs, shape)
+
+
+def _in_order(x: mtf.Tensor) -> mtf.Tensor:
+  """Keys or values with positions after heads, where decoding keeps them."""
+  lengths = [d for d in x.shape.dims if d.name == "memory_length"]
+  if mesh_lib.is_on_tpu() or not lengths:
+    return x
+  return dot_product.in_order(x, *lengths)
 
 
 class AttentionParams(attention.AttentionParams):
@@ -132,6 +147,18 @@ class AttentionParams(attention.AttentionParams):
       self.wk = self._weights("k", self.k_shape, [self.memory_input_dim])
       self.wv = self._weights("v", self.v_shape, [self.memory_input_dim])
     self.wo = self._weights("o", self.o_shape, self.o_dims)
+
+  def compute_k(self, memory_antecedent):
+    """Upstream's keys, in the order in which attention multiplies them."""
+    return _in_order(super().compute_k(memory_antecedent))
+
+  def compute_v(self, memory_antecedent):
+    """Upstream's values, in the order in which attention multiplies them."""
+    return _in_order(super().compute_v(memory_antecedent))
+
+  def compute_kv(self, memory_antecedent):
+    """Upstream's keys that are values too, in the order of compute_k."""
+    return _in_order(super().compute_kv(memory_antecedent))
 
   def _weights(self, name, shape, fan_in_dims):
     return mtf.get_variable(
@@ -206,8 +233,14 @@ class SwitchAttentionParams(AttentionParams):
     elif isinstance(nonpadding, mtf.Tensor):
       # In self-attention keys have an axis of their own.
       nonpadding = mtf.layers.rename_length_to_memory_length(nonpadding)
-    return self._experts(
-        "key_value", self.key_value, memory_antecedent, nonpadding, self.k_dims
+    return _in_order(
+        self._experts(
+            "key_value",
+            self.key_value,
+            memory_antecedent,
+            nonpadding,
+            self.k_dims,
+        )
     )
 
   def _experts(self, scope, experts, antecedent, nonpadding, dims):
@@ -274,6 +307,73 @@ class _Initialized:
     """The layer's weights for a call in a context."""
     return _params(AttentionParams, self, context)
 
+  @property
+  def attention_fn(self):
+    """The function from queries, keys and values to outputs."""
+    upstreams = super().attention_fn
+    return attention_fn if upstreams is attention.attention else upstreams
+
+
+class _SelfAttention(transformer_layers.SelfAttention):
+  """Upstream's, without one-hot matrices of positions."""
+
+  def call(self, context, x, losses=None):
+    """Calls the layer; in decoding, only what is new of keys is written.
+
+    Upstream writes a token's keys and values by multiplying all that it has
+    kept by one-hot vectors, in an order that no product of attention has.
+
+    Args:
+      context: a transformer.Context.
+      x: `[batch, length, d_model]`, or `[batch, d_model]` in decoding.
+      losses: as upstream's.
+
+    Returns:
+      as x.
+    """
+    memory_length = self.memory_length(context)
+    if (
+        context.mode != "incremental"
+        or self.hyperprompt_length_encoder
+        or self.hyperprompt_length_decoder
+        or not is_local(context, [memory_length, self.kv_dim])
+    ):
+      return super().call(context, x, losses)
+    params = self.make_params(context)
+    q = params.compute_q(x)
+    if self.shared_kv:
+      new = [params.compute_kv(x)]
+    else:
+      new = [params.compute_k(x), params.compute_v(x)]
+    kept = [
+        dot_product.write(old, row, context.position, memory_length)
+        for old, row in zip(context.get_states(len(new)), new)
+    ]
+    context.record_new_states(kept)
+    bias = self.compute_bias(
+        context,
+        mtf.range(context.mesh, memory_length, tf.int32),
+        x,
+        params.query_heads_dims,
+        q,
+    )
+    outputs = self.attention_fn(
+        q,
+        kept[0],
+        kept[-1],
+        memory_length,
+        self.kv_dim,
+        self.kv_dim,
+        bias,
+        context=context,
+        z_loss_coeff=self.z_loss_coeff,
+        **self.attention_kwargs_from_context(context),
+    )
+    outputs = params.compute_output(
+        outputs, self.expected_attention_output_shape(x, params)
+    )
+    return self.layer_output_from_attention_output(context, outputs, losses)
+
   def compute_bias(
       self, context, memory_position, x, heads_dims, q, use_prompt_kv=None
   ):
@@ -306,7 +406,7 @@ class _Initialized:
       )
     masking = copy.copy(self)
     masking.relative_attention_type = None
-    mask = super(_Initialized, masking).compute_bias(
+    mask = super(_SelfAttention, masking).compute_bias(
         context, memory_position, x, heads_dims, q
     )
     buckets_dim = mtf.Dimension("buckets", self.relative_attention_num_buckets)
@@ -355,15 +455,9 @@ class _Initialized:
       context.cache[key] = table
     return table
 
-  @property
-  def attention_fn(self):
-    """The function from queries, keys and values to outputs."""
-    upstreams = super().attention_fn
-    return attention_fn if upstreams is attention.attention else upstreams
-
 
 @gin.configurable("TruncatedNormalSelfAttention", module="mtf_switch")
-class SelfAttention(_Initialized, transformer_layers.SelfAttention):
+class SelfAttention(_Initialized, _SelfAttention):
   """Upstream's, initialized as section 2.4 says."""
 
 
@@ -413,7 +507,7 @@ class _SwitchAttention(_Initialized):
 
 
 @gin.configurable(module="mtf_switch")
-class SwitchSelfAttention(_SwitchAttention, transformer_layers.SelfAttention):
+class SwitchSelfAttention(_SwitchAttention, _SelfAttention):
   """Switch attention of a sequence to itself."""
 
 

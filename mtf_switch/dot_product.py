@@ -29,6 +29,61 @@ import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 
+def in_order(x: mtf.Tensor, memory_length_dim: mtf.Dimension) -> mtf.Tensor:
+  """Keys or values as `attend` multiplies them, so that it has no need to.
+
+  Args:
+    x: `[batch, memory_length, heads, d_kv]`.
+    memory_length_dim: the dimension of positions.
+
+  Returns:
+    `[batch, heads, memory_length, d_kv]`.
+  """
+  *dims, last = x.shape.dims
+  shared = [d for d in dims if d != memory_length_dim]
+  return mtf.transpose(x, mtf.Shape(shared + [memory_length_dim, last]))
+
+
+def write(
+    kept: mtf.Tensor,
+    new: mtf.Tensor,
+    position: mtf.Tensor,
+    memory_length_dim: mtf.Dimension,
+) -> mtf.Tensor:
+  """Replaces one position of the keys or values that decoding keeps.
+
+  Args:
+    kept: `[batch, heads, memory_length, d_kv]`; memory_length is not split.
+    new: `[batch, heads, d_kv]`.
+    position: dimensions of `[batch, heads]`, int32. One that is past the end is
+      of a sequence that has ended, which may write anywhere.
+    memory_length_dim: the dimension of positions.
+
+  Returns:
+    as kept.
+  """
+  shared = new.shape.dims[:-1]
+
+  def update(kept, new, position):
+    rows = position.shape.num_elements()
+    position = tf.minimum(tf.reshape(position, [-1]), kept.shape[-2] - 1)
+    flat = tf.tensor_scatter_nd_update(
+        tf.reshape(kept, [rows, *kept.shape[-2:]]),
+        tf.stack([tf.range(rows), position], axis=1),
+        tf.reshape(new, [rows, -1]),
+    )
+    return tf.reshape(flat, kept.shape)
+
+  assert kept.shape.dims[-2] == memory_length_dim
+  return mtf.slicewise(
+      update,
+      [kept, new, mtf.broadcast(position, mtf.Shape(shared))],
+      splittable_dims=shared,
+      grad_function=0,
+      name="write",
+  )
+
+
 def attend(
     q: mtf.Tensor,
     k: mtf.Tensor,

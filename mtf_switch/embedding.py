@@ -72,7 +72,13 @@ class _LookupOperation(mtf.Operation):
     axis, first_row = _rows_of_core(mesh_impl, self._vocab_dim)
     weights, ids = (lowering.tensors[x] for x in self.inputs)
     if axis is None:
-      y = mesh_impl.slicewise(tf.gather, weights, ids)
+      # Of a variable itself tf.gather would make a sparse one, of which every
+      # later read, such as the logits', is a copy.
+      y = mesh_impl.slicewise(
+          lambda weights, ids: tf.gather(tf.convert_to_tensor(weights), ids),
+          weights,
+          ids,
+      )
     else:
       y = mtf.LazyAllreduceSum(
           mesh_impl, mesh_impl.slicewise(copy, weights, ids, first_row), [axis]

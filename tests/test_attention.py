@@ -367,7 +367,7 @@ def upstreams_function(layer_class):
   return Upstreams
 
 
-def set_weights():
+def set_weights(scale=0.1):
   """Assigns to each variable what depends on its name and shape only."""
   return [
       tf.assign(
@@ -375,7 +375,7 @@ def set_weights():
           np.random.RandomState(len(variable.op.name))
           .randn(*variable.shape.as_list())
           .astype(np.float32)
-          / variable.shape[0],
+          * scale,
       )
       for variable in tf.trainable_variables()
   ]
@@ -492,3 +492,122 @@ def test_position_biases_are_looked_up():
 
   assert not one_hots(attention.SelfAttention)
   assert one_hots(upstreams_function(attention.SelfAttention))
+
+
+UPSTREAMS_PARTS = [
+    "transformer.get_vocab_embedding_cls.cls = @transformer.VocabEmbedding",
+    "encoder/transformer.make_layer_stack.layers = ["
+    "@transformer_layers.SelfAttention, @transformer_layers.DenseReluDense]",
+    "decoder/transformer.make_layer_stack.layers = ["
+    "@transformer_layers.SelfAttention, @transformer_layers.EncDecAttention,"
+    "@transformer_layers.DenseReluDense]",
+    "transformer.make_layer_stack.layers = ["
+    "@transformer_layers.SelfAttention, @transformer_layers.DenseReluDense]",
+]
+OUR_PARTS = [
+    binding.replace("@transformer.Vocab", "@GatheredVocab")
+    .replace("@transformer_layers.SelfAtt", "@TruncatedNormalSelfAtt")
+    .replace("@transformer_layers.EncDecAtt", "@TruncatedNormalEncDecAtt")
+    for binding in UPSTREAMS_PARTS
+]
+
+
+def decode(
+    mesh, parts, model_type="bitransformer", mesh_shape="", layout="", **options
+):
+  """What a small dense model says."""
+  gin_files.parse(
+      ["models/switch_tiny.gin"],
+      [
+          *gin_files.SHRUNK,
+          *parts,
+          f"model_type = '{model_type}'",
+          "sample_autoregressive.stop_at_token = -1",
+      ],
+  )
+  model = gin_files.build_model(128, mesh_shape, layout)
+  ids = np.random.RandomState(0).randint(2, 100, (BATCH, 10)).astype(np.int32)
+  dims = [BATCH_DIM, mtf.Dimension("length", 10)]
+  if model_type == "lm":
+    # Of each sequence another part is given.
+    ids *= np.arange(10) < np.array([[1], [3], [4], [6]])
+    ids = graphs.constant(mesh, ids, dims)
+    return model.sample_autoregressive(ids, **options)
+  return model.decode(
+      graphs.constant(mesh, ids, dims),
+      decode_length_multiplier=0.0,
+      decode_length_constant=8.0,
+      max_decode_length=8,
+      **options,
+  )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(),
+        dict(mesh_shape="data:2", layout="batch:data"),
+        dict(mesh_shape="model:2", layout="heads:model,vocab:model"),
+        dict(mesh_shape="model:2", layout="memory_length:model"),
+        dict(mesh_shape="model:2", layout="d_model:model"),
+        dict(beam_size=3),
+        dict(temperature=1.0),
+        dict(model_type="lm"),
+        dict(model_type="lm", temperature=1.0),
+    ],
+    ids=lambda o: "-".join(f"{k}={v}" for k, v in o.items()) or "greedy",
+)
+def test_decoding_says_what_upstreams_parts_say(options):
+  def ids(parts):
+    return graphs.evaluate(
+        lambda mesh: [decode(mesh, parts, **options)],
+        options.get("mesh_shape", ""),
+        options.get("layout", ""),
+        before_run=lambda: set_weights(1.0),
+    )[0]
+
+  (ours,), (upstreams,) = ids(OUR_PARTS), ids(UPSTREAMS_PARTS)
+  assert len(np.unique(ours)) > 4
+  np.testing.assert_array_equal(ours, upstreams)
+
+
+def test_a_decoding_step_does_only_what_is_new():
+  def counts(parts):
+    with tf.Graph().as_default():
+      mesh = mtf.Mesh(mtf.Graph(), "mesh")
+      decode(mesh, parts)
+      (loop,) = (
+          op
+          for op in mesh.graph.operations
+          if isinstance(op, mtf.WhileLoopOperation)
+      )
+      body = loop._body_ops  # pylint: disable=protected-access
+
+    def names(tensors):
+      return [set(x.shape.dimension_names) for x in tensors]
+
+    return (
+        # One-hot vectors of tokens, positions and buckets.
+        sum(
+            bool({"vocab", "memory_length", "buckets"} & names(op.outputs)[0])
+            for op in body
+            if isinstance(op, mtf.OneHotOperation)
+        ),
+        # Projections of what the encoder says.
+        sum(
+            any({"memory_length", "d_model"} <= x for x in names(op.inputs))
+            for op in body
+        ),
+        # Keys and values in another order.
+        sum(
+            isinstance(op, mtf.EinsumOperation)
+            and len(op.inputs) == 1
+            and "memory_length" in names(op.inputs)[0]
+            and "d_kv" in names(op.inputs)[0]
+            and op.inputs[0].shape != op.outputs[0].shape
+            for op in body
+        ),
+    )
+
+  assert counts(OUR_PARTS) == (0, 0, 0)
+  assert counts(UPSTREAMS_PARTS)[0] > 0

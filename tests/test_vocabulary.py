@@ -72,6 +72,23 @@ def test_lookup_and_its_gradient_are_those_of_one_hot(mesh_shape, layout):
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
+def test_lookup_leaves_the_variable_a_dense_one():
+  """A gather from the variable itself makes later reads copy all of it."""
+  types = []
+
+  def build(mesh):
+    table = mtf.get_variable(mesh, "table", mtf.Shape([VOCAB, D_MODEL]))
+    return [embedding.lookup(table, ids(mesh), VOCAB)]
+
+  def record():
+    types.extend(op.type for op in tf.get_default_graph().get_operations())
+    return []
+
+  graphs.evaluate(build, before_run=record)
+  assert "VarHandleOp" in types and "GatherV2" in types
+  assert "ResourceGather" not in types
+
+
 class Model(graphs.Model):
   """What a loss asks of the Unitransformer."""
 
