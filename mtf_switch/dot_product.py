@@ -133,8 +133,15 @@ def attend(
     shape = x.shape.as_list()
     return tf.reshape(x, shape[: len(shared)] + [-1, shape[-1]])
 
-  def product(a, b, **transposed):
-    y = tf.matmul(matrices(a), matrices(b), **transposed)
+  def product(a, b, transpose_b=False):
+    if queries:
+      y = tf.matmul(matrices(a), matrices(b), transpose_b=transpose_b)
+    else:
+      # A decoding step's few rows take longer to hand to oneDNN than to
+      # multiply; this version of the operation stays with Eigen.
+      y = tf.raw_ops.BatchMatMulV3(
+          x=matrices(a), y=matrices(b), Tout=a.dtype, adj_y=transpose_b
+      )
     # As a, apart from what is multiplied.
     return tf.reshape(y, a.shape.as_list()[:-1] + [y.shape[-1]])
 

@@ -22,6 +22,8 @@ are copied, and the softmax reads its logits once.
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import mesh as mesh_lib
+
 
 def lookup(
     weights: mtf.Tensor, ids: mtf.Tensor, vocab_dim: mtf.Dimension
@@ -139,7 +141,34 @@ def _rows_of_core(mesh_impl, vocab_dim):
   return axis, mesh_impl.slicewise(lambda x: x * rows, coordinates)
 
 
-def log_partition_and_target_logit(
+def softmax_cross_entropy(
+    model, logits: mtf.Tensor, targets: mtf.Tensor, vocab_dim: mtf.Dimension
+) -> tuple[mtf.Tensor, mtf.Tensor]:
+  """Cross-entropy of each target, and the logarithm of the denominator.
+
+  Args:
+    model: a Unitransformer; knows whether the mesh splits the vocabulary.
+    logits: `[batch, length, vocab]`.
+    targets: `[batch, length]` int32, from 0 on.
+    vocab_dim: the dimension of the vocabulary.
+
+  Returns:
+    two tensors `[batch, length]` float32.
+  """
+  if mesh_lib.ways(model, vocab_dim) == 1 and not mesh_lib.is_on_tpu():
+    log_z, target_logit = _log_partition_and_target_logit(
+        logits, targets, vocab_dim
+    )
+  else:
+    logits = mtf.cast(logits, tf.float32)
+    log_z = mtf.reduce_logsumexp(logits, vocab_dim)
+    target_logit = mtf.reduce_sum(
+        logits * mtf.one_hot(targets, vocab_dim), reduced_dim=vocab_dim
+    )
+  return log_z - target_logit, log_z
+
+
+def _log_partition_and_target_logit(
     logits: mtf.Tensor, targets: mtf.Tensor, vocab_dim: mtf.Dimension
 ) -> tuple[mtf.Tensor, mtf.Tensor]:
   """What cross-entropy is made of: it is the first minus the second.

@@ -205,6 +205,18 @@ def _activate(x: mtf.Tensor, name: str) -> mtf.Tensor:
   if name == "linear":
     return x
   if name == "relu":
-    # Upstream's has a gradient of its own, in three passes over the tensor.
-    return mtf.cwise(tf.nn.relu, [x], name="relu")
+    # Upstream's has a gradient in three passes over the tensor.
+    return mtf.cwise(tf.nn.relu, [x], grad_function=_relu_gradient, name="relu")
   return getattr(mtf, name)(x)
+
+
+def _relu_gradient(op, y_gradient):
+  return [
+      mtf.cwise(
+          lambda gradients, features: tf.raw_ops.ReluGrad(
+              gradients=gradients, features=features
+          ),
+          [y_gradient, op.outputs[0]],
+          name="relu_gradient",
+      )
+  ]

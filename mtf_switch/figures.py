@@ -27,6 +27,7 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import embedding
 from mtf_switch import metrics
 
 
@@ -58,7 +59,7 @@ def totals(
     )
   if "cross_entropy" not in collected:
     # The model's loss is upstream's, which does not give it.
-    cross_entropy = _cross_entropy(logits, features["targets"])
+    cross_entropy = _cross_entropy(model, logits, features["targets"])
     collected["cross_entropy"] = mtf.reduce_sum(cross_entropy)
     collected["target_tokens"] = mtf.reduce_sum(_is_real(features["targets"]))
   loss = mtf.cast(loss, tf.float32)
@@ -88,7 +89,8 @@ def log_likelihood(
   logits, _ = _call(model, features, mode, variable_dtype, compute_loss=False)
   return mtf.anonymize(
       -mtf.reduce_sum(
-          _cross_entropy(logits, targets), reduced_dim=targets.shape.dims[-1]
+          _cross_entropy(model, logits, targets),
+          reduced_dim=targets.shape.dims[-1],
       )
   )
 
@@ -98,11 +100,17 @@ def _is_real(targets: mtf.Tensor) -> mtf.Tensor:
   return mtf.cast(mtf.greater(targets, 0), tf.float32)
 
 
-def _cross_entropy(logits: mtf.Tensor, targets: mtf.Tensor) -> mtf.Tensor:
+def _cross_entropy(
+    model, logits: mtf.Tensor, targets: mtf.Tensor
+) -> mtf.Tensor:
   """The cross-entropy of each target, float32; 0 where it is not real."""
-  return mtf.layers.softmax_cross_entropy_with_logits(
-      mtf.cast(logits, tf.float32), targets, logits.shape.dims[-1]
-  ) * _is_real(targets)
+  cross_entropy, _ = embedding.softmax_cross_entropy(
+      getattr(model, "decoder", model),
+      logits,
+      mtf.maximum(targets, 0),
+      logits.shape.dims[-1],
+  )
+  return cross_entropy * _is_real(targets)
 
 
 def _call(

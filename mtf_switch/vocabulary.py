@@ -113,7 +113,7 @@ def cross_entropy_loss(
   Returns:
     a scalar, float32 or, under upstream's programs, in the activations' dtype.
   """
-  cross_entropy, log_z = softmax_cross_entropy(
+  cross_entropy, log_z = embedding.softmax_cross_entropy(
       model, logits, mtf.maximum(targets, 0), vocab_dim
   )
   is_real = mtf.cast(mtf.greater(targets, 0), tf.float32)
@@ -136,30 +136,3 @@ def cross_entropy_loss(
       targets, context.num_microbatches
   )
   return mtf.cast(loss, metrics.loss_dtype(context))
-
-
-def softmax_cross_entropy(
-    model, logits: mtf.Tensor, targets: mtf.Tensor, vocab_dim: mtf.Dimension
-) -> tuple[mtf.Tensor, mtf.Tensor]:
-  """Cross-entropy of each target, and the logarithm of the denominator.
-
-  Args:
-    model: a Unitransformer; knows whether the mesh splits the vocabulary.
-    logits: `[batch, length, vocab]`.
-    targets: `[batch, length]` int32, from 0 on.
-    vocab_dim: the dimension of the vocabulary.
-
-  Returns:
-    two tensors `[batch, length]` float32.
-  """
-  if mesh_lib.ways(model, vocab_dim) == 1 and not mesh_lib.is_on_tpu():
-    log_z, target_logit = embedding.log_partition_and_target_logit(
-        logits, targets, vocab_dim
-    )
-  else:
-    logits = mtf.cast(logits, tf.float32)
-    log_z = mtf.reduce_logsumexp(logits, vocab_dim)
-    target_logit = mtf.reduce_sum(
-        logits * mtf.one_hot(targets, vocab_dim), reduced_dim=vocab_dim
-    )
-  return log_z - target_logit, log_z

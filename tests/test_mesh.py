@@ -26,7 +26,6 @@ from mtf_switch import mesh as mesh_lib
 from tests import graphs
 
 ROWS, COLUMNS = mtf.Dimension("batch", 8), mtf.Dimension("d_model", 6)
-LENGTH, OUTPUT = mtf.Dimension("length", 3), mtf.Dimension("output", 4)
 MESHES = [
     ("data:2", "batch:data"),
     ("data:2;model:2", "batch:data,d_model:model"),

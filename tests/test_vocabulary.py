@@ -148,6 +148,45 @@ def test_loss_and_its_gradient_are_upstreams(
   )
 
 
+def features(mesh):
+  """Inputs and targets of a model of 200 tokens."""
+  return {
+      name: graphs.constant(
+          mesh,
+          np.random.RandomState(seed).randint(1, 200, (4, 6)).astype(np.int32),
+          [BATCH, LENGTH],
+      )
+      for seed, name in enumerate(("inputs", "targets"))
+  }
+
+
+def one_hot_dimensions(mesh):
+  """The names of the dimensions of each one-hot tensor."""
+  return [
+      tensor.shape.dimension_names
+      for op in mesh.graph.operations
+      if isinstance(op, mtf.OneHotOperation)
+      for tensor in op.outputs
+  ]
+
+
+def test_scores_need_no_one_hots_of_the_vocabulary():
+  gin_files.parse(["models/switch_tiny.gin"], gin_files.SHRUNK)
+
+  def build(mesh):
+    scores = figures.log_likelihood(
+        gin_files.build_model(200),
+        features(mesh),
+        tf.estimator.ModeKeys.PREDICT,
+        mtf.VariableDType(tf.float32),
+    )
+    assert not any("vocab" in names for names in one_hot_dimensions(mesh))
+    return [scores]
+
+  (scores,), _ = graphs.evaluate(build)
+  assert scores.shape == (4,) and (scores < 0).all()
+
+
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
 def test_a_models_loss_and_gradients_do_not_change(dtype):
   """Switch-Tiny, with and without the two parts; the loss is float32."""
@@ -164,30 +203,15 @@ def test_a_models_loss_and_gradients_do_not_change(dtype):
     shapes = []
 
     def build(mesh):
-      inputs, targets = (
-          graphs.constant(
-              mesh,
-              np.random.RandomState(seed)
-              .randint(1, 200, (4, 6))
-              .astype(np.int32),
-              [BATCH, LENGTH],
-          )
-          for seed in (0, 1)
-      )
       totals = figures.totals(
           gin_files.build_model(200),
-          {"inputs": inputs, "targets": targets},
+          features(mesh),
           tf.estimator.ModeKeys.TRAIN,
           mtf.VariableDType(tf.float32, tf.float32, dtype),
       )
       weights = [v.value for v in mesh.graph.trainable_variables]
       gradients = mtf.gradients([totals["loss"]], weights)
-      shapes.extend(
-          tensor.shape.dimension_names
-          for op in mesh.graph.operations
-          if isinstance(op, (mtf.OneHotOperation,))
-          for tensor in op.outputs
-      )
+      shapes.extend(one_hot_dimensions(mesh))
       return [totals["loss"], totals["cross_entropy"]] + [
           mtf.to_float(g) for g in gradients
       ]
