@@ -69,7 +69,7 @@ def answer(
   return questions.Findings(shapes, rows, goals, max(peaks))
 
 
-QUESTION = questions.Question("decode", __doc__, 7, answer)
+QUESTION = questions.Question("decode", __doc__, 5, answer)
 
 if __name__ == "__main__":
   questions.run([QUESTION])

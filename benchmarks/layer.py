@@ -106,7 +106,7 @@ def answer(
   return questions.Findings(sizes, rows, goals, max(peaks))
 
 
-QUESTION = questions.Question("layer", __doc__, 7, answer)
+QUESTION = questions.Question("layer", __doc__, 5, answer)
 
 if __name__ == "__main__":
   questions.run([QUESTION])

@@ -274,7 +274,6 @@ def plot_step(record: Record, axes):
 def plot_decode(record: Record, axes):
   """The tokens a second that decoding writes."""
   _bars(axes, record["rows"], "batch", "tokens_per_second")
-  axes.set_yscale("log")
   axes.set_ylabel("tokens/s written")
 
 

@@ -71,7 +71,7 @@ def answer(
   return questions.Findings(shapes, rows, goals, contest.peak_of(results))
 
 
-QUESTION = questions.Question("scaling", __doc__, 7, answer)
+QUESTION = questions.Question("scaling", __doc__, 5, answer)
 
 if __name__ == "__main__":
   questions.run([QUESTION])

@@ -82,7 +82,7 @@ def answer(
   return questions.Findings(sizes, rows, goals, peak)
 
 
-QUESTION = questions.Question("step", __doc__, 9, answer)
+QUESTION = questions.Question("step", __doc__, 7, answer)
 
 if __name__ == "__main__":
   questions.run([QUESTION])
