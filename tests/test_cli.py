@@ -325,7 +325,7 @@ def test_interrupted_run_ends_with_the_same_numbers(
   lines = (model_dir / "metrics.jsonl").read_text()
   assert lines.endswith("}\n")
 
-  interrupted = stop_after(server, signal.SIGINT, 6, model_dir)
+  interrupted = stop_after(server, signal.SIGINT, 7, model_dir)
   assert interrupted.returncode == 130
   lines = interrupted.stderr.splitlines()
   assert lines[0] == "building the model, to train from step 3"

@@ -43,6 +43,8 @@ PROBABILITIES = [
 class ModelWithOtherLosses:
   """Gives logits, and a loss that has little to do with them."""
 
+  mesh_shape = None
+
   def call_simple(self, inputs, targets, compute_loss, **kwargs):
     del targets, kwargs
     assert compute_loss
