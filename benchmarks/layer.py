@@ -96,13 +96,14 @@ def answer(
       goals.append(
           questions.goal(f"{num_experts} experts: {what}", ours[key], limit)
       )
-    goals.append(
-        questions.goal(
-            f"{num_experts} experts: memory, in weights and gradients",
-            ours["times_needed_bytes"],
-            _MEMORY_AT_MOST,
-        )
-    )
+    if num_experts == max(at_most):  # With fewer, activations are most of it.
+      goals.append(
+          questions.goal(
+              f"{num_experts} experts: memory, in weights and gradients",
+              ours["times_needed_bytes"],
+              _MEMORY_AT_MOST,
+          )
+      )
   return questions.Findings(sizes, rows, goals, max(peaks))
 
 
