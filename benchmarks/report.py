@@ -277,35 +277,39 @@ def plot_decode(record: Record, axes):
   axes.set_ylabel("tokens/s written")
 
 
-def plot_scaling(record: Record, axes):
-  """Times over the number of experts."""
+def _over_experts(
+    record: Record, axes, lines: Mapping[str, Callable[[Row], float]], unit: str
+):
+  """A line for each function of a row, by its label."""
   experts = [row["experts"] for row in record["rows"]]
-  for run in ("forward", "step", "optimizer"):
-    times = [1e3 * row[run]["median"] for row in record["rows"]]
-    axes.plot(experts, times, marker="o", label=run)
+  for label, value in lines.items():
+    values = [value(row) for row in record["rows"]]
+    axes.plot(experts, values, marker="o", label=label)
   axes.set_xscale("log", base=2)
   axes.set_xticks(experts, experts)
   axes.set_xlabel("experts, at the same number of tokens")
-  axes.set_ylabel("ms")
+  axes.set_ylabel(unit)
   axes.set_ylim(bottom=0)
   axes.legend()
+
+
+def plot_scaling(record: Record, axes):
+  """Times over the number of experts."""
+  lines = {
+      "forward": lambda row: 1e3 * row["forward"]["median"],
+      "step": lambda row: 1e3 * row["step"]["median"],
+      "optimizer": lambda row: 1e3 * row["optimizer"]["median"],
+  }
+  _over_experts(record, axes, lines, "ms")
 
 
 def plot_memory(record: Record, axes):
   """Memory over the number of experts."""
-  experts = [row["experts"] for row in record["rows"]]
-  for key, label in (
-      ("peak_bytes", "peak in training"),
-      ("state_bytes", "weights and optimizer's slots"),
-  ):
-    sizes = [row[key] / 1e6 for row in record["rows"]]
-    axes.plot(experts, sizes, marker="o", label=label)
-  axes.set_xscale("log", base=2)
-  axes.set_xticks(experts, experts)
-  axes.set_xlabel("experts, at the same number of tokens")
-  axes.set_ylabel("MB")
-  axes.set_ylim(bottom=0)
-  axes.legend()
+  lines = {
+      "peak in training": lambda row: row["peak_bytes"] / 1e6,
+      "weights and optimizer's slots": lambda row: row["state_bytes"] / 1e6,
+  }
+  _over_experts(record, axes, lines, "MB")
 
 
 PLOTS = {

@@ -33,16 +33,6 @@ from mtf_switch import initializers
 from mtf_switch import mesh as mesh_lib
 
 
-def is_local(context, dims) -> bool:
-  """Whether dimensions are known to be whole on each core; never on a TPU."""
-  model = context.model
-  return (
-      not mesh_lib.is_on_tpu()
-      and model.mesh_shape is not None
-      and all(mesh_lib.ways(model, dim) == 1 for dim in dims)
-  )
-
-
 def attention_fn(
     q,
     k,
@@ -88,7 +78,7 @@ def attention_fn(
   drops = context.train and dropout_rate > 0.0
   queries = set(q.shape.dims) - set(k.shape.dims)
   if (
-      not is_local(context, whole)
+      not mesh_lib.are_whole(context.model, whole)
       or any(option is not None for option in kwargs.values())
       or (drops and not queries <= set(dropout_broadcast_dims))
   ):
@@ -336,7 +326,7 @@ class _SelfAttention(transformer_layers.SelfAttention):
         context.mode != "incremental"
         or self.hyperprompt_length_encoder
         or self.hyperprompt_length_decoder
-        or not is_local(context, [memory_length, self.kv_dim])
+        or not mesh_lib.are_whole(context.model, [memory_length, self.kv_dim])
     ):
       return super().call(context, x, losses)
     params = self.make_params(context)

@@ -111,24 +111,13 @@ class _LookupGradientOperation(mtf.Operation):
       return tf.math.unsorted_segment_sum(gradients, ids, num_rows)
 
     _, first_row = _rows_of_core(mesh_impl, self._vocab_dim)
-    ids = self.inputs[1]
-    layout = mesh_impl.tensor_layout(ids.shape).tensor_axis_to_mesh_axis
-    axes = [axis for axis in layout if axis is not None]
     args = [lowering.tensors[x] for x in self.inputs]
     y = mesh_impl.slicewise(
         add_up, *args, *([] if first_row is None else [first_row])
     )
-    if axes:
-      y = mtf.LazyAllreduceSum(
-          mesh_impl,
-          y,
-          axes,
-          lambda: lowering.add_counter(
-              f"allreduce/{axes}/lookup",
-              mesh_impl.laid_out_size(self.outputs[0].shape),
-          ),
-      )
-    lowering.set_tensor_lowering(self.outputs[0], y)
+    mesh_lib.add_over_cores(
+        lowering, mesh_impl, y, self.outputs[0], self.inputs[1].shape, "lookup"
+    )
 
 
 def _rows_of_core(mesh_impl, vocab_dim):

@@ -325,18 +325,6 @@ class SwitchFeedForward(transformer.TransformerLayer):
           "@SwitchLayerStack."
       )
 
-  def _is_whole(self, model) -> bool:
-    """Whether each expert is known to be whole on its core; never on a TPU.
-
-    A TPU's compiler does better than what CPUs and GPUs need.
-    """
-    return (
-        not mesh_lib.is_on_tpu()
-        and model.mesh_shape is not None
-        and mesh_lib.ways(model, mtf.Dimension("d_ff", 1)) == 1
-        and mesh_lib.ways(model, mtf.Dimension("d_model", 1)) == 1
-    )
-
   def _dispatcher_class(self, context, dims: dims_lib.SwitchDims):
     """How tokens get to their experts.
 
@@ -381,9 +369,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
 
     A TPU's shapes are static, and the number of blocks is not.
     """
-    return (
-        self._is_whole(model)
-        and mesh_lib.ways(model, mtf.Dimension("experts", 1)) == 1
+    return mesh_lib.are_whole(
+        model,
+        [mtf.Dimension(name, 1) for name in ("experts", "d_ff", "d_model")],
     )
 
   def dims(self, context, x) -> dims_lib.SwitchDims:

@@ -23,6 +23,8 @@ import gin
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import mesh as mesh_lib
+
 
 @gin.configurable(module="mtf_switch")
 class Adafactor(mtf.optimize.AdafactorOptimizer):
@@ -107,15 +109,6 @@ class _SumOfSquares(mtf.Operation):
     y = mesh_impl.slicewise(
         lambda x: 2.0 * tf.nn.l2_loss(x), lowering.tensors[x]
     )
-    layout = mesh_impl.tensor_layout(x.shape).tensor_axis_to_mesh_axis
-    axes = [axis for axis in layout if axis is not None]
-    if axes:
-      y = mtf.LazyAllreduceSum(
-          mesh_impl,
-          y,
-          axes,
-          lambda: lowering.add_counter(
-              f"allreduce/{axes}/sum_of_squares", mesh_impl.size
-          ),
-      )
-    lowering.set_tensor_lowering(self.outputs[0], y)
+    mesh_lib.add_over_cores(
+        lowering, mesh_impl, y, self.outputs[0], x.shape, "sum_of_squares"
+    )

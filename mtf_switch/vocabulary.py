@@ -59,13 +59,11 @@ class GatheredVocabEmbedding(transformer.VocabEmbedding):
     Returns:
       `[batch, length, vocab]`, or `[batch, vocab]` in decoding.
     """
-    weights, model = self._embedding_weights, context.model
+    weights = self._embedding_weights
     if (
         context.mode != "incremental"
-        or mesh_lib.is_on_tpu()
         or weights.shape.ndims != 2
-        or model.mesh_shape is None
-        or mesh_lib.ways(model, self._output_dim) > 1
+        or not mesh_lib.are_whole(context.model, [self._output_dim])
     ):
       return super().hidden_to_logits(hidden, context)
     if not self._scale_variable_like_classifier_weights:

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Programs that measure or show what the project does."""
+"""Who answers the questions: this project and its peers, a module each."""
