@@ -18,6 +18,7 @@ from mtf_switch import compat  # isort: skip
 from collections.abc import Iterable, Mapping, Sequence
 import csv
 import io
+import math
 import os
 from typing import NamedTuple
 
@@ -154,8 +155,10 @@ def plot_speed_ups(languages: Sequence[Language]) -> matplotlib.figure.Figure:
   figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
   axes = figure.subplots()
   speed_ups = [x.speed_up for x in languages if x.speed_up is not None]
-  axes.hist(speed_ups, bins="auto", edgecolor="white")
   if speed_ups:
+    # One bar from each whole number to the next.
+    bins = range(math.floor(min(speed_ups)), math.floor(max(speed_ups)) + 2)
+    axes.hist(speed_ups, bins, edgecolor="white")
     mean = sum(speed_ups) / len(speed_ups)
     axes.axvline(mean, color="black", linestyle="--", label=f"mean {mean:.1f}")
     axes.legend()
