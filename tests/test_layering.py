@@ -57,6 +57,7 @@ LEVELS = {
     "strict_gin": 5,
     "experiment": 6,
     "estimator": 6,
+    "language_comparison": 6,
     "decoding": 7,
     "modes": 7,
     # The package and the command line are above them all.
