@@ -19,4 +19,5 @@ for text of one's own; both have a `_full_lm` twin for decoder-only models. The
 import reads and builds nothing: that waits until a task is used.
 """
 
+from tasks import downstream  # noqa: F401
 from tasks import pretraining  # noqa: F401
