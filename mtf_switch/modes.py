@@ -29,6 +29,7 @@ from mtf_switch import checkpoints
 from mtf_switch import estimator as estimator_lib
 from mtf_switch import inputs
 from mtf_switch import progress
+from mtf_switch import vocabulary_record
 from mtf_switch.experiment import Experiment
 
 
@@ -70,6 +71,7 @@ def train(
         "--gin_file=schedules/rsqrt_no_ramp_down.gin."
     )
   model_dir = experiment.model_dir
+  vocabulary_record.keep(model_dir, experiment.vocabularies)
   display = progress.Display(console)
   metrics_file = progress.MetricsFile(model_dir)
 

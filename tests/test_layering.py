@@ -31,6 +31,7 @@ LEVELS = {
     "compat": -1,
     "dims": 0,
     "dot_product": 0,
+    "identity": 0,
     "initializers": 0,
     "mesh": 0,
     "accounting": 1,
@@ -57,6 +58,7 @@ LEVELS = {
     "strict_gin": 5,
     "experiment": 6,
     "estimator": 6,
+    "vocabulary_record": 6,
     "decoding": 7,
     "modes": 7,
     # The package and the command line are above them all.
