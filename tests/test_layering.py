@@ -56,9 +56,11 @@ LEVELS = {
     "vocabulary": 5,
     "progress": 5,
     "strict_gin": 5,
+    "caching": 6,
     "experiment": 6,
     "estimator": 6,
     "vocabulary_record": 6,
+    "data_modes": 7,
     "decoding": 7,
     "modes": 7,
     # The package and the command line are above them all.

@@ -46,7 +46,7 @@ def _add(
     features=("inputs", "targets"),
     reverse=False,
     metric_fns=(),
-    vocabulary=seqio.ByteVocabulary(),
+    extra_ids=0,
 ):
   seqio.TaskRegistry.add(
       name,
@@ -62,7 +62,8 @@ def _add(
           seqio.preprocessors.append_eos_after_trim,
       ],
       output_features={
-          feature: seqio.Feature(vocabulary) for feature in features
+          feature: seqio.Feature(seqio.ByteVocabulary(extra_ids))
+          for feature in features
       },
       metric_fns=list(metric_fns),
   )
@@ -72,7 +73,7 @@ if "toy_copy" not in seqio.TaskRegistry.names():
   _add("toy_copy", metric_fns=[metrics.sequence_accuracy])
   _add("toy_reverse", reverse=True)
   _add("toy_lm", features=["targets"])
-  _add("toy_sentinels", vocabulary=seqio.ByteVocabulary(extra_ids=5))
+  _add("toy_sentinels", extra_ids=5)
   seqio.MixtureRegistry.add(
       "toy_mixture", ["toy_copy", "toy_reverse"], default_rate=1.0
   )
