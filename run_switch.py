@@ -54,6 +54,8 @@ from absl import app
 from absl import flags
 
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
+# Broken records that are named when a run ends; the others are counted.
+_NAMED_RECORDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,9 +214,9 @@ def _main(argv: Sequence[str]) -> int:
 
   if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, interrupt)
+  message = None
   try:
     _run(argv, log)
-    return 0
   except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-exception-caught
     if not isinstance(error, _Mistake):
       traceback.print_exc()
@@ -223,6 +225,10 @@ def _main(argv: Sequence[str]) -> int:
       message = "interrupted; run the same command to go on."
     else:
       message = _explain(error) or traceback.format_exc()
+  if skipped := _skipped_records():
+    print(f"note: {skipped}", file=log.terminal)
+  if message is None:
+    return 0
   print(f"run_switch: {message}", file=log.terminal)
   return 130 if interrupts else 1
 
@@ -366,6 +372,26 @@ def _open_model_dir(model_dir: str, log: _Log, gfile):
   lines = [f"python=={platform.python_version()}", *libraries]
   with gfile.GFile(os.path.join(model_dir, "versions.txt"), "w") as file:
     file.write("\n".join(lines) + "\n")
+
+
+def _skipped_records() -> str | None:
+  """One line about the records that were broken, None if there were none."""
+  records = sys.modules.get("tasks.records")
+  skipped = records and records.skipped()
+  if not skipped:
+    return None
+  count = (
+      "1 broken record was"
+      if len(skipped) == 1
+      else (f"{len(skipped):,} broken records were")
+  )
+  named = [
+      f"{place}: {problem}"
+      for place, problem in list(skipped.items())[:_NAMED_RECORDS]
+  ]
+  if len(skipped) > _NAMED_RECORDS:
+    named.append("...")
+  return f"{count} skipped ({'; '.join(named)})."
 
 
 def _explain(error: Exception) -> str | None:
