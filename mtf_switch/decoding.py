@@ -25,6 +25,7 @@ import rich.console
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
+from mtf_switch import caching
 from mtf_switch import checkpoints
 from mtf_switch import estimator
 from mtf_switch import inputs
@@ -54,6 +55,7 @@ def evaluate(
     UserError: a checkpoint or the split is missing, or no task has metrics.
   """
   steps = checkpoints.select(experiment.model_dir, checkpoint_step)
+  caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
   datasets = inputs.evaluation_datasets(
       experiment.task, experiment.lengths, split
   )

@@ -41,7 +41,13 @@ def _dataset(split, shuffle_files=False, seed=None, reverse=False):
   )
 
 
-def _add(name, features=("inputs", "targets"), reverse=False, metric_fns=()):
+def _add(
+    name,
+    features=("inputs", "targets"),
+    reverse=False,
+    metric_fns=(),
+    extra_ids=0,
+):
   seqio.TaskRegistry.add(
       name,
       source=seqio.FunctionDataSource(
@@ -56,7 +62,8 @@ def _add(name, features=("inputs", "targets"), reverse=False, metric_fns=()):
           seqio.preprocessors.append_eos_after_trim,
       ],
       output_features={
-          feature: seqio.Feature(seqio.ByteVocabulary()) for feature in features
+          feature: seqio.Feature(seqio.ByteVocabulary(extra_ids))
+          for feature in features
       },
       metric_fns=list(metric_fns),
   )
@@ -66,6 +73,7 @@ if "toy_copy" not in seqio.TaskRegistry.names():
   _add("toy_copy", metric_fns=[metrics.sequence_accuracy])
   _add("toy_reverse", reverse=True)
   _add("toy_lm", features=["targets"])
+  _add("toy_sentinels", extra_ids=5)
   seqio.MixtureRegistry.add(
       "toy_mixture", ["toy_copy", "toy_reverse"], default_rate=1.0
   )
