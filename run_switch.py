@@ -52,15 +52,26 @@ from absl import app
 from absl import flags
 
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
-_MODES = ("train", "eval", "perplexity_eval", "infer", "score")
+_MODES = (
+    "train",
+    "finetune",
+    "eval",
+    "perplexity_eval",
+    "infer",
+    "score",
+    "compare_downstream",
+)
+# Modes that look at the results of other runs and have no model.
+_COMPARISONS = ("compare_downstream",)
 
 flags.DEFINE_enum(
     "mode",
     "train",
     _MODES,
-    "train; eval: decode and apply the task's metrics; perplexity_eval: "
-    "cross-entropy over a whole split; infer: decode a file; score: the "
-    "log-probabilities of a file's targets.",
+    "train; finetune: train from a pre-trained model; eval: decode and apply "
+    "the task's metrics; perplexity_eval: cross-entropy over a whole split; "
+    "infer: decode a file; score: the log-probabilities of a file's targets; "
+    "compare_downstream: Figure 13 from fine-tuned runs.",
 )
 flags.DEFINE_string(
     "model_dir", None, "Directory of checkpoints, metrics and logs."
@@ -82,6 +93,10 @@ flags.DEFINE_string("input_file", None, "infer, score: the inputs, one a line.")
 flags.DEFINE_string(
     "output_file", None, "infer, score: the outputs, one a line."
 )
+flags.DEFINE_multi_string(
+    "compare_dir", [], "compare_*: the model_dir of a run; repeatable."
+)
+flags.DEFINE_string("output_dir", None, "compare_*: where the results go.")
 flags.DEFINE_multi_string(
     "module_import", [], "Module to import, with tasks or layers; repeatable."
 )
@@ -176,7 +191,16 @@ def _run(argv: Sequence[str], log: _Log):
   }
   if argv[1:]:
     raise _Mistake(f"{argv[1]!r} is not a flag; flags start with --.")
-  if not FLAGS.model_dir:
+  is_comparison = FLAGS.mode in _COMPARISONS
+  if is_comparison and not (FLAGS.compare_dir and FLAGS.output_dir):
+    raise _Mistake(f"--mode={FLAGS.mode} needs --compare_dir and --output_dir.")
+  if not is_comparison and (FLAGS.compare_dir or FLAGS.output_dir):
+    raise _Mistake(
+        "--compare_dir and --output_dir go with "
+        + " and ".join(f"--mode={mode}" for mode in _COMPARISONS)
+        + " only."
+    )
+  if not is_comparison and not FLAGS.model_dir:
     raise _Mistake(
         "--model_dir is missing, the directory for checkpoints, metrics and "
         "logs."
@@ -203,13 +227,19 @@ def _run(argv: Sequence[str], log: _Log):
     import seqio
     import tensorflow.compat.v1 as tf
 
+    from mtf_switch import comparison
     from mtf_switch import decoding
     from mtf_switch import experiment as experiment_lib
+    from mtf_switch import finetuning
     from mtf_switch import modes
     from mtf_switch import strict_gin
     import tasks  # noqa: F401  Registers this project's tasks.
   # pylint: enable=g-import-not-at-top
 
+  if is_comparison:
+    compare = {"compare_downstream": comparison.compare_downstream}[FLAGS.mode]
+    compare(FLAGS.compare_dir, FLAGS.output_dir, console)
+    return
   compat.use_graph_mode()
   tf.logging.set_verbosity(tf.logging.INFO)
   sys.path.append(os.getcwd())
@@ -233,6 +263,7 @@ def _run(argv: Sequence[str], log: _Log):
   _open_model_dir(FLAGS.model_dir, log, tf.io.gfile)
   mode = {
       "train": modes.train,
+      "finetune": finetuning.finetune,
       "eval": decoding.evaluate,
       "perplexity_eval": modes.perplexity_eval,
       "infer": decoding.infer,

@@ -47,6 +47,7 @@ LEVELS = {
     "router": 3,
     "checkpoints": 4,
     "figures": 4,
+    "initialization": 4,
     "inputs": 4,
     "switch_layer": 4,
     "attention": 5,
@@ -56,12 +57,14 @@ LEVELS = {
     "progress": 5,
     "strict_gin": 5,
     "experiment": 6,
+    "comparison": 6,
     "estimator": 6,
     "decoding": 7,
     "modes": 7,
+    "finetuning": 8,
     # The package and the command line are above them all.
-    "__init__": 8,
-    "run_switch": 8,
+    "__init__": 9,
+    "run_switch": 9,
 }
 LOWEST_LEVEL_WITH_GIN = 5
 
