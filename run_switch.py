@@ -341,6 +341,8 @@ def _explain(error: Exception) -> str | None:
   if "mtf_switch.strict_gin" not in sys.modules:
     return None
   # pylint: disable=g-import-not-at-top
+  import tensorflow.compat.v1 as tf
+
   from mtf_switch import compat
   from mtf_switch import strict_gin
   from tasks import errors
@@ -349,6 +351,8 @@ def _explain(error: Exception) -> str | None:
   if isinstance(error, (compat.UserError, errors.DataError)):
     # Gin adds lines about the functions on the way.
     return str(error).split("\n", maxsplit=1)[0]
+  if errors.raised_in_dataset() and isinstance(error, tf.errors.OpError):
+    return str(errors.raised_in_dataset())
   return strict_gin.explain(error)
 
 

@@ -185,8 +185,7 @@ def _record_scores(
   record = {"step": step, "task": task, **scores}
   progress.append_record(os.path.join(directory, "metrics.jsonl"), record)
   scalars = {f"eval/{task}/{name}": score for name, score in scores.items()}
-  with tf.Graph().as_default(), tf.summary.FileWriter(directory) as writer:
-    writer.add_summary(progress.summary_of(scalars), step)
+  progress.write_scalars(directory, step, scalars)
 
 
 @gin.configurable

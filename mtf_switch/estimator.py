@@ -161,11 +161,12 @@ def training_model_fn(
   return model_fn
 
 
-def perplexity_model_fn(experiment):
-  """A model function whose metrics are figures over a whole split.
+def perplexity_model_fn(experiment, num_datasets: int):
+  """A model function whose metrics are figures over whole datasets.
 
   Args:
     experiment: the Experiment.
+    num_datasets: how many datasets inputs.evaluation_batches is made of.
 
   Returns:
     a function for make_estimator.
@@ -173,6 +174,9 @@ def perplexity_model_fn(experiment):
 
   def model_fn(features, labels, mode, params):
     del labels
+    features = dict(features)
+    # TPUs hand over nothing that has no batch dimension.
+    dataset = features.pop("dataset")[:1]
     mesh, mesh_impl = _place(experiment, params, step=None)
     features = _import_features(experiment, mesh, features)
     totals = figures_lib.totals(
@@ -180,7 +184,6 @@ def perplexity_model_fn(experiment):
     )
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     totals = {
-        # TPUs hand over nothing that has no batch dimension.
         name: tf.expand_dims(lowering.export_to_tf_tensor(total), 0)
         for name, total in totals.items()
     }
@@ -192,7 +195,10 @@ def perplexity_model_fn(experiment):
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
         loss=tf.reduce_mean(loss),
-        eval_metrics=(figures_lib.of_split, totals),
+        eval_metrics=(
+            functools.partial(figures_lib.of_datasets, num_datasets),
+            {"dataset": dataset, **totals},
+        ),
         evaluation_hooks=hooks,
     )
 

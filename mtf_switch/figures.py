@@ -228,35 +228,43 @@ LOAD_BINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
 def _figures_of_layer(totals_, divide) -> dict[str, Any]:
   """The figures of one layer; see LAYER_FIGURES."""
   load = totals_["expert_load"]
-  load = tf.cast(divide(load, tf.reduce_mean(load)), tf.float32)
+  load = divide(load, tf.reduce_mean(load, axis=-1, keepdims=True))
+  load = tf.cast(load, tf.float32)
   # Comparisons, so that a load that is not a number is in no bin.
-  at_least = tf.reduce_sum(
-      tf.cast(load[:, tf.newaxis] >= tf.constant(LOAD_BINS), tf.float32), axis=0
+  is_at_least = load[..., tf.newaxis] >= tf.constant(LOAD_BINS)
+  at_least = tf.reduce_sum(tf.cast(is_at_least, tf.float32), axis=-2)
+  above = tf.concat(
+      [at_least[..., 1:], tf.zeros_like(at_least[..., :1])], axis=-1
   )
   return {
       "entropy": divide(totals_["entropy"], totals_["tokens"]),
       "gate": divide(totals_["gate"], totals_["routed"]),
       "fraction_dropped": divide(totals_["dropped"], totals_["routed"]),
-      "load_max": tf.reduce_max(load),
-      "load_min": tf.reduce_min(load),
-      "load_cv": tf.math.reduce_std(load),
-      "load_histogram": at_least - tf.concat([at_least[1:], [0.0]], axis=0),
+      "load_max": tf.reduce_max(load, axis=-1),
+      "load_min": tf.reduce_min(load, axis=-1),
+      "load_cv": tf.math.reduce_std(load, axis=-1),
+      "load_histogram": at_least - above,
       "aux_loss": totals_["aux_loss"],
       "z_loss": totals_["z_loss"],
   }
 
 
-def of_split(**totals_: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Operation]]:
-  """The figures of a split, as metrics of an Estimator.
+def of_datasets(
+    num_datasets: int, dataset: tf.Tensor, **totals_: tf.Tensor
+) -> dict[str, tuple[tf.Tensor, tf.Operation]]:
+  """The figures of whole datasets, as metrics of an Estimator.
 
   Args:
-    **totals_: `[1, ...]`, or `[num_cores, ...]` equal ones from a TPU, from
-      `totals`.
+    num_datasets: how many there are.
+    dataset: `[1]`, or `[num_cores]` equal ones from a TPU: the number of the
+      dataset that the batch is from.
+    **totals_: `[1, ...]`, or `[num_cores, ...]`, from `totals`.
 
   Returns:
-    as `of_batch`, over all real tokens, each with the operation that takes a
-    batch in. Losses are means over batches, weighed with their target tokens.
-    NaN for a split without real tokens.
+    as `of_batch`, but `[num_datasets, ...]`, each over all real tokens of the
+    dataset, with the operation that takes a batch in. Losses are means over
+    batches, weighed with their target tokens. NaN for a dataset without real
+    tokens.
   """
   batch = {name: tf.reduce_mean(x, axis=0) for name, x in totals_.items()}
   sums, updates = {}, []
@@ -266,13 +274,14 @@ def of_split(**totals_: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Operation]]:
     # Float64, so that the number and order of the batches do not show.
     sums[name] = tf.get_variable(
         f"figures/{name}",
-        shape=value.shape,
+        shape=[num_datasets, *value.shape],
         dtype=tf.float64,
         initializer=tf.zeros_initializer(),
         trainable=False,
         collections=[tf.GraphKeys.LOCAL_VARIABLES],
     )
-    updates.append(tf.assign_add(sums[name], tf.cast(value, tf.float64)))
+    row = tf.IndexedSlices(tf.cast(value, tf.float64)[tf.newaxis], dataset[:1])
+    updates.append(sums[name].scatter_add(row))
   update = tf.group(*updates)
   figures = _figures(
       {

@@ -127,35 +127,57 @@ def evaluation_datasets(
 
 
 def evaluation_batches(
-    dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
+    dataset_fns: Sequence[Callable[[], tf.data.Dataset]], batch_size: int
 ) -> tf.data.Dataset:
-  """Batches of all examples, the last one filled up with empty rows.
+  """Batches of all examples, the last one of a dataset filled with empty rows.
 
   Upstream fills up with copies of real rows, or stops after a number of
   batches, so that its figures depend on the batch size.
 
   Args:
-    dataset_fn: gives the examples, dicts of `[length]` integers.
+    dataset_fns: each gives a dataset's examples, dicts of `[length]` integers.
     batch_size: sequences in a batch.
 
   Returns:
-    dicts of `[batch_size, length]` integers; an empty row is all padding.
+    dicts of `[batch_size, length]` integers, in which an empty row is all
+    padding, and "dataset", `[batch_size]`: the number of the dataset. A batch
+    is of one dataset.
   """
   # tf.data mixes the graph's seed, that of the run, into each of its own.
   tf.set_random_seed(0)
+  batches = [
+      _numbered(_batches_of_all(dataset_fn, batch_size), number, batch_size)
+      for number, dataset_fn in enumerate(dataset_fns)
+  ]
+  all_batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
+  return all_batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _batches_of_all(
+    dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
+) -> tf.data.Dataset:
   examples = _without_autograph(dataset_fn)
   batches = examples.map(t5_utils.filter_features).batch(batch_size)
-  batches = transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)
-  return batches.prefetch(tf.data.AUTOTUNE)
+  return transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)
+
+
+def _numbered(
+    batches: tf.data.Dataset, number: int, batch_size: int
+) -> tf.data.Dataset:
+  numbers = np.full(batch_size, number, np.int32)
+  return batches.map(lambda features: {**features, "dataset": numbers})
 
 
 def count_batches(
-    dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
+    dataset_fns: Sequence[Callable[[], tf.data.Dataset]], batch_size: int
 ) -> int:
   """The number of `evaluation_batches`, which TPUs want to know beforehand."""
-  with tf.Graph().as_default():
-    num_examples = sum(1 for _ in tfds.as_numpy(dataset_fn()))
-  return -(-num_examples // batch_size)
+  num_batches = 0
+  for dataset_fn in dataset_fns:
+    with tf.Graph().as_default():
+      num_examples = sum(1 for _ in tfds.as_numpy(dataset_fn()))
+    num_batches += -(-num_examples // batch_size)
+  return num_batches
 
 
 def inference_batches(

@@ -23,6 +23,7 @@ import os
 from typing import Any
 
 import gin
+import numpy as np
 import rich.console
 import tensorflow.compat.v1 as tf
 
@@ -249,19 +250,32 @@ def _evaluate(
   Raises:
     UserError: there is no such split, or nothing in it.
   """
-  for dataset in inputs.evaluation_datasets(
-      experiment.task, experiment.lengths, split
-  ):
-    name = dataset.name
-    if not again and metrics_file.has("eval", step, name):
-      continue
-    display.status(f"evaluating {name} at step {step}")
-    figures = _figures_of(experiment, step, name, dataset.dataset_fn)
+  datasets = [
+      dataset
+      for dataset in inputs.evaluation_datasets(
+          experiment.task, experiment.lengths, split
+      )
+      if again or not metrics_file.has("eval", step, dataset.name)
+  ]
+  if not datasets:
+    return
+  names = [dataset.name for dataset in datasets]
+  what = names[0] if len(names) == 1 else f"{len(names)} tasks"
+  display.status(f"evaluating {what} at step {step}")
+  dataset_fns = [dataset.dataset_fn for dataset in datasets]
+  all_figures = _figures_of(experiment, step, dataset_fns)
+  for number, name in enumerate(names):
+    figures = {key: values[number] for key, values in all_figures.items()}
     if math.isnan(figures["cross_entropy"]):
       raise compat.UserError(
           f"the {split!r} split of {name!r} has no target tokens to evaluate."
       )
     metrics_file.append(step, "eval", name, figures)
+    progress.write_scalars(
+        os.path.join(experiment.model_dir, f"eval_{name}"),
+        step,
+        {key: value for key, value in figures.items() if not value.shape},
+    )
     display.note(
         f"step {step}  {name}  "
         + "  ".join(
@@ -272,20 +286,26 @@ def _evaluate(
     )
 
 
-def _figures_of(experiment: Experiment, step: int, name: str, dataset_fn):
-  """The figures of a checkpoint over all examples of a dataset, by name."""
+def _figures_of(experiment: Experiment, step: int, dataset_fns):
+  """The figures of a checkpoint over datasets, `[num_datasets, ...]` by name.
+
+  All of them in one session: there may be a hundred languages, and each would
+  build the model's graph again.
+  """
   batch_size = experiment.sequences_per_batch
   num_batches = None
   if experiment.tpu:  # Elsewhere the examples end by themselves.
-    num_batches = inputs.count_batches(dataset_fn, batch_size)
-  return estimator_lib.make_estimator(
-      experiment, estimator_lib.perplexity_model_fn(experiment)
+    num_batches = inputs.count_batches(dataset_fns, batch_size)
+  figures = estimator_lib.make_estimator(
+      experiment,
+      estimator_lib.perplexity_model_fn(experiment, len(dataset_fns)),
   ).evaluate(
-      lambda params: inputs.evaluation_batches(dataset_fn, batch_size),
+      lambda params: inputs.evaluation_batches(dataset_fns, batch_size),
       steps=num_batches,
       checkpoint_path=checkpoints.path(experiment.model_dir, step),
-      name=name,
   )
+  # What the Estimator adds is of all batches.
+  return {name: x for name, x in figures.items() if np.ndim(x)}
 
 
 def _write_model_size(

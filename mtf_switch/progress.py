@@ -74,6 +74,12 @@ def summary_of(scalars: Mapping[str, Any]) -> tf.Summary:
   )
 
 
+def write_scalars(directory: str, step: int, scalars: Mapping[str, Any]):
+  """Adds numbers by name to TensorBoard's events in a directory."""
+  with tf.Graph().as_default(), tf.summary.FileWriter(directory) as writer:
+    writer.add_summary(summary_of(scalars), step)
+
+
 def histogram_of(
     name: str, bins: Sequence[float], counts: Sequence[float]
 ) -> tf.Summary:

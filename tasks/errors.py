@@ -14,6 +14,29 @@
 
 """What a user can do wrong with data."""
 
+from collections.abc import Iterator
+import contextlib
+
+_in_datasets: list["DataError"] = []
+
 
 class DataError(ValueError):
   """Text that cannot be used; the message is one line and says what to do."""
+
+
+@contextlib.contextmanager
+def in_dataset() -> Iterator[None]:
+  """Keeps a DataError that is raised while TensorFlow reads a dataset.
+
+  TensorFlow makes an error of its own of it, whose message is its traceback.
+  """
+  try:
+    yield
+  except DataError as error:
+    _in_datasets.append(error)
+    raise
+
+
+def raised_in_dataset() -> DataError | None:
+  """Returns the last DataError that was raised `in_dataset`, if any."""
+  return _in_datasets[-1] if _in_datasets else None

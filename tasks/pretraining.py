@@ -28,75 +28,9 @@ import tensorflow.compat.v2 as tf
 
 from tasks import corpus
 from tasks import errors
-from tasks import prepared_text
+from tasks import sources
 from tasks import text_files
 from tasks import vocabulary
-
-# Documents are shuffled among as many as this holds; all, for most texts.
-SHUFFLE_BYTES = 256 * 2**20
-
-
-class PreparedTextSource(seqio.DataSource):
-  """Documents of a prepared text, which is prepared on first use."""
-
-  def __init__(self, text: Callable[[], prepared_text.PreparedText]):
-    """Does no work.
-
-    Args:
-      text: returns the text.
-    """
-    super().__init__(splits=prepared_text.SPLITS)
-    self._text = text
-
-  @property
-  def supports_arbitrary_sharding(self) -> bool:
-    """As seqio.FunctionDataSource: seqio shards the examples."""
-    return False
-
-  def list_shards(self, split: str) -> Sequence[str]:
-    """Returns one name: there is one file for each split."""
-    return [split]
-
-  def num_input_examples(self, split: str) -> int:
-    """Returns the number of documents in a split."""
-    return self._text().num_documents(split)
-
-  def get_dataset(
-      self,
-      split: str = "train",
-      shuffle: bool = True,
-      seed: int | None = None,
-      shard_info: seqio.ShardInfo | None = None,
-      **unused,
-  ) -> tf.data.Dataset:
-    """Returns the documents.
-
-    Args:
-      split: one of prepared_text.SPLITS.
-      shuffle: whether to shuffle the documents.
-      seed: of the shuffling.
-      shard_info: a part to take; seqio asks for one only of as many as there
-        are in `list_shards`, that is for all.
-      **unused: what seqio hands to every source.
-
-    Returns:
-      Examples with one feature, "text".
-
-    Raises:
-      DataError: there is no such split.
-    """
-    if split not in self.splits:
-      raise errors.DataError(
-          f"There is no split {split!r}; there are {' and '.join(self.splits)}."
-      )
-    text = self._text()
-    dataset = tf.data.TFRecordDataset(text.path(split))
-    if shuffle:
-      num_documents = text.num_documents(split)
-      bytes_a_document = text.num_bytes(split) / num_documents
-      buffer_size = min(num_documents, int(SHUFFLE_BYTES / bytes_a_document))
-      dataset = dataset.shuffle(max(1, buffer_size), seed=seed)
-    return dataset.map(lambda document: {"text": document})
 
 
 def span_corruption(
@@ -130,21 +64,62 @@ def span_corruption(
     ) from error
 
 
-def register(name: str, text: Callable[[], prepared_text.PreparedText]) -> None:
-  """Registers the tasks of a text with seqio.
+Preprocessors = Sequence[Callable[[tf.data.Dataset], tf.data.Dataset]]
+
+
+def register(
+    name: str,
+    source: sources.Source,
+    words: seqio.Vocabulary,
+    cleaning: Preprocessors = (),
+) -> None:
+  """Registers the two tasks of a text with seqio.
 
   Args:
     name: what the tasks' names start with.
-    text: returns the text.
+    source: gives examples with "text".
+    words: the vocabulary.
+    cleaning: what happens to the examples before they are tokenized.
   """
-  feature = seqio.Feature(vocabulary.TextVocabulary(text), add_eos=True)
-  source = PreparedTextSource(text)
-
-  # As T5's "c4_v220_span_corruption".
+  register_span_corruption(f"{name}_span_corruption", source, words, cleaning)
+  # As T5's "c4_v220_full_lm".
   seqio.TaskRegistry.add(
-      f"{name}_span_corruption",
+      f"{name}_full_lm",
       source=source,
       preprocessors=[
+          *cleaning,
+          functools.partial(
+              seqio.preprocessors.rekey, key_map={"targets": "text"}
+          ),
+          seqio.preprocessors.tokenize,
+          seqio.CacheDatasetPlaceholder(),
+          preprocessors.full_lm,
+      ],
+      output_features={"targets": seqio.Feature(words, add_eos=True)},
+      metric_fns=[],
+  )
+
+
+def register_span_corruption(
+    name: str,
+    source: sources.Source,
+    words: seqio.Vocabulary,
+    cleaning: Preprocessors = (),
+) -> None:
+  """Registers a task of span corruption, as T5's "c4_v220_span_corruption".
+
+  Args:
+    name: the task's.
+    source: as for `register`.
+    words: as for `register`.
+    cleaning: as for `register`.
+  """
+  feature = seqio.Feature(words, add_eos=True)
+  seqio.TaskRegistry.add(
+      name,
+      source=source,
+      preprocessors=[
+          *cleaning,
           functools.partial(
               seqio.preprocessors.rekey,
               key_map={"inputs": None, "targets": "text"},
@@ -157,22 +132,19 @@ def register(name: str, text: Callable[[], prepared_text.PreparedText]) -> None:
       output_features={"inputs": feature, "targets": feature},
       metric_fns=[metrics.sequence_accuracy, metrics.edit_distance],
   )
-  # As T5's "c4_v220_full_lm".
-  seqio.TaskRegistry.add(
-      f"{name}_full_lm",
-      source=source,
-      preprocessors=[
-          functools.partial(
-              seqio.preprocessors.rekey, key_map={"targets": "text"}
-          ),
-          seqio.preprocessors.tokenize,
-          seqio.CacheDatasetPlaceholder(),
-          preprocessors.full_lm,
-      ],
-      output_features={"targets": feature},
-      metric_fns=[],
-  )
 
 
-register("docstrings", corpus.docstrings)
-register("text_files", text_files.text_files)
+register(
+    "docstrings",
+    sources.PreparedTextSource(
+        corpus.docstrings, lambda: "documentation of the installed packages"
+    ),
+    vocabulary.of(corpus.docstrings),
+)
+register(
+    "text_files",
+    sources.PreparedTextSource(
+        text_files.text_files, text_files.describe, text_files.is_present
+    ),
+    vocabulary.of(text_files.text_files),
+)

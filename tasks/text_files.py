@@ -18,12 +18,10 @@ import array
 from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
-import gzip
 import json
 import os
 import pathlib
 from typing import Any
-import zlib
 
 import gin
 import tensorflow.compat.v1 as tf
@@ -31,6 +29,7 @@ import tensorflow.compat.v1 as tf
 from tasks import cache
 from tasks import errors
 from tasks import prepared_text
+from tasks import records
 
 # What is read from a directory; each may also end in ".gz".
 SUFFIXES = (".txt", ".json", ".jsonl")
@@ -110,7 +109,7 @@ def read_documents(file: str, document: str) -> Iterator[str]:
   Raises:
     DataError: the file is not what its name says.
   """
-  lines = _numbered_lines(file)
+  lines = records.numbered_lines(file)
   if _suffix(file) in (".json", ".jsonl"):
     documents = _json_documents(file, lines)
   elif document == "line":
@@ -120,29 +119,6 @@ def read_documents(file: str, document: str) -> Iterator[str]:
   for text in documents:
     if text.strip():
       yield text
-
-
-def _numbered_lines(file: str) -> Iterator[tuple[int, str]]:
-  """Yields the lines of a file with their numbers, from 1."""
-  number = 0
-  try:
-    with tf.io.gfile.GFile(file, "rb") as stream:
-      if file.endswith(".gz"):
-        stream = gzip.GzipFile(fileobj=stream)
-      for number, line in enumerate(stream, 1):
-        # Files made on Windows may start with a mark, and end lines in \r\n.
-        encoding = "utf-8-sig" if number == 1 else "utf-8"
-        yield number, line.decode(encoding).rstrip("\r\n")
-  except UnicodeDecodeError as error:
-    raise errors.DataError(
-        f"{file}, line {number}: this is not UTF-8 text."
-    ) from error
-  except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-    raise errors.DataError(
-        f"{file}, after line {number}: this is not a whole gzip file."
-    ) from error
-  except tf.errors.OpError as error:
-    raise errors.DataError(f"{file} cannot be read: {error.message}") from error
 
 
 def _paragraphs(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
@@ -282,6 +258,20 @@ def text_files() -> prepared_text.PreparedText:
         "'paragraph' (lines up to an empty one) or 'line'."
     )
   return _prepared(cache.cache_directory(), options.path, options.document)
+
+
+def describe() -> str:
+  """Returns where the user's text comes from, in a few words."""
+  return Options().path or "text_files.path, which is not set"
+
+
+def is_present() -> bool:
+  """Returns whether there are files at the path that gin sets."""
+  path = Options().path
+  try:
+    return bool(path and find_files(path))
+  except errors.DataError:
+    return False
 
 
 @functools.cache

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""SentencePiece vocabularies that are trained on a task's own text."""
+"""Vocabularies: T5's, mT5's, bytes, and those trained on a task's text."""
 
 from collections.abc import Callable, Iterable, Iterator
 import dataclasses
@@ -27,11 +27,18 @@ import seqio
 import tensorflow.compat.v1 as tf
 
 from tasks import cache
+from tasks import corpus
 from tasks import errors
 from tasks import prepared_text
 
 # T5's number of sentinels, which follow the pieces.
 NUM_SENTINELS = 100
+
+# Where T5 and mT5 have put theirs.
+PUBLISHED = {
+    "t5": "gs://t5-data/vocabs/cc_all.32000/sentencepiece.model",
+    "mt5": "gs://t5-data/vocabs/mc4.250000.100extra/sentencepiece.model",
+}
 
 # With the sentinels this is close below a multiple of 128, to which
 # mesh_tensorflow.transformer pads the embedding.
@@ -47,79 +54,161 @@ _NUM_THREADS = 2
 _MAX_LINE_BYTES = 1 << 20
 
 
-class TextVocabulary(seqio.SentencePieceVocabulary):
-  """A vocabulary whose model is found, or trained, when it is first used.
+class LateVocabulary(seqio.Vocabulary):
+  """A vocabulary that is found, or trained, when it is first used.
 
   Registering a task makes its vocabulary, but neither gin nor the text is
-  there yet.
+  there yet. It is all that the vocabulary is that gin chooses.
   """
 
-  def __init__(self, text: Callable[[], prepared_text.PreparedText]):
+  def __init__(self, default: str | Callable[[], prepared_text.PreparedText]):
     """Does no work.
 
     Args:
-      text: returns the text to train on; a module's function, which pickles.
+      default: what it is unless gin chooses another: a name of `Options`, or a
+        module's function, which pickles, that returns the text to train on.
     """
-    super().__init__("", extra_ids=NUM_SENTINELS)
-    self._text = text
+    super().__init__()
+    self._default = default
 
-  def __getstate__(self):
-    # What is found later is no part of what the vocabulary is; copies made
-    # before and after are equal.
-    return {**super().__getstate__(), "_sentencepiece_model_file": ""}
+  def __eq__(self, other) -> bool:
+    return isinstance(other, LateVocabulary) and self._default == other._default
+
+  def __getattr__(self, name: str):
+    """What only SentencePiece's vocabularies have, such as their tokenizer."""
+    if name.startswith("_"):
+      raise AttributeError(name)
+    return getattr(self.found, name)
 
   @property
-  def sentencepiece_model_file(self) -> str:
-    """The path of the model, which is trained now if need be."""
-    return model_file(self._text)
+  def found(self) -> seqio.Vocabulary:
+    """The vocabulary that gin wants, which is trained now if need be."""
+    return _find(self._default)
 
-  def _model_context(self):
-    path = self.sentencepiece_model_file
-    if path != self._sentencepiece_model_file:
-      self._sentencepiece_model_file = path
-      self._model = None
-    return super()._model_context()
+  @property
+  def bos_id(self) -> int | None:
+    """See base class."""
+    return self.found.bos_id
+
+  @property
+  def eos_id(self) -> int:
+    """See base class."""
+    return self.found.eos_id
+
+  @property
+  def pad_id(self) -> int:
+    """See base class."""
+    return self.found.pad_id
+
+  @property
+  def unk_id(self) -> int:
+    """See base class."""
+    return self.found.unk_id
+
+  @property
+  def extra_ids(self) -> int:
+    """See base class."""
+    return self.found.extra_ids
+
+  @property
+  def vocab_size(self) -> int:
+    """See base class."""
+    return self.found.vocab_size
+
+  @property
+  def _base_vocab_size(self) -> int:
+    return self.found._base_vocab_size
+
+  def _encode(self, s):
+    return self.found._encode(s)
+
+  def _decode(self, ids):
+    return self.found._decode(ids)
+
+  def _encode_tf(self, s):
+    return self.found._encode_tf(s)
+
+  def _decode_tf(self, ids):
+    return self.found._decode_tf(ids)
+
+
+# Registering a task writes it as the vocabulary of what.
+of = LateVocabulary
 
 
 @gin.configurable("vocabulary", module="tasks")
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What gin decides about the vocabulary.
+  """What gin decides about the vocabulary, for all tasks of a run.
 
   Attributes:
+    name: "t5" (cc_all.32000, 32,100 ids with the sentinels), "mt5" (250,100
+      ids), "embedded" (trained on the embedded corpus) or "bytes"; None for
+      each task's own.
+    path: a SentencePiece model to use instead, local or remote: a copy of T5's,
+      or one of your own. Its ids of padding, end and unknown must be 0, 1, 2.
     size: pieces of a trained vocabulary, sentinels not counted. Little text
       makes fewer.
-    path: a SentencePiece model to use instead of training one, for example
-      T5's. Its ids of padding, end and unknown must be 0, 1 and 2.
   """
 
-  size: int = DEFAULT_SIZE
+  name: str | None = None
   path: str | None = None
+  size: int = DEFAULT_SIZE
 
 
-def model_file(text: Callable[[], prepared_text.PreparedText]) -> str:
-  """Returns the path of the SentencePiece model that gin wants.
+def _find(
+    default: str | Callable[[], prepared_text.PreparedText],
+) -> seqio.Vocabulary:
+  """Returns the vocabulary that gin wants.
 
   Args:
-    text: returns the text to train on; called only if a model is trained.
+    default: as for LateVocabulary.
 
   Raises:
-    DataError: there is no usable model at the path, or the text makes none.
+    DataError: there is no such vocabulary, or the text makes none.
   """
   options = Options()
-  if options.path is None:
-    return trained_on(text(), options.size)
-  _check_model(options.path)
-  return options.path
+  if options.path is not None:
+    return _sentencepiece(options.path)
+  choice = default if options.name is None else options.name
+  if choice == "bytes":
+    return seqio.ByteVocabulary(extra_ids=NUM_SENTINELS)
+  if choice == "embedded":
+    choice = corpus.docstrings
+  if callable(choice):
+    return _sentencepiece(trained_on(choice(), options.size))
+  if choice not in PUBLISHED:
+    raise errors.DataError(
+        f"vocabulary.name = {choice!r} is not known; use "
+        f"{', '.join(map(repr, PUBLISHED))}, 'embedded' or 'bytes', or set "
+        "vocabulary.path."
+    )
+  return _sentencepiece(PUBLISHED[choice], choice)
 
 
 @functools.cache
-def _check_model(path: str) -> None:
-  """Raises a DataError unless T5 can use the model at a path."""
+def _sentencepiece(
+    path: str, published: str | None = None
+) -> seqio.SentencePieceVocabulary:
+  """Returns the vocabulary of a SentencePiece model that T5 can use.
+
+  Args:
+    path: local or remote.
+    published: its key in PUBLISHED, if gin has not named the path.
+
+  Raises:
+    DataError: there is no usable model at the path.
+  """
   try:
     with tf.io.gfile.GFile(path, "rb") as file:
       model = sentencepiece.SentencePieceProcessor(model_proto=file.read())
   except (tf.errors.OpError, RuntimeError) as error:
+    if published:
+      raise errors.DataError(
+          f"The vocabulary {published!r} cannot be read from {path}; set "
+          "vocabulary.path to a copy of it, or vocabulary.name = 'embedded' or "
+          "'bytes' to do without."
+      ) from error
     raise errors.DataError(
         f"vocabulary.path = {path!r} is not a SentencePiece model that can be "
         "read."
@@ -130,6 +219,12 @@ def _check_model(path: str) -> None:
         f"vocabulary.path = {path!r} has {ids} as ids of padding, end and "
         "unknown; T5 needs (0, 1, 2)."
     )
+  # mT5's model has the sentinels among its pieces.
+  last_piece = model.id_to_piece(model.get_piece_size() - 1)
+  has_sentinels = "<extra_id_0>" in last_piece
+  return seqio.SentencePieceVocabulary(
+      path, extra_ids=0 if has_sentinels else NUM_SENTINELS
+  )
 
 
 def trained_on(text: prepared_text.PreparedText, size: int) -> str:

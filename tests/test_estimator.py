@@ -399,16 +399,25 @@ def test_tpu_graphs_are_built(tmp_path):
 
   with tf.Graph().as_default():
     tf.train.create_global_step()
-    spec = estimator.perplexity_model_fn(experiment)(
-        {"targets": tf.constant(batch["targets"])},
+    spec = estimator.perplexity_model_fn(experiment, num_datasets=3)(
+        numbered(batch),
         None,
         tf.estimator.ModeKeys.EVAL,
         {"context": tpu_context()},
     )
+    metric_fn, totals = spec.eval_metrics
+    for figure, _ in metric_fn(**totals).values():
+      assert figure.shape[0] == 3
     # TPUs hand over nothing that has no batch dimension.
-    for name, total in spec.eval_metrics[1].items():
+    for name, total in totals.items():
       vector = [4] if name.endswith("/expert_load") else []
       assert total.shape == [1, *vector]
+
+
+def numbered(batch):
+  """A batch to evaluate, of the first dataset."""
+  targets = tf.constant(batch["targets"])
+  return {"targets": targets, "dataset": tf.zeros([len(batch)], tf.int32)}
 
 
 def run_evaluation(experiment):
@@ -421,10 +430,10 @@ def run_evaluation(experiment):
     tf.train.create_global_step()
     iterator = tf.data.make_initializable_iterator(
         inputs.evaluation_batches(
-            dataset.dataset_fn, experiment.sequences_per_batch
+            [dataset.dataset_fn], experiment.sequences_per_batch
         )
     )
-    spec = estimator.perplexity_model_fn(experiment)(
+    spec = estimator.perplexity_model_fn(experiment, num_datasets=1)(
         iterator.get_next(), None, tf.estimator.ModeKeys.EVAL, {}
     )
     metric_fn, totals = spec.eval_metrics
@@ -441,7 +450,7 @@ def run_evaluation(experiment):
       with contextlib.suppress(tf.errors.OutOfRangeError):
         while True:
           session.run(updates)
-      return flat(session.run({k: value for k, (value, _) in figures.items()}))
+      return flat(session.run({k: v[0] for k, (v, _) in figures.items()}))
 
 
 def test_evaluation_contains_no_other_loss():
@@ -455,8 +464,8 @@ def test_evaluation_contains_no_other_loss():
     with tf.Graph().as_default(), tf.Session() as session:
       tf.set_random_seed(0)
       tf.train.create_global_step()
-      spec = estimator.perplexity_model_fn(experiment)(
-          {"targets": tf.constant(batch["targets"])},
+      spec = estimator.perplexity_model_fn(experiment, num_datasets=1)(
+          numbered(batch),
           None,
           tf.estimator.ModeKeys.EVAL,
           {},
@@ -468,7 +477,7 @@ def test_evaluation_contains_no_other_loss():
       )
       # The batch is taken in once.
       loss, _ = session.run([spec.loss, [op for _, op in figures.values()]])
-      return loss, session.run({k: v for k, (v, _) in figures.items()})
+      return loss, session.run({k: v[0] for k, (v, _) in figures.items()})
 
   loss, figures = loss_and_figures(
       "SwitchFeedForward.aux_loss_coefficient = 0.01",

@@ -225,27 +225,60 @@ def test_batch_without_real_tokens_has_no_cross_entropy():
   assert of_batch == {"cross_entropy": 0, "neg_log_perplexity": 0}
 
 
-def figures_of_split(batches, num_cores=1):
-  """What an Estimator reports after it has seen the batches."""
+def figures_of_datasets(batches, num_cores=1):
+  """What an Estimator reports after it has seen batches of two datasets.
+
+  Args:
+    batches: pairs of the number of a dataset and sums.
+    num_cores: cores, each of which sends a copy.
+
+  Returns:
+    the figures of each.
+  """
   with tf.Graph().as_default(), tf.Session() as session:
+    number = tf.placeholder(tf.int32, [num_cores])
     placeholders = {
         name: tf.placeholder(tf.float32, [num_cores, *np.shape(value)])
-        for name, value in batches[0].items()
+        for name, value in batches[0][1].items()
     }
-    values_and_updates = figures.of_split(**placeholders)
+    values_and_updates = figures.of_datasets(2, number, **placeholders)
     session.run(tf.local_variables_initializer())
-    for batch in batches:
+    for dataset, batch in batches:
+      feed = {
+          placeholders[k]: [value] * num_cores for k, value in batch.items()
+      }
       session.run(
           [update for _, update in values_and_updates.values()],
-          {
-              placeholders[name]: [value] * num_cores
-              for name, value in batch.items()
-          },
+          {number: [dataset] * num_cores, **feed},
       )
     values = session.run(
         {name: value for name, (value, _) in values_and_updates.items()}
     )
-  return {name: value.tolist() for name, value in values.items()}
+  return [
+      {name: value[dataset].tolist() for name, value in values.items()}
+      for dataset in range(2)
+  ]
+
+
+def figures_of_split(batches, num_cores=1):
+  """The figures of the second of two datasets; there is none of the first."""
+  return figures_of_datasets([(1, batch) for batch in batches], num_cores)[1]
+
+
+def test_datasets_do_not_mix():
+  first = [sparse_totals(30.0, 10.0, a=FIRST), sparse_totals(4.0, 2.0, a=FIRST)]
+  second = [sparse_totals(6.0, 2.0, a=SECOND)]
+  # A loss that is not a number stays where it is.
+  second[0]["cross_entropy"] = math.nan
+  of_first, of_second = figures_of_datasets(
+      [(0, first[0]), (1, second[0]), (0, first[1])]
+  )
+  assert of_first == figures_of_split(first)
+  assert of_first["cross_entropy"] == np.float32(34 / 12)
+  assert math.isnan(of_second.pop("cross_entropy"))
+  assert math.isnan(of_second.pop("neg_log_perplexity"))
+  expected = figures_of_split([sparse_totals(6.0, 2.0, a=SECOND)])
+  assert of_second.items() <= expected.items()
 
 
 @pytest.mark.parametrize("num_cores", [1, 4])

@@ -101,17 +101,20 @@ def test_training_packs_and_splits_the_features(twelve_batches):
 def test_evaluation_reads_each_example_once(batch_size):
   datasets = inputs.evaluation_datasets("toy_mixture", LENGTHS, "validation")
   assert [dataset.name for dataset in datasets] == ["toy_copy", "toy_reverse"]
-  batches = as_numpy(
-      lambda: inputs.evaluation_batches(datasets[0].dataset_fn, batch_size)
-  )
-  num_batches = inputs.count_batches(datasets[0].dataset_fn, batch_size)
-  assert len(batches) == num_batches == -(-13 // batch_size)
-  assert all(set(batch) == {"inputs", "targets"} for batch in batches)
-  ids = np.concatenate([batch["targets"] for batch in batches])
-  assert ids.shape == (num_batches * batch_size, LENGTHS["targets"])
-  texts = [VOCABULARY.decode(row.tolist()) for row in ids[:13]]
-  assert texts == toy_tasks.texts("validation")
-  assert not ids[13:].any()
+  dataset_fns = [dataset.dataset_fn for dataset in datasets]
+  batches = as_numpy(lambda: inputs.evaluation_batches(dataset_fns, batch_size))
+  num_batches = -(-13 // batch_size)
+  assert inputs.count_batches(dataset_fns, batch_size) == 2 * num_batches
+  texts = toy_tasks.texts("validation")
+  for number, targets in enumerate([texts, [text[::-1] for text in texts]]):
+    own, batches = batches[:num_batches], batches[num_batches:]
+    for batch in own:
+      assert batch.pop("dataset").tolist() == [number] * batch_size
+    assert all(set(batch) == {"inputs", "targets"} for batch in own)
+    ids = np.concatenate([batch["targets"] for batch in own])
+    assert ids.shape == (num_batches * batch_size, LENGTHS["targets"])
+    assert [VOCABULARY.decode(row.tolist()) for row in ids[:13]] == targets
+    assert not ids[13:].any()
 
 
 def test_missing_split_is_named():
@@ -188,14 +191,17 @@ def test_evaluation_masks_the_same_tokens_in_every_run(tmp_path, monkeypatch):
       vocabulary.size = 130
       """)
 
-  def read(seed):
+  def read(seed, number=0):
     with tf.Graph().as_default(), tf.Session() as session:
       tf.set_random_seed(seed)
       (dataset,) = inputs.evaluation_datasets(
           "text_files_span_corruption", {"inputs": 64, "targets": 32}, "train"
       )
-      batches = inputs.evaluation_batches(dataset.dataset_fn, 4)
+      batches = inputs.evaluation_batches([dataset.dataset_fn] * 2, 4)
+      batches = batches.filter(lambda b: tf.equal(b["dataset"][0], number))
       batch = tf.data.make_one_shot_iterator(batches).get_next()
       return session.run(batch)["targets"]
 
   np.testing.assert_array_equal(read(0), read(1))
+  # Nor does it matter which datasets are read before.
+  np.testing.assert_array_equal(read(0), read(0, number=1))

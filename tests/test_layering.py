@@ -59,6 +59,7 @@ LEVELS = {
     "experiment": 6,
     "comparison": 6,
     "estimator": 6,
+    "language_comparison": 6,
     "decoding": 7,
     "modes": 7,
     "finetuning": 8,

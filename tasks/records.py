@@ -1,0 +1,116 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Files of records, read line by line; broken ones are skipped and counted."""
+
+from collections.abc import Iterator
+import gzip
+import json
+from typing import Any
+import zlib
+
+import gin
+import tensorflow.compat.v1 as tf
+
+from tasks import errors
+
+# What was skipped in this process: the problem by its place, "file, line 3".
+_skipped: dict[str, str] = {}
+
+
+def numbered_lines(file: str) -> Iterator[tuple[int, str]]:
+  """Yields the lines of a text file with their numbers, from 1.
+
+  Args:
+    file: local or remote, as far as tf.io.gfile reaches; compressed if its name
+      ends in .gz. In UTF-8.
+
+  Raises:
+    DataError: it cannot be read; names the line.
+  """
+  number = 0
+  try:
+    with tf.io.gfile.GFile(file, "rb") as stream:
+      if file.endswith(".gz"):
+        stream = gzip.GzipFile(fileobj=stream)
+      for number, line in enumerate(stream, 1):
+        # Files made on Windows may start with a mark, and end lines in \r\n.
+        encoding = "utf-8-sig" if number == 1 else "utf-8"
+        yield number, line.decode(encoding).rstrip("\r\n")
+  except UnicodeDecodeError as error:
+    raise errors.DataError(
+        f"{file}, line {number}: this is not UTF-8 text."
+    ) from error
+  except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    raise errors.DataError(
+        f"{file}, after line {number}: this is not a whole gzip file."
+    ) from error
+  except tf.errors.OpError as error:
+    raise errors.DataError(f"{file} cannot be read: {error.message}") from error
+
+
+def json_objects(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields the place and the object of each line of a file of JSON objects.
+
+  Lines that hold something else are skipped, empty ones without being counted.
+
+  Args:
+    file: as for `numbered_lines`.
+
+  Raises:
+    DataError: the file cannot be read, or too many of its lines are broken.
+  """
+  for number, line in numbered_lines(file):
+    if not line.strip():
+      continue
+    place = f"{file}, line {number}"
+    try:
+      entry = json.loads(line)
+    except json.JSONDecodeError as error:
+      skip(place, f"this is not JSON ({error.msg})")
+      continue
+    if isinstance(entry, dict):
+      yield place, entry
+    else:
+      skip(place, f"a JSON object is needed, not {type(entry).__name__}")
+
+
+@gin.configurable("broken_records", module="tasks")
+def _limit_of_broken_records(limit: int = 100) -> int:
+  """How many broken records are skipped before a run ends, from gin."""
+  return limit
+
+
+def skip(place: str, problem: str) -> None:
+  """Counts a broken record, once however often it is read.
+
+  Args:
+    place: where it is, "file, line 3".
+    problem: what is wrong with it.
+
+  Raises:
+    DataError: there are more of them than gin's broken_records.limit.
+  """
+  _skipped[place] = problem
+  limit = _limit_of_broken_records()
+  if len(_skipped) > limit:
+    raise errors.DataError(
+        f"{place}: {problem}; before it {limit} broken records were skipped, "
+        "as many as broken_records.limit allows."
+    )
+
+
+def skipped() -> dict[str, str]:
+  """Returns the problem of each record that was skipped, by its place."""
+  return dict(_skipped)
