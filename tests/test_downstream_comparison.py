@@ -22,8 +22,8 @@ from PIL import Image
 import pytest
 import rich.console
 
-from mtf_switch import downstream_comparison as comparison
 from mtf_switch import compat
+from mtf_switch import downstream_comparison as comparison
 
 
 def pretrained(directory, step, value, sparse):
