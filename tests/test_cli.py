@@ -203,7 +203,7 @@ def test_first_mistakes(tmp_path, arguments, message):
 def test_unknown_mode(tmp_path):
   result = run(["--mode=trian"], tmp_path)
   assert result.returncode == 1
-  assert "train|eval|perplexity_eval|infer|score" in result.stderr
+  assert "train|finetune|eval|perplexity_eval|infer|score|" in result.stderr
 
 
 # A run from start to end.

@@ -258,7 +258,6 @@ def pipeline(batches: int, bindings: Sequence[str]) -> worker.Work:
           experiment.sequences_per_batch,
           experiment.seed,
           first_step=0,
-          last_step=10**6,
           steps_per_block=10**6,
       )
   ).get_next()
