@@ -236,7 +236,8 @@ def test_training_leaves_what_it_promises(straight, directory):
   for record in metrics:
     assert list(record) == [
         "step", "kind", "cross_entropy", "neg_log_perplexity", "aux_loss",
-        "z_loss", "fraction_dropped", "tokens_per_second", "task", "layers",
+        "z_loss", "fraction_dropped", "packing_efficiency", "tokens_per_second",
+        "task", "layers",
     ]  # fmt: skip
     assert record["neg_log_perplexity"] == -record["cross_entropy"] < 0
     assert record["aux_loss"] > 0

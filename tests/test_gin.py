@@ -446,6 +446,13 @@ def test_span_corruption_targets_follow_the_inputs():
   assert gin_files.macro("sequence_length") == {"inputs": 109, "targets": 25}
 
 
+def test_text_to_text_decodes_as_far_as_the_targets_go():
+  gin_files.parse(["objectives/text_to_text.gin"], ["targets_length = 64"])
+  assert gin_files.macro("sequence_length") == {"inputs": 512, "targets": 64}
+  name = "Bitransformer.decode.max_decode_length"
+  assert str(gin.query_parameter(name)) == "%targets_length"
+
+
 def test_lm_has_targets_only():
   gin_files.parse(["objectives/lm.gin"], ["targets_length = 64"])
   assert gin_files.macro("sequence_length") == {"targets": 64}
