@@ -125,6 +125,21 @@ def test_metrics(task, records_of):
     )
 
 
+@pytest.mark.parametrize(
+    "task, names",
+    [
+        ("glue_cola", ["matthews_corrcoef"]),
+        ("super_glue_cb", ["mean_3class_f1", "accuracy"]),
+        ("super_glue_multirc", ["multirc_f1_over_all_answers", "exact_match"]),
+        ("super_glue_record", ["squad"]),
+        ("squad", ["squad"]),
+    ],
+)
+def test_metrics_have_names(task, names):
+  metric_fns = seqio.TaskRegistry.get(task).metric_fns
+  assert [metric_fn.__name__ for metric_fn in metric_fns] == names
+
+
 def test_every_task_has_a_case():
   assert CASES.keys() == {
       *downstream.FROM_T5,
