@@ -28,6 +28,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import caching
+from mtf_switch import inputs
 from mtf_switch import progress
 from mtf_switch import strict_gin
 from mtf_switch.experiment import find_task
@@ -209,7 +210,8 @@ def _first(make_dataset, count: int) -> list[dict[str, Any]]:
   """The first examples of a dataset, which is made in a graph of its own."""
   with tf.Graph().as_default():
     tf.set_random_seed(0)
-    return list(itertools.islice(tfds.as_numpy(make_dataset()), count))
+    dataset = inputs.without_autograph(make_dataset)
+    return list(itertools.islice(tfds.as_numpy(dataset), count))
 
 
 def readable(vocabulary: seqio.Vocabulary, ids: Sequence[int]) -> str:
