@@ -67,6 +67,7 @@ class _Mode:
       Experiment, if there is a model_dir, a console, and the flags.
     does: what it does, for --help.
     flags: those that it knows beside the ones for all modes.
+    needs: those of them that must be given.
     has_model_dir: whether it is about a model; others are about data, and gin
       need not describe a model.
   """
@@ -74,22 +75,30 @@ class _Mode:
   function: str
   does: str
   flags: Sequence[str] = ()
+  needs: Sequence[str] = ()
   has_model_dir: bool = True
 
 
 _MODES = {
     "train": _Mode("modes.train", "train a model"),
+    "finetune": _Mode(
+        "finetuning.finetune", "train on from a pre-trained model"
+    ),
     "eval": _Mode("decoding.evaluate", "decode and apply the task's metrics"),
     "perplexity_eval": _Mode(
         "modes.perplexity_eval", "cross-entropy over a whole split"
     ),
     "infer": _Mode(
-        "decoding.infer", "decode a file", ("input_file", "output_file")
+        "decoding.infer",
+        "decode a file",
+        flags=("input_file", "output_file"),
+        needs=("input_file", "output_file"),
     ),
     "score": _Mode(
         "decoding.score",
         "the log-probabilities of a file's targets",
-        ("input_file", "output_file"),
+        flags=("input_file", "output_file"),
+        needs=("input_file", "output_file"),
     ),
     "tasks": _Mode(
         "data_modes.list_tasks",
@@ -99,13 +108,28 @@ _MODES = {
     "inspect": _Mode(
         "data_modes.inspect",
         "show a task's records and what a model is fed",
-        ("task", "split", "num_examples"),
+        flags=("task", "split", "num_examples"),
         has_model_dir=False,
     ),
     "cache": _Mode(
         "data_modes.cache",
         "preprocess a task once for many runs",
-        ("task", "output_dir"),
+        flags=("task", "output_dir"),
+        needs=("output_dir",),
+        has_model_dir=False,
+    ),
+    "compare_downstream": _Mode(
+        "downstream_comparison.compare_downstream",
+        "Figure 13, from fine-tuned runs",
+        flags=("compare_dir", "output_dir"),
+        needs=("compare_dir", "output_dir"),
+        has_model_dir=False,
+    ),
+    "compare_languages": _Mode(
+        "language_comparison.compare_languages",
+        "Figures 7 and 8, from a dense and a Switch run",
+        flags=("compare_dir", "output_dir"),
+        needs=("compare_dir", "output_dir"),
         has_model_dir=False,
     ),
 }
@@ -143,7 +167,12 @@ flags.DEFINE_string("split", None, "inspect: the split; train if not given.")
 flags.DEFINE_integer(
     "num_examples", None, "inspect: how many; 3 if not given.", lower_bound=1
 )
-flags.DEFINE_string("output_dir", None, "cache: where caches are written.")
+flags.DEFINE_multi_string(
+    "compare_dir", [], "compare_*: the model_dir of a run; repeatable."
+)
+flags.DEFINE_string(
+    "output_dir", None, "cache, compare_*: the directory for what is made."
+)
 flags.DEFINE_multi_string(
     "module_import", [], "Module to import, with tasks or layers; repeatable."
 )
@@ -309,6 +338,9 @@ def _flags_of(mode: _Mode) -> dict[str, Any]:
   for flag in given:
     if flag not in mode.flags:
       raise _Mistake(f"--{flag} goes with {' and '.join(owners[flag])} only.")
+  if any(flag not in given for flag in mode.needs):
+    needed = " and ".join(f"--{flag}" for flag in mode.needs)
+    raise _Mistake(f"--mode={FLAGS.mode} needs {needed}.")
   return given
 
 

@@ -17,6 +17,7 @@
 from mtf_switch import compat  # isort: skip
 from collections.abc import Sequence
 import os
+import re
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -43,17 +44,20 @@ def latest_step(model_dir: str) -> int:
   return max(steps(model_dir), default=0)
 
 
-def path(model_dir: str, step: int) -> str:
+def path(model_dir: str, step: int | str) -> str:
   """The path of one checkpoint, as tf.train.Saver wants it."""
   return os.path.join(model_dir, f"{_PREFIX}{step}")
 
 
-def select(model_dir: str, checkpoint_step: Selection) -> list[int]:
+def select(
+    model_dir: str, checkpoint_step: Selection, setting: str = "--model_dir"
+) -> list[int]:
   """The steps of the checkpoints that are asked for.
 
   Args:
     model_dir: the directory of the checkpoints.
     checkpoint_step: see Selection.
+    setting: what the user would correct.
 
   Returns:
     steps, in order.
@@ -61,11 +65,11 @@ def select(model_dir: str, checkpoint_step: Selection) -> list[int]:
   Raises:
     UserError: there is no such checkpoint.
   """
-  available = steps(model_dir)
+  available = steps(model_dir) or _steps_of_files(model_dir)
   if not available:
     raise compat.UserError(
         f"there is no checkpoint in {model_dir!r}; train first, or correct "
-        "--model_dir."
+        f"{setting}."
     )
   if checkpoint_step == "all":
     return available
@@ -80,6 +84,13 @@ def select(model_dir: str, checkpoint_step: Selection) -> list[int]:
           f"{', '.join(map(str, available))}."
       )
   return sorted(checkpoint_step)
+
+
+def _steps_of_files(model_dir: str) -> list[int]:
+  """The steps of checkpoints without TensorFlow's list, as copies often are."""
+  names = tf.io.gfile.glob(path(model_dir, "*.index"))
+  found = (re.fullmatch(r".*-(\d+)\.index", name) for name in names)
+  return sorted(int(match[1]) for match in found if match)
 
 
 class _MultiplesTimer(tf.train.SecondOrStepTimer):

@@ -259,24 +259,22 @@ def _shown(value: Any) -> str:
 
 def cache(
     console: rich.console.Console,
+    output_dir: str,
     task: str | None = None,
-    output_dir: str | None = None,
 ):
   """Writes what the preprocessing of a task makes, for many runs.
 
   Args:
     console: where progress is shown.
+    output_dir: where the caches are.
     task: the name of a task, or of a mixture, for each of its tasks; None for
       gin's.
-    output_dir: where the caches are.
 
   Raises:
     UserError: a task cannot be cached, or its directory has something else.
     DataError: the data is missing.
   """
   provider = _provider("cache", task)
-  if not output_dir:
-    raise compat.UserError("--mode=cache needs --output_dir=DIR.")
   with progress.Display(console) as display:
     for one in seqio.get_subtasks(provider):
       caching.write(one, output_dir, display)

@@ -17,7 +17,7 @@
 from mtf_switch import compat  # isort: skip
 from collections.abc import Iterator, Mapping, Sequence
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import gin
 import numpy as np
@@ -55,57 +55,117 @@ def evaluate(
     UserError: a checkpoint or the split is missing, or no task has metrics.
   """
   steps = checkpoints.select(experiment.model_dir, checkpoint_step)
-  caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
-  datasets = inputs.evaluation_datasets(
-      experiment.task, experiment.lengths, split
-  )
-  datasets = [dataset for dataset in datasets if dataset.metric_fns]
-  if experiment.model_type == "lm" or not datasets:
-    raise compat.UserError(
-        f"{experiment.task!r} has no metrics of text decoded from inputs; use "
-        "--mode=perplexity_eval."
-    )
   with progress.Display(console) as display:
+    evaluation = Evaluation(experiment, split, display)
+    for step in steps:
+      evaluation.run(step)
+
+
+class _Task(NamedTuple):
+  """The examples of one task's split.
+
+  Attributes:
+    dataset: T5's EvalDataset.
+    examples: what it gives.
+    targets: as the metrics want them.
+  """
+
+  dataset: Any
+  examples: Sequence[Mapping[str, Any]]
+  targets: Sequence[Any]
+
+
+class Evaluation:
+  """Decodes a split, step by step, and applies the metrics of each task.
+
+  Attributes:
+    directory: model_dir/<split>_eval, for all that is written.
+    task_names: the names of the tasks.
+  """
+
+  def __init__(
+      self, experiment: Experiment, split: str, display: progress.Display
+  ):
+    """Reads the examples and writes their inputs and targets, one a line.
+
+    Args:
+      experiment: what the run is about.
+      split: the split.
+      display: where progress is shown.
+
+    Raises:
+      UserError: the split or its examples are missing, or no task has metrics.
+    """
+    self._experiment = experiment
+    self._display = display
+    self.directory = os.path.join(experiment.model_dir, f"{split}_eval")
+    caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
+    datasets = inputs.evaluation_datasets(
+        experiment.task, experiment.lengths, split
+    )
+    datasets = [dataset for dataset in datasets if dataset.metric_fns]
+    if experiment.model_type == "lm" or not datasets:
+      raise compat.UserError(
+          f"{experiment.task!r} has no metrics of text decoded from inputs; use"
+          " --mode=perplexity_eval."
+      )
+    self._tasks = {}
     for dataset in datasets:
       display.status(f"reading the {split} split of {dataset.name}")
-      _evaluate_task(experiment, dataset, split, steps, display)
+      self._tasks[dataset.name] = self._read(dataset, split)
+    self.task_names = list(self._tasks)
 
+  def run(self, step: int, task_names: Sequence[str] | None = None):
+    """Evaluates the checkpoint of a step.
 
-def _evaluate_task(
-    experiment: Experiment,
-    dataset,
-    split: str,
-    steps: Sequence[int],
-    display: progress.Display,
-):
-  """Decodes one task's examples with the checkpoints of some steps."""
-  directory = os.path.join(experiment.model_dir, f"{split}_eval")
-  prefix = os.path.join(directory, dataset.name)
-  with tf.Graph().as_default():
-    examples = list(tfds.as_numpy(dataset.dataset_fn()))
-  texts = [_texts(experiment, example) for example in examples]
-  targets = [
-      dataset.postprocess_fn(text["targets"], example=example, is_target=True)
-      for text, example in zip(texts, examples)
-  ]
-  progress.write_lines(f"{prefix}_inputs", [text["inputs"] for text in texts])
-  progress.write_lines(f"{prefix}_targets", targets)
-  ids = np.stack([example["inputs"] for example in examples])
-  for step in steps:
-    predictions = [
-        dataset.postprocess_fn(text, example=example, is_target=False)
-        for text, example in zip(
-            decode(experiment, ids, step, display), examples
-        )
+    Writes predictions, one a line, and a line to metrics.jsonl for each task,
+    and TensorBoard's events.
+
+    Args:
+      step: the checkpoint's step.
+      task_names: the tasks; None for all.
+    """
+    names = self.task_names if task_names is None else task_names
+    # All tasks at once: building the model takes longer than many a split.
+    ids = [x["inputs"] for name in names for x in self._tasks[name].examples]
+    texts = iter(decode(self._experiment, np.stack(ids), step, self._display))
+    for name in names:
+      self._score(step, name, texts)
+
+  def _read(self, dataset, split: str) -> _Task:
+    with tf.Graph().as_default():
+      examples = list(tfds.as_numpy(dataset.dataset_fn()))
+    if not examples:
+      raise compat.UserError(
+          f"the {split!r} split of {dataset.name!r} has no examples to decode."
+      )
+    texts = [_texts(self._experiment, example) for example in examples]
+    targets = [
+        dataset.postprocess_fn(text["targets"], example=example, is_target=True)
+        for text, example in zip(texts, examples)
     ]
-    progress.write_lines(f"{prefix}_{step}_predictions", predictions)
+    prefix = os.path.join(self.directory, dataset.name)
+    progress.write_lines(f"{prefix}_inputs", [text["inputs"] for text in texts])
+    progress.write_lines(f"{prefix}_targets", targets)
+    return _Task(dataset, examples, targets)
+
+  def _score(self, step: int, name: str, texts: Iterator[str]):
+    """Takes the texts of a task's examples and records what they are worth."""
+    dataset, examples, targets = self._tasks[name]
+    predictions = [
+        dataset.postprocess_fn(next(texts), example=example, is_target=False)
+        for example in examples
+    ]
+    progress.write_lines(
+        os.path.join(self.directory, f"{name}_{step}_predictions"), predictions
+    )
     scores = {}
     for metric_fn in dataset.metric_fns:
       scores.update(metric_fn(targets, predictions))
-    _record_scores(directory, step, dataset.name, scores)
-    display.note(
-        f"step {step}  {dataset.name}  "
-        + "  ".join(f"{name} {score:.4g}" for name, score in scores.items())
+    _record_scores(self.directory, step, name, scores)
+    self._display.note(
+        f"step {step}  {name}  "
+        + "  ".join(f"{metric} {score:.4g}" for metric, score in scores.items())
     )
 
 
@@ -134,8 +194,8 @@ def _record_scores(
 def infer(
     experiment: Experiment,
     console: rich.console.Console,
-    input_file: str | None = None,
-    output_file: str | None = None,
+    input_file: str,
+    output_file: str,
     checkpoint_step: int | None = None,
 ):
   """Decodes a file of inputs, one a line, to a file of outputs, one a line.
@@ -152,7 +212,7 @@ def infer(
   Raises:
     UserError: the checkpoint or the inputs are missing.
   """
-  lines = _read_lines("infer", input_file, output_file)
+  lines = _read_lines(input_file)
   (step,) = checkpoints.select(experiment.model_dir, checkpoint_step)
   is_lm = experiment.model_type == "lm"
   ids = inputs.encode_lines(
@@ -173,8 +233,8 @@ def infer(
 def score(
     experiment: Experiment,
     console: rich.console.Console,
-    input_file: str | None = None,
-    output_file: str | None = None,
+    input_file: str,
+    output_file: str,
     checkpoint_step: int | None = None,
 ):
   """Writes how probable the targets of a file are, one number a line.
@@ -194,7 +254,7 @@ def score(
   Raises:
     UserError: the checkpoint or the inputs are missing, or a line is not two.
   """
-  lines = _read_lines("score", input_file, output_file)
+  lines = _read_lines(input_file)
   (step,) = checkpoints.select(experiment.model_dir, checkpoint_step)
   names = ["targets"]
   if experiment.model_type != "lm":
@@ -231,14 +291,8 @@ def score(
     display.note(f"step {step}: {len(lines)} lines written to {output_file}")
 
 
-def _read_lines(
-    mode: str, input_file: str | None, output_file: str | None
-) -> list[str]:
-  """The lines of input_file, if that and output_file are as they should."""
-  if not input_file or not output_file:
-    raise compat.UserError(
-        f"--mode={mode} needs --input_file and --output_file."
-    )
+def _read_lines(input_file: str) -> list[str]:
+  """The lines of a file; a UserError if it is not there."""
   if not tf.io.gfile.exists(input_file):
     raise compat.UserError(f"--input_file={input_file} does not exist.")
   with tf.io.gfile.GFile(input_file) as file:

@@ -143,11 +143,12 @@ def training_model_fn(
         name: figures.pop(name) for name in list(figures) if "/" in name
     }
     with mtf.utils.outside_all_rewrites():
+      # Those that are made set initial weights, before slices are filled.
       hooks = [
-          *_hooks(experiment, lowering, "operative_config"),
           *make_hooks(
               TrainingGraph(model, lowering, figures, layer_figures, summaries)
           ),
+          *_hooks(experiment, lowering, "operative_config"),
       ]
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,

@@ -15,10 +15,12 @@
 """The modes that train and measure perplexity, configured by gin."""
 
 from mtf_switch import compat  # isort: skip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import functools
 import json
 import math
 import os
+from typing import Any
 
 import gin
 import numpy as np
@@ -34,6 +36,12 @@ from mtf_switch import progress
 from mtf_switch import vocabulary_record
 from mtf_switch.experiment import Experiment
 
+# Evaluates the checkpoint of a step, unless that is done already.
+Evaluate = Callable[[int], None]
+# Takes the split.
+MakeEvaluate = Callable[[Experiment, str, progress.Display], Evaluate]
+MakeHooks = Callable[[estimator_lib.TrainingGraph], Sequence[Any]]
+
 
 @gin.configurable
 def train(
@@ -47,6 +55,8 @@ def train(
     eval_split: str = "validation",
     steps_per_block: int = 10000,
     iterations_per_loop: int = 100,
+    make_evaluate: MakeEvaluate | None = None,
+    make_more_hooks: MakeHooks | None = None,
 ):
   """Trains, from the latest checkpoint if there is one.
 
@@ -57,12 +67,15 @@ def train(
     save_checkpoints_steps: steps between two checkpoints.
     keep_checkpoint_max: how many of the latest checkpoints stay.
     metrics_every: steps between two "train" lines of metrics.jsonl.
-    eval_every: steps between two evaluations like those of `perplexity_eval`;
-      each saves a checkpoint, and one follows at the end. None for none.
+    eval_every: steps between two evaluations; each saves a checkpoint, and one
+      follows at the end. None for none.
     eval_split: the split for them.
     steps_per_block: steps after which the examples are shuffled afresh.
       Resuming reads at most so many batches again before it trains.
     iterations_per_loop: steps that a TPU makes between two looks at the host.
+    make_evaluate: makes the function that evaluates, for modes that are built
+      on this one. None evaluates as `perplexity_eval` does.
+    make_more_hooks: makes hooks that come before the others, for such modes.
 
   Raises:
     UserError: no learning rate is set, or the loss is no longer a number.
@@ -79,24 +92,14 @@ def train(
     caching.check(experiment.provider, eval_split, "mesh_eval_dataset_fn")
   display = progress.Display(console)
   metrics_file = progress.MetricsFile(model_dir)
-
-  def evaluate(step):
-    _evaluate(experiment, step, eval_split, metrics_file, display, again=False)
-
   save_at_multiples_of = [save_checkpoints_steps]
   stop_at = [steps]
   listeners = []
-  if eval_every:
-    save_at_multiples_of.append(eval_every)
-    if experiment.tpu:
-      # A TPU serves one session at a time: training stops to evaluate.
-      stop_at = [*range(eval_every, steps, eval_every), steps]
-    else:
-      listeners.append(_EvaluationListener(eval_every, evaluate))
 
   def make_hooks(graph):
     _write_model_size(experiment, graph)
     return [
+        *(make_more_hooks(graph) if make_more_hooks else ()),
         progress.ProgressHook(
             model_dir,
             experiment.task,
@@ -154,6 +157,17 @@ def train(
           f"nothing to train: {model_dir} has a checkpoint of step "
           f"{first_step}, and train.steps = {steps}"
       )
+    if eval_every:
+      make_evaluate = make_evaluate or _make_perplexity_evaluate
+      evaluate = make_evaluate(experiment, eval_split, display)
+      save_at_multiples_of.append(eval_every)
+      if experiment.tpu:
+        # A TPU serves one session at a time: training stops to evaluate.
+        stop_at = [*range(eval_every, steps, eval_every), steps]
+      else:
+        listeners.append(_EvaluationListener(eval_every, evaluate))
+      if first_step and first_step % eval_every == 0:
+        evaluate(first_step)  # Unless an interruption prevented it, it is done.
     for step in stop_at:
       if step > first_step:
         train_until(step)
@@ -198,13 +212,28 @@ class _EvaluationListener(tf.train.CheckpointSaverListener):
   again would build the training graph and fill the shuffle buffers each time.
   """
 
-  def __init__(self, every: int, evaluate_step: Callable[[int], None]):
+  def __init__(self, every: int, evaluate: Evaluate):
     self._every = every
-    self._evaluate_step = evaluate_step
+    self._evaluate = evaluate
 
   def after_save(self, session, global_step_value):
     if global_step_value % self._every == 0:
-      self._evaluate_step(int(global_step_value))
+      self._evaluate(int(global_step_value))
+
+
+def _make_perplexity_evaluate(
+    experiment: Experiment, split: str, display: progress.Display
+) -> Evaluate:
+  """What evaluates a step as `perplexity_eval` does."""
+  metrics_file = progress.MetricsFile(experiment.model_dir)
+  return functools.partial(
+      _evaluate,
+      experiment,
+      split=split,
+      metrics_file=metrics_file,
+      display=display,
+      again=False,
+  )
 
 
 def _evaluate(

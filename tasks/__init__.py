@@ -14,9 +14,14 @@
 
 """Tasks to train on; importing the package registers them with seqio.
 
-`docstrings_span_corruption` needs no download, `text_files_span_corruption` is
-for text of one's own; both have a `_full_lm` twin for decoder-only models. The
-import reads and builds nothing: that waits until a task is used.
+`docstrings_span_corruption` needs no download, `c4_span_corruption` is the
+paper's, and `text_files_span_corruption` is for text of one's own; each has a
+`_full_lm` twin for decoder-only models. `mc4` and `cldr` are mixtures of many
+languages. The import reads and builds nothing: that waits until a task is used.
 """
 
+from tasks import c4  # noqa: F401
+from tasks import cldr  # noqa: F401
+from tasks import downstream  # noqa: F401
+from tasks import mc4  # noqa: F401
 from tasks import pretraining  # noqa: F401

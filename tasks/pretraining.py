@@ -18,7 +18,7 @@ Each text makes two tasks: `_span_corruption` for models with an encoder and a
 decoder, and `_full_lm` for models with a decoder only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 import functools
 
 import seqio
@@ -64,23 +64,62 @@ def span_corruption(
     ) from error
 
 
+Preprocessors = Sequence[Callable[[tf.data.Dataset], tf.data.Dataset]]
+
+
 def register(
-    name: str, source: sources.Source, words: seqio.Vocabulary
+    name: str,
+    source: sources.Source,
+    words: seqio.Vocabulary,
+    cleaning: Preprocessors = (),
 ) -> None:
-  """Registers the tasks of a text with seqio.
+  """Registers the two tasks of a text with seqio.
 
   Args:
     name: what the tasks' names start with.
     source: gives examples with "text".
     words: the vocabulary.
+    cleaning: what happens to the examples before they are tokenized.
   """
-  feature = seqio.Feature(words, add_eos=True)
-
-  # As T5's "c4_v220_span_corruption".
+  register_span_corruption(f"{name}_span_corruption", source, words, cleaning)
+  # As T5's "c4_v220_full_lm".
   seqio.TaskRegistry.add(
-      f"{name}_span_corruption",
+      f"{name}_full_lm",
       source=source,
       preprocessors=[
+          *cleaning,
+          functools.partial(
+              seqio.preprocessors.rekey, key_map={"targets": "text"}
+          ),
+          seqio.preprocessors.tokenize,
+          seqio.CacheDatasetPlaceholder(),
+          preprocessors.full_lm,
+      ],
+      output_features={"targets": seqio.Feature(words, add_eos=True)},
+      metric_fns=[],
+  )
+
+
+def register_span_corruption(
+    name: str,
+    source: sources.Source,
+    words: seqio.Vocabulary,
+    cleaning: Preprocessors = (),
+) -> None:
+  """Registers a task of span corruption, as T5's "c4_v220_span_corruption".
+
+  Args:
+    name: the task's.
+    source: as for `register`.
+    words: as for `register`.
+    cleaning: as for `register`.
+  """
+  feature = seqio.Feature(words, add_eos=True)
+  seqio.TaskRegistry.add(
+      name,
+      source=source,
+      preprocessors=[
+          *cleaning,
           functools.partial(
               seqio.preprocessors.rekey,
               key_map={"inputs": None, "targets": "text"},
@@ -92,21 +131,6 @@ def register(
       ],
       output_features={"inputs": feature, "targets": feature},
       metric_fns=[metrics.sequence_accuracy, metrics.edit_distance],
-  )
-  # As T5's "c4_v220_full_lm".
-  seqio.TaskRegistry.add(
-      f"{name}_full_lm",
-      source=source,
-      preprocessors=[
-          functools.partial(
-              seqio.preprocessors.rekey, key_map={"targets": "text"}
-          ),
-          seqio.preprocessors.tokenize,
-          seqio.CacheDatasetPlaceholder(),
-          preprocessors.full_lm,
-      ],
-      output_features={"targets": feature},
-      metric_fns=[],
   )
 
 

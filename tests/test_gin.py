@@ -27,6 +27,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import accounting
 from mtf_switch import layers as layers_lib
 from mtf_switch import routing
 from tests import gin_files
@@ -300,15 +301,24 @@ def description(model):
   ]
 
 
-@pytest.mark.parametrize("size", ["small", "base", "large", "xxl"])
-def test_dense_models_are_those_of_t5(size):
+@pytest.mark.parametrize(
+    "file, size, tied",
+    [
+        ("t5_small", "small", True),
+        ("t5_base", "base", True),
+        ("t5_large", "large", True),
+        ("t5_xxl", "xxl", False),
+        ("mt5_base", "base", False),
+    ],
+)
+def test_dense_models_are_those_of_t5(file, size, tied):
   """T5's own files describe them, but for what the headers of ours state."""
   row = {"large": ["d_ff = 2816", 'activation = ["gelu", "linear"]']}
-  gin_files.parse([f"models/t5_{size}.gin"], row.get(size, []))
+  gin_files.parse([f"models/{file}.gin"], row.get(size, []))
   ours = gin_files.build_model(VOCABULARY)
   dropout = gin_files.macro("dropout_rate")
   gin_files.parse(
-      [f"models/t5_{size}.gin"], [*row.get(size, []), "num_layers = 2"]
+      [f"models/{file}.gin"], [*row.get(size, []), "num_layers = 2"]
   )
   our_variables = gin_files.variable_shapes(VOCABULARY, 1, 16, 8)
 
@@ -324,8 +334,7 @@ def test_dense_models_are_those_of_t5(size):
   gin.parse_config_files_and_bindings(
       [f"{mesh_gin}/defaults.gin", f"models/t5.1.1.{size}.gin"],
       [
-          "Unitransformer.shared_embedding_and_softmax_weights = "
-          f"{size != 'xxl'}",
+          f"Unitransformer.shared_embedding_and_softmax_weights = {tied}",
           'model_type = "bitransformer"',
       ],
       print_includes_and_imports=False,
@@ -337,6 +346,39 @@ def test_dense_models_are_those_of_t5(size):
     # All layers are alike, so that two are enough to compare names.
     gin.parse_config("num_layers = 2")
   assert our_variables == gin_files.variable_shapes(VOCABULARY, 1, 16, 8)
+
+
+def test_multilingual_models_by_hand():
+  """mT5-Base's released checkpoint has as many; its sparse twin as many FLOPs.
+
+  The two tables have 250112 rows of 768. Of the 12 feed-forward layers of the
+  encoder and of the decoder 6 each are sparse: 127 more experts of three
+  matrices, and a router.
+  """
+  gin_files.parse(["models/mt5_base.gin"])
+  dense = accounting.size_of(gin_files.build_model(250100))
+  gin_files.parse(["models/mswitch_base.gin"], ["num_cores = 128"])
+  sparse = accounting.size_of(gin_files.build_model(250100))
+  assert dense.vocabulary_rows == sparse.vocabulary_rows == 250112
+  assert accounting.num_parameters(dense) == 582_401_280
+  more = 12 * (127 * 3 * 768 * 2048 + 768 * 128)
+  assert accounting.num_parameters(sparse) == 582_401_280 + more
+  lengths = 1024, 229
+  assert accounting.flops_per_sequence(
+      dense, *lengths
+  ) == accounting.flops_per_sequence(sparse, *lengths)
+
+
+@pytest.mark.parametrize("model", ["dense", "switch"])
+def test_multilingual_runs_have_the_scale_of_the_paper(model):
+  gin_files.parse([f"experiments/multilingual_{model}.gin"])
+  scale = ["task", "train_steps", "batch_size", "sequence_length"]
+  assert [gin_files.macro(name) for name in scale] == [
+      "mc4",
+      10**6,
+      1024,
+      {"inputs": 1024, "targets": 229},
+  ]
 
 
 # The dimensions that the name of a layout says are split.
@@ -402,6 +444,13 @@ def test_span_corruption_targets_follow_the_inputs():
   """
   gin_files.parse(["objectives/span_corruption.gin"], ["inputs_length = 109"])
   assert gin_files.macro("sequence_length") == {"inputs": 109, "targets": 25}
+
+
+def test_text_to_text_decodes_as_far_as_the_targets_go():
+  gin_files.parse(["objectives/text_to_text.gin"], ["targets_length = 64"])
+  assert gin_files.macro("sequence_length") == {"inputs": 512, "targets": 64}
+  name = "Bitransformer.decode.max_decode_length"
+  assert str(gin.query_parameter(name)) == "%targets_length"
 
 
 def test_lm_has_targets_only():

@@ -48,6 +48,7 @@ LEVELS = {
     "router": 3,
     "checkpoints": 4,
     "figures": 4,
+    "initialization": 4,
     "inputs": 4,
     "switch_layer": 4,
     "attention": 5,
@@ -58,14 +59,17 @@ LEVELS = {
     "strict_gin": 5,
     "caching": 6,
     "experiment": 6,
+    "downstream_comparison": 6,
     "estimator": 6,
+    "language_comparison": 6,
     "vocabulary_record": 6,
     "data_modes": 7,
     "decoding": 7,
     "modes": 7,
+    "finetuning": 8,
     # The package and the command line are above them all.
-    "__init__": 8,
-    "run_switch": 8,
+    "__init__": 9,
+    "run_switch": 9,
 }
 LOWEST_LEVEL_WITH_GIN = 5
 

@@ -382,6 +382,11 @@ def test_wheel_holds_every_gin_file(wheel):
   assert inside == {str(path.relative_to(ROOT / "gin")) for path in files}
 
 
+def test_wheel_holds_the_tables(wheel):
+  tables = {f"tasks/{path.name}" for path in (ROOT / "tasks").glob("*.tsv")}
+  assert tables and tables <= set(wheel.namelist())
+
+
 def test_wheel_holds_every_module(wheel):
   modules = {
       str(path.relative_to(ROOT))

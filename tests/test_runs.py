@@ -20,6 +20,7 @@ import pytest
 
 from mtf_switch import compat
 from mtf_switch import decoding  # noqa: F401
+from mtf_switch import finetuning  # noqa: F401
 from mtf_switch import modes  # noqa: F401
 from mtf_switch import strict_gin
 from tests import gin_files
@@ -32,6 +33,7 @@ VALUES = dict(
     mesh_shape="''",
     model_type="'bitransformer'",
     optimizer="@AdafactorOptimizer",
+    pretrained_dir="'a_directory'",
     sequence_length="16",
     task="'a_task'",
     train_steps="10",
@@ -58,8 +60,23 @@ def test_header_names_what_a_file_provides_and_requires(name):
       assert macro in str(error.value)
 
 
+def parse_complete(name):
+  required = gin_files.names_in_header(gin_files.header(name)["Requires"])
+  parse(name, {macro: VALUES[macro] for macro in required})
+
+
+def test_fine_tuning_has_the_settings_of_the_paper():
+  """Section 4.1."""
+  parse_complete("runs/finetune.gin")
+  assert gin.query_parameter("train.eval_every") == 200
+  for macro, value in dict(
+      train_steps=16000, dropout_rate=0.1, expert_dropout_rate=0.4
+  ).items():
+    assert gin_files.macro(macro) == value
+
+
 def test_checkpoints_keep_all_digits():
-  parse("runs/pretrain.gin", VALUES)
+  parse_complete("runs/pretrain.gin")
   for dtype in ("master_dtype", "slice_dtype"):
     name = f"mesh_tensorflow.transformer.utils.get_variable_dtype.{dtype}"
     assert gin.query_parameter(name) == "float32"

@@ -41,6 +41,16 @@ def _dataset(split, shuffle_files=False, seed=None, reverse=False):
   )
 
 
+def share_of_letters(targets, predictions):
+  """The share of positions where a prediction agrees with its target."""
+  pairs = [
+      (letter, prediction[i : i + 1])
+      for target, prediction in zip(targets, predictions)
+      for i, letter in enumerate(target)
+  ]
+  return {"share_of_letters": sum(a == b for a, b in pairs) / len(pairs)}
+
+
 def _add(
     name,
     features=("inputs", "targets"),
@@ -75,6 +85,11 @@ if "toy_copy" not in seqio.TaskRegistry.names():
   _add("toy_reverse", reverse=True)
   _add("toy_lm", features=["targets"])
   _add("toy_sentinels", extra_ids=5)
+  _add("toy_letters", metric_fns=[share_of_letters])
+  _add("toy_srettel", metric_fns=[share_of_letters], reverse=True)
+  seqio.MixtureRegistry.add(
+      "toy_scored", ["toy_letters", "toy_srettel"], default_rate=1.0
+  )
   seqio.MixtureRegistry.add(
       "toy_mixture", ["toy_copy", "toy_reverse"], default_rate=1.0
   )

@@ -1,0 +1,166 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The modes that compare the results of runs."""
+
+from mtf_switch import compat  # isort: skip
+from collections.abc import Iterable, Mapping, Sequence
+import csv
+import io
+import json
+import os
+from typing import Any
+
+import rich.console
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import progress
+
+# The two panels of Figure 13.
+_PANELS = {"super_glue": "SuperGLUE score", "trivia_qa": "TriviaQA score"}
+_COLUMNS = (
+    "series",
+    "pretrained_dir",
+    "step",
+    "neg_log_perplexity",
+    *_PANELS,
+)
+_COLORS = {"Dense": "tab:gray", "Switch": "tab:blue"}
+
+
+def compare_downstream(
+    console: rich.console.Console, compare_dir: Sequence[str], output_dir: str
+):
+  """Draws how fine-tuned scores follow the quality of the pre-trained models.
+
+  Writes downstream.csv, a point a line, and downstream.png.
+
+  Args:
+    console: where it is said.
+    compare_dir: the model_dirs of fine-tuned runs.
+    output_dir: where the files go.
+
+  Raises:
+    UserError: one of them is not the directory of a fine-tuned run.
+
+  Source: Figure 13.
+  """
+  found = points(
+      [
+          (_read_json(run, "pretrained.json"), _read_json(run, "best.json"))
+          for run in compare_dir
+      ]
+  )
+  table = os.path.join(output_dir, "downstream.csv")
+  progress.write_lines(table, _csv_lines(found))
+  picture = os.path.join(output_dir, "downstream.png")
+  with tf.io.gfile.GFile(picture, "wb") as file:
+    file.write(draw(found))
+  for point in found:
+    if point["neg_log_perplexity"] is None:
+      console.print(
+          f"note: {point['pretrained_dir']} has no evaluation until step "
+          f"{point['step']}; its point is in the table only.",
+          markup=False,
+          highlight=False,
+          soft_wrap=True,
+      )
+  console.print(f"{len(found)} points: {table} and {picture}", soft_wrap=True)
+
+
+def points(
+    runs: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]],
+) -> list[dict[str, Any]]:
+  """The points of Figure 13, one for each pre-trained checkpoint.
+
+  Args:
+    runs: the contents of pretrained.json and best.json of each fine-tuned run.
+
+  Returns:
+    objects with "series" ("Dense" or "Switch"), "pretrained_dir", "step",
+    "neg_log_perplexity", "super_glue" and "trivia_qa": the best score of all
+    runs from that checkpoint, None without one.
+  """
+  found = {}
+  for pretrained, best in runs:
+    point = found.setdefault(
+        (pretrained["pretrained_dir"], pretrained["step"]),
+        {
+            "series": "Switch" if pretrained["sparse"] else "Dense",
+            "pretrained_dir": pretrained["pretrained_dir"],
+            "step": pretrained["step"],
+            "neg_log_perplexity": pretrained["neg_log_perplexity"],
+            **dict.fromkeys(_PANELS),
+        },
+    )
+    for entry in best:
+      task, value = entry["task"], entry["value"]
+      if task in _PANELS and (point[task] is None or value > point[task]):
+        point[task] = value
+  return list(found.values())
+
+
+def draw(found: Sequence[Mapping[str, Any]]) -> bytes:
+  """Draws the points as Figure 13: scores over neg log perplexity.
+
+  Args:
+    found: what `points` returns.
+
+  Returns:
+    a PNG file.
+  """
+  import matplotlib  # pylint: disable=g-import-not-at-top
+
+  matplotlib.use("Agg")
+  import matplotlib.pyplot as plt  # pylint: disable=g-import-not-at-top
+
+  figure, all_axes = plt.subplots(
+      1, len(_PANELS), figsize=(5 * len(_PANELS), 3.6), layout="constrained"
+  )
+  for axes, (task, title) in zip(all_axes, _PANELS.items()):
+    for series, color in _COLORS.items():
+      line = sorted(
+          (point["neg_log_perplexity"], point[task])
+          for point in found
+          if point["series"] == series
+          and None not in (point["neg_log_perplexity"], point[task])
+      )
+      axes.plot(*zip(*line), "o-", color=color, label=series)
+    axes.set_xlabel("neg log perplexity of the pre-trained model")
+    axes.set_ylabel(title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+  image = io.BytesIO()
+  figure.savefig(image, dpi=120, format="png")
+  plt.close(figure)
+  return image.getvalue()
+
+
+def _csv_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+  text = io.StringIO()
+  writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+  writer.writeheader()
+  writer.writerows(found)
+  return text.getvalue().splitlines()
+
+
+def _read_json(run: str, name: str) -> Any:
+  path = os.path.join(run, name)
+  if not tf.io.gfile.exists(path):
+    raise compat.UserError(
+        f"{path} does not exist; --compare_dir takes the model_dir of a run of "
+        "--mode=finetune that has been evaluated."
+    )
+  with tf.io.gfile.GFile(path) as file:
+    return json.loads(file.read())

@@ -1,0 +1,184 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Many languages without a download: the names in Unicode's CLDR.
+
+How each language calls languages, countries, scripts, currencies, months, days
+and cities; Babel, which t5 needs, has these names. They stand in for mC4 where
+that is not at hand: 98 tasks `cldr.<language>`, with mC4's codes, and their
+mixture `cldr`. A document is a list of names.
+"""
+
+from collections.abc import Iterator, Sequence
+import functools
+import hashlib
+import pathlib
+
+import babel
+from babel import localedata
+import seqio
+
+from tasks import cache
+from tasks import mc4
+from tasks import prepared_text
+from tasks import pretraining
+from tasks import sources
+from tasks import vocabulary
+
+# The languages of mC4 of which Babel has no names, or not enough for two
+# splits. What it has of Haitian is French.
+WITHOUT_NAMES = frozenset(
+    ["bg-Latn", "el-Latn", "hmn", "ht", "ja-Latn", "ny", "ru-Latn", "sm"]
+    + ["zh-Latn"]
+)
+LANGUAGES = tuple(code for code in mc4.COUNTS if code not in WITHOUT_NAMES)
+
+NAMES_IN_A_DOCUMENT = 30
+
+# More than of other texts, because most languages have less than 2000 names.
+VALIDATION_SHARE = 0.1
+
+# Part of the cache key; to be raised when the same names make other text.
+_FORMAT = 1
+
+
+def names_of(language: str) -> dict[str, str]:
+  """Returns the names that a language gives to things.
+
+  Args:
+    language: one of `LANGUAGES`.
+
+  Returns:
+    names by what they name, "territory DE" for Germany. What Babel would take
+    from another locale is not among them, as that is another language's.
+  """
+  locale = {"iw": "he"}.get(language, language).replace("-", "_")
+  data = localedata.load(locale, merge_inherited=False)
+  tables = {
+      "language": data.get("languages", {}),
+      "territory": data.get("territories", {}),
+      "script": data.get("scripts", {}),
+      "variant": data.get("variants", {}),
+      "currency": data.get("currency_names", {}),
+      "month": data.get("months", {}).get("format", {}).get("wide", {}),
+      "day": data.get("days", {}).get("format", {}).get("wide", {}),
+      "city": {
+          zone: names["city"]
+          for zone, names in data.get("time_zones", {}).items()
+          if "city" in names
+      },
+  }
+  return {
+      f"{kind} {code}": name
+      for kind, table in tables.items()
+      for code, name in table.items()
+      if isinstance(name, str)  # And not a reference to another table.
+  }
+
+
+def _hash(key: str) -> int:
+  return int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest()[:8], "big")
+
+
+def split(names: dict[str, str]) -> dict[str, list[str]]:
+  """Returns the names of each split, in an order that mixes their kinds.
+
+  What is named decides, so that it is in the same split in all languages, and
+  the validation text is no translation of training text. A name that two things
+  have is there once, and in training if one of them is.
+
+  Args:
+    names: as `names_of` returns them.
+  """
+  keys = sorted(names, key=_hash)
+  limit = int(VALIDATION_SHARE * 2**64)
+  seen = set()
+  names_in = {}
+  for name_of_split, chosen in (
+      ("train", [key for key in keys if _hash(key) >= limit]),
+      ("validation", [key for key in keys if _hash(key) < limit]),
+  ):
+    distinct = dict.fromkeys(names[key] for key in chosen)
+    names_in[name_of_split] = [name for name in distinct if name not in seen]
+    seen.update(distinct)
+  return names_in
+
+
+def documents(language: str) -> Iterator[tuple[str, str]]:
+  """Yields the documents of a language, as pairs of split and text."""
+  for name_of_split, names in split(names_of(language)).items():
+    for start in range(0, len(names), NAMES_IN_A_DOCUMENT):
+      lines = names[start : start + NAMES_IN_A_DOCUMENT]
+      yield name_of_split, "\n".join(lines)
+
+
+def build(directory: pathlib.Path, languages: Sequence[str]) -> None:
+  """Writes the names as prepared text.
+
+  Args:
+    directory: an existing, empty directory; the text of all languages is
+      written into it, and that of each into a directory below.
+    languages: some of `LANGUAGES`.
+  """
+  description = {"babel": babel.__version__}
+  texts = {language: list(documents(language)) for language in languages}
+  for language, text in texts.items():
+    (directory / language).mkdir()
+    prepared_text.write(directory / language, text, description)
+  everything = [document for text in texts.values() for document in text]
+  prepared_text.write(directory, everything, description)
+
+
+def all_languages() -> prepared_text.PreparedText:
+  """Returns the text of all languages; its first use prepares it."""
+  return prepared_text.PreparedText(_entry(cache.cache_directory()))
+
+
+def text_of(language: str) -> prepared_text.PreparedText:
+  """Returns the text of a language; its first use prepares all of them."""
+  return prepared_text.PreparedText(_entry(cache.cache_directory()) / language)
+
+
+@functools.cache
+def _entry(cache_directory: pathlib.Path) -> pathlib.Path:
+  """The cache entry, looked up once in a process for each cache directory."""
+  del cache_directory  # cache.build_once reads it.
+  key = {
+      "format": _FORMAT,
+      "babel": babel.__version__,
+      "languages": LANGUAGES,
+      "names_in_a_document": NAMES_IN_A_DOCUMENT,
+      "validation_share": VALIDATION_SHARE,
+  }
+  return cache.build_once("cldr", key, lambda path: build(path, LANGUAGES))
+
+
+def rate(task: seqio.Task) -> float:
+  """Returns a language's rate in the mixture: mC4's rule, by own counts."""
+  return mc4.rate(task, task.source.num_input_examples("train"))
+
+
+for _language in LANGUAGES:
+  pretraining.register_span_corruption(
+      mc4.task_name(_language, "cldr"),
+      sources.PreparedTextSource(
+          functools.partial(text_of, _language),
+          lambda: f"CLDR's names in Babel {babel.__version__}",
+      ),
+      vocabulary.of(all_languages),
+  )
+seqio.MixtureRegistry.add(
+    "cldr",
+    [(mc4.task_name(language, "cldr"), rate) for language in LANGUAGES],
+)

@@ -1,0 +1,316 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The tasks that the paper fine-tunes on (sections 4.1 and 5.6, Table 5).
+
+Most are T5's: formats, postprocessing and metrics are taken from the tasks that
+t5 registers, under names without a version. What t5 does not have is:
+
+*   XSum, summarized as CNN/DailyMail is.
+*   ANLI, as T5 casts MNLI: "anli hypothesis: ... premise: ...".
+*   Winogrande, as T5 casts COPA: "winogrande option1: ... option2: ...
+    sentence: ..." with the target "option1" or "option2". The paper names no
+    format for it.
+*   ARC, the same with a question and up to five choices (question_formats.py),
+    of which there is no format in the paper either.
+*   closed-book questions, as in Roberts et al. (2020), in all: the last tenth
+    of the training set is the validation set, because Web Questions has no
+    other, and the published one is the test set.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+
+import seqio
+from t5.data import glue_utils
+from t5.data import postprocessors
+from t5.data import preprocessors
+import t5.data.tasks  # noqa: F401  Registers T5's tasks.
+from t5.evaluation import metrics
+
+from tasks import official_files
+from tasks import question_formats
+from tasks import sources
+from tasks import vocabulary
+
+# T5's name of each of its tasks.
+FROM_T5 = {
+    "dpr": "dpr_v001_simple",
+    "super_glue_wsc_train": "super_glue_wsc_v102_simple_train",
+    "super_glue_wsc_eval": "super_glue_wsc_v102_simple_eval",
+    "cnn_dailymail": "cnn_dailymail_v002",
+    "squad": "squad_v010_allanswers",
+}
+FROM_T5 |= {
+    f"glue_{name}": f"glue_{name}_v002" for name in glue_utils.GLUE_METRICS
+}
+FROM_T5 |= {
+    f"super_glue_{name}": f"super_glue_{name}_v102"
+    for name in glue_utils.SUPERGLUE_METRICS
+}
+
+# In T5 the data that is prepared tells; here a task knows without it.
+_ALL_SPLITS = ("train", "validation", "test")
+SPLITS = {
+    "dpr": ("train", "test"),
+    "squad": ("train", "validation"),
+    "super_glue_wsc_train": ("train",),
+    "super_glue_wsc_eval": ("validation", "test"),
+    "super_glue_axb": ("test",),
+    "super_glue_axg": ("test",),
+    "glue_ax": ("test",),
+    "glue_mnli": (
+        "train",
+        "validation_matched",
+        "validation_mismatched",
+        "test_matched",
+        "test_mismatched",
+    ),
+    "glue_mnli_matched": ("validation", "test"),
+    "glue_mnli_mismatched": ("validation", "test"),
+}
+
+# Of the training sets: T5's for GLUE and SuperGLUE, "Splits" of each dataset in
+# TFDS's catalogue (tensorflow.org/datasets/catalog) for the others, of which
+# closed book uses the part that Roberts et al. train on.
+NUM_EXAMPLES = {
+    "cnn_dailymail": 287_113,
+    "xsum": 203_577,
+    "squad": 87_599,
+    "winogrande_xl": 40_398,
+    "anli_r3": 100_459,
+    "arc_easy": 2_251,
+    "arc_challenge": 1_119,
+    "natural_questions": 79_168,
+    "web_questions": 3_417,
+    "trivia_qa": 78_785,
+}
+
+
+def _register(
+    name: str,
+    source: seqio.DataSource,
+    preprocessor_fns: Sequence[Callable],
+    **kwargs,
+):
+  """Registers a task with T5's vocabulary."""
+  feature = seqio.Feature(vocabulary.of("t5"), add_eos=True)
+  seqio.TaskRegistry.add(
+      name,
+      source=source,
+      preprocessors=preprocessor_fns,
+      output_features={"inputs": feature, "targets": feature},
+      **kwargs,
+  )
+
+
+def _register_from_t5(name: str, t5_name: str):
+  """Registers a task of t5's by another name, with sources of ours."""
+  task = seqio.TaskRegistry.get(t5_name)
+  tfds_name = task.source.tfds_dataset.name
+  splits = SPLITS.get(name, _ALL_SPLITS)
+  if tfds_name.partition("/")[0] in official_files.DATASETS:
+    source = official_files.source(tfds_name, splits)
+  else:
+    source = sources.TfdsSource(tfds_name, splits)
+  _register(
+      name,
+      source,
+      task.preprocessors,
+      postprocess_fn=task.postprocessor,
+      metric_fns=task.metric_fns,
+  )
+
+
+def _register_from_tfds(
+    name: str,
+    tfds_name: str,
+    to_text: Sequence[Callable],
+    metric_fn: Callable,
+    splits: Mapping[str, str] | Sequence[str] = _ALL_SPLITS,
+    postprocess_fn: Callable | None = None,
+):
+  """Registers a task that t5 does not have."""
+  _register(
+      name,
+      sources.TfdsSource(tfds_name, splits),
+      [
+          *to_text,
+          seqio.preprocessors.tokenize,
+          seqio.CacheDatasetPlaceholder(),
+          seqio.preprocessors.append_eos_after_trim,
+      ],
+      postprocess_fn=postprocess_fn,
+      metric_fns=[metric_fn],
+  )
+
+
+def _class_of(names: Sequence[str]) -> Callable:
+  """Returns the postprocessor of a task whose targets are names of classes."""
+  return functools.partial(
+      postprocessors.string_label_to_class_id, label_classes=names
+  )
+
+
+def _register_closed_book(
+    name: str,
+    tfds_name: str,
+    prefix: str,
+    target: Callable,
+    answers: Callable,
+    published: str,
+    metric_fn: Callable = metrics.squad,
+):
+  """Registers closed-book questions.
+
+  Args:
+    name: the task's.
+    tfds_name: the dataset's.
+    prefix: what the inputs start with.
+    target: see question_formats.closed_book.
+    answers: see question_formats.closed_book.
+    published: TFDS's name of the split that results are published on.
+    metric_fn: computes exact match and F1.
+  """
+  train = f"train[:{NUM_EXAMPLES[name]}]"
+  validation = f"train[{NUM_EXAMPLES[name]}:]"
+  _register_from_tfds(
+      name,
+      tfds_name,
+      [
+          functools.partial(
+              question_formats.closed_book,
+              prefix=prefix,
+              target=target,
+              answers=answers,
+          )
+      ],
+      metric_fn,
+      {"train": train, "validation": validation, "test": published},
+      postprocessors.qa,
+  )
+
+
+def _register_tasks():
+  for name, t5_name in FROM_T5.items():
+    _register_from_t5(name, t5_name)
+  _register_from_tfds(
+      "xsum",
+      "xsum:1.1.0",
+      [
+          functools.partial(
+              preprocessors.summarize,
+              article_key="document",
+              summary_key="summary",
+          )
+      ],
+      metrics.rouge,
+  )
+  entailment = ("entailment", "neutral", "contradiction")
+  _register_from_tfds(
+      "anli_r3",
+      "anli/r3:0.1.0",
+      [
+          functools.partial(
+              preprocessors.rekey,
+              key_map={
+                  "premise": "context",
+                  "hypothesis": "hypothesis",
+                  "label": "label",
+              },
+          ),
+          functools.partial(
+              preprocessors.glue,
+              benchmark_name="anli",
+              label_names=entailment,
+              id_key=None,
+          ),
+      ],
+      metrics.accuracy,
+      postprocess_fn=_class_of(entailment),
+  )
+  options = ("option1", "option2")
+  _register_from_tfds(
+      "winogrande_xl",
+      "winogrande:1.2.0",
+      [
+          functools.partial(
+              preprocessors.glue,
+              benchmark_name="winogrande",
+              label_names=options,
+              id_key=None,
+          )
+      ],
+      metrics.accuracy,
+      {"train": "train_xl", "validation": "validation", "test": "test"},
+      _class_of(options),
+  )
+  for name, config in (
+      ("arc_easy", "ARC-Easy"),
+      ("arc_challenge", "ARC-Challenge"),
+  ):
+    _register_from_tfds(
+        name,
+        f"ai2_arc/{config}:1.0.0",
+        [functools.partial(question_formats.multiple_choice, prefix="arc")],
+        metrics.accuracy,
+        postprocess_fn=_class_of(question_formats.CHOICES),
+    )
+  _register_closed_book(
+      "natural_questions",
+      "natural_questions_open:1.0.0",
+      "nq question:",
+      target=lambda example: example["answer"][0],
+      answers=lambda example: example["answer"],
+      published="validation",
+  )
+  _register_closed_book(
+      "web_questions",
+      "web_questions:1.0.0",
+      "wq question:",
+      target=lambda example: example["answers"][0],
+      answers=lambda example: example["answers"],
+      published="test",
+  )
+  _register_closed_book(
+      "trivia_qa",
+      "trivia_qa/unfiltered.nocontext:1.1.0",
+      "trivia_qa question:",
+      target=lambda example: example["answer"]["value"],
+      answers=lambda example: example["answer"]["aliases"],
+      published="validation",
+      metric_fn=metrics.trivia_qa,
+  )
+
+
+def _register_mixtures():
+  names = {t5_name: name for name, t5_name in FROM_T5.items()}
+  glue = {
+      names[t5_name]: rate
+      for t5_name, rate in glue_utils.get_glue_weight_mapping().items()
+  }
+  super_glue = {
+      names[t5_name]: rate
+      for t5_name, rate in glue_utils.get_super_glue_weight_mapping().items()
+  }
+  seqio.MixtureRegistry.add("glue", list(glue.items()))
+  seqio.MixtureRegistry.add("super_glue", list(super_glue.items()))
+  downstream = {**glue, **super_glue, **NUM_EXAMPLES}
+  for name in ("glue_rte", "super_glue_rte"):  # The same examples, as in T5.
+    downstream[name] /= 2
+  seqio.MixtureRegistry.add("downstream", list(downstream.items()))
+
+
+_register_tasks()
+_register_mixtures()

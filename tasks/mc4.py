@@ -1,0 +1,149 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""mC4, C4 in 101 languages: 107 tasks `mc4.<language>` and their mixture `mc4`.
+
+Languages have TFDS's codes ("iw" is Hebrew), six of them also as written in
+Latin letters: `mc4.ru_Latn`, because seqio allows no hyphen in a name. They are
+read from TFDS's c4/multilingual, or from shards of JSON, whose names are, for
+German,
+
+  c4-de.tfrecord-00000-of-02048.json.gz   the training split
+  c4-de-validation.tfrecord-00000-of-00002.json.gz
+  c4-de.validation.00000-of-00001.json    either split, with or without "c4-",
+  de.json, de-validation.json.gz          ".tfrecord", a number and ".gz"
+
+with the code as in TFDS's splits, "ru-Latn" too. Other names are passed over,
+such as those with "he", which is no code of mC4, or with "und", pages whose
+language was not found out.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+import pathlib
+import re
+
+import gin
+import seqio
+
+from tasks import pretraining
+from tasks import shards
+from tasks import sources
+from tasks import vocabulary
+
+SPLITS = ("train", "validation")
+
+_NAME = re.compile(
+    r"(?:c4-)?([a-z]{2,3}(?:-Latn)?)(?:[-.](train|validation))?(?:\.tfrecord)?"
+    r"(?:[-.]\d+-of-\d+)?\.jsonl?(?:\.gz)?"
+)
+
+
+@gin.configurable("mc4", module="tasks")
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What gin decides about mC4.
+
+  Attributes:
+    files: a glob pattern of JSON shards, or several; None for TFDS.
+    tfds_name: the dataset, with its version. mT5 had 3.0.1, which today's TFDS
+      reads but does not prepare.
+    alpha: a language with n pages is drawn in proportion to n ** alpha: 1 is
+      the corpus as it is, and 0 all languages alike.
+  """
+
+  files: str | Sequence[str] | None = None
+  tfds_name: str = "c4/multilingual:3.1.0"
+  alpha: float = 0.3
+
+
+def read_counts() -> dict[str, int]:
+  """Returns the number of training examples of each language of mC4."""
+  table = pathlib.Path(__file__).with_name("mc4_counts.tsv")
+  rows = [
+      line.split("\t")
+      for line in table.read_text(encoding="utf-8").splitlines()
+      if not line.startswith("#")
+  ]
+  return {language: int(count) for language, count in rows}
+
+
+COUNTS = read_counts()
+
+
+def task_name(language: str, data: str = "mc4") -> str:
+  """Returns the name of a language's task, as mT5's: "mc4.ru_Latn"."""
+  return f"{data}.{language.replace('-', '_')}"
+
+
+def part_of(name: str) -> tuple[str, str] | None:
+  """Returns the language and the split of a shard's name, None if it has none.
+
+  Args:
+    name: as listed above; a name that tells no split is of training.
+  """
+  match = _NAME.fullmatch(name)
+  return match and (match[1], match[2] or "train")
+
+
+def find_files(language: str, split: str) -> list[str]:
+  """Returns the shards of a language's split.
+
+  Raises:
+    DataError: gin's files have none.
+  """
+  infix = "" if split == "train" else f"-{split}"
+  example = f"c4-{language}{infix}.tfrecord-00000-of-00002.json.gz"
+  part = (language, split)
+  return shards.find("mc4.files", Options().files, part_of, part, example)
+
+
+def rate(task: seqio.Task, num_examples: int) -> float:
+  """Returns a language's rate in the mixture, not normalized.
+
+  Source: section 4.3 trains as mT5 (Xue et al. 2020), whose alpha is 0.3.
+  """
+  del task
+  return num_examples ** Options().alpha
+
+
+def _source(language: str) -> sources.Source:
+  return sources.EitherSource(
+      sources.FilesSource(
+          functools.partial(find_files, language),
+          shards.texts,
+          lambda text: {"text": text},
+          SPLITS,
+          lambda: f"mc4.files = {Options().files!r}",
+      ),
+      sources.TfdsSource(
+          lambda: Options().tfds_name,
+          {"train": language, "validation": f"{language}-validation"},
+      ),
+      lambda: Options().files is not None,
+  )
+
+
+for _language in COUNTS:
+  pretraining.register_span_corruption(
+      task_name(_language), _source(_language), vocabulary.of("mt5")
+  )
+seqio.MixtureRegistry.add(
+    "mc4",
+    [
+        (task_name(language), functools.partial(rate, num_examples=count))
+        for language, count in COUNTS.items()
+    ],
+)

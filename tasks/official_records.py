@@ -1,0 +1,263 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The records in the files of the official SuperGLUE, GLUE and SQuAD zips.
+
+They become what TensorFlow Datasets makes of the same files, so that T5's
+preprocessors work with both. Each dataset has two functions: `*_entries` yields
+the place and the content of each record of a file, `*_examples` makes examples
+of a content, and raises one of BROKEN if that is not possible.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.text import super_glue as tfds_super_glue
+
+from tasks import errors
+from tasks import records
+
+# What conversions raise when a field is missing or of another type. TFDS makes
+# RuntimeErrors, and assertions where spans are not found, of some of them.
+BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError)
+BROKEN += (RuntimeError, TypeError, ValueError)
+
+Example = dict[str, Any]
+
+_COLA_HEADER = ("source", "is_acceptable", "author", "sentence")
+_MRPC_COLUMNS = {"sentence1": "#1 String", "sentence2": "#2 String"}
+
+
+def is_labelled(file: str) -> bool:
+  """Whether the records of an official file are to have labels."""
+  return os.path.basename(file).startswith(("train", "val", "dev"))
+
+
+def problem(error: Exception) -> str:
+  """Says in one line what one of BROKEN found wrong."""
+  if isinstance(error, KeyError):
+    return f"there is no {error}"
+  return " ".join(str(error).split()) or f"it leads to {error!r}"
+
+
+def super_glue_entries(
+    config: tfds.core.BuilderConfig, file: str
+) -> Iterator[tuple[str, Any]]:
+  """Yields the objects of a jsonl file."""
+  del config  # All files are alike.
+  return records.json_objects(file)
+
+
+def super_glue_examples(
+    config: tfds.core.BuilderConfig, entry: Mapping[str, Any], labelled: bool
+) -> list[Example]:
+  """Returns the examples of a line of SuperGLUE.
+
+  Args:
+    config: TFDS's, of the task.
+    entry: the object in the line.
+    labelled: whether it must have a label; one that need not and has none gets
+      -1, as in TFDS.
+  """
+  if config.name == "multirc":
+    return [
+        {
+            "paragraph": entry["passage"]["text"],
+            "question": question["question"],
+            "answer": answer["text"],
+            "label": (
+                str(bool(answer["label"]))
+                if labelled or "label" in answer
+                else -1
+            ),
+            "idx": {
+                "paragraph": entry["idx"],
+                "question": question["idx"],
+                "answer": answer["idx"],
+            },
+        }
+        for question in entry["passage"]["questions"]
+        for answer in question["answers"]
+    ]
+  if config.name == "record":
+    text = entry["passage"]["text"]
+    entities = {
+        text[entity["start"] : entity["end"] + 1]
+        for entity in entry["passage"]["entities"]
+    }
+    return [
+        {
+            "passage": text,
+            "query": query["query"],
+            "entities": sorted(entities),
+            "answers": sorted(
+                {answer["text"] for answer in query["answers"]}
+                if labelled or "answers" in query
+                else ()
+            ),
+            "idx": {"passage": entry["idx"], "query": query["idx"]},
+        }
+        for query in entry["qas"]
+    ]
+  fields = {**entry, **entry.get("target", {})}  # WSC has its spans there.
+  example = {name: fields[name] for name in [*config.features, "idx"]}
+  if config.name == "wsc.fixed":
+    example = tfds_super_glue._fix_wst(example)
+  if not labelled and "label" not in fields:
+    label = -1
+  elif config.name == "copa":
+    label = _class_of(fields["label"], (0, 1))
+  else:
+    label = fields["label"]
+    label = _class_of(
+        str(label) if isinstance(label, bool) else label, config.label_classes
+    )
+  return [{**example, "label": label}]
+
+
+def _class_of(label: Any, classes: Sequence[Any]) -> int:
+  if label not in classes:
+    raise ValueError(
+        f"the label {label!r} is none of {', '.join(map(str, classes))}"
+    )
+  return classes.index(label)
+
+
+def glue_entries(
+    config: tfds.core.BuilderConfig, file: str
+) -> Iterator[tuple[str, Example]]:
+  """Yields the rows of a tsv file, with their numbers as "idx".
+
+  As in TFDS, numbers count broken rows, and empty lines are no rows.
+
+  Raises:
+    DataError: a column is missing in the header.
+  """
+  header = None
+  if config.name == "cola" and is_labelled(file):
+    header = _COLA_HEADER  # The only ones that do not say it themselves.
+  number_of_row = 0
+  for number, line in records.numbered_lines(file):
+    if not line:
+      continue
+    columns = line.split("\t")
+    if header is None:
+      header = columns
+      _check_header(config, file, header)
+      continue
+    # Zipped, a row that is too short lacks the columns that are missing.
+    row = dict(zip(header, columns))
+    yield f"{file}, line {number}", {**row, "idx": number_of_row}
+    number_of_row += 1
+
+
+def _glue_columns(config: tfds.core.BuilderConfig) -> Mapping[str, str]:
+  """The column of each text feature."""
+  # TFDS reads MRPC from other files, which its columns do not describe.
+  return _MRPC_COLUMNS if config.name == "mrpc" else config.text_features
+
+
+def _check_header(
+    config: tfds.core.BuilderConfig, file: str, header: Sequence[str]
+):
+  needed = list(_glue_columns(config).values())
+  if is_labelled(file):
+    needed.append(config.label_column)
+  for column in needed:
+    if column not in header:
+      raise errors.DataError(
+          f"{file}, line 1: there is no column {column!r} for {config.name}; "
+          f"there are {', '.join(map(repr, header))}."
+      )
+
+
+def glue_examples(
+    config: tfds.core.BuilderConfig, entry: Mapping[str, Any], labelled: bool
+) -> list[Example]:
+  """Returns the example of a row of GLUE.
+
+  Args:
+    config: TFDS's, of the task.
+    entry: the row's columns by their names.
+    labelled: whether it has a label; without, it gets -1.
+  """
+  example = {
+      feature: entry[column]
+      for feature, column in _glue_columns(config).items()
+  }
+  label = entry[config.label_column] if labelled else -1
+  if labelled and config.label_classes:
+    classes = config.label_classes
+    numbers = [str(number) for number in range(len(classes))]
+    label = _class_of(label, numbers if label in numbers else classes)
+  elif not config.label_classes:
+    label = np.float32(label)
+  return [{**example, "idx": entry["idx"], "label": label}]
+
+
+def squad_entries(
+    config: tfds.core.BuilderConfig, file: str
+) -> Iterator[tuple[str, Any]]:
+  """Yields the questions of a SQuAD file, with their title and context.
+
+  Raises:
+    DataError: the file as a whole is not what it should be.
+  """
+  del config  # There is one form.
+  text = "\n".join(line for _, line in records.numbered_lines(file))
+  try:
+    articles = json.loads(text)["data"]
+    for number, article in enumerate(articles, 1):
+      for paragraph in article["paragraphs"]:
+        for question in paragraph["qas"]:
+          name = question.get("id", question.get("question", "without name"))
+          yield f"{file}, article {number}, question {name}", {
+              **question,
+              "title": article.get("title", ""),
+              "context": paragraph["context"],
+          }
+  except json.JSONDecodeError as error:
+    raise errors.DataError(
+        f"{file}, line {error.lineno}: this is not JSON ({error.msg})."
+    ) from error
+  except (AttributeError, LookupError, TypeError) as error:
+    raise errors.DataError(
+        f"{file} is not in SQuAD's form: {problem(error)}."
+    ) from error
+
+
+def squad_examples(
+    config: tfds.core.BuilderConfig, entry: Mapping[str, Any], labelled: bool
+) -> list[Example]:
+  """Returns the example of a question of SQuAD 1.1."""
+  del config, labelled  # There is one form, always with answers.
+  answers = entry["answers"]
+  if not answers:
+    raise ValueError("it has no answers; is this SQuAD 2.0 in place of 1.1?")
+  return [
+      {
+          **{
+              name: entry[name]
+              for name in ("id", "title", "context", "question")
+          },
+          "answers": {
+              "text": [answer["text"] for answer in answers],
+              "answer_start": [answer["answer_start"] for answer in answers],
+          },
+      }
+  ]

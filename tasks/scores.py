@@ -1,0 +1,79 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One number for each task: what "the best checkpoint" is judged by."""
+
+from collections.abc import Mapping
+import math
+
+# Where the paper reports one of the metrics that T5 computes. The others are
+# as GLUE and SuperGLUE count: a task's score is the mean of its metrics.
+REPORTED = {
+    "cnn_dailymail": "rouge2",
+    "natural_questions": "em",
+    "squad": "em",
+    "trivia_qa": "em",
+    "web_questions": "em",
+    "xsum": "rouge2",
+}
+
+# More data to train another task with; benchmarks do not count it.
+_AUXILIARY = frozenset({"dpr"})
+
+
+def score(task: str, metrics: Mapping[str, float]) -> tuple[str, float] | None:
+  """Returns the score of a task, greater is better.
+
+  Args:
+    task: its name.
+    metrics: the values of its metrics by their names. A correlation with
+      constant predictions is not a number; it counts as 0, which is what it is
+      with predictions that say nothing.
+
+  Returns:
+    the metric's name, "mean(a, b)" for a mean of a and b, and its value; None
+    if the task has no metrics.
+
+  Raises:
+    KeyError: the metric that the paper reports for this task is missing.
+
+  Source: Table 5, which reports exact match for SQuAD and closed book, ROUGE-2
+  for summaries, accuracies, and the means of GLUE and SuperGLUE.
+  """
+  if not metrics:
+    return None
+  names = [REPORTED[task]] if task in REPORTED else sorted(metrics)
+  values = [0.0 if math.isnan(metrics[n]) else metrics[n] for n in names]
+  name = names[0] if len(names) == 1 else f"mean({', '.join(names)})"
+  return name, float(sum(values) / len(values))
+
+
+def mean_score(values: Mapping[str, float]) -> float | None:
+  """Returns the mean of a mixture's scores, as GLUE and SuperGLUE average.
+
+  Args:
+    values: the score of each of its tasks that has one, by the task's name. All
+      forms of MNLI (matched, mismatched) together count as one task, and `dpr`
+      not at all.
+
+  Returns:
+    the mean; None if no task counts.
+  """
+  tasks = {}
+  for name, value in values.items():
+    if name not in _AUXILIARY:
+      is_mnli = name.startswith("glue_mnli")
+      tasks.setdefault("glue_mnli" if is_mnli else name, []).append(value)
+  means = [sum(members) / len(members) for members in tasks.values()]
+  return sum(means) / len(means) if means else None

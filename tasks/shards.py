@@ -1,0 +1,91 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Shards of text: files of one JSON object a line, the text under "text"."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+import functools
+import os
+
+import tensorflow.compat.v2 as tf
+
+from tasks import errors
+from tasks import records
+
+
+def find(
+    option: str,
+    patterns: str | Sequence[str],
+    part_of: Callable[[str], Hashable],
+    part: Hashable,
+    example: str,
+) -> list[str]:
+  """Returns the files of one part of a data set, sorted.
+
+  Args:
+    option: the gin option that the patterns come from.
+    patterns: a glob pattern, or several; local or remote, as far as tf.io.gfile
+      reaches.
+    part_of: returns the part that the name of a file, without its directory,
+      says it belongs to; None if it says none.
+    part: which part to find.
+    example: the name of such a file.
+
+  Raises:
+    DataError: a pattern matches no file, or no file belongs to the part.
+  """
+  patterns = [patterns] if isinstance(patterns, str) else patterns
+  files = set()
+  for pattern in patterns:
+    matches = _glob(os.path.expanduser(pattern))
+    if not matches:
+      raise errors.DataError(f"{option} = {pattern!r}: no file matches.")
+    files.update(matches)
+  found = [file for file in files if part_of(os.path.basename(file)) == part]
+  if not found:
+    raise errors.DataError(
+        f"{option} = {', '.join(map(repr, patterns))}: of the {len(files)} "
+        f"files that match, none has a name such as {example}."
+    )
+  return sorted(found)
+
+
+@functools.lru_cache(maxsize=16)
+def _glob(pattern: str) -> tuple[str, ...]:
+  """The matches of a pattern; 107 tasks of mC4 ask for the same ones."""
+  try:
+    return tuple(tf.io.gfile.glob(pattern))
+  except tf.errors.OpError as error:
+    raise errors.DataError(f"{pattern!r}: {error.message}") from error
+
+
+def texts(file: str) -> Iterator[bytes]:
+  """Yields the text of each line of a shard, in UTF-8.
+
+  Args:
+    file: JSON objects, one a line, compressed if the name ends in .gz. What is
+      beside "text" (timestamp, url) is ignored; lines without are skipped.
+
+  Raises:
+    DataError: as records.json_objects.
+  """
+  for place, entry in records.json_objects(file):
+    text = entry.get("text")
+    if not isinstance(text, str):
+      records.skip(place, 'the object has no string under "text"')
+      continue
+    try:
+      yield text.encode("utf-8")
+    except UnicodeEncodeError:  # JSON can escape half of a surrogate pair.
+      records.skip(place, 'what is under "text" is not Unicode text')
