@@ -61,7 +61,7 @@ def training_batches(
     dicts of `[batch_size, length]` integers.
   """
   block, steps_to_skip = divmod(first_step, steps_per_block)
-  examples = _without_autograph(
+  examples = without_autograph(
       functools.partial(
           mesh_transformer.mesh_train_dataset_fn,
           mixture_or_task_name=task,
@@ -77,7 +77,7 @@ def training_batches(
   return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
+def without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
   """Builds a dataset without translating its Python to graph operations.
 
   T5's preprocessors are graph operations already; translating them takes two
@@ -148,7 +148,7 @@ def evaluation_batches(
 def _batches_of_all(
     dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
 ) -> tf.data.Dataset:
-  examples = _without_autograph(dataset_fn)
+  examples = without_autograph(dataset_fn)
   batches = examples.map(t5_utils.filter_features).batch(batch_size)
   return transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)
 

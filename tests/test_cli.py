@@ -394,6 +394,18 @@ def test_eval(server, straight, directory):
   )
 
 
+@pytest.mark.parametrize("mode", ["train", "perplexity_eval"])
+def test_another_vocabulary_is_refused(server, straight, directory, mode):
+  assert straight.returncode == 0, straight.stderr
+  task = "--gin_param=task = 'toy_sentinels'"
+  result = server.run([*AFTER, f"--mode={mode}", task], directory)
+  assert result.returncode == 1
+  (line,) = result.stderr.splitlines()
+  assert line.startswith("run_switch: the checkpoints in 'straight' are of a")
+  assert "are of a Byte vocabulary of 259 (" in line
+  assert "for the inputs, but the task has a Byte vocabulary of 264 (" in line
+
+
 @pytest.mark.parametrize(
     "decoding",
     [

@@ -168,7 +168,7 @@ def test_only_preprocessors_that_need_it_are_translated():
       statuses.append(ag_ctx.control_status_ctx().status.name)
       return branch(x)
 
-    dataset = inputs._without_autograph(
+    dataset = inputs.without_autograph(
         lambda: tf.data.Dataset.range(3).map(preprocess)
     )
     return statuses, dataset
