@@ -52,6 +52,11 @@ from absl import app
 from absl import flags
 
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
+# Modes that look at the results of runs and have no model, by their modules.
+_COMPARISONS = {
+    "compare_downstream": "mtf_switch.downstream_comparison",
+    "compare_languages": "mtf_switch.language_comparison",
+}
 _MODES = (
     "train",
     "finetune",
@@ -59,10 +64,8 @@ _MODES = (
     "perplexity_eval",
     "infer",
     "score",
-    "compare_downstream",
+    *_COMPARISONS,
 )
-# Modes that look at the results of other runs and have no model.
-_COMPARISONS = ("compare_downstream",)
 
 flags.DEFINE_enum(
     "mode",
@@ -71,7 +74,8 @@ flags.DEFINE_enum(
     "train; finetune: train from a pre-trained model; eval: decode and apply "
     "the task's metrics; perplexity_eval: cross-entropy over a whole split; "
     "infer: decode a file; score: the log-probabilities of a file's targets; "
-    "compare_downstream: Figure 13 from fine-tuned runs.",
+    "compare_downstream: Figure 13 from fine-tuned runs; compare_languages: "
+    "Figures 7 and 8 from two runs.",
 )
 flags.DEFINE_string(
     "model_dir", None, "Directory of checkpoints, metrics and logs."
@@ -227,7 +231,6 @@ def _run(argv: Sequence[str], log: _Log):
     import seqio
     import tensorflow.compat.v1 as tf
 
-    from mtf_switch import comparison
     from mtf_switch import decoding
     from mtf_switch import experiment as experiment_lib
     from mtf_switch import finetuning
@@ -237,8 +240,8 @@ def _run(argv: Sequence[str], log: _Log):
   # pylint: enable=g-import-not-at-top
 
   if is_comparison:
-    compare = {"compare_downstream": comparison.compare_downstream}[FLAGS.mode]
-    compare(FLAGS.compare_dir, FLAGS.output_dir, console)
+    comparison = importlib.import_module(_COMPARISONS[FLAGS.mode])
+    comparison.compare_runs(FLAGS.compare_dir, FLAGS.output_dir, console)
     return
   compat.use_graph_mode()
   tf.logging.set_verbosity(tf.logging.INFO)

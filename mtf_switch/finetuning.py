@@ -98,14 +98,17 @@ def _initialize(
     pretrained_dir: str,
     step: int,
     console: rich.console.Console,
-    graph: estimator.TrainingGraph,
+    unused_graph: estimator.TrainingGraph,
 ) -> list[tf.train.SessionRunHook]:
   """Records what the weights start from; the hook that fills them."""
   path = checkpoints.path(pretrained_dir, step)
   shapes = dict(tf.train.list_variables(path))
-  variables = graph.lowering.graph.trainable_variables
   report = initialization.match(
-      {x.name: x.shape.to_integer_list for x in variables}, shapes
+      {
+          name: variable.shape.as_list()
+          for name, variable in initialization.weights().items()
+      },
+      shapes,
   )
   initialization.check(report, path)
   _write_json(model_dir, "initialization.json", report._asdict())
@@ -126,7 +129,7 @@ def _initialize(
       highlight=False,
       soft_wrap=True,
   )
-  return [initialization.InitializationHook(variables, path, report)]
+  return [initialization.InitializationHook(path, report.matched)]
 
 
 def upstream_neg_log_perplexity(

@@ -57,7 +57,7 @@ LEVELS = {
     "progress": 5,
     "strict_gin": 5,
     "experiment": 6,
-    "comparison": 6,
+    "downstream_comparison": 6,
     "estimator": 6,
     "language_comparison": 6,
     "decoding": 7,

@@ -22,8 +22,8 @@ from PIL import Image
 import pytest
 import rich.console
 
-from mtf_switch import comparison
 from mtf_switch import compat
+from mtf_switch import downstream_comparison as comparison
 
 
 def pretrained(directory, step, value, sparse):
@@ -84,7 +84,7 @@ def test_a_checkpoint_is_a_point_with_the_best_of_its_runs():
 def test_files(tmp_path):
   console = rich.console.Console(file=io.StringIO())
   output_dir = tmp_path / "out"
-  comparison.compare_downstream(write(tmp_path), str(output_dir), console)
+  comparison.compare_runs(write(tmp_path), str(output_dir), console)
   assert (output_dir / "downstream.csv").read_text() == (
       "series,pretrained_dir,step,neg_log_perplexity,super_glue,trivia_qa\n"
       "Dense,dense,10,-1.5,70.0,\n"
@@ -105,38 +105,24 @@ def test_files(tmp_path):
   )
 
 
-def test_the_panels_show_the_points(monkeypatch):
-  """As matplotlib has them before they are drawn."""
-  figures = []
-  import matplotlib.figure
-
-  savefig = matplotlib.figure.Figure.savefig
-
-  def keep(figure, *args, **kwargs):
-    figures.append(
-        [
-            {
-                line.get_label(): line.get_xydata().tolist()
-                for line in axes.get_lines()
-            }
-            for axes in figure.axes
-        ]
-    )
-    return savefig(figure, *args, **kwargs)
-
-  monkeypatch.setattr(matplotlib.figure.Figure, "savefig", keep)
-  comparison.draw(comparison.points(RUNS.values()))
-  assert figures == [
-      [
-          {"Dense": [[-1.5, 70.0]], "Switch": [[-1.25, 72.0]]},
-          {"Dense": [], "Switch": [[-1.25, 30.5]]},
-      ]
+def test_the_panels_show_the_points():
+  figure = comparison.plot(comparison.points(RUNS.values()))
+  panels = [
+      {
+          line.get_label(): line.get_xydata().tolist()
+          for line in axes.get_lines()
+      }
+      for axes in figure.axes
+  ]
+  assert panels == [
+      {"Dense": [[-1.5, 70.0]], "Switch": [[-1.25, 72.0]]},
+      {"Dense": [], "Switch": [[-1.25, 30.5]]},
   ]
 
 
 def test_other_directories_are_refused(tmp_path):
   with pytest.raises(compat.UserError) as error:
-    comparison.compare_downstream([str(tmp_path)], "unused", None)
+    comparison.compare_runs([str(tmp_path)], "unused", None)
   assert str(error.value) == (
       f"{tmp_path}/pretrained.json does not exist; --compare_dir takes the "
       "model_dir of a run of --mode=finetune that has been evaluated."
