@@ -67,6 +67,8 @@ train.eval_every = 2
 train.metrics_every = 1
 """
 
+TASKS = ("toy_letters", "toy_srettel")
+
 
 def entry(task, metric, step, value):
   return dict(task=task, metric=metric, step=step, value=value)
@@ -228,9 +230,6 @@ def test_best_scores_are_those_of_the_evaluations(straight, directory):
     assert best[task] == entry(task, metric, step, max(curve))
 
 
-TASKS = ("toy_letters", "toy_srettel")
-
-
 def test_interrupted_fine_tuning_goes_on(server, straight, directory):
   """From its own checkpoint, and no evaluation is lost or made twice."""
   assert straight.returncode == 0, straight.stderr
@@ -280,12 +279,6 @@ def test_interrupted_fine_tuning_goes_on(server, straight, directory):
             "'pretrained' has the checkpoints of a run that is no fine-tuning; "
             "give --model_dir a new directory.",
         ),
-        (
-            "new",
-            ["task = 'toy_reverse'"],
-            "'toy_reverse' has no metrics of text decoded from inputs; use "
-            "--mode=perplexity_eval.",
-        ),
     ],
 )
 def test_mistakes(server, directory, model_dir, params, message):
@@ -310,3 +303,54 @@ def test_comparison_of_the_run(server, straight, directory):
       "1 points: compared/downstream.csv and compared/downstream.png"
   )
   assert (directory / "compared" / "downstream.png").exists()
+
+
+@pytest.mark.real_data
+def test_super_glue_from_the_official_files(server, tmp_path, real_data):
+  """Pre-trained on C4, then fine-tuned on all of CB and COPA."""
+  (tmp_path / "cb_and_copa.py").write_text("""
+import seqio
+import tasks
+
+seqio.MixtureRegistry.add(
+    "cb_and_copa", ["super_glue_cb", "super_glue_copa"], default_rate=1.0
+)
+""")
+  real = f"""
+vocabulary.path = "{real_data}/vocab/t5.spiece.model"
+c4.files = "{real_data}/c4/c4-train.*.json"
+super_glue.directory = "{real_data}/superglue"
+sequence_length = {{"inputs": 128, "targets": 32}}
+batch_size = 8
+"""
+  (tmp_path / "train.gin").write_text(
+      PRETRAIN.replace("toy_copy", "c4_span_corruption").replace(
+          "train.eval_every = 2", real
+      )
+  )
+  (tmp_path / "finetune.gin").write_text(
+      FINETUNE.replace("toy_scored", "cb_and_copa").replace(
+          "train_steps = 6", "train_steps = 4" + real
+      )
+      + "Bitransformer.decode.max_decode_length = 8\n"
+  )
+  for mode, model_dir in (("train", "pretrained"), ("finetune", "finetuned")):
+    result = server.run(
+        [*arguments(mode, model_dir), "--module_import=cb_and_copa"], tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+  model_dir = tmp_path / "finetuned"
+  for task, count in (("super_glue_cb", 56), ("super_glue_copa", 100)):
+    for name in ("inputs", "targets", "4_predictions"):
+      path = model_dir / "validation_eval" / f"{task}_{name}"
+      assert len(path.read_text().splitlines()) == count
+  best = {x["task"]: x for x in read(model_dir / "best.json")}
+  assert {x["task"] for x in evaluations(model_dir)} == set(best) - {
+      "cb_and_copa"
+  }
+  assert best["super_glue_copa"]["metric"] == "accuracy"
+  assert best["super_glue_cb"]["metric"].startswith("mean(")
+  assert best["cb_and_copa"]["metric"] == "mean"
+  assert all(0 <= x["value"] <= 100 for x in best.values())
+  upstream = read(model_dir / "pretrained.json")
+  assert upstream["neg_log_perplexity"] is None and upstream["step"] == 4
