@@ -143,8 +143,8 @@ def test_help(tmp_path):
   result = run(["--help"], tmp_path)
   for flag in (
       "mode", "model_dir", "gin_file", "gin_param", "seed", "input_file",
-      "output_file", "module_import", "t5_tfds_data_dir",
-      "additional_task_cache_dirs", "tpu", "tpu_zone", "gcp_project",
+      "output_file", "compare_dir", "output_dir", "module_import",
+      "t5_tfds_data_dir", "additional_task_cache_dirs", "tpu", "tpu_zone", "gcp_project",
       "tpu_job_name",
   ):  # fmt: skip
     assert re.search(rf"^  --(\[no\])?{flag}:", result.stdout, re.MULTILINE)
@@ -185,6 +185,15 @@ def test_training_loads_no_package_for_other_purposes(tmp_path):
             "--input_file goes with --mode=infer and --mode=score only.",
         ),
         (
+            ["--mode=compare_languages", "--compare_dir=a"],
+            "--mode=compare_languages needs --compare_dir and --output_dir.",
+        ),
+        (
+            ["--model_dir=m", "--output_dir=a"],
+            "--compare_dir and --output_dir go with --mode=compare_downstream "
+            "and --mode=compare_languages only.",
+        ),
+        (
             ["--model_dir=m", "--gin_file=models/swich_tiny.gin"],
             "--gin_file=models/swich_tiny.gin is neither in the working "
             f"directory nor in {programs.PROJECT}/gin; did you mean "
@@ -203,7 +212,7 @@ def test_first_mistakes(tmp_path, arguments, message):
 def test_unknown_mode(tmp_path):
   result = run(["--mode=trian"], tmp_path)
   assert result.returncode == 1
-  assert "train|eval|perplexity_eval|infer|score" in result.stderr
+  assert "train|finetune|eval|perplexity_eval|infer|score" in result.stderr
 
 
 # A run from start to end.
