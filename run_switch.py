@@ -32,6 +32,7 @@ command resumes an interrupted run. TensorFlow's log is in model_dir/log.txt.
 # Nothing here may import TensorFlow before the flags are parsed: --help and
 # the first mistakes are answered at once.
 from collections.abc import Sequence
+import dataclasses
 import datetime
 import difflib
 import gc
@@ -46,36 +47,98 @@ import signal
 import sys
 import tempfile
 import traceback
+from typing import Any
 import warnings
 
 from absl import app
 from absl import flags
 
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
-# Modes that look at the results of runs and have no model, by their modules.
-_COMPARISONS = {
-    "compare_downstream": "mtf_switch.downstream_comparison",
-    "compare_languages": "mtf_switch.language_comparison",
+# Broken records that are named when a run ends; the others are counted.
+_NAMED_RECORDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mode:
+  """A mode of the program.
+
+  Attributes:
+    function: "module.function" of mtf_switch, which is called with an
+      Experiment, if there is a model_dir, a console, and the flags.
+    does: what it does, for --help.
+    flags: those that it knows beside the ones for all modes.
+    needs: those of them that must be given.
+    has_model_dir: whether it is about a model; others are about data, and gin
+      need not describe a model.
+  """
+
+  function: str
+  does: str
+  flags: Sequence[str] = ()
+  needs: Sequence[str] = ()
+  has_model_dir: bool = True
+
+
+_MODES = {
+    "train": _Mode("modes.train", "train a model"),
+    "finetune": _Mode(
+        "finetuning.finetune", "train on from a pre-trained model"
+    ),
+    "eval": _Mode("decoding.evaluate", "decode and apply the task's metrics"),
+    "perplexity_eval": _Mode(
+        "modes.perplexity_eval", "cross-entropy over a whole split"
+    ),
+    "infer": _Mode(
+        "decoding.infer",
+        "decode a file",
+        flags=("input_file", "output_file"),
+        needs=("input_file", "output_file"),
+    ),
+    "score": _Mode(
+        "decoding.score",
+        "the log-probabilities of a file's targets",
+        flags=("input_file", "output_file"),
+        needs=("input_file", "output_file"),
+    ),
+    "tasks": _Mode(
+        "data_modes.list_tasks",
+        "list the tasks and mixtures",
+        has_model_dir=False,
+    ),
+    "inspect": _Mode(
+        "data_modes.inspect",
+        "show a task's records and what a model is fed",
+        flags=("task", "split", "num_examples"),
+        has_model_dir=False,
+    ),
+    "cache": _Mode(
+        "data_modes.cache",
+        "preprocess a task once for many runs",
+        flags=("task", "output_dir"),
+        needs=("output_dir",),
+        has_model_dir=False,
+    ),
+    "compare_downstream": _Mode(
+        "downstream_comparison.compare_downstream",
+        "Figure 13, from fine-tuned runs",
+        flags=("compare_dir", "output_dir"),
+        needs=("compare_dir", "output_dir"),
+        has_model_dir=False,
+    ),
+    "compare_languages": _Mode(
+        "language_comparison.compare_languages",
+        "Figures 7 and 8, from a dense and a Switch run",
+        flags=("compare_dir", "output_dir"),
+        needs=("compare_dir", "output_dir"),
+        has_model_dir=False,
+    ),
 }
-_MODES = (
-    "train",
-    "finetune",
-    "eval",
-    "perplexity_eval",
-    "infer",
-    "score",
-    *_COMPARISONS,
-)
 
 flags.DEFINE_enum(
     "mode",
     "train",
-    _MODES,
-    "train; finetune: train from a pre-trained model; eval: decode and apply "
-    "the task's metrics; perplexity_eval: cross-entropy over a whole split; "
-    "infer: decode a file; score: the log-probabilities of a file's targets; "
-    "compare_downstream: Figure 13 from fine-tuned runs; compare_languages: "
-    "Figures 7 and 8 from two runs.",
+    list(_MODES),
+    "; ".join(f"{name}: {mode.does}" for name, mode in _MODES.items()) + ".",
 )
 flags.DEFINE_string(
     "model_dir", None, "Directory of checkpoints, metrics and logs."
@@ -97,10 +160,19 @@ flags.DEFINE_string("input_file", None, "infer, score: the inputs, one a line.")
 flags.DEFINE_string(
     "output_file", None, "infer, score: the outputs, one a line."
 )
+flags.DEFINE_string(
+    "task", None, "inspect, cache: the task or mixture, if gin does not say."
+)
+flags.DEFINE_string("split", None, "inspect: the split; train if not given.")
+flags.DEFINE_integer(
+    "num_examples", None, "inspect: how many; 3 if not given.", lower_bound=1
+)
 flags.DEFINE_multi_string(
     "compare_dir", [], "compare_*: the model_dir of a run; repeatable."
 )
-flags.DEFINE_string("output_dir", None, "compare_*: where the results go.")
+flags.DEFINE_string(
+    "output_dir", None, "cache, compare_*: the directory for what is made."
+)
 flags.DEFINE_multi_string(
     "module_import", [], "Module to import, with tasks or layers; repeatable."
 )
@@ -171,9 +243,9 @@ def _main(argv: Sequence[str]) -> int:
 
   if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, interrupt)
+  message = None
   try:
     _run(argv, log)
-    return 0
   except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-exception-caught
     if not isinstance(error, _Mistake):
       traceback.print_exc()
@@ -182,37 +254,25 @@ def _main(argv: Sequence[str]) -> int:
       message = "interrupted; run the same command to go on."
     else:
       message = _explain(error) or traceback.format_exc()
+  if skipped := _skipped_records():
+    print(f"note: {skipped}", file=log.terminal)
+  if message is None:
+    return 0
   print(f"run_switch: {message}", file=log.terminal)
   return 130 if interrupts else 1
 
 
 def _run(argv: Sequence[str], log: _Log):
   """Checks the command line, loads TensorFlow and calls the mode."""
-  files = {
-      name: FLAGS[name].value
-      for name in ("input_file", "output_file")
-      if FLAGS[name].value
-  }
   if argv[1:]:
     raise _Mistake(f"{argv[1]!r} is not a flag; flags start with --.")
-  is_comparison = FLAGS.mode in _COMPARISONS
-  if is_comparison and not (FLAGS.compare_dir and FLAGS.output_dir):
-    raise _Mistake(f"--mode={FLAGS.mode} needs --compare_dir and --output_dir.")
-  if not is_comparison and (FLAGS.compare_dir or FLAGS.output_dir):
-    raise _Mistake(
-        "--compare_dir and --output_dir go with "
-        + " and ".join(f"--mode={mode}" for mode in _COMPARISONS)
-        + " only."
-    )
-  if not is_comparison and not FLAGS.model_dir:
+  mode = _MODES[FLAGS.mode]
+  if mode.has_model_dir and not FLAGS.model_dir:
     raise _Mistake(
         "--model_dir is missing, the directory for checkpoints, metrics and "
         "logs."
     )
-  if files and FLAGS.mode not in ("infer", "score"):
-    raise _Mistake(
-        f"--{next(iter(files))} goes with --mode=infer and --mode=score only."
-    )
+  of_mode = _flags_of(mode)
   gin_directories = _gin_directories()
   for name in FLAGS.gin_file:
     _check_gin_file(name, gin_directories)
@@ -231,18 +291,15 @@ def _run(argv: Sequence[str], log: _Log):
     import seqio
     import tensorflow.compat.v1 as tf
 
-    from mtf_switch import decoding
     from mtf_switch import experiment as experiment_lib
-    from mtf_switch import finetuning
-    from mtf_switch import modes
     from mtf_switch import strict_gin
+    from mtf_switch import vocabulary_record
     import tasks  # noqa: F401  Registers this project's tasks.
+
+    module, _, name = mode.function.rpartition(".")
+    run = getattr(importlib.import_module(f"mtf_switch.{module}"), name)
   # pylint: enable=g-import-not-at-top
 
-  if is_comparison:
-    comparison = importlib.import_module(_COMPARISONS[FLAGS.mode])
-    comparison.compare_runs(FLAGS.compare_dir, FLAGS.output_dir, console)
-    return
   compat.use_graph_mode()
   tf.logging.set_verbosity(tf.logging.INFO)
   sys.path.append(os.getcwd())
@@ -255,6 +312,9 @@ def _run(argv: Sequence[str], log: _Log):
     seqio.set_tfds_data_dir_override(FLAGS.t5_tfds_data_dir)
   seqio.add_global_cache_dirs(FLAGS.additional_task_cache_dirs)
   strict_gin.parse(FLAGS.gin_file, FLAGS.gin_param, gin_directories)
+  if not mode.has_model_dir:
+    run(console, **of_mode)
+    return
   tpu = None
   if FLAGS.tpu:
     tpu = experiment_lib.Tpu(
@@ -264,15 +324,24 @@ def _run(argv: Sequence[str], log: _Log):
       model_dir=FLAGS.model_dir, seed=FLAGS.seed, tpu=tpu
   )
   _open_model_dir(FLAGS.model_dir, log, tf.io.gfile)
-  mode = {
-      "train": modes.train,
-      "finetune": finetuning.finetune,
-      "eval": decoding.evaluate,
-      "perplexity_eval": modes.perplexity_eval,
-      "infer": decoding.infer,
-      "score": decoding.score,
-  }[FLAGS.mode]
-  mode(experiment, console, **files)
+  vocabulary_record.check(FLAGS.model_dir, experiment.vocabularies)
+  run(experiment, console, **of_mode)
+
+
+def _flags_of(mode: _Mode) -> dict[str, Any]:
+  """The flags that are given and that only some modes know, by name."""
+  owners = {}
+  for name, other in _MODES.items():
+    for flag in other.flags:
+      owners.setdefault(flag, []).append(f"--mode={name}")
+  given = {flag: FLAGS[flag].value for flag in owners if FLAGS[flag].present}
+  for flag in given:
+    if flag not in mode.flags:
+      raise _Mistake(f"--{flag} goes with {' and '.join(owners[flag])} only.")
+  if any(flag not in given for flag in mode.needs):
+    needed = " and ".join(f"--{flag}" for flag in mode.needs)
+    raise _Mistake(f"--mode={FLAGS.mode} needs {needed}.")
+  return given
 
 
 def _show_notices(console):
@@ -335,6 +404,26 @@ def _open_model_dir(model_dir: str, log: _Log, gfile):
   lines = [f"python=={platform.python_version()}", *libraries]
   with gfile.GFile(os.path.join(model_dir, "versions.txt"), "w") as file:
     file.write("\n".join(lines) + "\n")
+
+
+def _skipped_records() -> str | None:
+  """One line about the records that were broken, None if there were none."""
+  records = sys.modules.get("tasks.records")
+  skipped = records and records.skipped()
+  if not skipped:
+    return None
+  count = (
+      "1 broken record was"
+      if len(skipped) == 1
+      else (f"{len(skipped):,} broken records were")
+  )
+  named = [
+      f"{place}: {problem}"
+      for place, problem in list(skipped.items())[:_NAMED_RECORDS]
+  ]
+  if len(skipped) > _NAMED_RECORDS:
+    named.append("...")
+  return f"{count} skipped ({'; '.join(named)})."
 
 
 def _explain(error: Exception) -> str | None:

@@ -25,6 +25,7 @@ import rich.console
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
+from mtf_switch import caching
 from mtf_switch import checkpoints
 from mtf_switch import estimator
 from mtf_switch import inputs
@@ -98,6 +99,7 @@ class Evaluation:
     self._experiment = experiment
     self._display = display
     self.directory = os.path.join(experiment.model_dir, f"{split}_eval")
+    caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
     datasets = inputs.evaluation_datasets(
         experiment.task, experiment.lengths, split
     )
@@ -192,8 +194,8 @@ def _record_scores(
 def infer(
     experiment: Experiment,
     console: rich.console.Console,
-    input_file: str | None = None,
-    output_file: str | None = None,
+    input_file: str,
+    output_file: str,
     checkpoint_step: int | None = None,
 ):
   """Decodes a file of inputs, one a line, to a file of outputs, one a line.
@@ -210,7 +212,7 @@ def infer(
   Raises:
     UserError: the checkpoint or the inputs are missing.
   """
-  lines = _read_lines("infer", input_file, output_file)
+  lines = _read_lines(input_file)
   (step,) = checkpoints.select(experiment.model_dir, checkpoint_step)
   is_lm = experiment.model_type == "lm"
   ids = inputs.encode_lines(
@@ -231,8 +233,8 @@ def infer(
 def score(
     experiment: Experiment,
     console: rich.console.Console,
-    input_file: str | None = None,
-    output_file: str | None = None,
+    input_file: str,
+    output_file: str,
     checkpoint_step: int | None = None,
 ):
   """Writes how probable the targets of a file are, one number a line.
@@ -252,7 +254,7 @@ def score(
   Raises:
     UserError: the checkpoint or the inputs are missing, or a line is not two.
   """
-  lines = _read_lines("score", input_file, output_file)
+  lines = _read_lines(input_file)
   (step,) = checkpoints.select(experiment.model_dir, checkpoint_step)
   names = ["targets"]
   if experiment.model_type != "lm":
@@ -289,14 +291,8 @@ def score(
     display.note(f"step {step}: {len(lines)} lines written to {output_file}")
 
 
-def _read_lines(
-    mode: str, input_file: str | None, output_file: str | None
-) -> list[str]:
-  """The lines of input_file, if that and output_file are as they should."""
-  if not input_file or not output_file:
-    raise compat.UserError(
-        f"--mode={mode} needs --input_file and --output_file."
-    )
+def _read_lines(input_file: str) -> list[str]:
+  """The lines of a file; a UserError if it is not there."""
   if not tf.io.gfile.exists(input_file):
     raise compat.UserError(f"--input_file={input_file} does not exist.")
   with tf.io.gfile.GFile(input_file) as file:

@@ -40,17 +40,17 @@ _COLUMNS = (
 _COLORS = {"Dense": "tab:gray", "Switch": "tab:blue"}
 
 
-def compare_runs(
-    compare_dirs: Sequence[str], output_dir: str, console: rich.console.Console
+def compare_downstream(
+    console: rich.console.Console, compare_dir: Sequence[str], output_dir: str
 ):
   """Compares fine-tuned runs; writes a CSV file and a plot.
 
   Writes downstream.csv, a point a line, and downstream.png.
 
   Args:
-    compare_dirs: the model_dirs of fine-tuned runs.
-    output_dir: where the files go.
     console: where it is said.
+    compare_dir: the model_dirs of fine-tuned runs.
+    output_dir: where the files go.
 
   Raises:
     UserError: one of them is not the directory of a fine-tuned run.
@@ -60,7 +60,7 @@ def compare_runs(
   found = points(
       [
           (_read_json(run, "pretrained.json"), _read_json(run, "best.json"))
-          for run in compare_dirs
+          for run in compare_dir
       ]
   )
   table = os.path.join(output_dir, "downstream.csv")

@@ -47,8 +47,8 @@ class TrainingGraph(NamedTuple):
     model: the transformer.
     lowering: the mtf.Lowering.
     figures: the step's scalars by name: "cross_entropy", "neg_log_perplexity",
-      "learning_rate" and, for sparse models, "aux_loss", "z_loss" and
-      "fraction_dropped".
+      "packing_efficiency", "learning_rate" and, for sparse models, "aux_loss",
+      "z_loss" and "fraction_dropped".
     layer_figures: figures.LAYER_FIGURES of each Switch layer, scalars and
       vectors, as "<layer>/<name>".
     summaries: further scalars, which layers show in TensorBoard.

@@ -50,8 +50,9 @@ def totals(
   Returns:
     float32 sums that add up over microbatches and batches: "loss", which
     training minimizes; "cross_entropy", over the real target tokens, and
-    "target_tokens", their number; and what the layers give to `metrics`, whose
-    "router_loss" is part of the loss.
+    "target_tokens", their number; "real_tokens" and "positions", of inputs and
+    targets; and what the layers give to `metrics`, whose "router_loss" is part
+    of the loss.
   """
   with metrics.collecting() as collected:
     logits, loss = _call(
@@ -65,7 +66,29 @@ def totals(
   loss = mtf.cast(loss, tf.float32)
   if "router_loss" in collected:
     loss += collected.pop("router_loss")
-  return {"loss": loss, **collected}
+  return {"loss": loss, **_packing(features), **collected}
+
+
+def _packing(features: Mapping[str, mtf.Tensor]) -> dict[str, mtf.Tensor]:
+  """Tokens that are no padding, and positions for them, of inputs and targets.
+
+  Rows that only fill up the last batch of an evaluation have no positions.
+  """
+  fed = [features[name] for name in ("inputs", "targets") if name in features]
+  tokens_in_row = mtf.add_n(
+      [
+          mtf.reduce_sum(
+              mtf.cast(mtf.not_equal(ids, 0), tf.float32),
+              reduced_dim=ids.shape.dims[-1],
+          )
+          for ids in fed
+      ]
+  )
+  rows = mtf.reduce_sum(mtf.cast(mtf.greater(tokens_in_row, 0), tf.float32))
+  return {
+      "real_tokens": mtf.reduce_sum(tokens_in_row),
+      "positions": rows * sum(ids.shape.dims[-1].size for ids in fed),
+  }
 
 
 def log_likelihood(
@@ -159,10 +182,11 @@ def of_batch(totals_: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
   Returns:
     scalars: "cross_entropy" and "neg_log_perplexity" (minus it) for each real
-    target token and, for sparse models, "aux_loss" and "z_loss" (coefficients
-    included, summed over layers) and "fraction_dropped" (of the choices of
-    real tokens, over all layers); and of each Switch layer, as
-    "<layer>/<name>", LAYER_FIGURES. 0 for a batch without real tokens.
+    target token, "packing_efficiency" (the share of real tokens among the
+    positions of inputs and targets) and, for sparse models, "aux_loss" and
+    "z_loss" (coefficients included, summed over layers) and "fraction_dropped"
+    (of the choices of real tokens, over all layers); and of each Switch layer,
+    as "<layer>/<name>", LAYER_FIGURES. 0 for a batch without real tokens.
   """
   return _figures(totals_, tf.math.divide_no_nan)
 
@@ -174,6 +198,9 @@ def _figures(totals_, divide: Callable[[Any, Any], Any]) -> dict[str, Any]:
       ),
       "neg_log_perplexity": divide(
           -totals_["cross_entropy"], totals_["target_tokens"]
+      ),
+      "packing_efficiency": divide(
+          totals_["real_tokens"], totals_["positions"]
       ),
   }
   layers = [

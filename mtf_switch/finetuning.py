@@ -32,6 +32,7 @@ from mtf_switch import estimator
 from mtf_switch import initialization
 from mtf_switch import modes
 from mtf_switch import progress
+from mtf_switch import vocabulary_record
 from mtf_switch.experiment import Experiment
 from mtf_switch.experiment import find_task
 from tasks import scores
@@ -65,8 +66,9 @@ def finetune(
     pretrained_step: the step of its checkpoint; None for the latest.
 
   Raises:
-    UserError: there is no such checkpoint, it does not fit the model, the task
-      has no metrics, or model_dir has the checkpoints of another run.
+    UserError: there is no such checkpoint, it does not fit the model or the
+      vocabulary, the task has no metrics, or model_dir has the checkpoints of
+      another run.
 
   Source: section 4.1.
   """
@@ -82,6 +84,7 @@ def finetune(
     (step,) = checkpoints.select(
         pretrained_dir, pretrained_step, "finetune.pretrained_dir"
     )
+    vocabulary_record.check(pretrained_dir, experiment.vocabularies)
     make_more_hooks = functools.partial(
         _initialize, model_dir, pretrained_dir, step, console
     )

@@ -167,40 +167,40 @@ def plot_speed_ups(languages: Sequence[Language]) -> matplotlib.figure.Figure:
   return figure
 
 
-def compare_runs(
-    compare_dirs: Sequence[str], output_dir: str, console: rich.console.Console
+def compare_languages(
+    console: rich.console.Console, compare_dir: Sequence[str], output_dir: str
 ):
   """Compares a dense and a sparse run; writes a CSV file and two plots.
 
   Writes languages.csv, languages.png (Figure 7) and speed_ups.png (Figure 8).
 
   Args:
-    compare_dirs: the model_dirs of the two runs, in any order.
-    output_dir: where the files go.
     console: where the table goes.
+    compare_dir: the model_dirs of the two runs, in any order.
+    output_dir: where the files go.
 
   Raises:
     UserError: they are not a dense and a sparse run with evaluations of the
       same tasks.
   """
-  if len(compare_dirs) != 2:
+  if len(compare_dir) != 2:
     raise compat.UserError(
         "--mode=compare_languages needs --compare_dir twice, for a dense and "
-        f"for a Switch model (given: {len(compare_dirs)})."
+        f"for a Switch model (given: {len(compare_dir)})."
     )
   curves = {}
-  for model_dir in compare_dirs:
+  for model_dir in compare_dir:
     is_sparse, of_tasks = _read_curves(model_dir)
     if is_sparse in curves:
       raise compat.UserError(
-          f"{compare_dirs[0]} and {compare_dirs[1]} are both "
+          f"{compare_dir[0]} and {compare_dir[1]} are both "
           f"{'Switch' if is_sparse else 'dense'} models; one of each is needed."
       )
     curves[is_sparse] = of_tasks
   languages = compare(curves[False], curves[True])
   if not languages:
     raise compat.UserError(
-        f"{compare_dirs[0]} and {compare_dirs[1]} have no evaluation of the "
+        f"{compare_dir[0]} and {compare_dir[1]} have no evaluation of the "
         "same task."
     )
   console.print(_table(languages))

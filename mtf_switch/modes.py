@@ -28,10 +28,12 @@ import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import accounting
+from mtf_switch import caching
 from mtf_switch import checkpoints
 from mtf_switch import estimator as estimator_lib
 from mtf_switch import inputs
 from mtf_switch import progress
+from mtf_switch import vocabulary_record
 from mtf_switch.experiment import Experiment
 
 # Evaluates the checkpoint of a step, unless that is done already.
@@ -84,6 +86,10 @@ def train(
         "--gin_file=schedules/rsqrt_no_ramp_down.gin."
     )
   model_dir = experiment.model_dir
+  vocabulary_record.keep(model_dir, experiment.vocabularies)
+  caching.check(experiment.provider, "train", "mesh_train_dataset_fn")
+  if eval_every:
+    caching.check(experiment.provider, eval_split, "mesh_eval_dataset_fn")
   display = progress.Display(console)
   metrics_file = progress.MetricsFile(model_dir)
   save_at_multiples_of = [save_checkpoints_steps]
@@ -192,6 +198,7 @@ def perplexity_eval(
     UserError: the checkpoint, the split or its examples are missing.
   """
   steps = checkpoints.select(experiment.model_dir, checkpoint_step)
+  caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
   metrics_file = progress.MetricsFile(experiment.model_dir)
   with progress.Display(console) as display:
     for step in steps:

@@ -144,9 +144,9 @@ class MetricsFile:
         batch that its update learns from.
       kind: "train" or "eval".
       task: the name of the task or mixture.
-      figures: "cross_entropy", "neg_log_perplexity" and, for sparse models,
-        "aux_loss", "z_loss", "fraction_dropped" and "<layer>/<name>", which
-        become the object "layers"; others are left out.
+      figures: "cross_entropy", "neg_log_perplexity", "packing_efficiency" and,
+        for sparse models, "aux_loss", "z_loss", "fraction_dropped" and
+        "<layer>/<name>", which become the object "layers"; others are left out.
       tokens_per_second: positions of inputs and targets, padding included.
     """
 
@@ -170,6 +170,7 @@ class MetricsFile:
         "aux_loss": number(figures.get("aux_loss")),
         "z_loss": number(figures.get("z_loss")),
         "fraction_dropped": number(figures.get("fraction_dropped")),
+        "packing_efficiency": number(figures["packing_efficiency"]),
         "tokens_per_second": number(tokens_per_second),
         "task": task,
         "layers": layers or None,

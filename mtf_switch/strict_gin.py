@@ -21,11 +21,13 @@ to gin a new one that nothing uses; here it is an error too.
 
 from mtf_switch import compat  # isort: skip
 from collections.abc import Callable, Iterable, Sequence
+import copy
 import difflib
 import functools
 import inspect
 import re
 import tokenize
+from typing import Any
 
 import gin
 
@@ -53,6 +55,22 @@ def parse(
     _call(functools.partial(gin.parse_config, param), f"--gin_param={param!r}")
   _check_macros(of_params=set(_macros()) - of_files)
   _call(gin.finalize, "gin")
+
+
+def value(name: str) -> Any:
+  """The value that gin has for something, after `parse`.
+
+  Args:
+    name: "function.parameter", or "%macro".
+
+  Returns:
+    the value, references in it evaluated; None if there is none.
+  """
+  try:
+    bound = gin.query_parameter(name)
+  except ValueError:
+    return None
+  return copy.deepcopy(bound)  # Copying is how gin evaluates references.
 
 
 def explain(error: BaseException) -> str | None:

@@ -22,6 +22,6 @@ languages. The import reads and builds nothing: that waits until a task is used.
 
 from tasks import c4  # noqa: F401
 from tasks import cldr  # noqa: F401
-from tasks import mc4  # noqa: F401
 from tasks import downstream  # noqa: F401
+from tasks import mc4  # noqa: F401
 from tasks import pretraining  # noqa: F401

@@ -143,7 +143,7 @@ def glue_entries(
 ) -> Iterator[tuple[str, Example]]:
   """Yields the rows of a tsv file, with their numbers as "idx".
 
-  As in TFDS, a carriage return ends a row, too, and numbers count broken rows.
+  As in TFDS, numbers count broken rows, and empty lines are no rows.
 
   Raises:
     DataError: a column is missing in the header.
@@ -153,18 +153,17 @@ def glue_entries(
     header = _COLA_HEADER  # The only ones that do not say it themselves.
   number_of_row = 0
   for number, line in records.numbered_lines(file):
-    for row in filter(None, line.split("\r")):
-      columns = row.split("\t")
-      if header is None:
-        header = columns
-        _check_header(config, file, header)
-        continue
-      # Zipped, a row that is too short lacks the columns that are missing.
-      yield f"{file}, line {number}", {
-          **dict(zip(header, columns)),
-          "idx": number_of_row,
-      }
-      number_of_row += 1
+    if not line:
+      continue
+    columns = line.split("\t")
+    if header is None:
+      header = columns
+      _check_header(config, file, header)
+      continue
+    # Zipped, a row that is too short lacks the columns that are missing.
+    row = dict(zip(header, columns))
+    yield f"{file}, line {number}", {**row, "idx": number_of_row}
+    number_of_row += 1
 
 
 def _glue_columns(config: tfds.core.BuilderConfig) -> Mapping[str, str]:

@@ -20,7 +20,6 @@ import itertools
 
 import seqio
 import tensorflow.compat.v2 as tf
-import tensorflow_datasets as tfds
 
 from tasks import errors
 from tasks import prepared_text
@@ -183,12 +182,12 @@ class TfdsSource(Source, seqio.TfdsDataSource):
     _check_split(split, self.splits)
     if not self.is_present():
       builder = self.tfds_dataset.builder
-      name = self._name().partition(":")[0]
-      root = tfds.core.constants.DATA_DIR
+      name = self._name()
       raise errors.DataError(
-          f"The dataset {self._name()} is not prepared in {builder.data_path}; "
-          f"prepare it with `tfds build {name}`, or say with "
-          f"--t5_tfds_data_dir where it is, if that is not {root}."
+          f"The dataset {name} is not prepared in {builder.data_path}; where "
+          'there is internet, python -c "import tensorflow_datasets as tfds; '
+          f"tfds.load('{name}')\" prepares it; if it is elsewhere, say so with "
+          "--t5_tfds_data_dir."
       )
 
 

@@ -216,6 +216,7 @@ def test_figures_and_global_step():
   assert {name for name in figures[0] if "/" not in name} == {
       "cross_entropy",
       "neg_log_perplexity",
+      "packing_efficiency",
       "aux_loss",
       "z_loss",
       "fraction_dropped",
@@ -225,6 +226,10 @@ def test_figures_and_global_step():
   assert np.log(259) - 0.5 < figures[0]["cross_entropy"] < np.log(259) + 2
   assert 0 < figures[0]["fraction_dropped"] < 1
   assert figures[0]["learning_rate"] == np.float32(0.001)
+  for step, batch in zip(figures, training_batches("toy_lm")):
+    # Rows that are all padding have no positions.
+    rows = [row for row in batch["targets"] if row.any()]
+    assert step["packing_efficiency"] == np.float32(np.mean(np.array(rows) > 0))
 
 
 def test_each_switch_layer_has_figures():
@@ -270,6 +275,7 @@ def test_microbatches_change_nothing_but_rounding():
   assert set(parts[0]) == {
       "cross_entropy",
       "neg_log_perplexity",
+      "packing_efficiency",
       "learning_rate",
   }
   assert_close(parts, whole)
@@ -522,7 +528,11 @@ def test_evaluation_does_not_depend_on_the_batch_size(model, params):
       # Not linear in the tokens, hence of a batch.
       del figures[name], others[name]
   else:
-    assert set(figures) == {"cross_entropy", "neg_log_perplexity"}
+    assert set(figures) == {
+        "cross_entropy",
+        "neg_log_perplexity",
+        "packing_efficiency",
+    }
   assert_close([figures], [others])
   assert figures["neg_log_perplexity"] == -figures["cross_entropy"]
 

@@ -83,9 +83,49 @@ def test_cross_entropy_is_of_real_targets_alone():
           "loss": 100 + 0.5 + 2.5,
           "cross_entropy": math.log(2) + math.log(4) + math.log(8),
           "target_tokens": 3,
+          # Inputs and targets alike, two and two of three in each row: a token
+          # that is not to be learnt is no padding.
+          "real_tokens": 2 * (2 + 2),
+          "positions": 2 * (3 + 3),
           "a/layer/routed": 8,
       }
   )
+
+
+class ModelOfNothing:
+  """Gives logits, all zero."""
+
+  mesh_shape = None
+
+  def call_simple(self, targets, **kwargs):
+    del kwargs
+    logits = mtf.zeros(targets.mesh, [*targets.shape.dims, VOCABULARY])
+    return logits, mtf.constant(targets.mesh, 0.0)
+
+
+@pytest.mark.parametrize("mesh_shape", ["", "all:2"])
+def test_packing_is_counted_over_inputs_and_targets(mesh_shape):
+  rows = mtf.Dimension("batch", 4)
+  # 3 + 2 tokens in the first row, 1 + 2 in the second and 4 + 1 in the third,
+  # of 4 + 2 positions each. The last row fills up the batch.
+  inputs = [[9, 8, 1, 0], [1, 0, 0, 0], [7, 8, 9, 1], [0, 0, 0, 0]]
+  targets = [[3, 1], [-2, 1], [1, 0], [0, 0]]
+
+  def build(mesh):
+    features = {
+        name: graphs.constant(
+            mesh, np.array(ids, np.int32), [rows, mtf.Dimension("length", size)]
+        )
+        for name, ids, size in (("inputs", inputs, 4), ("targets", targets, 2))
+    }
+    mode = tf.estimator.ModeKeys.EVAL
+    dtype = mtf.VariableDType()
+    totals_ = figures.totals(ModelOfNothing(), features, mode, dtype)
+    return [totals_["real_tokens"], totals_["positions"]]
+
+  (real_tokens, positions), _ = graphs.evaluate(build, mesh_shape, "batch:all")
+  assert real_tokens == 5 + 3 + 5
+  assert positions == 3 * (4 + 2)
 
 
 def evaluate(build):
@@ -124,6 +164,8 @@ def sparse_totals(cross_entropy=30.0, target_tokens=10.0, **layers):
       "loss": 1000.0,
       "cross_entropy": cross_entropy,
       "target_tokens": target_tokens,
+      "real_tokens": 3 * target_tokens,
+      "positions": 40.0,
       **{
           f"encoder/{layer}/{name}": value
           for layer, sums in layers.items()
@@ -150,6 +192,7 @@ def test_figures_of_a_batch():
       {
           "cross_entropy": 3.0,
           "neg_log_perplexity": -3.0,
+          "packing_efficiency": 30 / 40,
           "aux_loss": 0.75,
           "z_loss": 0.375,
           "fraction_dropped": 4 / 64,
@@ -212,17 +255,24 @@ def test_layer_that_routes_nothing_has_zeros():
   figures_ = figures_of_batch(sparse_totals(first=nothing(FIRST)))
   assert figures_.pop("cross_entropy") == 3.0
   assert figures_.pop("neg_log_perplexity") == -3.0
+  assert figures_.pop("packing_efficiency") == 0.75
   # All experts have as much as each other: nothing.
   assert figures_.pop("encoder/first/load_histogram") == [8] + [0] * 8
   assert set(figures_.values()) == {0.0}
 
 
+EMPTY = dict.fromkeys(
+    ["cross_entropy", "target_tokens", "real_tokens", "positions"], 0.0
+)
+
+
 def test_batch_without_real_tokens_has_no_cross_entropy():
-  empty = {"cross_entropy": 0.0, "target_tokens": 0.0}
   of_batch = evaluate(
-      lambda: figures.of_batch({k: tf.constant(v) for k, v in empty.items()})
+      lambda: figures.of_batch({k: tf.constant(v) for k, v in EMPTY.items()})
   )
-  assert of_batch == {"cross_entropy": 0, "neg_log_perplexity": 0}
+  assert of_batch == {
+      "cross_entropy": 0, "neg_log_perplexity": 0, "packing_efficiency": 0
+  }  # fmt: skip
 
 
 def figures_of_datasets(batches, num_cores=1):
@@ -300,6 +350,7 @@ def test_figures_of_a_split_are_those_of_all_its_tokens(num_cores):
   assert figures_of_split(split, num_cores) == approx(expected)
   # Not the mean over batches.
   assert expected["cross_entropy"] == 3.0
+  assert expected["packing_efficiency"] == pytest.approx(36 / 120)
   assert expected["encoder/a/fraction_dropped"] == 4 / 64
   assert expected["encoder/a/aux_loss"] == pytest.approx(3.5 / 12)
 
@@ -314,15 +365,14 @@ def test_split_that_a_layer_sees_nothing_of_has_no_load():
 
 def test_many_batches_lose_no_precision():
   # In float32 the sum would stop growing: 2^24 + 1 = 2^24.
-  large = {"cross_entropy": 2.0**24, "target_tokens": 2.0**24}
-  small = {"cross_entropy": 1.0, "target_tokens": 0.0}
+  large = {**EMPTY, "cross_entropy": 2.0**24, "target_tokens": 2.0**24}
+  small = {**EMPTY, "cross_entropy": 1.0}
   exact = figures_of_split([large] + [small] * 64)["cross_entropy"]
   assert exact == np.float32(1 + 2.0**-18)
 
 
 def test_split_without_tokens_is_not_a_number():
-  empty = {"cross_entropy": 0.0, "target_tokens": 0.0}
-  assert math.isnan(figures_of_split([empty])["cross_entropy"])
+  assert math.isnan(figures_of_split([EMPTY])["cross_entropy"])
 
 
 def test_host_of_a_tpu_keeps_the_figures(tmp_path):

@@ -17,6 +17,7 @@
 import mtf_switch  # isort: skip  # noqa: F401
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -286,6 +287,25 @@ def test_mistakes(server, directory, model_dir, params, message):
   result = server.run([*arguments("finetune", model_dir), *params], directory)
   assert result.returncode == 1
   assert result.stderr.splitlines()[-1] == f"run_switch: {message}"
+
+
+def test_another_vocabulary_is_refused(server, directory):
+  shutil.copytree(directory / "pretrained", directory / "other")
+  record = read(directory / "other" / "vocabulary.json")
+  record["inputs"]["size"] += 1
+  (directory / "other" / "vocabulary.json").write_text(json.dumps(record))
+  result = server.run(
+      [
+          *arguments("finetune", "new"),
+          "--gin_param=pretrained_dir = 'other'",
+      ],
+      directory,
+  )
+  assert result.returncode == 1
+  *_, last = result.stderr.splitlines()
+  assert last.startswith(
+      "run_switch: the checkpoints in 'other' are of a Byte vocabulary of 260 "
+  )
 
 
 def test_comparison_of_the_run(server, straight, directory):

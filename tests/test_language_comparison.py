@@ -104,7 +104,7 @@ def test_files_of_two_runs(tmp_path):
   console = rich.console.Console(record=True, width=100)
   output = tmp_path / "out"
   # The order of the two does not matter.
-  comparison.compare_runs([switch, dense], str(output), console)
+  comparison.compare_languages(console, [switch, dense], str(output))
   with open(output / "languages.csv") as file:
     rows = {row["name"]: row for row in csv.DictReader(file)}
   assert rows["de"] == {
@@ -137,8 +137,8 @@ def test_plots_show_each_language():
 
 def complaint(directories, tmp_path):
   with pytest.raises(compat.UserError) as raised:
-    comparison.compare_runs(
-        directories, str(tmp_path / "out"), rich.console.Console()
+    comparison.compare_languages(
+        rich.console.Console(), directories, str(tmp_path / "out")
     )
   assert not (tmp_path / "out").exists()
   return str(raised.value)

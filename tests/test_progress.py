@@ -33,6 +33,7 @@ KEYS = [
     "aux_loss",
     "z_loss",
     "fraction_dropped",
+    "packing_efficiency",
     "tokens_per_second",
     "task",
     "layers",
@@ -43,6 +44,7 @@ SPARSE = {
     "aux_loss": 0.02,
     "z_loss": 0.01,
     "fraction_dropped": 0.125,
+    "packing_efficiency": 0.75,
     "learning_rate": 0.01,
     # As a session returns them.
     "encoder/layer_001/load_max": np.float32(1.5),
@@ -53,7 +55,11 @@ LAYERS = {
     "encoder/layer_001": {"load_max": 1.5, "load_histogram": [0.0, 3.0, 1.0]},
     "decoder/layer_001": {"load_max": 2.0},
 }
-DENSE = {"cross_entropy": 2.5, "neg_log_perplexity": -2.5}
+DENSE = {
+    "cross_entropy": 2.5,
+    "neg_log_perplexity": -2.5,
+    "packing_efficiency": 0.75,
+}
 
 
 @pytest.fixture
@@ -71,7 +77,7 @@ def test_a_line_has_the_promised_keys_in_order(metrics_file, tmp_path):
   record = json.loads(line)
   assert list(record) == KEYS
   assert list(record.values()) == [
-      7, "train", 2.5, -2.5, 0.02, 0.01, 0.125, 1000.0, "a_task", LAYERS
+      7, "train", 2.5, -2.5, 0.02, 0.01, 0.125, 0.75, 1000.0, "a_task", LAYERS
   ]  # fmt: skip
 
 
@@ -203,7 +209,11 @@ def run_hook(model_dir, display, first_step, last_step, metrics_every):
     hook = progress.ProgressHook(
         str(model_dir),
         "a_task",
-        {"cross_entropy": 10 - step, "neg_log_perplexity": step - 10},
+        {
+            "cross_entropy": 10 - step,
+            "neg_log_perplexity": step - 10,
+            "packing_efficiency": step / 10,
+        },
         {
             "a/layer/load_max": step,
             "a/layer/load_histogram": tf.stack([step] + [0.0] * 7 + [1.0]),
@@ -270,6 +280,7 @@ def test_hook_writes_what_tensorboard_shows(tmp_path):
   scalars = {key: value.simple_value for key, value in values.items()}
   assert scalars[2, "cross_entropy"] == 9
   assert scalars[4, "neg_log_perplexity"] == -7
+  assert scalars[4, "packing_efficiency"] == pytest.approx(0.3)
   assert scalars[4, "a/layer/load_max"] == 3
   assert scalars[4, "of_another_layer"] == 3
   assert scalars[4, "tokens_per_second"] > 0

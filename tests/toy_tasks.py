@@ -51,7 +51,13 @@ def share_of_letters(targets, predictions):
   return {"share_of_letters": sum(a == b for a, b in pairs) / len(pairs)}
 
 
-def _add(name, features=("inputs", "targets"), reverse=False, metric_fns=()):
+def _add(
+    name,
+    features=("inputs", "targets"),
+    reverse=False,
+    metric_fns=(),
+    extra_ids=0,
+):
   seqio.TaskRegistry.add(
       name,
       source=seqio.FunctionDataSource(
@@ -66,7 +72,8 @@ def _add(name, features=("inputs", "targets"), reverse=False, metric_fns=()):
           seqio.preprocessors.append_eos_after_trim,
       ],
       output_features={
-          feature: seqio.Feature(seqio.ByteVocabulary()) for feature in features
+          feature: seqio.Feature(seqio.ByteVocabulary(extra_ids))
+          for feature in features
       },
       metric_fns=list(metric_fns),
   )
@@ -76,6 +83,7 @@ if "toy_copy" not in seqio.TaskRegistry.names():
   _add("toy_copy", metric_fns=[metrics.sequence_accuracy])
   _add("toy_reverse", reverse=True)
   _add("toy_lm", features=["targets"])
+  _add("toy_sentinels", extra_ids=5)
   _add("toy_letters", metric_fns=[share_of_letters])
   _add("toy_srettel", metric_fns=[share_of_letters], reverse=True)
   seqio.MixtureRegistry.add(

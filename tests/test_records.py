@@ -1,0 +1,127 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tests for tasks/records.py: files of lines, and broken records."""
+
+import gzip
+import json
+
+import gin
+import pytest
+
+from tasks import errors
+from tasks import records
+
+GOOD = '{"text": "a"}\n'
+
+
+def read(path):
+  return list(records.json_objects(str(path)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_skipped(monkeypatch):
+  monkeypatch.setattr(records, "_skipped", {})
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_places_are_file_and_line(tmp_path, name):
+  path = tmp_path / name
+  lines = f'\ufeff{GOOD}\n{{"text": "b", "url": "c"}}'.encode()
+  path.write_bytes(gzip.compress(lines) if name.endswith("gz") else lines)
+  # The second line is empty, and the last one does not end.
+  assert read(path) == [
+      (f"{path}, line 1", {"text": "a"}),
+      (f"{path}, line 3", {"text": "b", "url": "c"}),
+  ]
+  assert not records.skipped()
+
+
+def test_broken_lines_are_skipped_and_named(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_text(GOOD + "{oops\n" + GOOD + "[1]\n")
+  for _ in range(2):  # What is read again is not counted again.
+    assert [place for place, _ in read(path)] == [
+        f"{path}, line 1",
+        f"{path}, line 3",
+    ]
+    assert list(records.skipped().items()) == [
+        (
+            f"{path}, line 2",
+            "this is not JSON (Expecting property name enclosed in double "
+            "quotes)",
+        ),
+        (f"{path}, line 4", "a JSON object is needed, not list"),
+    ]
+
+
+def test_no_more_are_skipped_than_gin_allows(tmp_path):
+  gin.parse_config("broken_records.limit = 2")
+  path = tmp_path / "a.json"
+  path.write_text("x\n" * 2)
+  assert not read(path)
+  path.write_text("x\n" * 3)
+  with pytest.raises(errors.DataError) as raised:
+    read(path)
+  assert str(raised.value) == (
+      f"{path}, line 3: this is not JSON (Expecting value); before it 2 broken "
+      "records were skipped, as many as broken_records.limit allows."
+  )
+
+
+def test_an_empty_file_has_no_records(tmp_path):
+  (tmp_path / "a.json").write_text("")
+  assert not read(tmp_path / "a.json")
+
+
+def broken_file(kind):
+  """The bytes of a compressed file that is broken, and its complaint."""
+  text = "".join(json.dumps({"text": str(i)}) + "\n" for i in range(2000))
+  whole = gzip.compress(text.encode())
+  return {
+      "no gzip": (text.encode(), ", after line 0: this is not a whole gzip"),
+      "cut off": (whole[: len(whole) // 2], "this is not a whole gzip file."),
+      "not UTF-8": (
+          gzip.compress(GOOD.encode() + b"\xff\n"),
+          ", line 2: this is not UTF-8 text.",
+      ),
+  }[kind]
+
+
+@pytest.mark.parametrize("kind", ["no gzip", "cut off", "not UTF-8"])
+def test_a_broken_file_is_named(tmp_path, kind):
+  content, complaint = broken_file(kind)
+  path = tmp_path / "a.json.gz"
+  path.write_bytes(content)
+  with pytest.raises(errors.DataError) as raised:
+    read(path)
+  assert str(raised.value).startswith(str(path))
+  assert complaint in str(raised.value)
+
+
+def test_a_cut_off_file_says_how_far_it_goes(tmp_path):
+  content, _ = broken_file("cut off")
+  path = tmp_path / "a.json.gz"
+  path.write_bytes(content)
+  numbers = []
+  with pytest.raises(errors.DataError) as raised:
+    for number, _ in records.numbered_lines(str(path)):
+      numbers.append(number)
+  assert 0 < numbers[-1] < 2000
+  assert f"after line {numbers[-1]}:" in str(raised.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+  with pytest.raises(errors.DataError, match="a.json cannot be read"):
+    read(tmp_path / "a.json")
