@@ -143,9 +143,9 @@ def test_help(tmp_path):
   result = run(["--help"], tmp_path)
   for flag in (
       "mode", "model_dir", "gin_file", "gin_param", "seed", "input_file",
-      "output_file", "module_import", "t5_tfds_data_dir",
-      "additional_task_cache_dirs", "tpu", "tpu_zone", "gcp_project",
-      "tpu_job_name",
+      "output_file", "compare_dir", "output_dir", "module_import",
+      "t5_tfds_data_dir", "additional_task_cache_dirs", "tpu", "tpu_zone",
+      "gcp_project", "tpu_job_name",
   ):  # fmt: skip
     assert re.search(rf"^  --(\[no\])?{flag}:", result.stdout, re.MULTILINE)
   assert "--gin_file=runs/pretrain.gin" in result.stdout  # An example.
@@ -183,6 +183,10 @@ def test_training_loads_no_package_for_other_purposes(tmp_path):
         (
             ["--model_dir=m", "--input_file=a"],
             "--input_file goes with --mode=infer and --mode=score only.",
+        ),
+        (
+            ["--mode=compare_languages", "--compare_dir=a"],
+            "--mode=compare_languages needs --compare_dir and --output_dir.",
         ),
         (
             ["--model_dir=m", "--gin_file=models/swich_tiny.gin"],
