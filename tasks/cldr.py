@@ -180,6 +180,7 @@ for _language in LANGUAGES:
           lambda: f"CLDR's names in Babel {babel.__version__}",
       ),
       vocabulary.of(all_languages),
+      shuffle_buffer_size=mc4.SHUFFLE_BUFFER_SIZE,
   )
 seqio.MixtureRegistry.add(
     "cldr",

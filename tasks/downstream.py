@@ -81,6 +81,14 @@ SPLITS = {
     "glue_mnli_mismatched": ("validation", "test"),
 }
 
+# For lists of metrics: those that T5 makes in functions are called "fn".
+_METRIC_NAMES = {
+    "glue_cola": "matthews_corrcoef",
+    "super_glue_cb": "mean_3class_f1",
+    "super_glue_multirc": "exact_match",
+    "super_glue_record": "squad",
+}
+
 # Of the training sets: T5's for GLUE and SuperGLUE, "Splits" of each dataset in
 # TFDS's catalogue (tensorflow.org/datasets/catalog) for the others, of which
 # closed book uses the part that Roberts et al. train on.
@@ -115,6 +123,17 @@ def _register(
   )
 
 
+def _named(metric_fn: Callable, name: str) -> Callable:
+  """Returns a metric by another name."""
+
+  @functools.wraps(metric_fn)
+  def named(targets, predictions):
+    return metric_fn(targets, predictions)
+
+  named.__name__ = name
+  return named
+
+
 def _register_from_t5(name: str, t5_name: str):
   """Registers a task of t5's by another name, with sources of ours."""
   task = seqio.TaskRegistry.get(t5_name)
@@ -129,7 +148,12 @@ def _register_from_t5(name: str, t5_name: str):
       source,
       task.preprocessors,
       postprocess_fn=task.postprocessor,
-      metric_fns=task.metric_fns,
+      metric_fns=[
+          _named(metric_fn, _METRIC_NAMES[name])
+          if "<locals>" in metric_fn.__qualname__
+          else metric_fn
+          for metric_fn in task.metric_fns
+      ],
   )
 
 

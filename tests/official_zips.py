@@ -235,3 +235,14 @@ SQUAD = {
         {"paragraphs": []},
     ],
 }
+
+
+def write(directory):
+  """Writes all of them into directories named as the datasets."""
+  for name in ("super_glue", "glue", "squad"):
+    (directory / name).mkdir()
+  for name in SUPER_GLUE:
+    write_super_glue(directory / "super_glue", name)
+  write_glue(directory / "glue", "stsb", "train")
+  write_glue(directory / "glue", "mnli", "validation_matched")
+  (directory / "squad" / "dev-v1.1.json").write_text(json.dumps(SQUAD))
