@@ -56,11 +56,11 @@ def test_a_page_by_hand():
       "Rye bread, 750 g",
       "",
       "Add to cart",
-      "  Jeden Tag frisch: Äpfel.",
+      "  Jeden Tag frisch: Brötchen.",
       "",
       "ADD TO CART \t",
       "Add to cart now",
-      "JEDEN TAG FRISCH: ÄPFEL. ",
+      "JEDEN TAG FRISCH: BRÖTCHEN. ",
   ]
   kept = [page[i] for i in (0, 1, 2, 3, 6)]
   assert without_repeated_lines("\n".join(page)) == "\n".join(kept)
@@ -242,7 +242,7 @@ def test_broken_records_are_skipped_and_told(shards):
       '{"text": "cut',
       '"text"',
       '{"url": "https://example.org"}',
-      '{"text": null}',
+      '{"text": 7}',
       "",
       '{"text": "half of a pair: \\ud83d"}',
       '{"text": "", "url": ""}',
@@ -312,7 +312,7 @@ def test_todays_tfds_prepares_the_version_that_is_read():
   name, version = c4.Options().tfds_name.split(":")
   builder = tfds.builder(name)
   assert version in map(str, [builder.version, *builder.supported_versions])
-  assert builder.version >= "2.3.0"
+  assert tfds.core.Version(version) >= "2.3.0"
 
 
 # Real data.

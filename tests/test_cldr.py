@@ -110,6 +110,13 @@ def test_what_is_named_decides_the_split():
   assert all(len(splits) == 1 for splits in seen.values())
 
 
+def test_kinds_are_mixed():
+  names = cldr.names_of("de")
+  first = set(cldr.split(names)["train"][:30])
+  kinds = {key.split()[0] for key, name in names.items() if name in first}
+  assert {"language", "territory", "script", "currency"} <= kinds
+
+
 def test_a_name_of_two_things_is_there_once_and_in_training():
   keys = [f"city {i}" for i in range(100)]
   validation = [key for key in keys if is_validation(key)]
@@ -154,6 +161,7 @@ def test_a_document_has_30_names_and_the_last_the_rest():
 
 def test_the_text_is_prepared_once(cache_directory):
   cldr.all_languages()
+  cldr._entry.cache_clear()  # As in another process.
   cldr.text_of("de")
   assert len(list(cache_directory.glob("cldr-*"))) == 1
 
