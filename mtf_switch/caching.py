@@ -26,6 +26,7 @@ killed goes on with the next one.
 
 from mtf_switch import compat  # isort: skip
 from collections.abc import Mapping, Sequence
+import functools
 import hashlib
 import json
 import os
@@ -37,6 +38,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import identity
+from mtf_switch import inputs
 from mtf_switch import progress
 from mtf_switch import strict_gin
 from tasks import errors
@@ -203,7 +205,9 @@ def _write_split(split: _Split, root: str, display: progress.Display):
     if not tf.io.gfile.exists(path):
       stats = {"examples": 0}
       with tf.Graph().as_default():
-        dataset = split.dataset(number)
+        dataset = inputs.without_autograph(
+            functools.partial(split.dataset, number)
+        )
         features = _features(split.task, dataset)
         with tf.io.TFRecordWriter(unfinished) as writer:
           for example in tfds.as_numpy(dataset):

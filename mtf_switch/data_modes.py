@@ -15,7 +15,8 @@
 """The modes that are about data: no model, and gin files only if wanted."""
 
 from mtf_switch import compat  # isort: skip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import inspect as inspect_lib
 import itertools
 import sys
 from typing import Any
@@ -23,14 +24,17 @@ from typing import Any
 import numpy as np
 import rich.console
 import rich.table
+import rich.text
 import seqio
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import caching
+from mtf_switch import inputs
 from mtf_switch import progress
 from mtf_switch import strict_gin
 from mtf_switch.experiment import find_task
+import tasks as tasks_lib
 
 # T5's, for tasks whose lengths gin does not give; see objectives/.
 _LENGTH = 512
@@ -41,52 +45,77 @@ _COLUMNS = ("name", "data", "source", "splits", "metrics")
 
 
 def list_tasks(console: rich.console.Console):
-  """Prints the registered tasks and mixtures to stdout.
+  """Prints the tasks and mixtures to stdout; T5's own are only counted.
 
-  A table on a terminal; elsewhere a line for each, with tabs between columns.
+  A table on a terminal, in which the languages of a corpus share a row;
+  elsewhere a line for each, with tabs between columns.
 
   Args:
-    console: not used: this is what was asked for, not what goes on meanwhile.
+    console: where notes go.
   """
-  del console
-  rows = [
-      *(_task_row(name) for name in sorted(seqio.TaskRegistry.names())),
-      *(_mixture_row(name) for name in sorted(seqio.MixtureRegistry.names())),
-  ]
   output = rich.console.Console(file=sys.stdout)
-  if not output.is_terminal:
+  own = sorted(set(seqio.TaskRegistry.names()) - tasks_lib.T5_TASKS)
+  found = [seqio.TaskRegistry.get(name) for name in own]
+  if output.is_terminal:
+    groups = itertools.groupby(found, lambda task: _family(task.name))
+    rows = [_row(name, list(group)) for name, group in groups]
+  else:
+    rows = [_row(task.name, [task]) for task in found]
+  for name in sorted(seqio.MixtureRegistry.names()):
+    parts = seqio.get_subtasks(seqio.MixtureRegistry.get(name))
+    if not {task.name for task in parts} <= tasks_lib.T5_TASKS:
+      families = dict.fromkeys(sorted(_family(task.name) for task in parts))
+      columns = _row(name, parts)
+      rows.append(
+          (*columns[:2], f"mixture of {', '.join(families)}", *columns[3:])
+      )
+  if output.is_terminal:
+    table = rich.table.Table(box=None)
+    for column in _COLUMNS:
+      table.add_column(column, overflow="fold")
+    for row in rows:
+      table.add_row(*map(rich.text.Text, row))
+    output.print(table)
+  else:
     print(*("\t".join(row) for row in [_COLUMNS, *rows]), sep="\n")
-    return
-  table = rich.table.Table(box=None)
-  for column in _COLUMNS:
-    table.add_column(column, overflow="fold")
-  for row in rows:
-    table.add_row(*row)
-  output.print(table, markup=False)
+  if tasks_lib.T5_TASKS:
+    progress.Display(console).note(
+        f"T5's own {len(tasks_lib.T5_TASKS)} tasks work too, for example "
+        f"{min(tasks_lib.T5_TASKS)}."
+    )
 
 
-def _task_row(name: str) -> tuple[str, ...]:
-  """The columns of a task."""
-  task = seqio.TaskRegistry.get(name)
+def _family(name: str) -> str:
+  """What the languages of a corpus have in common: "mc4.*" of "mc4.de"."""
+  family, dot, _ = name.partition(".")
+  return f"{family}.*" if dot else name
+
+
+def _row(name: str, tasks: Sequence[seqio.Task]) -> tuple[str, ...]:
+  """The columns of a task, or of several together."""
+  splits = dict.fromkeys(split for task in tasks for split in _splits(task))
+  metrics = dict.fromkeys(
+      _metric_name(metric) for task in tasks for metric in task.metric_fns
+  )
+  count = f", {len(tasks)} tasks" if len(tasks) > 1 else ""
   return (
       name,
-      _presence([task]),
-      _source(task),
-      ", ".join(_splits(task)),
-      ", ".join(metric.__name__ for metric in task.metric_fns),
+      _presence(tasks),
+      _source(tasks[0]) + count,
+      ", ".join(splits),
+      ", ".join(metrics),
   )
 
 
-def _mixture_row(name: str) -> tuple[str, ...]:
-  """The columns of a mixture; the splits are those that all its tasks have."""
-  tasks = seqio.get_subtasks(seqio.MixtureRegistry.get(name))
-  common = [
-      split
-      for split in _splits(tasks[0])
-      if all(split in _splits(task) for task in tasks)
-  ]
-  names = ", ".join(sorted(task.name for task in tasks))
-  return name, _presence(tasks), f"mixture of {names}", ", ".join(common), ""
+def _metric_name(metric: Callable[..., Any]) -> str:
+  """The name of a metric; if it is made of another one, that of the other."""
+  if "<locals>" in metric.__qualname__:
+    made_of = inspect_lib.getclosurevars(metric).nonlocals.values()
+    functions = [getattr(x, "__name__", "<lambda>") for x in made_of]
+    names = [name for name in functions if name != "<lambda>"]
+    names += [x for x in made_of if isinstance(x, str)]
+    return (names or [metric.__name__])[0]
+  return metric.__name__
 
 
 def _source(task: seqio.Task) -> str:
@@ -128,7 +157,7 @@ def inspect(
   """Prints raw records of a task, and what a model is fed.
 
   Args:
-    console: not used, as in `list_tasks`.
+    console: not used: this is what was asked for, not what goes on meanwhile.
     task: the name of a task or mixture; None for gin's.
     split: the split.
     num_examples: how many of a task; None for 3, or 1 of each of a mixture.
@@ -139,14 +168,14 @@ def inspect(
   """
   del console
   provider = _provider("inspect", task)
-  tasks = seqio.get_subtasks(provider)
+  tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
+  if not tasks:
+    raise compat.UserError(
+        f"{provider.name!r} has no {split!r} split; it has "
+        f"{', '.join(sorted(provider.splits))}."
+    )
   num_examples = num_examples or (1 if len(tasks) > 1 else 3)
   for one in tasks:
-    if split not in one.splits:
-      raise compat.UserError(
-          f"{one.name!r} has no {split!r} split; it has "
-          f"{', '.join(one.splits)}."
-      )
     for line in _inspection(one, split, num_examples):
       print(line)
 
@@ -209,7 +238,8 @@ def _first(make_dataset, count: int) -> list[dict[str, Any]]:
   """The first examples of a dataset, which is made in a graph of its own."""
   with tf.Graph().as_default():
     tf.set_random_seed(0)
-    return list(itertools.islice(tfds.as_numpy(make_dataset()), count))
+    dataset = inputs.without_autograph(make_dataset)
+    return list(itertools.islice(tfds.as_numpy(dataset), count))
 
 
 def readable(vocabulary: seqio.Vocabulary, ids: Sequence[int]) -> str:

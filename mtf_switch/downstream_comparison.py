@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The modes that compare the results of runs."""
+"""Fine-tuned scores over the quality of pre-trained models: Figure 13."""
 
 from mtf_switch import compat  # isort: skip
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +22,7 @@ import json
 import os
 from typing import Any
 
+import matplotlib.figure
 import rich.console
 import tensorflow.compat.v1 as tf
 
@@ -42,7 +43,7 @@ _COLORS = {"Dense": "tab:gray", "Switch": "tab:blue"}
 def compare_downstream(
     console: rich.console.Console, compare_dir: Sequence[str], output_dir: str
 ):
-  """Draws how fine-tuned scores follow the quality of the pre-trained models.
+  """Compares fine-tuned runs; writes a CSV file and a plot.
 
   Writes downstream.csv, a point a line, and downstream.png.
 
@@ -66,7 +67,7 @@ def compare_downstream(
   progress.write_lines(table, _csv_lines(found))
   picture = os.path.join(output_dir, "downstream.png")
   with tf.io.gfile.GFile(picture, "wb") as file:
-    file.write(draw(found))
+    plot(found).savefig(file, format="png", dpi=120)
   for point in found:
     if point["neg_log_perplexity"] is None:
       console.print(
@@ -111,23 +112,19 @@ def points(
   return list(found.values())
 
 
-def draw(found: Sequence[Mapping[str, Any]]) -> bytes:
-  """Draws the points as Figure 13: scores over neg log perplexity.
+def plot(found: Sequence[Mapping[str, Any]]) -> matplotlib.figure.Figure:
+  """Scores over neg log perplexity, as in Figure 13.
 
   Args:
-    found: what `points` returns.
+    found: what `points` returns; those without one of the two are left out.
 
   Returns:
-    a PNG file.
+    a figure with a panel for each score.
   """
-  import matplotlib  # pylint: disable=g-import-not-at-top
-
-  matplotlib.use("Agg")
-  import matplotlib.pyplot as plt  # pylint: disable=g-import-not-at-top
-
-  figure, all_axes = plt.subplots(
-      1, len(_PANELS), figsize=(5 * len(_PANELS), 3.6), layout="constrained"
+  figure = matplotlib.figure.Figure(
+      figsize=(5 * len(_PANELS), 3.6), layout="constrained"
   )
+  all_axes = figure.subplots(1, len(_PANELS))
   for axes, (task, title) in zip(all_axes, _PANELS.items()):
     for series, color in _COLORS.items():
       line = sorted(
@@ -136,15 +133,18 @@ def draw(found: Sequence[Mapping[str, Any]]) -> bytes:
           if point["series"] == series
           and None not in (point["neg_log_perplexity"], point[task])
       )
-      axes.plot(*zip(*line), "o-", color=color, label=series)
-    axes.set_xlabel("neg log perplexity of the pre-trained model")
+      axes.plot(
+          [x for x, _ in line],
+          [y for _, y in line],
+          "o-",
+          color=color,
+          label=series,
+      )
+    axes.set_xlabel("Neg log perplexity of the pre-trained model")
     axes.set_ylabel(title)
     axes.grid(alpha=0.3)
     axes.legend()
-  image = io.BytesIO()
-  figure.savefig(image, dpi=120, format="png")
-  plt.close(figure)
-  return image.getvalue()
+  return figure
 
 
 def _csv_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:

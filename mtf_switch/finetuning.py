@@ -32,6 +32,7 @@ from mtf_switch import estimator
 from mtf_switch import initialization
 from mtf_switch import modes
 from mtf_switch import progress
+from mtf_switch import vocabulary_record
 from mtf_switch.experiment import Experiment
 from mtf_switch.experiment import find_task
 from tasks import scores
@@ -65,8 +66,9 @@ def finetune(
     pretrained_step: the step of its checkpoint; None for the latest.
 
   Raises:
-    UserError: there is no such checkpoint, it does not fit the model, the task
-      has no metrics, or model_dir has the checkpoints of another run.
+    UserError: there is no such checkpoint, it does not fit the model or the
+      vocabulary, the task has no metrics, or model_dir has the checkpoints of
+      another run.
 
   Source: section 4.1.
   """
@@ -82,6 +84,7 @@ def finetune(
     (step,) = checkpoints.select(
         pretrained_dir, pretrained_step, "finetune.pretrained_dir"
     )
+    vocabulary_record.check(pretrained_dir, experiment.vocabularies)
     make_more_hooks = functools.partial(
         _initialize, model_dir, pretrained_dir, step, console
     )
@@ -98,14 +101,17 @@ def _initialize(
     pretrained_dir: str,
     step: int,
     console: rich.console.Console,
-    graph: estimator.TrainingGraph,
+    unused_graph: estimator.TrainingGraph,
 ) -> list[tf.train.SessionRunHook]:
   """Records what the weights start from; the hook that fills them."""
   path = checkpoints.path(pretrained_dir, step)
   shapes = dict(tf.train.list_variables(path))
-  variables = graph.lowering.graph.trainable_variables
   report = initialization.match(
-      {x.name: x.shape.to_integer_list for x in variables}, shapes
+      {
+          name: variable.shape.as_list()
+          for name, variable in initialization.weights().items()
+      },
+      shapes,
   )
   initialization.check(report, path)
   _write_json(model_dir, "initialization.json", report._asdict())
@@ -126,7 +132,7 @@ def _initialize(
       highlight=False,
       soft_wrap=True,
   )
-  return [initialization.InitializationHook(variables, path, report)]
+  return [initialization.InitializationHook(path, report.matched)]
 
 
 def upstream_neg_log_perplexity(

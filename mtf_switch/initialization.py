@@ -20,7 +20,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import re
 from typing import Any, NamedTuple
 
-import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 Shape = Sequence[int]
@@ -151,6 +150,20 @@ def is_sparse(names: Iterable[str]) -> bool:
   return any("/router/" in name for name in names)
 
 
+def weights() -> dict[str, tf.Variable]:
+  """The masters of the weights in the default graph by their names.
+
+  Slices are trainable too, but in no collection of TensorFlow's that is saved.
+  Mesh TensorFlow's own list has several weights as one where it stacks them.
+  """
+  saved = {variable.op.name for variable in tf.global_variables()}
+  return {
+      variable.op.name: variable
+      for variable in tf.trainable_variables()
+      if variable.op.name in saved
+  }
+
+
 class InitializationHook(tf.train.SessionRunHook):
   """Fills a new session's weights from a checkpoint.
 
@@ -159,37 +172,34 @@ class InitializationHook(tf.train.SessionRunHook):
   left alone.
   """
 
-  def __init__(
-      self, variables: Sequence[mtf.Variable], path: str, report: Report
-  ):
+  def __init__(self, path: str, names: Mapping[str, str]):
     """Creates the hook.
 
     Args:
-      variables: the model's weights.
       path: the checkpoint.
-      report: what matches; the others keep their initial values.
+      names: the checkpoint's names by those of `weights`; what is not there
+        keeps its initial value.
     """
-    self._variables = variables
     self._path = path
-    self._names = report.matched
+    self._names = names
 
   def begin(self):
     """Adds the assignments to the graph."""
     # Upstream's own setting is to write them in bfloat16.
     dtypes = tf.train.load_checkpoint(self._path).get_variable_to_dtype_map()
     assignments = []
-    for variable in self._variables:
-      name = self._names.get(variable.name)
-      if name is not None:
-        with tf.device(variable.master_device):
-          (value,) = tf.raw_ops.RestoreV2(
-              prefix=self._path,
-              tensor_names=[name],
-              shape_and_slices=[""],
-              dtypes=[dtypes[name]],
-          )
-          value = tf.cast(value, variable.master_dtype)
-          assignments.append(variable.assign_to_master(value))
+    variables = weights()
+    for name, source in self._names.items():
+      variable = variables[name]
+      with tf.device(variable.device):
+        (value,) = tf.raw_ops.RestoreV2(
+            prefix=self._path,
+            tensor_names=[source],
+            shape_and_slices=[""],
+            dtypes=[dtypes[source]],
+        )
+        value = tf.cast(value, variable.dtype.base_dtype)
+        assignments.append(tf.assign(variable, value))
     self._assign = tf.group(assignments)
     self._global_step = tf.train.get_global_step()
 

@@ -45,10 +45,9 @@ def training_batches(
     batch_size: int,
     seed: int,
     first_step: int,
-    last_step: int,
     steps_per_block: int,
 ) -> tf.data.Dataset:
-  """The batches of the steps from first_step until last_step.
+  """The batches from a step until the end of its block.
 
   Args:
     task: the name of a seqio Task or Mixture.
@@ -56,36 +55,29 @@ def training_batches(
     batch_size: sequences in a batch.
     seed: decides order, mixing and the task's own draws.
     first_step: updates made so far.
-    last_step: updates to be made in all.
     steps_per_block: batches before the dataset starts afresh, reshuffled.
 
   Returns:
     dicts of `[batch_size, length]` integers.
   """
-
-  def block(index):
-    examples = _without_autograph(
-        functools.partial(
-            mesh_transformer.mesh_train_dataset_fn,
-            mixture_or_task_name=task,
-            sequence_length=sequence_length,
-            dataset_split="train",
-            seed=block_seed(seed, index),
-        )
-    )
-    return examples.batch(batch_size, drop_remainder=True).take(steps_per_block)
-
-  first_block, steps_to_skip = divmod(first_step, steps_per_block)
-  last_block = max(first_step, last_step - 1) // steps_per_block
-  batches = block(first_block).skip(steps_to_skip)
-  for index in range(first_block + 1, last_block + 1):
-    batches = batches.concatenate(block(index))
+  block, steps_to_skip = divmod(first_step, steps_per_block)
+  examples = without_autograph(
+      functools.partial(
+          mesh_transformer.mesh_train_dataset_fn,
+          mixture_or_task_name=task,
+          sequence_length=sequence_length,
+          dataset_split="train",
+          seed=block_seed(seed, block),
+      )
+  )
+  batches = examples.batch(batch_size, drop_remainder=True)
+  batches = batches.take(steps_per_block).skip(steps_to_skip)
   options = tf.data.Options()
   options.deterministic = True
   return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
+def without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
   """Builds a dataset without translating its Python to graph operations.
 
   T5's preprocessors are graph operations already; translating them takes two
@@ -156,7 +148,7 @@ def evaluation_batches(
 def _batches_of_all(
     dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
 ) -> tf.data.Dataset:
-  examples = _without_autograph(dataset_fn)
+  examples = without_autograph(dataset_fn)
   batches = examples.map(t5_utils.filter_features).batch(batch_size)
   return transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)
 

@@ -70,8 +70,8 @@ def train(
     eval_every: steps between two evaluations; each saves a checkpoint, and one
       follows at the end. None for none.
     eval_split: the split for them.
-    steps_per_block: steps after which the examples are shuffled afresh.
-      Resuming reads at most so many batches again before it trains.
+    steps_per_block: steps after which the examples are shuffled afresh, in a
+      new session. Resuming reads at most so many batches again.
     iterations_per_loop: steps that a TPU makes between two looks at the host.
     make_evaluate: makes the function that evaluates, for modes that are built
       on this one. None evaluates as `perplexity_eval` does.
@@ -93,7 +93,9 @@ def train(
   display = progress.Display(console)
   metrics_file = progress.MetricsFile(model_dir)
   save_at_multiples_of = [save_checkpoints_steps]
-  stop_at = [steps]
+  # The pipeline of a block is a graph of its own: of a mixture of a hundred
+  # tasks, a large one.
+  stop_at = {*range(steps_per_block, steps, steps_per_block), steps}
   listeners = []
 
   def make_hooks(graph):
@@ -138,7 +140,6 @@ def train(
               experiment.sequences_per_batch,
               experiment.seed,
               first_step,
-              last_step,
               steps_per_block,
           ),
           max_steps=last_step,
@@ -163,15 +164,15 @@ def train(
       save_at_multiples_of.append(eval_every)
       if experiment.tpu:
         # A TPU serves one session at a time: training stops to evaluate.
-        stop_at = [*range(eval_every, steps, eval_every), steps]
+        stop_at.update(range(eval_every, steps, eval_every))
       else:
         listeners.append(_EvaluationListener(eval_every, evaluate))
       if first_step and first_step % eval_every == 0:
         evaluate(first_step)  # Unless an interruption prevented it, it is done.
-    for step in stop_at:
+    for step in sorted(stop_at):
       if step > first_step:
         train_until(step)
-        if experiment.tpu and eval_every:
+        if experiment.tpu and eval_every and step % eval_every == 0:
           evaluate(step)
     if eval_every:
       evaluate(checkpoints.latest_step(model_dir))

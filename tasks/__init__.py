@@ -20,8 +20,18 @@ paper's, and `text_files_span_corruption` is for text of one's own; each has a
 languages. The import reads and builds nothing: that waits until a task is used.
 """
 
+import seqio
+
 from tasks import c4  # noqa: F401
 from tasks import cldr  # noqa: F401
 from tasks import downstream  # noqa: F401
 from tasks import mc4  # noqa: F401
 from tasks import pretraining  # noqa: F401
+from tasks import sources
+
+# Those that T5 registers when its preprocessors for them are imported.
+T5_TASKS = frozenset(
+    name
+    for name in seqio.TaskRegistry.names()
+    if not isinstance(seqio.TaskRegistry.get(name).source, sources.Source)
+)

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 import functools
 import hashlib
 import pathlib
+import pickle
 
 import babel
 from babel import localedata
@@ -60,11 +61,13 @@ def names_of(language: str) -> dict[str, str]:
     language: one of `LANGUAGES`.
 
   Returns:
-    names by what they name, "territory DE" for Germany. What Babel would take
+    names by what they name, "territory DE" for Germany. What Babel fills in
     from another locale is not among them, as that is another language's.
   """
   locale = {"iw": "he"}.get(language, language).replace("-", "_")
-  data = localedata.load(locale, merge_inherited=False)
+  # Not localedata.load, whose cache cannot tell what it has merged.
+  with open(localedata.resolve_locale_filename(locale), "rb") as file:
+    data = pickle.load(file)
   tables = {
       "language": data.get("languages", {}),
       "territory": data.get("territories", {}),
@@ -177,6 +180,7 @@ for _language in LANGUAGES:
           lambda: f"CLDR's names in Babel {babel.__version__}",
       ),
       vocabulary.of(all_languages),
+      shuffle_buffer_size=mc4.SHUFFLE_BUFFER_SIZE,
   )
 seqio.MixtureRegistry.add(
     "cldr",

@@ -105,6 +105,7 @@ def register_span_corruption(
     source: sources.Source,
     words: seqio.Vocabulary,
     cleaning: Preprocessors = (),
+    shuffle_buffer_size: int = seqio.SHUFFLE_BUFFER_SIZE,
 ) -> None:
   """Registers a task of span corruption, as T5's "c4_v220_span_corruption".
 
@@ -113,6 +114,8 @@ def register_span_corruption(
     source: as for `register`.
     words: as for `register`.
     cleaning: as for `register`.
+    shuffle_buffer_size: examples among which each is shuffled; all of them are
+      made before the task's first one.
   """
   feature = seqio.Feature(words, add_eos=True)
   seqio.TaskRegistry.add(
@@ -131,6 +134,7 @@ def register_span_corruption(
       ],
       output_features={"inputs": feature, "targets": feature},
       metric_fns=[metrics.sequence_accuracy, metrics.edit_distance],
+      shuffle_buffer_size=shuffle_buffer_size,
   )
 
 

@@ -46,12 +46,7 @@ def find(
     DataError: a pattern matches no file, or no file belongs to the part.
   """
   patterns = [patterns] if isinstance(patterns, str) else patterns
-  files = set()
-  for pattern in patterns:
-    matches = _glob(os.path.expanduser(pattern))
-    if not matches:
-      raise errors.DataError(f"{option} = {pattern!r}: no file matches.")
-    files.update(matches)
+  files = {file for pattern in patterns for file in _glob(option, pattern)}
   found = [file for file in files if part_of(os.path.basename(file)) == part]
   if not found:
     raise errors.DataError(
@@ -61,13 +56,18 @@ def find(
   return sorted(found)
 
 
-@functools.lru_cache(maxsize=16)
-def _glob(pattern: str) -> tuple[str, ...]:
-  """The matches of a pattern; 107 tasks of mC4 ask for the same ones."""
+@functools.lru_cache(maxsize=16)  # All languages of mC4 ask for the same.
+def _glob(option: str, pattern: str) -> list[str]:
+  """The files that match a pattern; a DataError if there are none."""
   try:
-    return tuple(tf.io.gfile.glob(pattern))
+    files = tf.io.gfile.glob(os.path.expanduser(pattern))
   except tf.errors.OpError as error:
-    raise errors.DataError(f"{pattern!r}: {error.message}") from error
+    raise errors.DataError(
+        f"{option} = {pattern!r}: {error.message}"
+    ) from error
+  if not files:
+    raise errors.DataError(f"{option} = {pattern!r}: no file matches.")
+  return files
 
 
 def texts(file: str) -> Iterator[bytes]:
@@ -75,11 +75,13 @@ def texts(file: str) -> Iterator[bytes]:
 
   Args:
     file: JSON objects, one a line, compressed if the name ends in .gz. What is
-      beside "text" (timestamp, url) is ignored; lines without are skipped.
+      beside "text" (timestamp, url) is ignored. Lines without are skipped, and
+      a file without lines counts as a broken record.
 
   Raises:
     DataError: as records.json_objects.
   """
+  place = None
   for place, entry in records.json_objects(file):
     text = entry.get("text")
     if not isinstance(text, str):
@@ -89,3 +91,5 @@ def texts(file: str) -> Iterator[bytes]:
       yield text.encode("utf-8")
     except UnicodeEncodeError:  # JSON can escape half of a surrogate pair.
       records.skip(place, 'what is under "text" is not Unicode text')
+  if place is None:
+    records.skip(file, "there is no JSON object in it")

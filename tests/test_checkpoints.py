@@ -114,3 +114,13 @@ def test_missing_checkpoints_are_named(tmp_path):
   for path in tmp_path.glob("model.ckpt-4*"):
     path.unlink()
   assert checkpoints.steps(model_dir) == [2]
+
+
+def test_a_copy_without_the_list_is_found(tmp_path):
+  train(tmp_path, 10, periods=[4])
+  (tmp_path / "checkpoint").unlink()
+  assert checkpoints.latest_step(str(tmp_path)) == 0  # A run starts afresh.
+  assert checkpoints.select(str(tmp_path), None) == [10]
+  assert checkpoints.select(str(tmp_path), "all") == [4, 8, 10]
+  with pytest.raises(compat.UserError, match="or correct the_setting."):
+    checkpoints.select(str(tmp_path / "empty"), None, "the_setting")

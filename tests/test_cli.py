@@ -143,9 +143,9 @@ def test_help(tmp_path):
   result = run(["--help"], tmp_path)
   for flag in (
       "mode", "model_dir", "gin_file", "gin_param", "seed", "input_file",
-      "output_file", "module_import", "t5_tfds_data_dir",
-      "additional_task_cache_dirs", "tpu", "tpu_zone", "gcp_project",
-      "tpu_job_name",
+      "output_file", "compare_dir", "output_dir", "module_import",
+      "t5_tfds_data_dir", "additional_task_cache_dirs", "tpu", "tpu_zone",
+      "gcp_project", "tpu_job_name",
   ):  # fmt: skip
     assert re.search(rf"^  --(\[no\])?{flag}:", result.stdout, re.MULTILINE)
   assert "--gin_file=runs/pretrain.gin" in result.stdout  # An example.
@@ -185,6 +185,10 @@ def test_training_loads_no_package_for_other_purposes(tmp_path):
             "--input_file goes with --mode=infer and --mode=score only.",
         ),
         (
+            ["--mode=compare_languages", "--compare_dir=a"],
+            "--mode=compare_languages needs --compare_dir and --output_dir.",
+        ),
+        (
             ["--model_dir=m", "--gin_file=models/swich_tiny.gin"],
             "--gin_file=models/swich_tiny.gin is neither in the working "
             f"directory nor in {programs.PROJECT}/gin; did you mean "
@@ -203,7 +207,7 @@ def test_first_mistakes(tmp_path, arguments, message):
 def test_unknown_mode(tmp_path):
   result = run(["--mode=trian"], tmp_path)
   assert result.returncode == 1
-  assert "train|eval|perplexity_eval|infer|score" in result.stderr
+  assert "train|finetune|eval|perplexity_eval|infer|score|" in result.stderr
 
 
 # A run from start to end.
@@ -392,6 +396,18 @@ def test_eval(server, straight, directory):
   assert result.stderr.splitlines()[-1].startswith(
       "step 12  toy_copy  sequence_accuracy "
   )
+
+
+@pytest.mark.parametrize("mode", ["train", "perplexity_eval"])
+def test_another_vocabulary_is_refused(server, straight, directory, mode):
+  assert straight.returncode == 0, straight.stderr
+  task = "--gin_param=task = 'toy_sentinels'"
+  result = server.run([*AFTER, f"--mode={mode}", task], directory)
+  assert result.returncode == 1
+  (line,) = result.stderr.splitlines()
+  assert line.startswith("run_switch: the checkpoints in 'straight' are of a")
+  assert "are of a Byte vocabulary of 259 (" in line
+  assert "for the inputs, but the task has a Byte vocabulary of 264 (" in line
 
 
 @pytest.mark.parametrize(

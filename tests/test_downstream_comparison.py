@@ -105,32 +105,18 @@ def test_files(tmp_path):
   )
 
 
-def test_the_panels_show_the_points(monkeypatch):
-  """As matplotlib has them before they are drawn."""
-  figures = []
-  import matplotlib.figure
-
-  savefig = matplotlib.figure.Figure.savefig
-
-  def keep(figure, *args, **kwargs):
-    figures.append(
-        [
-            {
-                line.get_label(): line.get_xydata().tolist()
-                for line in axes.get_lines()
-            }
-            for axes in figure.axes
-        ]
-    )
-    return savefig(figure, *args, **kwargs)
-
-  monkeypatch.setattr(matplotlib.figure.Figure, "savefig", keep)
-  comparison.draw(comparison.points(RUNS.values()))
-  assert figures == [
-      [
-          {"Dense": [[-1.5, 70.0]], "Switch": [[-1.25, 72.0]]},
-          {"Dense": [], "Switch": [[-1.25, 30.5]]},
-      ]
+def test_the_panels_show_the_points():
+  figure = comparison.plot(comparison.points(RUNS.values()))
+  panels = [
+      {
+          line.get_label(): line.get_xydata().tolist()
+          for line in axes.get_lines()
+      }
+      for axes in figure.axes
+  ]
+  assert panels == [
+      {"Dense": [[-1.5, 70.0]], "Switch": [[-1.25, 72.0]]},
+      {"Dense": [], "Switch": [[-1.25, 30.5]]},
   ]
 
 

@@ -17,6 +17,7 @@
 import mtf_switch  # isort: skip  # noqa: F401
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -66,6 +67,8 @@ train_steps = 6
 train.eval_every = 2
 train.metrics_every = 1
 """
+
+TASKS = ("toy_letters", "toy_srettel")
 
 
 def entry(task, metric, step, value):
@@ -180,7 +183,7 @@ def test_fine_tuning_leaves_what_it_promises(straight, directory):
   notes = straight.stderr.splitlines()
   (note,) = (line for line in notes if line.startswith("initial weights"))
   assert note == (
-      "initial weights from pretrained/model.ckpt-4: 25 of 25 variables taken, "
+      "initial weights from pretrained/model.ckpt-4: 22 of 22 variables taken, "
       "0 of another shape, 0 not in the checkpoint, 0 only there; see "
       "initialization.json"
   )
@@ -189,7 +192,7 @@ def test_fine_tuning_leaves_what_it_promises(straight, directory):
   assert list(report) == [
       "matched", "shape_differs", "not_in_checkpoint", "not_in_model"
   ]  # fmt: skip
-  assert len(report["matched"]) == 25
+  assert len(report["matched"]) == 22
   *_, upstream = map(
       json.loads,
       (directory / "pretrained" / "metrics.jsonl").read_text().splitlines(),
@@ -226,9 +229,6 @@ def test_best_scores_are_those_of_the_evaluations(straight, directory):
     metric = "mean" if task == "toy_scored" else "share_of_letters"
     step = 2 + 2 * curve.index(max(curve))
     assert best[task] == entry(task, metric, step, max(curve))
-
-
-TASKS = ("toy_letters", "toy_srettel")
 
 
 def test_interrupted_fine_tuning_goes_on(server, straight, directory):
@@ -280,12 +280,6 @@ def test_interrupted_fine_tuning_goes_on(server, straight, directory):
             "'pretrained' has the checkpoints of a run that is no fine-tuning; "
             "give --model_dir a new directory.",
         ),
-        (
-            "new",
-            ["task = 'toy_reverse'"],
-            "'toy_reverse' has no metrics of text decoded from inputs; use "
-            "--mode=perplexity_eval.",
-        ),
     ],
 )
 def test_mistakes(server, directory, model_dir, params, message):
@@ -293,6 +287,25 @@ def test_mistakes(server, directory, model_dir, params, message):
   result = server.run([*arguments("finetune", model_dir), *params], directory)
   assert result.returncode == 1
   assert result.stderr.splitlines()[-1] == f"run_switch: {message}"
+
+
+def test_another_vocabulary_is_refused(server, directory):
+  shutil.copytree(directory / "pretrained", directory / "other")
+  record = read(directory / "other" / "vocabulary.json")
+  record["inputs"]["size"] += 1
+  (directory / "other" / "vocabulary.json").write_text(json.dumps(record))
+  result = server.run(
+      [
+          *arguments("finetune", "new"),
+          "--gin_param=pretrained_dir = 'other'",
+      ],
+      directory,
+  )
+  assert result.returncode == 1
+  *_, last = result.stderr.splitlines()
+  assert last.startswith(
+      "run_switch: the checkpoints in 'other' are of a Byte vocabulary of 260 "
+  )
 
 
 def test_comparison_of_the_run(server, straight, directory):
@@ -310,3 +323,54 @@ def test_comparison_of_the_run(server, straight, directory):
       "1 points: compared/downstream.csv and compared/downstream.png"
   )
   assert (directory / "compared" / "downstream.png").exists()
+
+
+@pytest.mark.real_data
+def test_super_glue_from_the_official_files(server, tmp_path, real_data):
+  """Pre-trained on C4, then fine-tuned on all of CB and COPA."""
+  (tmp_path / "cb_and_copa.py").write_text("""
+import seqio
+import tasks
+
+seqio.MixtureRegistry.add(
+    "cb_and_copa", ["super_glue_cb", "super_glue_copa"], default_rate=1.0
+)
+""")
+  real = f"""
+vocabulary.path = "{real_data}/vocab/t5.spiece.model"
+c4.files = "{real_data}/c4/c4-train.*.json"
+super_glue.directory = "{real_data}/superglue"
+sequence_length = {{"inputs": 128, "targets": 32}}
+batch_size = 8
+"""
+  (tmp_path / "train.gin").write_text(
+      PRETRAIN.replace("toy_copy", "c4_span_corruption").replace(
+          "train.eval_every = 2", real
+      )
+  )
+  (tmp_path / "finetune.gin").write_text(
+      FINETUNE.replace("toy_scored", "cb_and_copa").replace(
+          "train_steps = 6", "train_steps = 4" + real
+      )
+      + "Bitransformer.decode.max_decode_length = 8\n"
+  )
+  for mode, model_dir in (("train", "pretrained"), ("finetune", "finetuned")):
+    result = server.run(
+        [*arguments(mode, model_dir), "--module_import=cb_and_copa"], tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+  model_dir = tmp_path / "finetuned"
+  for task, count in (("super_glue_cb", 56), ("super_glue_copa", 100)):
+    for name in ("inputs", "targets", "4_predictions"):
+      path = model_dir / "validation_eval" / f"{task}_{name}"
+      assert len(path.read_text().splitlines()) == count
+  best = {x["task"]: x for x in read(model_dir / "best.json")}
+  assert {x["task"] for x in evaluations(model_dir)} == set(best) - {
+      "cb_and_copa"
+  }
+  assert best["super_glue_copa"]["metric"] == "accuracy"
+  assert best["super_glue_cb"]["metric"].startswith("mean(")
+  assert best["cb_and_copa"]["metric"] == "mean"
+  assert all(0 <= x["value"] <= 100 for x in best.values())
+  upstream = read(model_dir / "pretrained.json")
+  assert upstream["neg_log_perplexity"] is None and upstream["step"] == 4

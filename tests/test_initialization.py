@@ -15,7 +15,6 @@
 """Weights from a checkpoint: which ones match, and that they arrive."""
 
 import mtf_switch  # isort: skip  # noqa: F401
-import mesh_tensorflow as mtf
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -265,10 +264,7 @@ def pretrained(tmp_path_factory):
     "mesh",
     [
         [],
-        [
-            "mesh_shape = 'all:2'",
-            "layout_rules = 'batch:all,experts:all,vocab:all'",
-        ],
+        ["mesh_shape = 'all:2'", "layout_rules = 'batch:all,experts:all'"],
     ],
     ids=["one device", "two devices"],
 )
@@ -276,13 +272,13 @@ def test_a_session_starts_from_the_checkpoint(pretrained, mesh, tmp_path):
   path, expected = pretrained
 
   def make_hooks(graph):
-    variables = graph.lowering.graph.trainable_variables
+    del graph
     report = initialization.match(
-        {x.name: x.shape.to_integer_list for x in variables},
+        {k: v.shape.as_list() for k, v in initialization.weights().items()},
         dict(tf.train.list_variables(path)),
     )
     assert not any(report[1:])
-    return [initialization.InitializationHook(variables, path, report)]
+    return [initialization.InitializationHook(path, report.matched)]
 
   with tf.Graph().as_default(), tf.Session() as session:
     spec, lowering = build(tmp_path, 1, make_hooks, *mesh)
@@ -307,20 +303,13 @@ def assign_in_session(path, step):
   """What becomes of a weight of 0 at a step."""
   with tf.Graph().as_default(), tf.Session() as session:
     global_step = tf.train.create_global_step()
-    mesh = mtf.Mesh(mtf.Graph(), "mesh")
-    weight = mtf.get_variable(
-        mesh, "w", [mtf.Dimension("d", 2)], initializer=tf.zeros_initializer()
-    )
-    hook = initialization.InitializationHook(
-        [weight.operation],
-        path,
-        initialization.match({"w": [2]}, {"w": [2]}),
-    )
+    weight = tf.get_variable("w", [2], initializer=tf.zeros_initializer())
+    hook = initialization.InitializationHook(path, {"w": "w"})
     hook.begin()
     session.run(tf.global_variables_initializer())
     session.run(global_step.assign(step))
     hook.after_create_session(session, None)
-    return session.run(weight.operation.get_master()).tolist()
+    return session.run(weight).tolist()
 
 
 def test_only_a_new_session_is_filled_and_from_any_dtype(tmp_path):

@@ -15,6 +15,8 @@
 """Batches for training, evaluation and inference."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import functools
+
 import gin
 import numpy as np
 import pytest
@@ -38,17 +40,22 @@ def as_numpy(build):
 
 
 def training_batches(first_step, last_step, seed=0, steps_per_block=5):
-  return as_numpy(
-      lambda: inputs.training_batches(
-          "toy_mixture",
-          LENGTHS,
-          batch_size=3,
-          seed=seed,
-          first_step=first_step,
-          last_step=last_step,
-          steps_per_block=steps_per_block,
-      ).take(last_step - first_step)
-  )
+  """The batches of some steps, read block after block as in training."""
+  batches = []
+  step = first_step
+  while step < last_step:
+    build = functools.partial(
+        inputs.training_batches,
+        "toy_mixture",
+        LENGTHS,
+        batch_size=3,
+        seed=seed,
+        first_step=step,
+        steps_per_block=steps_per_block,
+    )
+    batches += as_numpy(build)
+    step = first_step + len(batches)
+  return batches[: last_step - first_step]
 
 
 def rows(batches):
@@ -161,7 +168,7 @@ def test_only_preprocessors_that_need_it_are_translated():
       statuses.append(ag_ctx.control_status_ctx().status.name)
       return branch(x)
 
-    dataset = inputs._without_autograph(
+    dataset = inputs.without_autograph(
         lambda: tf.data.Dataset.range(3).map(preprocess)
     )
     return statuses, dataset

@@ -69,6 +69,7 @@ def _add(
               key_map={feature: feature for feature in features},
           ),
           seqio.preprocessors.tokenize,
+          seqio.CacheDatasetPlaceholder(),
           seqio.preprocessors.append_eos_after_trim,
       ],
       output_features={

@@ -16,6 +16,8 @@
 
 from benchmarks.contenders import tensorflow_graphs as graphs  # isort: skip
 from collections.abc import Mapping, Sequence
+import gzip
+import json
 import pathlib
 import tempfile
 
@@ -34,11 +36,14 @@ from mtf_switch import placement
 from mtf_switch import strict_gin
 from mtf_switch.experiment import Experiment
 import tasks  # noqa: F401  Registers this project's tasks.
+from tasks import corpus
 
 _GIN = str(pathlib.Path(__file__).resolve().parents[2] / "gin")
 _TRAIN = tf.estimator.ModeKeys.TRAIN
 # Its only use is the size of the vocabulary: ids are given.
 _TASK = "benchmark"
+# As many as are read side by side.
+_SHARDS = 16
 
 
 def _experiment(files: Sequence[str], bindings: Sequence[str]) -> Experiment:
@@ -248,9 +253,21 @@ def demo_step(bindings: Sequence[str]) -> worker.Work:
   return _training_work(_experiment(["experiments/demo_dense.gin"], bindings))
 
 
-def pipeline(batches: int, bindings: Sequence[str]) -> worker.Work:
-  """The batches that the demo trains on."""
+def pipeline(
+    batches: int, bindings: Sequence[str], from_shards: bool
+) -> worker.Work:
+  """The batches that the demo trains on, or those of its text as C4 comes."""
+  if from_shards:
+    directory = tempfile.mkdtemp()
+    bindings = [
+        *bindings,
+        "task = 'c4_span_corruption'",
+        f"c4.files = '{directory}/*'",
+        "tasks.vocabulary.name = 'embedded'",
+    ]
   experiment = _experiment(["experiments/demo_dense.gin"], bindings)
+  if from_shards:
+    _write_shards(directory)
   batch = tf.data.make_one_shot_iterator(
       inputs.training_batches(
           experiment.task,
@@ -258,7 +275,6 @@ def pipeline(batches: int, bindings: Sequence[str]) -> worker.Work:
           experiment.sequences_per_batch,
           experiment.seed,
           first_step=0,
-          last_step=10**6,
           steps_per_block=10**6,
       )
   ).get_next()
@@ -280,6 +296,18 @@ def pipeline(batches: int, bindings: Sequence[str]) -> worker.Work:
           },
       },
   )
+
+
+def _write_shards(directory: str):
+  """Writes the embedded corpus as shards of compressed JSON."""
+  shards = [
+      gzip.open(f"{directory}/c4-train.{i:05d}-of-{_SHARDS:05d}.json.gz", "wt")
+      for i in range(_SHARDS)
+  ]
+  for number, text in enumerate(corpus.docstrings().documents("train")):
+    shards[number % _SHARDS].write(json.dumps({"text": text}) + "\n")
+  for shard in shards:
+    shard.close()
 
 
 def matmul(size: int) -> worker.Work:
