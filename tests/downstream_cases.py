@@ -12,297 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A few records of each downstream task as in TFDS, and what comes of them.
+"""A few records of each downstream task, and what comes of them."""
 
-The texts are as T5 writes them, the metrics are computed by hand.
-"""
-
-from typing import Any, NamedTuple
-
-
-class Case(NamedTuple):
-  """Records of a task, and predictions for them.
-
-  Attributes:
-    records: as TFDS stores them, before its features encode them.
-    inputs: what the model is fed for the first.
-    targets: what it is to answer to each example.
-    predictions: answers to each.
-    metrics: of the predictions; None for a task that is not evaluated.
-  """
-
-  records: list[dict[str, Any]]
-  inputs: str
-  targets: list[str]
-  predictions: list[str] | None = None
-  metrics: dict[str, float] | None = None
-
-
-def _pair(names, classes, idx=True):
-  """Two sentences, in three records: of classes 0, 1 and the last."""
-  labels = [classes[0], classes[1], classes[-1]]
-  first, second = names
-  return [
-      {first: "It rains.", second: "It is wet."}
-      | {"label": label}
-      | ({"idx": number} if idx else {})
-      for number, label in enumerate(labels)
-  ]
-
-
-def _accuracy(records, inputs, targets, predictions, accuracy):
-  return Case(records, inputs, targets, predictions, {"accuracy": accuracy})
-
-
-_NLI = ["entailment", "neutral", "contradiction"]
-_RTE = ["entailment", "not_entailment"]
-
-
-def _nli(prefix, names, classes, idx=True):
-  """Two of three are right."""
-  targets = [classes[0], classes[1], classes[-1]]
-  first, second = sorted(names)
-  texts = dict(zip(names, ("It rains.", "It is wet.")))
-  return _accuracy(
-      _pair(names, classes, idx),
-      f"{prefix} {first}: {texts[first]} {second}: {texts[second]}",
-      targets,
-      [targets[0], "nonsense", targets[2]],
-      200 / 3,
-  )
-
-
-_MNLI = _nli("mnli", ("premise", "hypothesis"), _NLI)
-
-GLUE = {
-    "glue_cola": Case(
-        [
-            {"sentence": "He ran.", "label": label, "idx": 0}
-            for label in ("acceptable", "acceptable") + ("unacceptable",) * 2
-        ],
-        "cola sentence: He ran.",
-        ["acceptable"] * 2 + ["unacceptable"] * 2,
-        ["acceptable"] + ["unacceptable"] * 3,
-        # 1 true and 2 true negatives, 1 false negative: 2 / sqrt(1 x 2 x 2 x 3)
-        {"matthews_corrcoef": 57.735},
-    ),
-    "glue_sst2": _accuracy(
-        [
-            {"sentence": "Good .", "label": "positive", "idx": 0},
-            {"sentence": "Bad .", "label": "negative", "idx": 1},
-        ],
-        "sst2 sentence: Good .",
-        ["positive", "negative"],
-        ["positive", "positive"],
-        50,
-    ),
-    "glue_mrpc": Case(
-        _pair(("sentence1", "sentence2"), ["equivalent"] * 2)[:2]
-        + _pair(("sentence1", "sentence2"), ["not_equivalent"] * 2)[:1],
-        "mrpc sentence1: It rains. sentence2: It is wet.",
-        ["equivalent", "equivalent", "not_equivalent"],
-        ["equivalent", "not_equivalent", "nonsense"],
-        # For F1 nonsense is a wrong answer: 1 true, 1 false positive, 1 false
-        # negative, 2 / (2 + 1 + 1).
-        {"f1": 50, "accuracy": 100 / 3},
-    ),
-    "glue_qqp": Case(
-        _pair(("question1", "question2"), ["duplicate", "not_duplicate"])[:2],
-        "qqp question1: It rains. question2: It is wet.",
-        ["duplicate", "not_duplicate"],
-        ["duplicate", "duplicate"],
-        {"f1": 200 / 3, "accuracy": 50},  # 2 / (2 + 1 + 0)
-    ),
-    "glue_stsb": Case(
-        _pair(("sentence1", "sentence2"), [1.04, 3.0, 5.0]),
-        "stsb sentence1: It rains. sentence2: It is wet.",
-        ["1.0", "3.0", "5.0"],
-        ["0.0", "5.0", "4.0"],
-        # (-2, 0, 2) by (-3, 2, 1): 8 / sqrt(8 x 14); ranks by 1, 3, 2:
-        # 1 - 6 x 2 / (3 x 8)
-        {"pearson_corrcoef": 75.593, "spearman_corrcoef": 50},
-    ),
-    "glue_mnli": _MNLI,
-    "glue_mnli_matched": _MNLI,
-    "glue_mnli_mismatched": _MNLI,
-    "glue_qnli": _nli("qnli", ("question", "sentence"), _RTE),
-    "glue_rte": _nli("rte", ("sentence1", "sentence2"), _RTE),
-    "glue_wnli": _nli("wnli", ("sentence1", "sentence2"), _RTE[::-1]),
-    "glue_ax": Case(
-        [{"premise": "A.", "hypothesis": "B.", "label": -1, "idx": 0}],
-        "mnli hypothesis: B. premise: A.",
-        ["<unk>"],
-    ),
-}
-
-_WSC = {
-    "text": "Ann told Bea that he would call back soon.",
-    "span1_index": 2,
-    "span2_index": 4,
-    "span2_text": "he",
-}
-
-SUPER_GLUE = {
-    "super_glue_boolq": _accuracy(
-        [
-            {
-                "question": "is it",
-                "passage": "It is.",
-                "label": "True",
-                "idx": 0,
-            },
-            {"question": "is it", "passage": "No.", "label": "False", "idx": 1},
-        ],
-        "boolq passage: It is. question: is it",
-        ["True", "False"],
-        ["True", "True"],
-        50,
-    ),
-    "super_glue_cb": Case(
-        _pair(
-            ("premise", "hypothesis"),
-            ["entailment", "contradiction", "neutral"],
-        ),
-        "cb hypothesis: It is wet. premise: It rains.",
-        ["entailment", "contradiction", "neutral"],
-        ["entailment", "entailment", "neutral"],
-        # F1 of the classes: 2 / (2 + 1), 0 and 1.
-        {"mean_3class_f1": 500 / 9, "accuracy": 200 / 3},
-    ),
-    "super_glue_copa": _accuracy(
-        [
-            {
-                "premise": "I fell.",
-                "choice1": "It hurt.",
-                "choice2": "It rained.",
-                "question": question,
-                "label": label,
-                "idx": 0,
-            }
-            for question, label in (("effect", "choice1"), ("cause", "choice2"))
-        ],
-        "copa choice1: It hurt. choice2: It rained. premise: I fell. question: "
-        "effect",
-        ["choice1", "choice2"],
-        ["choice2", "choice2"],
-        50,
-    ),
-    "super_glue_multirc": Case(
-        [
-            {
-                "paragraph": "<b>Sent 1: </b>I ran.<br>",
-                "question": "Who?",
-                "answer": "I",
-                "label": label,
-                "idx": {"paragraph": 0, "question": question, "answer": answer},
-            }
-            for label, question, answer in (
-                ("True", 0, 0),
-                ("False", 0, 1),
-                ("True", 1, 2),
-            )
-        ],
-        "multirc question: Who? answer: I paragraph: Sent 1: I ran. ",
-        ["True", "False", "True"],
-        ["True", "False", "False"],
-        # 1 true positive, 1 false negative; of two questions the first.
-        {"f1": 200 / 3, "exact_match": 50},
-    ),
-    "super_glue_record": Case(
-        [
-            {
-                "passage": "Paris is old.\n@highlight\nSo is Rome",
-                "query": "@placeholder is old",
-                "entities": ["Paris", "Rome"],
-                "answers": ["City of Paris", "Paris"],
-                "idx": {"passage": 0, "query": 0},
-            },
-            {
-                "passage": "Rome\n@highlight\nAnd more",
-                "query": "@placeholder is big",
-                "entities": ["Rome"],
-                "answers": ["Rome"],
-                "idx": {"passage": 0, "query": 1},
-            },
-        ],
-        "record query: @placeholder is old entities: Paris, Rome "
-        "passage: Paris is old. So is Rome",
-        ["City of Paris", "Paris", "Rome"],  # An example for each answer.
-        # Of the first question's the first counts; the second question's has
-        # precision 1 / 2 and recall 1.
-        ["the Paris", "nonsense", "Rome, Italy"],
-        {"em": 50, "f1": (100 + 200 / 3) / 2},
-    ),
-    "super_glue_rte": _nli("rte", ("premise", "hypothesis"), _RTE),
-    "super_glue_wic": _accuracy(
-        [
-            {
-                "word": "bank",
-                "sentence1": "A bank.",
-                "sentence2": "The bank.",
-                "start1": 2,
-                "start2": 4,
-                "end1": 6,
-                "end2": 8,
-                "label": label,
-                "idx": 0,
-            }
-            for label in ("True", "False")
-        ],
-        "wic sentence1: A bank. sentence2: The bank. word: bank",
-        ["True", "False"],
-        ["True", "False"],
-        100,
-    ),
-    "super_glue_axb": Case(
-        [{"sentence1": "A.", "sentence2": "B.", "label": -1, "idx": 0}],
-        "rte hypothesis: B. premise: A.",
-        ["<unk>"],
-    ),
-    "super_glue_axg": Case(
-        [{"premise": "A.", "hypothesis": "B.", "label": -1, "idx": 0}],
-        "rte hypothesis: B. premise: A.",
-        ["<unk>"],
-    ),
-    "dpr": _accuracy(
-        [
-            {
-                "sentence": "Leo told Max when he has time, so he went.",
-                "pronoun": "he",
-                "candidates": ["Leo", "Max"],
-                "label": label,
-            }
-            for label in (1, 0)
-        ],
-        "wsc: Leo told Max when *he* has time, so he went.",
-        ["Max", "Leo"],
-        ["Max", "Max"],
-        50,
-    ),
-    "super_glue_wsc_train": Case(
-        [
-            {**_WSC, "span1_text": "Bea", "label": "True", "idx": 0},
-            {**_WSC, "span1_text": "Ann", "label": "False", "idx": 1},
-        ],
-        "wsc: Ann told Bea that *he* would call back soon.",
-        ["Bea"],  # Only what is referred to is learned from.
-    ),
-    "super_glue_wsc_eval": _accuracy(
-        [
-            {**_WSC, "span1_text": "Bea", "label": "True", "idx": 0},
-            {**_WSC, "span1_text": "Ann", "label": "False", "idx": 1},
-            {**_WSC, "span1_text": "the call", "label": "False", "idx": 2},
-        ],
-        "wsc: Ann told Bea that *he* would call back soon.",
-        ["Bea", "Ann", "the call"],
-        ["bea", "Bea", "some call"],  # The last says yes, the truth is no.
-        200 / 3,
-    ),
-}
+from tests import glue_cases
 
 
 def _summary(article):
-  return Case(
+  return glue_cases.Case(
       [{article: "Much text.", "highlights": "the cat sat"}],
       "summarize: Much text.",
       ["the cat sat"],
@@ -317,7 +33,7 @@ _XSUM.records[0]["summary"] = _XSUM.records[0].pop("highlights")
 _CNN = _summary("article")
 _CNN.records[0].update(id="", publisher="")
 
-_ARC = _accuracy(
+_ARC = glue_cases.accuracy(
     [
         {
             "id": "1",
@@ -341,7 +57,7 @@ _ARC = _accuracy(
 OTHERS = {
     "cnn_dailymail": _CNN,
     "xsum": _XSUM,
-    "squad": Case(
+    "squad": glue_cases.Case(
         [
             {
                 "id": "a",
@@ -366,7 +82,7 @@ OTHERS = {
         ["In rome!", "the year 1861"],
         {"em": 50, "f1": (100 + 200 / 3) / 2},
     ),
-    "winogrande_xl": _accuracy(
+    "winogrande_xl": glue_cases.accuracy(
         [
             {
                 "sentence": "_ ran.",
@@ -381,19 +97,19 @@ OTHERS = {
         ["option2", "option2"],
         50,
     ),
-    "anli_r3": _accuracy(
+    "anli_r3": glue_cases.accuracy(
         [
             {"uid": "", "context": "A.", "hypothesis": "B.", "label": label}
             for label in "enc"
         ],
         "anli hypothesis: B. premise: A.",
-        _NLI,
+        glue_cases.NLI,
         ["entailment", "neutral", "neutral"],
         200 / 3,
     ),
     "arc_easy": _ARC,
     "arc_challenge": _ARC,
-    "natural_questions": Case(
+    "natural_questions": glue_cases.Case(
         [
             {"question": "who ran", "answer": ["Ann", "Ann Lee"]},
             {"question": "who sat", "answer": ["Bo"]},
@@ -403,7 +119,7 @@ OTHERS = {
         ["ann lee", "Bo Lee"],
         {"em": 50, "f1": (100 + 200 / 3) / 2},
     ),
-    "web_questions": Case(
+    "web_questions": glue_cases.Case(
         [
             {"url": "", "question": "who ran?", "answers": ["Ann", "Bo"]},
             {"url": "", "question": "who sat?", "answers": ["Bo"]},
@@ -413,7 +129,7 @@ OTHERS = {
         ["The Bo", "Ann"],
         {"em": 50, "f1": 50},
     ),
-    "trivia_qa": Case(
+    "trivia_qa": glue_cases.Case(
         [
             {
                 "question": "Which band?",
@@ -439,4 +155,4 @@ OTHERS = {
     ),
 }
 
-CASES = GLUE | SUPER_GLUE | OTHERS
+CASES = glue_cases.GLUE | glue_cases.SUPER_GLUE | OTHERS
