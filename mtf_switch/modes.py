@@ -78,7 +78,8 @@ def train(
     make_more_hooks: makes hooks that come before the others, for such modes.
 
   Raises:
-    UserError: no learning rate is set, or the loss is no longer a number.
+    UserError: no learning rate is set, the checkpoints are of another
+      vocabulary, a cache is missing, or the loss is no longer a number.
   """
   if experiment.learning_rate_schedule is None:
     raise compat.UserError(

@@ -107,6 +107,16 @@ def test_all_contenders_take_part(directory, question, others):
   assert sorted(rows) == sorted(expected)
 
 
+def test_the_pipeline_is_asked_for_five_times_what_a_model_reads(directory):
+  record = read(directory, "pipeline")
+  assert [row["what"] for row in record["rows"]] == [
+      "pipeline, prepared text",
+      "pipeline, JSON shards",
+      "step",
+  ]
+  assert [goal["at_least"] for goal in record["goals"]] == [5.0, 5.0]
+
+
 def test_all_layers_do_the_same_work(directory):
   rows = read(directory, "layer")["rows"]
   sparse = [row for row in rows if row["layer"] == "switch"]
