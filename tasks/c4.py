@@ -144,6 +144,6 @@ pretraining.register(
         sources.TfdsSource(lambda: Options().tfds_name, SPLITS),
         lambda: Options().files is not None,
     ),
-    vocabulary.of("t5"),
+    vocabulary.LateVocabulary("t5"),
     [clean],
 )

@@ -179,7 +179,7 @@ for _language in LANGUAGES:
           functools.partial(text_of, _language),
           lambda: f"CLDR's names in Babel {babel.__version__}",
       ),
-      vocabulary.of(all_languages),
+      vocabulary.LateVocabulary(all_languages),
       shuffle_buffer_size=mc4.SHUFFLE_BUFFER_SIZE,
   )
 seqio.MixtureRegistry.add(

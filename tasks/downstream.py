@@ -113,7 +113,7 @@ def _register(
     **kwargs,
 ):
   """Registers a task with T5's vocabulary."""
-  feature = seqio.Feature(vocabulary.of("t5"), add_eos=True)
+  feature = seqio.Feature(vocabulary.LateVocabulary("t5"), add_eos=True)
   seqio.TaskRegistry.add(
       name,
       source=source,

@@ -144,7 +144,7 @@ for _language in COUNTS:
   pretraining.register_span_corruption(
       task_name(_language),
       _source(_language),
-      vocabulary.of("mt5"),
+      vocabulary.LateVocabulary("mt5"),
       shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
   )
 seqio.MixtureRegistry.add(

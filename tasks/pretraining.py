@@ -143,12 +143,12 @@ register(
     sources.PreparedTextSource(
         corpus.docstrings, lambda: "documentation of the installed packages"
     ),
-    vocabulary.of(corpus.docstrings),
+    vocabulary.LateVocabulary(corpus.docstrings),
 )
 register(
     "text_files",
     sources.PreparedTextSource(
         text_files.text_files, text_files.describe, text_files.is_present
     ),
-    vocabulary.of(text_files.text_files),
+    vocabulary.LateVocabulary(text_files.text_files),
 )

@@ -132,10 +132,6 @@ class LateVocabulary(seqio.Vocabulary):
     return self.found._decode_tf(ids)
 
 
-# Registering a task writes it as the vocabulary of what.
-of = LateVocabulary
-
-
 @gin.configurable("vocabulary", module="tasks")
 @dataclasses.dataclass(frozen=True)
 class Options:

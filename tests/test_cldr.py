@@ -174,7 +174,9 @@ def test_every_language_is_a_task_of_the_mixture():
   assert [task.name for task in mixture.tasks] == [
       "cldr." + language.replace("-", "_") for language in cldr.LANGUAGES
   ]
-  feature = seqio.Feature(vocabulary.of(cldr.all_languages), add_eos=True)
+  feature = seqio.Feature(
+      vocabulary.LateVocabulary(cldr.all_languages), add_eos=True
+  )
   assert mixture.output_features == {"inputs": feature, "targets": feature}
 
 

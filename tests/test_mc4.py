@@ -49,7 +49,7 @@ def test_every_language_is_a_task_of_the_mixture():
   assert all(
       tuple(task.splits) == ("train", "validation") for task in mixture.tasks
   )
-  feature = seqio.Feature(vocabulary.of("mt5"), add_eos=True)
+  feature = seqio.Feature(vocabulary.LateVocabulary("mt5"), add_eos=True)
   assert mixture.output_features == {"inputs": feature, "targets": feature}
 
 

@@ -380,7 +380,7 @@ def never():
 
 
 def test_the_vocabulary_is_as_t5_has_it():
-  words = vocabulary.of(corpus.docstrings)
+  words = vocabulary.LateVocabulary(corpus.docstrings)
   assert (words.pad_id, words.eos_id, words.unk_id) == (0, 1, 2)
   assert words.vocab_size == NUM_PIECES + 100
   assert words.tokenizer.bos_id() == -1
@@ -397,15 +397,15 @@ def test_the_vocabulary_is_as_t5_has_it():
 
 
 def test_a_vocabulary_is_made_copied_and_compared_without_its_text():
-  words = vocabulary.of(never)
+  words = vocabulary.LateVocabulary(never)
   assert pickle.loads(pickle.dumps(words)) == copy.deepcopy(words) == words
-  assert words != vocabulary.of(corpus.docstrings)
+  assert words != vocabulary.LateVocabulary(corpus.docstrings)
   with pytest.raises(AssertionError, match="The text was asked for"):
     _ = words.vocab_size
 
 
 def test_a_copy_from_before_use_equals_one_from_after():
-  words = vocabulary.of(corpus.docstrings)
+  words = vocabulary.LateVocabulary(corpus.docstrings)
   before = pickle.dumps(words)
   assert words.vocab_size == NUM_PIECES + 100
   after = pickle.dumps(words)
@@ -414,7 +414,7 @@ def test_a_copy_from_before_use_equals_one_from_after():
 
 
 def test_a_vocabulary_follows_gin():
-  words = vocabulary.of(corpus.docstrings)
+  words = vocabulary.LateVocabulary(corpus.docstrings)
   assert words.vocab_size == NUM_PIECES + 100
   gin.parse_config("tasks.vocabulary.size = 900")
   assert words.vocab_size == 1000
@@ -490,7 +490,7 @@ def test_a_model_of_ones_own(tmp_path):
       tmp_path / "own.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1
   )
   gin.parse_config(f"tasks.vocabulary.path = {path!r}")
-  words = vocabulary.of(never)
+  words = vocabulary.LateVocabulary(never)
   assert words.sentencepiece_model_file == path
   pieces = sentencepiece.SentencePieceProcessor(model_file=path)
   assert words.vocab_size == pieces.get_piece_size() + 100
@@ -501,7 +501,7 @@ def test_models_that_cannot_be_used(tmp_path):
   def complaint(path):
     gin.parse_config(f"tasks.vocabulary.path = {path!r}")
     with pytest.raises(errors.DataError) as raised:
-      _ = vocabulary.of(never).vocab_size
+      _ = vocabulary.LateVocabulary(never).vocab_size
     return str(raised.value)
 
   (tmp_path / "text.model").write_text("This is no model.")
