@@ -16,8 +16,6 @@
 
 from mtf_switch import compat  # isort: skip
 from collections.abc import Iterable, Mapping, Sequence
-import csv
-import io
 import json
 import os
 from typing import Any
@@ -26,7 +24,7 @@ import matplotlib.figure
 import rich.console
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import progress
+from mtf_switch import comparison
 
 # The two panels of Figure 13.
 _PANELS = {"super_glue": "SuperGLUE score", "trivia_qa": "TriviaQA score"}
@@ -64,10 +62,9 @@ def compare_downstream(
       ]
   )
   table = os.path.join(output_dir, "downstream.csv")
-  progress.write_lines(table, _csv_lines(found))
+  comparison.write_table(table, _COLUMNS, [point.values() for point in found])
   picture = os.path.join(output_dir, "downstream.png")
-  with tf.io.gfile.GFile(picture, "wb") as file:
-    plot(found).savefig(file, format="png", dpi=120)
+  comparison.write_plot(picture, plot(found))
   for point in found:
     if point["neg_log_perplexity"] is None:
       console.print(
@@ -145,14 +142,6 @@ def plot(found: Sequence[Mapping[str, Any]]) -> matplotlib.figure.Figure:
     axes.grid(alpha=0.3)
     axes.legend()
   return figure
-
-
-def _csv_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
-  text = io.StringIO()
-  writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-  writer.writeheader()
-  writer.writerows(found)
-  return text.getvalue().splitlines()
 
 
 def _read_json(run: str, name: str) -> Any:

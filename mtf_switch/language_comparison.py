@@ -15,9 +15,7 @@
 """Two runs beside each other, language by language: Figures 7 and 8."""
 
 from mtf_switch import compat  # isort: skip
-from collections.abc import Iterable, Mapping, Sequence
-import csv
-import io
+from collections.abc import Mapping, Sequence
 import math
 import os
 from typing import NamedTuple
@@ -25,8 +23,8 @@ from typing import NamedTuple
 import matplotlib.figure
 import rich.console
 import rich.table
-import tensorflow.compat.v1 as tf
 
+from mtf_switch import comparison
 from mtf_switch import progress
 
 # A language of which Switch needs a quarter of the steps: section 4.3.
@@ -205,11 +203,16 @@ def compare_languages(
     )
   console.print(_table(languages))
   console.print(summary(languages), highlight=False)
-  progress.write_lines(
-      os.path.join(output_dir, "languages.csv"), _csv_lines(languages)
+  comparison.write_table(
+      os.path.join(output_dir, "languages.csv"),
+      Language._fields,
+      map(_cells, languages),
   )
-  _save(plot_quality(languages), os.path.join(output_dir, "languages.png"))
-  _save(plot_speed_ups(languages), os.path.join(output_dir, "speed_ups.png"))
+  for name, figure in (
+      ("languages.png", plot_quality(languages)),
+      ("speed_ups.png", plot_speed_ups(languages)),
+  ):
+    comparison.write_plot(os.path.join(output_dir, name), figure)
 
 
 def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:
@@ -254,16 +257,3 @@ def _table(languages: Sequence[Language]) -> rich.table.Table:
   for language in languages:
     table.add_row(*_cells(language))
   return table
-
-
-def _csv_lines(languages: Sequence[Language]) -> Iterable[str]:
-  file = io.StringIO()
-  writer = csv.writer(file, lineterminator="\n")
-  writer.writerow(Language._fields)
-  writer.writerows(_cells(language) for language in languages)
-  return file.getvalue().splitlines()
-
-
-def _save(figure: matplotlib.figure.Figure, path: str):
-  with tf.io.gfile.GFile(path, "wb") as file:
-    figure.savefig(file, format="png", dpi=120)

@@ -20,6 +20,7 @@ import itertools
 
 import seqio
 import tensorflow.compat.v2 as tf
+import tensorflow_datasets as tfds
 
 from tasks import errors
 from tasks import prepared_text
@@ -158,7 +159,10 @@ class TfdsSource(Source, seqio.TfdsDataSource):
 
   def is_present(self) -> bool:
     """See base class."""
-    return self.tfds_dataset.builder.is_prepared()
+    try:
+      return self.tfds_dataset.builder.is_prepared()
+    except AssertionError:  # Of a version that TFDS does not know.
+      return False
 
   def get_dataset(self, split: str = "train", *args, **kwargs):
     """As seqio.TfdsDataSource; a DataError if the dataset is not prepared."""
@@ -181,11 +185,11 @@ class TfdsSource(Source, seqio.TfdsDataSource):
   def _check(self, split: str):
     _check_split(split, self.splits)
     if not self.is_present():
-      builder = self.tfds_dataset.builder
       name = self._name()
+      directory = self.tfds_dataset.data_dir or tfds.core.constants.DATA_DIR
       raise errors.DataError(
-          f"The dataset {name} is not prepared in {builder.data_path}; where "
-          'there is internet, python -c "import tensorflow_datasets as tfds; '
+          f"The dataset {name} is not prepared in {directory}; where there is "
+          'internet, python -c "import tensorflow_datasets as tfds; '
           f"tfds.load('{name}')\" prepares it; if it is elsewhere, say so with "
           "--t5_tfds_data_dir."
       )

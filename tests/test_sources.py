@@ -123,9 +123,11 @@ def test_an_error_inside_of_a_dataset_is_kept(monkeypatch):
   assert str(errors.raised_in_dataset()) == "a, line 2: broken."
 
 
-def test_a_dataset_that_is_not_prepared():
-  source = sources.TfdsSource("squad/v1.1:3.0.0", ["train", "validation"])
-  assert source.describe() == "TFDS squad/v1.1:3.0.0"
+# The second is a version that TFDS has had and does not prepare any more.
+@pytest.mark.parametrize("name", ["squad/v1.1:3.0.0", "c4/en:2.0.0"])
+def test_a_dataset_that_is_not_prepared(name):
+  source = sources.TfdsSource(name, ["train", "validation"])
+  assert source.describe() == f"TFDS {name}"
   assert source.splits == ("train", "validation")
   assert not source.is_present()
   for ask in (
@@ -135,8 +137,8 @@ def test_a_dataset_that_is_not_prepared():
   ):
     with pytest.raises(errors.DataError) as raised:
       ask("train")
-    assert "squad/v1.1:3.0.0 is not prepared in " in str(raised.value)
-    assert "tfds.load('squad/v1.1:3.0.0')" in str(raised.value)
+    assert f"The dataset {name} is not prepared in /" in str(raised.value)
+    assert f"tfds.load('{name}')" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
