@@ -15,8 +15,7 @@
 """The modes that are about data: no model, and gin files only if wanted."""
 
 from mtf_switch import compat  # isort: skip
-from collections.abc import Callable, Iterator, Mapping, Sequence
-import inspect as inspect_lib
+from collections.abc import Iterator, Mapping, Sequence
 import itertools
 import sys
 from typing import Any
@@ -95,7 +94,9 @@ def _row(name: str, tasks: Sequence[seqio.Task]) -> tuple[str, ...]:
   """The columns of a task, or of several together."""
   splits = dict.fromkeys(split for task in tasks for split in _splits(task))
   metrics = dict.fromkeys(
-      _metric_name(metric) for task in tasks for metric in task.metric_fns
+      seqio.function_name(metric)
+      for task in tasks
+      for metric in task.metric_fns
   )
   count = f", {len(tasks)} tasks" if len(tasks) > 1 else ""
   return (
@@ -105,17 +106,6 @@ def _row(name: str, tasks: Sequence[seqio.Task]) -> tuple[str, ...]:
       ", ".join(splits),
       ", ".join(metrics),
   )
-
-
-def _metric_name(metric: Callable[..., Any]) -> str:
-  """The name of a metric; if it is made of another one, that of the other."""
-  if "<locals>" in metric.__qualname__:
-    made_of = inspect_lib.getclosurevars(metric).nonlocals.values()
-    functions = [getattr(x, "__name__", "<lambda>") for x in made_of]
-    names = [name for name in functions if name != "<lambda>"]
-    names += [x for x in made_of if isinstance(x, str)]
-    return (names or [metric.__name__])[0]
-  return metric.__name__
 
 
 def _source(task: seqio.Task) -> str:

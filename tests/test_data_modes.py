@@ -193,7 +193,6 @@ def test_the_list_of_tasks(server, tmp_path):
       "yes", "documentation of the installed packages", "train, validation", own
   ]  # fmt: skip
   assert rows["text_files_full_lm"][0] == "no"
-  # A closure of t5's, which is named "fn".
   assert rows["glue_cola"] == [
       "no", "TFDS glue/cola:1.0.0", "train, validation, test",
       "matthews_corrcoef",
