@@ -30,6 +30,7 @@ import gin
 import numpy as np
 import pytest
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 import seqio
 from t5.data import preprocessors
 from t5.models import mesh_transformer
@@ -516,6 +517,63 @@ def test_models_that_cannot_be_used(tmp_path):
       f"vocabulary.path = {path!r} has (-1, 2, 0) as ids of padding, end and "
       "unknown; T5 needs (0, 1, 2)."
   )
+
+
+def test_gin_chooses_a_vocabulary_by_name():
+  words = vocabulary.LateVocabulary("t5")
+  gin.parse_config("tasks.vocabulary.name = 'embedded'")
+  assert words.vocab_size == NUM_PIECES + 100
+  own = vocabulary.LateVocabulary(corpus.docstrings)
+  assert words.encode("the array") == own.encode("the array")
+  gin.parse_config("tasks.vocabulary.name = 'bytes'")
+  # 3 special ids, 256 bytes, 100 sentinels.
+  assert words.vocab_size == own.vocab_size == 3 + 256 + 100
+  assert words.encode("ab") == [100, 101]
+  assert preprocessors.sentinel_id(words) == 358
+  np.testing.assert_array_equal(words.encode_tf(tf.constant("ab")), [100, 101])
+  assert words.decode([100, 101, words.eos_id]) == "ab"
+
+
+def test_a_vocabulary_of_an_unknown_name():
+  gin.parse_config("tasks.vocabulary.name = 't6'")
+  with pytest.raises(errors.DataError) as raised:
+    _ = vocabulary.LateVocabulary("t5").vocab_size
+  assert str(raised.value) == (
+      "vocabulary.name = 't6' is not known; use 't5', 'mt5', 'embedded' or "
+      "'bytes', or set vocabulary.path."
+  )
+
+
+def test_a_published_vocabulary_that_is_not_reachable(monkeypatch, tmp_path):
+  place = str(tmp_path / "absent.model")
+  monkeypatch.setitem(vocabulary.PUBLISHED, "mt5", place)
+  with pytest.raises(errors.DataError) as raised:
+    _ = vocabulary.LateVocabulary("mt5").vocab_size
+  assert str(raised.value) == (
+      f"The vocabulary 'mt5' cannot be read from {place}; set vocabulary.path "
+      "to a copy of it, or vocabulary.name = 'embedded' or 'bytes' to do "
+      "without."
+  )
+
+
+def test_a_model_that_has_sentinels_gets_no_more(tmp_path):
+  """As mT5's, with the first sentinel at the end."""
+  sentinels = [f"\u2581<extra_id_{i}>" for i in reversed(range(3))]
+  path = write_model(
+      tmp_path / "own.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1
+  )
+  model = sentencepiece_model_pb2.ModelProto()
+  model.ParseFromString(pathlib.Path(path).read_bytes())
+  num_pieces = len(model.pieces)
+  for sentinel in sentinels:
+    user_defined = model.SentencePiece.USER_DEFINED
+    model.pieces.add(piece=sentinel, score=0.0, type=user_defined)
+  pathlib.Path(path).write_bytes(model.SerializeToString())
+  gin.parse_config(f"tasks.vocabulary.path = {path!r}")
+  words = vocabulary.LateVocabulary("mt5")
+  assert words.vocab_size == num_pieces + 3
+  assert words.encode("<extra_id_0>") == [num_pieces + 2]
+  assert preprocessors.sentinel_id(words) == num_pieces + 2
 
 
 # The user's text files.
