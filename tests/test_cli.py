@@ -262,7 +262,7 @@ def test_training_leaves_what_it_promises(straight, directory):
   assert training[-1] < training[0] - 0.5
 
   checkpoints = {path.name for path in model_dir.glob("model.ckpt-*.index")}
-  assert checkpoints == {"model.ckpt-9.index", "model.ckpt-12.index"}
+  assert checkpoints == {"model.ckpt-10.index", "model.ckpt-12.index"}
   config = (model_dir / "operative_config.gin").read_text()
   assert "num_experts = 4" in config
   assert "train.metrics_every = 1" in config

@@ -61,7 +61,7 @@ include "models/switch_tiny.gin"
 include "layouts/single.gin"
 include "runs/finetune.gin"
 {COMMON}
-task = "toy_scored"
+task = "toy_both_letters"
 pretrained_dir = "pretrained"
 train_steps = 6
 train.eval_every = 2
@@ -220,13 +220,13 @@ def test_best_scores_are_those_of_the_evaluations(straight, directory):
   ]
   values = {(r["step"], r["task"]): r["share_of_letters"] for r in records}
   curves = {task: [values[step, task] for step in (2, 4, 6)] for task in TASKS}
-  curves["toy_scored"] = [
+  curves["toy_both_letters"] = [
       (a + b) / 2 for a, b in zip(*(curves[task] for task in TASKS))
   ]
   best = {x["task"]: x for x in read(directory / "straight" / "best.json")}
   assert set(best) == set(curves)
   for task, curve in curves.items():
-    metric = "mean" if task == "toy_scored" else "share_of_letters"
+    metric = "mean" if task == "toy_both_letters" else "share_of_letters"
     step = 2 + 2 * curve.index(max(curve))
     assert best[task] == entry(task, metric, step, max(curve))
 
@@ -349,7 +349,7 @@ batch_size = 8
       )
   )
   (tmp_path / "finetune.gin").write_text(
-      FINETUNE.replace("toy_scored", "cb_and_copa").replace(
+      FINETUNE.replace("toy_both_letters", "cb_and_copa").replace(
           "train_steps = 6", "train_steps = 4" + real
       )
       + "Bitransformer.decode.max_decode_length = 8\n"

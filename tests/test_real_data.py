@@ -33,12 +33,14 @@ include "objectives/text_to_text.gin"
 include "schedules/constant_0_001.gin"
 include "runs/pretrain.gin"
 import mtf_switch.decoding
+import t5.models.mesh_transformer
 vocabulary.path = "{real_data}/vocab/t5.spiece.model"
 inputs_length = 128
 targets_length = 32
 batch_size = 64
 train_steps = 1
 train.metrics_every = 1
+mesh_eval_dataset_fn.num_eval_examples = 64
 d_model = 16
 d_ff = 32
 d_kv = 8
@@ -73,9 +75,7 @@ def test_t5_vocabulary(real_data):
     [
         ("c4_span_corruption", "c4.files = '{real_data}/c4/c4-*.json'", None),
         ("mc4.de", "mc4.files = '{here}/c4-de*.json'", None),
-        ("mc4.en", "mc4.files = '{here}/c4-en*.json'", None),
         ("glue_cola", "glue.directory = '{real_data}/glue'", "matthews"),
-        ("glue_mrpc", "glue.directory = '{real_data}/glue'", "f1"),
         (
             "squad",
             "squad.directory = '{real_data}/squad'\n"
@@ -88,11 +88,10 @@ def test_t5_vocabulary(real_data):
 def test_a_step_and_an_evaluation(
     server, tmp_path, real_data, task, where, metric
 ):
-  for language in ("de", "en"):
-    # The sample has validation pages only; they are trained on as well.
-    name = f"c4-{language}.validation.00000-of-00001.json"
-    for link in (name, f"c4-{language}.tfrecord-00000-of-00001.json"):
-      (tmp_path / link).symlink_to(real_data / "mc4" / name)
+  # The sample has validation pages only; they are trained on as well.
+  name = "c4-de.validation.00000-of-00001.json"
+  for link in (name, "c4-de.tfrecord-00000-of-00001.json"):
+    (tmp_path / link).symlink_to(real_data / "mc4" / name)
   places = dict(real_data=real_data, here=tmp_path)
   text = (GIN + where).format(**places)
   (tmp_path / "mine.gin").write_text(f'{text}\ntask = "{task}"\n')

@@ -88,7 +88,7 @@ if "toy_copy" not in seqio.TaskRegistry.names():
   _add("toy_letters", metric_fns=[share_of_letters])
   _add("toy_srettel", metric_fns=[share_of_letters], reverse=True)
   seqio.MixtureRegistry.add(
-      "toy_scored", ["toy_letters", "toy_srettel"], default_rate=1.0
+      "toy_both_letters", ["toy_letters", "toy_srettel"], default_rate=1.0
   )
   seqio.MixtureRegistry.add(
       "toy_mixture", ["toy_copy", "toy_reverse"], default_rate=1.0
