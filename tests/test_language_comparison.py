@@ -33,6 +33,7 @@ def test_steps_between_two_evaluations():
 
 def test_what_is_reached_before_the_first_evaluation_counts_from_there():
   assert comparison.steps_to_reach([(100, -3.0)], -9.0) == 100.0
+  assert comparison.steps_to_reach([(100, -3.0)], -3.0) == 100.0
 
 
 def test_a_quality_that_is_never_reached():
