@@ -220,8 +220,7 @@ def _write_split(split: _Split, root: str, display: progress.Display):
       # The file is there only when this is.
       progress.write_lines(f"{unfinished}.json", [json.dumps(record)])
       tf.io.gfile.rename(unfinished, path, overwrite=True)
-    with tf.io.gfile.GFile(f"{unfinished}.json") as file:
-      record = json.load(file)
+    record = progress.read_json(f"{unfinished}.json")
     all_stats.append(record["stats"])
     num_examples = sum(stats["examples"] for stats in all_stats)
     display.steps(
@@ -232,8 +231,8 @@ def _write_split(split: _Split, root: str, display: progress.Display):
       "features": record["features"],
       "seqio_version": seqio.__version__,
   }
-  _write_json(info_path, info)
-  _write_json(stats_path, _merged(all_stats))
+  progress.write_json(info_path, info, sort_keys=True)
+  progress.write_json(stats_path, _merged(all_stats), sort_keys=True)
 
 
 def _features(task: seqio.Task, dataset: tf.data.Dataset) -> dict[str, Any]:
@@ -318,7 +317,8 @@ def _claim(root: str, manifest: Mapping[str, Any]):
           f"{root} has files that are not of a cache of this program; take "
           "another --output_dir."
       )
-    _write_json(os.path.join(root, _MANIFEST), manifest)
+    path = os.path.join(root, _MANIFEST)
+    progress.write_json(path, manifest, sort_keys=True)
     return
   _check_vocabularies(root, written, manifest["vocabularies"])
   if written["source"] != manifest["source"]:
@@ -355,16 +355,7 @@ def _check_vocabularies(
 
 
 def _read_manifest(root: str) -> dict[str, Any] | None:
-  path = os.path.join(root, _MANIFEST)
-  if not tf.io.gfile.exists(path):
-    return None
-  with tf.io.gfile.GFile(path) as file:
-    return json.load(file)
-
-
-def _write_json(path: str, content: Mapping[str, Any]):
-  text = json.dumps(content, indent=2, sort_keys=True)
-  progress.write_lines(path, text.splitlines())
+  return progress.read_json(os.path.join(root, _MANIFEST))
 
 
 def _seed(key: str) -> int:

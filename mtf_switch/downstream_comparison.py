@@ -16,15 +16,14 @@
 
 from mtf_switch import compat  # isort: skip
 from collections.abc import Iterable, Mapping, Sequence
-import json
 import os
 from typing import Any
 
 import matplotlib.figure
 import rich.console
-import tensorflow.compat.v1 as tf
 
 from mtf_switch import comparison
+from mtf_switch import progress
 
 # The two panels of Figure 13.
 _PANELS = {"super_glue": "SuperGLUE score", "trivia_qa": "TriviaQA score"}
@@ -146,10 +145,10 @@ def plot(found: Sequence[Mapping[str, Any]]) -> matplotlib.figure.Figure:
 
 def _read_json(run: str, name: str) -> Any:
   path = os.path.join(run, name)
-  if not tf.io.gfile.exists(path):
+  content = progress.read_json(path)
+  if content is None:
     raise compat.UserError(
         f"{path} does not exist; --compare_dir takes the model_dir of a run of "
         "--mode=finetune that has been evaluated."
     )
-  with tf.io.gfile.GFile(path) as file:
-    return json.loads(file.read())
+  return content

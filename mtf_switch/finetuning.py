@@ -17,7 +17,6 @@
 from mtf_switch import compat  # isort: skip
 from collections.abc import Iterable, Mapping, Sequence
 import functools
-import json
 import os
 from typing import Any
 
@@ -114,11 +113,12 @@ def _initialize(
       shapes,
   )
   initialization.check(report, path)
-  _write_json(model_dir, "initialization.json", report._asdict())
+  progress.write_json(
+      os.path.join(model_dir, "initialization.json"), report._asdict()
+  )
   metrics = progress.MetricsFile(pretrained_dir).read()
-  _write_json(
-      model_dir,
-      _PRETRAINED,
+  progress.write_json(
+      os.path.join(model_dir, _PRETRAINED),
       {
           "pretrained_dir": pretrained_dir,
           "step": step,
@@ -177,7 +177,8 @@ def _make_evaluate(
     if missing:
       evaluation.run(step, missing)
     best = best_scores(metrics.read(), mixtures)
-    _write_json(experiment.model_dir, "best.json", best)
+    path = os.path.join(experiment.model_dir, "best.json")
+    progress.write_json(path, best)
 
   return evaluate
 
@@ -234,9 +235,3 @@ def best_scores(
       if task not in best or value > best[task]["value"]:
         best[task] = dict(task=task, metric=metric, step=step, value=value)
   return list(best.values())
-
-
-def _write_json(model_dir: str, name: str, content: Any):
-  """Writes a file of model_dir; it is there with all of that or not at all."""
-  lines = json.dumps(content, indent=2).splitlines()
-  progress.write_lines(os.path.join(model_dir, name), lines)

@@ -50,6 +50,26 @@ def write_lines(path: str, lines: Iterable[Any]):
   tf.io.gfile.rename(path + ".new", path, overwrite=True)
 
 
+def write_json(path: str, content: Any, sort_keys: bool = False):
+  """Writes an indented JSON file; it is there with all of that or not at all.
+
+  Args:
+    path: the file; its directory is made.
+    content: in JSON types.
+    sort_keys: whether keys come in order of the alphabet, or as they are.
+  """
+  text = json.dumps(content, indent=2, sort_keys=sort_keys)
+  write_lines(path, text.splitlines())
+
+
+def read_json(path: str) -> Any:
+  """The content of a JSON file; None if it is not there."""
+  if not tf.io.gfile.exists(path):
+    return None
+  with tf.io.gfile.GFile(path) as file:
+    return json.load(file)
+
+
 def append_record(path: str, record: Mapping[str, Any]):
   """Adds a line of JSON to a file.
 

@@ -25,7 +25,6 @@ import os
 from typing import Any
 
 import seqio
-import tensorflow.compat.v1 as tf
 
 from mtf_switch import checkpoints
 from mtf_switch import identity
@@ -80,8 +79,6 @@ def _path(directory: str) -> str:
 
 def _read(directory: str) -> dict[str, Any] | None:
   """The record; None where no checkpoint rests on one."""
-  path = _path(directory)
-  if not tf.io.gfile.exists(path) or not checkpoints.steps(directory):
+  if not checkpoints.steps(directory):
     return None
-  with tf.io.gfile.GFile(path) as file:
-    return json.load(file)
+  return progress.read_json(_path(directory))

@@ -127,22 +127,13 @@ def clean(dataset: tf.data.Dataset) -> tf.data.Dataset:
   return dataset
 
 
-def _describe_files() -> str:
-  return f"c4.files = {Options().files!r}"
-
-
 pretraining.register(
     "c4",
-    sources.EitherSource(
-        sources.FilesSource(
-            find_files,
-            shards.texts,
-            lambda text: {"text": text},
-            SPLITS,
-            _describe_files,
-        ),
+    shards.source(
+        "c4.files",
+        lambda: Options().files,
+        find_files,
         sources.TfdsSource(lambda: Options().tfds_name, SPLITS),
-        lambda: Options().files is not None,
     ),
     vocabulary.LateVocabulary("t5"),
     [clean],

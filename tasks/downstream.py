@@ -320,14 +320,13 @@ def _register_tasks():
 
 def _register_mixtures():
   names = {t5_name: name for name, t5_name in FROM_T5.items()}
-  glue = {
-      names[t5_name]: rate
-      for t5_name, rate in glue_utils.get_glue_weight_mapping().items()
-  }
-  super_glue = {
-      names[t5_name]: rate
-      for t5_name, rate in glue_utils.get_super_glue_weight_mapping().items()
-  }
+  glue, super_glue = (
+      {names[t5_name]: rate for t5_name, rate in rates.items()}
+      for rates in (
+          glue_utils.get_glue_weight_mapping(),
+          glue_utils.get_super_glue_weight_mapping(),
+      )
+  )
   seqio.MixtureRegistry.add("glue", list(glue.items()))
   seqio.MixtureRegistry.add("super_glue", list(super_glue.items()))
   downstream = {**glue, **super_glue, **NUM_EXAMPLES}

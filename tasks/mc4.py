@@ -43,8 +43,6 @@ from tasks import shards
 from tasks import sources
 from tasks import vocabulary
 
-SPLITS = ("train", "validation")
-
 # Less than seqio's 1000: a hundred tasks fill theirs before a mixture is mixed,
 # and the mixture keeps neighbours apart.
 SHUFFLE_BUFFER_SIZE = 100
@@ -124,19 +122,14 @@ def rate(task: seqio.Task, num_examples: int) -> float:
 
 
 def _source(language: str) -> sources.Source:
-  return sources.EitherSource(
-      sources.FilesSource(
-          functools.partial(find_files, language),
-          shards.texts,
-          lambda text: {"text": text},
-          SPLITS,
-          lambda: f"mc4.files = {Options().files!r}",
-      ),
+  return shards.source(
+      "mc4.files",
+      lambda: Options().files,
+      functools.partial(find_files, language),
       sources.TfdsSource(
           lambda: Options().tfds_name,
           {"train": language, "validation": f"{language}-validation"},
       ),
-      lambda: Options().files is not None,
   )
 
 

@@ -22,6 +22,7 @@ import tensorflow.compat.v2 as tf
 
 from tasks import errors
 from tasks import records
+from tasks import sources
 
 
 def find(
@@ -68,6 +69,33 @@ def _glob(option: str, pattern: str) -> list[str]:
   if not files:
     raise errors.DataError(f"{option} = {pattern!r}: no file matches.")
   return files
+
+
+def source(
+    option: str,
+    patterns: Callable[[], str | Sequence[str] | None],
+    find_files: Callable[[str], Sequence[str]],
+    tfds_source: sources.TfdsSource,
+) -> sources.EitherSource:
+  """Returns a source of "text" that reads shards if gin says where they are.
+
+  Args:
+    option: the gin option for the patterns.
+    patterns: returns its value, None for TFDS.
+    find_files: returns the shards of a split.
+    tfds_source: what is read otherwise.
+  """
+  return sources.EitherSource(
+      sources.FilesSource(
+          find_files,
+          texts,
+          lambda text: {"text": text},
+          tfds_source.splits,
+          lambda: f"{option} = {patterns()!r}",
+      ),
+      tfds_source,
+      lambda: patterns() is not None,
+  )
 
 
 def texts(file: str) -> Iterator[bytes]:
