@@ -229,8 +229,8 @@ def test_counts_the_variables_of_the_graph(
             "the same num_choices: .'1', '2'",
         ),
         (
-            "encoder/transformer.make_layer_stack.layers = [@SwitchSelfAttention,"
-            " @DenseReluDense, @SelfAttention, @SwitchFeedForward]\n"
+            "encoder/transformer.make_layer_stack.layers = [@SelfAttention,"
+            " @DenseReluDense, @SwitchSelfAttention, @SwitchFeedForward]\n"
             "SwitchSelfAttention.experts = @SwitchFeedForward",
             "the same experts of attention",
         ),
