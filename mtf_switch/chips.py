@@ -121,11 +121,16 @@ def read(path: str | os.PathLike[str] = TABLE) -> dict[str, Chip]:
 
 def _chip(row: dict[str, str], place: str) -> Chip:
   """A chip from a line of a table."""
+  # Where csv found too many fields, or too few.
+  if None in row or None in row.values():
+    raise compat.UserError(
+        f"{place}: {len(Chip._fields)} fields must be there."
+    )
   values = dict(row)
   for name in _FLOAT_FIELDS:
     try:
       value = float(row[name]) if row[name] else None
-    except (TypeError, ValueError):
+    except ValueError:
       value = 0.0
     may_be_empty = name.startswith("peak_flops")
     if (value is None and not may_be_empty) or (
