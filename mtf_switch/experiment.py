@@ -65,6 +65,9 @@ class Experiment:
       114}; an integer for all of them.
     batch_size: sequences in a batch, or a pair such as ("tokens_per_batch",
       65536); see `compute_batch_size` of mesh_tensorflow.transformer.utils.
+    outer_batch_size: into how many outer batches the batch is cut, so that a
+      layout can replicate the experts; a multiple of the mesh axis that splits
+      outer_batch. It changes no result.
     mesh_shape: for example "data:2,model:4"; empty for a single device.
     layout_rules: for example "batch:data,experts:data,d_ff:model".
     mesh_devices: a device name for each processor of the mesh, only for GPUs.
@@ -80,6 +83,7 @@ class Experiment:
   task: str = gin.REQUIRED
   sequence_length: int | Mapping[str, int] = gin.REQUIRED
   batch_size: int | tuple[str, int] = gin.REQUIRED
+  outer_batch_size: int = 1
   mesh_shape: Any = ""
   layout_rules: Any = ""
   mesh_devices: Sequence[str] | None = None
