@@ -30,8 +30,8 @@ so that whatever rule splits the batch splits them the same way.
 
 With fewer experts than cores the batch is cut into outer batches, a rule splits
 outer_batch, and each of its parts has cores that hold all experts. The groups
-then have two dimensions, [outer_batch, num_cores], and `[num_cores, ...]` stands
-for both.
+then have two dimensions, [outer_batch, num_cores], and `[num_cores, ...]` in a
+docstring stands for both.
 """
 
 from collections.abc import Sequence

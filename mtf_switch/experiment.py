@@ -27,8 +27,8 @@ from mesh_tensorflow.transformer import utils
 import seqio
 from t5.models import utils as t5_utils
 
-from mtf_switch import dims
 from mtf_switch import layers
+from mtf_switch import layouts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +111,6 @@ class Experiment:
           f"Experiment.sequence_length = {dict(self.lengths)} has no length "
           f"for {feature!r}."
       )
-    batch_axis_size = mtf.tensor_dim_to_mesh_dim_size(
-        self.layout, self.mesh, mtf.Dimension("batch", 0)
-    )
-    dims.check_divides(
-        batch_axis_size, self.sequences_per_batch, "the batch size"
-    )
 
   @functools.cached_property
   def provider(self):
@@ -189,6 +183,31 @@ class Experiment:
     )
     layers.count_switch_layers(model)
     return model
+
+  def check_layout(self):
+    """Refuses a layout that cannot work, before any graph is built.
+
+    Raises:
+      UserError: with the numbers, and the nearest layouts that work.
+    """
+    mesh_shape = {axis.name: axis.size for axis in self.mesh.dims}
+    # pylint: disable-next=protected-access
+    rules = self.layout._pairs  # Upstream answers for one dimension at a time.
+    layouts.check(
+        mesh_shape,
+        rules,
+        [
+            *layouts.numbers_of_batch(
+                self.sequences_per_batch,
+                self.outer_batch_size,
+                self.lengths.values(),
+            ),
+            *layouts.numbers_of_model(
+                self.build_model(), self.outer_batch_size
+            ),
+        ],
+    )
+    layouts.warn_of_idle_axes(mesh_shape, rules)
 
 
 def find_task(name: str):

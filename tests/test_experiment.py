@@ -91,11 +91,6 @@ def test_batch_size(batch_size, sequences):
             "sequences_per_batch, sequences_per_replica, tokens_per_batch and "
             "tokens_per_replica.",
         ),
-        (
-            dict(batch_size=3, mesh_shape="all:2", layout_rules="batch:all"),
-            "the batch size = 3 cannot be split over a mesh axis of 2; use a "
-            "mesh axis of 1 or make the batch size a multiple of 2.",
-        ),
     ],
 )
 def test_mistakes_are_explained(kwargs, message):
