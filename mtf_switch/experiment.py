@@ -111,6 +111,11 @@ class Experiment:
           f"Experiment.sequence_length = {dict(self.lengths)} has no length "
           f"for {feature!r}."
       )
+    if not 1 <= self.outer_batch_size <= self.sequences_per_batch:
+      raise compat.UserError(
+          f"Experiment.outer_batch_size = {self.outer_batch_size} must be "
+          f"between 1 and the {self.sequences_per_batch} sequences of a batch."
+      )
 
   @functools.cached_property
   def provider(self):
@@ -131,8 +136,26 @@ class Experiment:
 
   @functools.cached_property
   def layout(self) -> mtf.LayoutRules:
-    """The layout_rules, parsed."""
-    return mtf.convert_to_layout_rules(self.layout_rules)
+    """The layout_rules, parsed, of mesh axes with several cores.
+
+    Two dimensions of a tensor may not be on one axis, even if it has one core.
+    """
+    sizes = self._axis_sizes
+    return mtf.LayoutRules(
+        (dimension, axis)
+        for dimension, axis in self._rules
+        if sizes.get(axis, 1) > 1
+    )
+
+  @property
+  def _rules(self) -> set[tuple[str, str]]:
+    """Pairs of a dimension's and a mesh axis's name."""
+    # pylint: disable-next=protected-access
+    return mtf.convert_to_layout_rules(self.layout_rules)._pairs
+
+  @property
+  def _axis_sizes(self) -> dict[str, int]:
+    return {axis.name: axis.size for axis in self.mesh.dims}
 
   @functools.cached_property
   def sequences_per_batch(self) -> int:
@@ -190,12 +213,9 @@ class Experiment:
     Raises:
       UserError: with the numbers, and the nearest layouts that work.
     """
-    mesh_shape = {axis.name: axis.size for axis in self.mesh.dims}
-    # pylint: disable-next=protected-access
-    rules = self.layout._pairs  # Upstream answers for one dimension at a time.
     layouts.check(
-        mesh_shape,
-        rules,
+        self._axis_sizes,
+        self._rules,
         [
             *layouts.numbers_of_batch(
                 self.sequences_per_batch,
@@ -207,7 +227,7 @@ class Experiment:
             ),
         ],
     )
-    layouts.warn_of_idle_axes(mesh_shape, rules)
+    layouts.warn_of_idle_axes(self._axis_sizes, self._rules)
 
 
 def find_task(name: str):

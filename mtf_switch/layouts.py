@@ -35,6 +35,7 @@ _TENSORS = {
     "the inner activations of feed-forward layers": {*_TOKENS, "d_ff"},
     "queries": {*_TOKENS, "heads", "d_kv"},
     "keys": {*_TOKENS[:2], "memory_length", "heads", "d_kv"},
+    "what keys are made of": {*_TOKENS[:2], "memory_length", "d_model"},
     "attention's weights": {*_TOKENS, "memory_length", "heads"},
     "the vocabulary's logits": {*_TOKENS, "vocab"},
     "the embedding": {"vocab", "d_model"},
@@ -157,7 +158,9 @@ def check(
           f"{rule}n axis that mesh_shape = {_mesh(mesh_shape)!r} does not "
           f"have; {_did_you_mean(axis, mesh_shape)}"
       )
-  _check_axes(mesh_shape, rules, numbers)
+  _check_axes(
+      mesh_shape, [(d, a) for d, a in rules if mesh_shape[a] > 1], numbers
+  )
   axis_of = dict(rules)
   _check_outer_batches(mesh_shape, axis_of, numbers)
   for number in numbers:

@@ -91,6 +91,11 @@ def test_batch_size(batch_size, sequences):
             "sequences_per_batch, sequences_per_replica, tokens_per_batch and "
             "tokens_per_replica.",
         ),
+        (
+            dict(outer_batch_size=5),
+            "Experiment.outer_batch_size = 5 must be between 1 and the 4 "
+            "sequences of a batch.",
+        ),
     ],
 )
 def test_mistakes_are_explained(kwargs, message):
