@@ -191,6 +191,14 @@ def test_groups_that_cannot_be_dealt_out_are_refused(num_cores, message):
 
 
 VOCABULARY = 64
+# Embedding, attention and loss, and two Switch layers.
+LANGUAGE_MODEL = (
+    *gin_files.SHRUNK,
+    "num_cores = 4",
+    "transformer.make_layer_stack.layers = [@SwitchSelfAttention]",
+    "SwitchSelfAttention.experts = @SwitchFeedForward",
+    "SwitchFeedForward.min_expert_capacity = 1",
+)
 
 
 def totals_and_gradients(mesh, outer_batch_size, mesh_shape="", layout=""):
@@ -223,15 +231,12 @@ def totals_and_gradients(mesh, outer_batch_size, mesh_shape="", layout=""):
 
 def test_a_whole_model():
   """Noise included: it is drawn in the same order, whatever the cut."""
-  gin_files.parse(
-      ["models/switch_base_attention.gin"],
-      (*gin_files.SHRUNK, "num_cores = 4"),
-  )
+  gin_files.parse(["models/switch_lm_tiny.gin"], LANGUAGE_MODEL)
   single, _ = graphs.evaluate(lambda mesh: totals_and_gradients(mesh, 1))
   several, _ = graphs.evaluate(
       lambda mesh: totals_and_gradients(mesh, 2, MESH, LAYOUT), MESH, LAYOUT
   )
-  assert len(single) == len(several) > 20
+  assert len(single) == len(several) > 15
   for one, other in zip(single, several):
     # Sums over cores, through all layers.
     np.testing.assert_allclose(
