@@ -325,6 +325,7 @@ def _run(argv: Sequence[str], log: _Log):
   )
   _open_model_dir(FLAGS.model_dir, log, tf.io.gfile)
   vocabulary_record.check(FLAGS.model_dir, experiment.vocabularies)
+  experiment.check_layout()
   run(experiment, console, **of_mode)
 
 

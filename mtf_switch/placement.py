@@ -85,6 +85,7 @@ def import_features(
     features: Mapping[str, tf.Tensor],
     batch_size: int,
     lengths: Mapping[str, int],
+    outer_batch_size: int = 1,
 ) -> dict[str, mtf.Tensor]:
   """Puts the features of a batch on the mesh.
 
@@ -94,15 +95,19 @@ def import_features(
       such as "inputs_segmentation", as long as the one that they name first.
     batch_size: sequences in the batch.
     lengths: positions for "inputs" and "targets".
+    outer_batch_size: the number of outer batches that the batch is cut into.
 
   Returns:
-    int32 `[batch, length]` by name.
+    int32 `[batch, length]` by name, or `[outer_batch, batch, length]` where
+    there are several outer batches.
   """
-  batch_dim = mtf.Dimension("batch", batch_size)
+  batch_dims = [mtf.Dimension("batch", batch_size // outer_batch_size)]
+  if outer_batch_size > 1:
+    batch_dims.insert(0, mtf.Dimension("outer_batch", outer_batch_size))
   imported = {}
   for name, value in features.items():
     length_dim = mtf.Dimension("length", lengths[name.split("_")[0]])
-    shape = mtf.Shape([batch_dim, length_dim])
+    shape = mtf.Shape(batch_dims + [length_dim])
     value = tf.reshape(tf.cast(value, tf.int32), shape.to_integer_list)
     imported[name] = mtf.import_fully_replicated(mesh, value, shape, name=name)
   return imported

@@ -39,6 +39,7 @@ LEVELS = {
     "embedding": 1,
     "exchange": 1,
     "experts": 1,
+    "layouts": 1,
     "losses": 1,
     "placement": 1,
     "slots": 1,
