@@ -107,7 +107,9 @@ def tpu_context(topology: list[int]):
   return types.SimpleNamespace(
       num_hosts=num_hosts,
       num_replicas=num_cores,
-      tpu_host_placement_function=lambda host_id: f"/task:{host_id}/device:CPU:0",
+      tpu_host_placement_function=lambda host_id: (
+          f"/task:{host_id}/device:CPU:0"
+      ),
       device_assignment=device_assignment.device_assignment(
           topology_lib.Topology(
               mesh_shape=topology,
@@ -165,9 +167,7 @@ def training_step(experiment: experiment_lib.Experiment) -> tf.Graph:
     the tf.Graph.
   """
   flags.FLAGS.mark_as_parsed()
-  experiment = dataclasses.replace(
-      experiment, tpu=experiment_lib.Tpu("no_tpu")
-  )
+  experiment = dataclasses.replace(experiment, tpu=experiment_lib.Tpu("no_tpu"))
   num_cores = experiment.mesh.size
   with (
       tf.Graph().as_default() as tf_graph,
