@@ -38,6 +38,7 @@ from tensorflow.python.tpu import tpu_estimator
 from mtf_switch import figures as figures_lib
 from mtf_switch import mesh as mesh_lib
 from mtf_switch import placement
+from mtf_switch import training_step
 
 
 class TrainingGraph(NamedTuple):
@@ -84,47 +85,25 @@ def training_model_fn(
     step = tf.identity(global_step)
     mesh, mesh_impl = _place(experiment, params, step)
     features = _import_features(experiment, mesh, features)
-    model = experiment.build_model()
-    variable_dtype = utils.get_variable_dtype()
-    batch_dim = features["targets"].shape.dims[0]
-    num_microbatches = utils.serialize_num_microbatches(
-        batch_dim, experiment.lengths, experiment.mesh, experiment.layout
-    )
-
-    def totals_fn(features):
-      return figures_lib.totals(
-          model, features, mode, variable_dtype, num_microbatches
-      )
-
-    if num_microbatches > 1:
-      gradients, totals = mtf.serialize_training_step(
-          features, totals_fn, batch_dim, num_microbatches
-      )
-    else:
-      totals = totals_fn(features)
-      gradients = mtf.gradients(
-          [totals["loss"]],
-          [v.outputs[0] for v in mesh.graph.trainable_variables],
-      )
     learning_rate = _learning_rate(experiment, step, total_steps)
-    updates = experiment.optimizer(learning_rate=learning_rate).apply_grads(
-        gradients, mesh.graph.trainable_variables
-    )
+    training = training_step.build(experiment, mesh, features, learning_rate)
     mesh_lib.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    updates = [lowering.lowered_operation(update) for update in updates]
+    updates = [
+        lowering.lowered_operation(update) for update in training.updates
+    ]
     with tf.control_dependencies(updates + [step]):
       train_op = tf.assign_add(global_step, 1)
 
     figures = figures_lib.of_batch(
         {
             name: lowering.export_to_tf_tensor(total)
-            for name, total in totals.items()
+            for name, total in training.totals.items()
         }
     )
     loss = figures["cross_entropy"]
     figures["learning_rate"] = tf.cast(learning_rate, tf.float32)
-    if num_microbatches > 1:
+    if training.num_microbatches > 1:
       # What layers summarize is then inside the loop, where only the loop can
       # read it; upstream's host call fails on it.
       mtf.utils.remove_summaries()
@@ -146,7 +125,9 @@ def training_model_fn(
       # Those that are made set initial weights, before slices are filled.
       hooks = [
           *make_hooks(
-              TrainingGraph(model, lowering, figures, layer_figures, summaries)
+              TrainingGraph(
+                  training.model, lowering, figures, layer_figures, summaries
+              )
           ),
           *_hooks(experiment, lowering, "operative_config"),
       ]
