@@ -16,7 +16,6 @@
 """What the cores of a pod send each other, read from lowered graphs."""
 
 import collections
-import functools
 import math
 
 import mesh_tensorflow as mtf
@@ -282,20 +281,6 @@ def experiment(n, m, *params, files=("models/switch_base.gin",)):
   return experiment_lib.Experiment(model_dir="unused", seed=0)
 
 
-@functools.cache
-def step_of_switch_base(n, m):
-  """A training step with one block of encoder and decoder, of full width."""
-  return lowered.training_step(
-      experiment(
-          n,
-          m,
-          "task = 'toy_copy'",
-          "sequence_length = {'inputs': 48, 'targets': 40}",
-          "num_blocks = 1",
-      )
-  )
-
-
 def gradients_over_data(tf_graph):
   """How many variables of each shape all groups of the data axis have."""
   expected = collections.Counter()
@@ -312,9 +297,18 @@ def gradients_over_data(tf_graph):
   return expected
 
 
-@pytest.mark.parametrize("n, m", [(2, 4), (8, 4)])
-def test_what_a_training_step_of_switch_base_sends(n, m):
-  collectives = lowered.collectives(step_of_switch_base(n, m))
+@pytest.mark.parametrize("n, m, with_all_slices", [(2, 4, True), (8, 4, False)])
+def test_what_a_training_step_of_switch_base_sends(n, m, with_all_slices):
+  """One block of encoder and decoder, of full width."""
+  switch_base = experiment(
+      n,
+      m,
+      "task = 'toy_copy'",
+      "sequence_length = {'inputs': 48, 'targets': 40}",
+      "num_blocks = 1",
+  )
+  tf_graph = lowered.training_step(switch_base, with_all_slices)
+  collectives = lowered.collectives(tf_graph)
   # Inputs are 48 tokens of a group, targets 40, and the factor is 1.25.
   capacities = [int(length * 1.25 / n) for length in (48, 40)]
   # Two Switch layers, there and back, forward and backward; by default in
@@ -345,7 +339,7 @@ def test_what_a_training_step_of_switch_base_sends(n, m):
 
   # A gradient for each variable, float32 where it adds many or the router's.
   assert shapes(all_reduces[n]) == gradients_over_data(
-      step_of_switch_base(n, m)
+      tf_graph
   ) + collections.Counter(
       {
           (n,): 2,  # The load of the experts, for the figures.
@@ -359,13 +353,30 @@ def test_what_a_training_step_of_switch_base_sends(n, m):
   )
 
 
-def test_the_graph_grows_at_most_as_the_cores_do():
-  small, large = step_of_switch_base(2, 4), step_of_switch_base(8, 4)
+def step_of_lm(n, m, *params):
+  """A training step of a decoder with one Switch layer, shrunk."""
+  return lowered.training_step(
+      experiment(
+          n,
+          m,
+          "task = 'toy_lm'",
+          "sequence_length = {'targets': 40}",
+          *gin_files.SHRUNK[:4],
+          *params,
+          files=["models/switch_lm_tiny.gin"],
+      )
+  )
+
+
+def test_a_graph_grows_by_what_tells_cores_apart():
+  """And by what copies variables, which upstream makes for each core."""
+  small, large = step_of_lm(4, 2), step_of_lm(16, 2)
   assert [c.kind for c in lowered.collectives(small)] == [
       c.kind for c in lowered.collectives(large)
   ]
   sizes = [len(list(lowered.operations(g))) for g in (small, large)]
-  assert sizes[1] < 4 * sizes[0]
+  # TensorFlow makes some dozens where a shape is 1.
+  assert sizes[1] - sizes[0] < 100
 
 
 @pytest.mark.parametrize(
@@ -389,16 +400,7 @@ def test_the_graph_grows_at_most_as_the_cores_do():
 def test_recomputation_sends_again_and_microbatches_send_in_a_loop(
     params, count
 ):
-  lm = experiment(
-      2,
-      2,
-      "task = 'toy_lm'",
-      "sequence_length = {'targets': 40}",
-      *gin_files.SHRUNK[:4],
-      *params,
-      files=["models/switch_lm_tiny.gin"],
-  )
-  tf_graph = lowered.training_step(lm)
+  tf_graph = step_of_lm(2, 2, *params)
   all_to_alls = of_kind(lowered.collectives(tf_graph), "AllToAll")
   assert len(all_to_alls) == count
   in_loop = len(all_to_alls) - sum(
