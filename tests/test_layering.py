@@ -56,6 +56,7 @@ LEVELS = {
     "attention": 5,
     "layers": 5,
     "optimizer": 5,
+    "tpu": 5,
     "training_step": 5,
     "vocabulary": 5,
     "progress": 5,
