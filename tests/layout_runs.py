@@ -63,11 +63,13 @@ BINDINGS = (
     "activation = 'gelu'",
     "SwitchFeedForward.router = @observed_router",
     "SwitchFeedForward.z_loss_coefficient = 1e-3",
+    # Weights move by a tenth and more in 20 steps.
+    "truncated_rsqrt.warmup_steps = 1000",
     # So that some of the optimizer's state is factored, and some is not.
     "AdafactorOptimizer.min_dim_size_to_factor = 16",
 )
-# Graphs take time to build: each kind of layer once in each stack, or the
-# least that is a model.
+# Graphs take time to build: few layers of each kind, or the least that is a
+# model.
 ENCODER_DECODER = (
     "task = 'toy_copy'",
     "sequence_length = {'inputs': 16, 'targets': 8}",
@@ -76,7 +78,7 @@ ENCODER_DECODER = (
     "@SwitchFeedForward]",
     "decoder/transformer.make_layer_stack.layers = ["
     "@TruncatedNormalSelfAttention, @TruncatedNormalEncDecAttention, "
-    "@transformer_layers.DenseReluDense, @SwitchFeedForward]",
+    "@SwitchFeedForward]",
 )
 LM = (
     "model_type = 'lm'",
@@ -137,7 +139,7 @@ class Step(NamedTuple):
     close_calls: in how many choices of a token, over all Switch layers, the
       two best experts' probabilities are within CLOSE.
     dropped: choices without a slot.
-    gradients: by variable, of the whole variable.
+    gradients: by variable, of the whole variable, float32.
     state: weights and the optimizer's state after it, by variable.
   """
 
@@ -250,7 +252,7 @@ class Run:
         totals["close_calls"],
         sum(x for name, x in totals.items() if name.endswith("/dropped")),
         {
-            name: self._whole(self._shapes[name], slices)
+            name: self._whole(self._shapes[name], slices).astype(np.float32)
             for name, slices in gradients.items()
         },
         self._state(),
