@@ -21,16 +21,14 @@ import sys
 import gin
 import rich.console
 
+from mtf_switch import accounting
 from mtf_switch import chips
 from mtf_switch import layout_picture
-from mtf_switch import layouts
 from mtf_switch import plan_report
 from mtf_switch import planning
 from mtf_switch import table9
 from mtf_switch.experiment import Experiment
 from mtf_switch.experiment import Tpu
-
-_FORMATS = {"table": plan_report.table, "json": plan_report.as_json}
 
 
 def plan(
@@ -47,8 +45,8 @@ def plan(
 
   Args:
     console: where progress is shown.
-    configure: reads the command line's gin files and parameters again, and
-      then those that it is called with.
+    configure: reads the command line's gin files and parameters, and those
+      that it is called with.
     plan_chip: what the cores of the mesh are; a name in chips.csv, or
       "this_cpu".
     plan_chips_file: a table of further chips.
@@ -65,16 +63,13 @@ def plan(
   if plan_table9:
     table9.show(output)
     return
-  if plan_format not in ("table", "json"):
-    raise compat.UserError(
-        f"--plan_format={plan_format} is not known; use table or json."
-    )
   chip = chips.find(plan_chip, plan_chips_file)
   plans, pictures = [], []
   for name, experiment in _experiments(configure, plan_compare, chip):
     with console.status(f"planning {name}"):
       plans.append(planning.plan(experiment, chip, name))
-      pictures.append(_picture(experiment, name))
+      if plan_picture:
+        pictures.append(_picture(experiment, plans[-1]))
   if plan_picture:
     layout_picture.draw(pictures, plan_picture)
   if plan_format == "json":
@@ -87,17 +82,33 @@ def _experiments(
     configure, compared: Sequence[str], chip: chips.Chip
 ) -> Iterator[tuple[str, Experiment]]:
   """What is to be planned, under the name that a report gives it."""
-  for layout in compared or [None]:
-    if layout is not None:
+  for layout in compared or [""]:
+    files, bindings = [], []
+    if layout:
       file, *bindings = layout.split(",")
-      gin.clear_config()
-      configure([file], bindings)
-    experiment = Experiment(
-        model_dir="", seed=0, tpu=Tpu(chip.name) if chip.kind == "tpu" else None
-    )
-    yield layout or "this run", experiment
+      files = [file]
+    gin.clear_config()
+    configure(files, bindings)
+    tpu = Tpu(chip.name) if chip.kind == "tpu" else None
+    yield layout or "this run", Experiment(model_dir="", seed=0, tpu=tpu)
 
 
-def _picture(experiment: Experiment, name: str) -> layout_picture.Layout:
-  """What a picture says of a layout."""
-  sizes = layouts.sizes(experiment.layout_numbers)
+def _picture(experiment: Experiment, plan_: planning.Plan):
+  """A layout_picture.Layout of what was planned."""
+  try:
+    size = accounting.size_of(experiment.build_model())
+  except ValueError as error:
+    raise compat.UserError(f"--plan_picture: {error}") from error
+  return layout_picture.Layout(
+      plan_.name.split(",")[0],
+      plan_.mesh_shape,
+      plan_.layout_rules,
+      layout_picture.Sizes(
+          num_experts=size.num_experts,
+          d_ff=size.d_ff,
+          num_heads=size.num_heads,
+          batch=experiment.sequences_per_batch,
+          outer_batch=experiment.outer_batch_size,
+          has_dense_layers=not size.num_experts or size.sparse_every > 1,
+      ),
+  )
