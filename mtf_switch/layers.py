@@ -14,6 +14,7 @@
 
 """Switch layers for mesh_tensorflow's transformer stacks, set by gin."""
 
+import functools
 import warnings
 
 import gin
@@ -178,6 +179,24 @@ class SwitchFeedForward(transformer.TransformerLayer):
     self.initializer_scale = initializer_scale
     # Set by count_switch_layers.
     self.switch_layers_in_model = None
+
+  @functools.cached_property
+  def num_choices(self) -> int:
+    """How many experts a token passes: n of a top-n router, else 1.
+
+    The router itself is asked, with one token and nothing computed: gin may
+    have its options, and it may be the user's own.
+    """
+    dims = dims_lib.switch_dims(
+        "batch", 1, 1, self.num_experts, 1, mtf.Dimension("d_model", 1)
+    )
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    token = mtf.zeros(
+        mesh, [dims.num_cores, dims.tokens_per_core, dims.d_model]
+    )
+    weights = mtf.zeros(mesh, [dims.d_model, dims.num_experts_unsplit])
+    routing = self.router(token, weights, dims=dims)
+    return routing.expert_index.shape.dims[-1].size
 
   def call(self, context, x):
     """Calls the layer; adds the router's losses in training.
