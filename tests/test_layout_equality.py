@@ -141,7 +141,7 @@ def single():
       assert np.linalg.norm(last - first) > 0.05 * np.linalg.norm(first)
     # Some tokens find no slot, and most do.
     for step in history.steps:
-      assert 0 < step.dropped < 2 * 8 * (16 + 8) / 2
+      assert 0 < step.dropped < 8 * (16 + 8) / 2
     return history
 
 
