@@ -85,7 +85,8 @@ LM = (
     "task = 'toy_lm'",
     "sequence_length = {'targets': 16}",
     "transformer.make_layer_stack.layers = ["
-    "@TruncatedNormalSelfAttention, @SwitchFeedForward]",
+    "@TruncatedNormalSelfAttention, @transformer_layers.DenseReluDense, "
+    "@SwitchFeedForward]",
 )
 # Two sums of float32 that differ in order only differ by less than this.
 CLOSE = 1e-5
