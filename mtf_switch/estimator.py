@@ -35,6 +35,7 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 from tensorflow.python.tpu import tpu_config
 from tensorflow.python.tpu import tpu_estimator
 
+from mtf_switch import cluster as cluster_lib
 from mtf_switch import figures as figures_lib
 from mtf_switch import mesh as mesh_lib
 from mtf_switch import placement
@@ -285,6 +286,8 @@ def make_estimator(
     )
   run_config = tpu_config.RunConfig(
       cluster=cluster,
+      master=experiment.cluster and experiment.cluster.target,
+      device_fn=experiment.cluster and cluster_lib.on_task_0,
       model_dir=experiment.model_dir,
       tf_random_seed=experiment.seed,
       session_config=_session_config(experiment),
@@ -315,17 +318,20 @@ def make_estimator(
 
 
 def _session_config(experiment) -> tf.ConfigProto:
-  """Grappler as upstream has it; a CPU device for each that is named."""
+  """Grappler as upstream has it; as many CPU devices as the mesh has."""
   rewrites = rewriter_config_pb2.RewriterConfig(
       meta_optimizer_iterations=rewriter_config_pb2.RewriterConfig.ONE,
       # It slows the start on TPUs and has little to do there.
       disable_meta_optimizer=bool(experiment.tpu),
   )
-  devices = {d for d in experiment.mesh_devices or () if "cpu" in d.lower()}
+  devices = {d for d in experiment.devices or () if "cpu" in d.lower()}
   config = tf.ConfigProto(
       allow_soft_placement=True,
       device_count={"CPU": max(1, len(devices))},
       graph_options=tf.GraphOptions(rewrite_options=rewrites),
+      # Else variables of the evaluation would be those of the training that
+      # waits for it: servers keep them by their names.
+      isolate_session_state=bool(experiment.cluster),
   )
   config.gpu_options.allow_growth = True
   return config
@@ -335,7 +341,7 @@ def _place(experiment, params, step):
   return placement.place(
       experiment.mesh,
       experiment.layout,
-      experiment.mesh_devices,
+      experiment.devices,
       experiment.seed,
       step,
       tpu_context=params["context"] if experiment.tpu else None,
@@ -345,6 +351,7 @@ def _place(experiment, params, step):
 def _hooks(experiment, lowering: mtf.Lowering, config_name: str):
   """What every session needs: the slices filled, its gin bindings recorded."""
   return [
+      _OneSessionHook(),
       mtf.MtfRestoreHook(lowering),
       gin.tf.GinConfigSaverHook(
           experiment.model_dir,
@@ -352,6 +359,26 @@ def _hooks(experiment, lowering: mtf.Lowering, config_name: str):
           include_step_in_filename=False,
       ),
   ]
+
+
+class _OneSessionHook(tf.train.SessionRunHook):
+  """Ends a run where the Estimator would go on in another session.
+
+  It does so when it has lost a task of the mesh for a moment, and would restore
+  the weights of the last checkpoint but read on at another place of the data.
+  """
+
+  def begin(self):
+    self._is_open = False
+
+  def after_create_session(self, session, coord):
+    del session, coord
+    if self._is_open:
+      raise cluster_lib.ConnectionLost(
+          "TensorFlow has lost the connection to a device; run the same "
+          "command to go on from the last checkpoint."
+      )
+    self._is_open = True
 
 
 def _import_features(experiment, mesh, features):
