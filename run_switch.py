@@ -314,6 +314,7 @@ def _run(argv: Sequence[str], log: _Log):
 
     from mtf_switch import cluster as cluster_lib
     from mtf_switch import experiment as experiment_lib
+    from mtf_switch import servers
     from mtf_switch import strict_gin
     from mtf_switch import vocabulary_record
     import tasks  # noqa: F401  Registers this project's tasks.
@@ -350,7 +351,7 @@ def _run(argv: Sequence[str], log: _Log):
   )
   if cluster and cluster.task:
     with console.status(f"serving as {cluster.describe(cluster.task)}"):
-      cluster_lib.serve(cluster, experiment.mesh.size)
+      servers.serve(cluster, experiment.mesh.size)
     console.print(f"{cluster.describe(0)} has ended.", highlight=False)
     return
   _open_model_dir(FLAGS.model_dir, log, tf.io.gfile)
@@ -358,7 +359,7 @@ def _run(argv: Sequence[str], log: _Log):
     if cluster:
       with console.status("waiting for the other processes of the mesh"):
         stack.enter_context(
-            cluster_lib.connected(
+            servers.connected(
                 cluster,
                 experiment.mesh.size,
                 functools.partial(_end_after_loss, cluster, console, log),

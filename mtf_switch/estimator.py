@@ -39,6 +39,7 @@ from mtf_switch import cluster as cluster_lib
 from mtf_switch import figures as figures_lib
 from mtf_switch import mesh as mesh_lib
 from mtf_switch import placement
+from mtf_switch import servers
 from mtf_switch import training_step
 
 
@@ -351,7 +352,7 @@ def _place(experiment, params, step):
 def _hooks(experiment, lowering: mtf.Lowering, config_name: str):
   """What every session needs: the slices filled, its gin bindings recorded."""
   return [
-      _OneSessionHook(),
+      servers.OneSessionHook(),
       mtf.MtfRestoreHook(lowering),
       gin.tf.GinConfigSaverHook(
           experiment.model_dir,
@@ -359,26 +360,6 @@ def _hooks(experiment, lowering: mtf.Lowering, config_name: str):
           include_step_in_filename=False,
       ),
   ]
-
-
-class _OneSessionHook(tf.train.SessionRunHook):
-  """Ends a run where the Estimator would go on in another session.
-
-  It does so when it has lost a task of the mesh for a moment, and would restore
-  the weights of the last checkpoint but read on at another place of the data.
-  """
-
-  def begin(self):
-    self._is_open = False
-
-  def after_create_session(self, session, coord):
-    del session, coord
-    if self._is_open:
-      raise cluster_lib.ConnectionLost(
-          "TensorFlow has lost the connection to a device; run the same "
-          "command to go on from the last checkpoint."
-      )
-    self._is_open = True
 
 
 def _import_features(experiment, mesh, features):

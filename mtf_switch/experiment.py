@@ -127,7 +127,7 @@ class Experiment:
       )
     if self.mesh_devices and len(self.mesh_devices) != self.mesh.size:
       raise compat.UserError(
-          f"Experiment.mesh_devices names {len(self.mesh_devices)} devices, but "
+          f"Experiment.mesh_devices has {len(self.mesh_devices)} names, but "
           f"mesh_shape has {self.mesh.size} processors."
       )
 

@@ -41,6 +41,7 @@ LEVELS = {
     "experts": 1,
     "losses": 1,
     "placement": 1,
+    "servers": 1,
     "slots": 1,
     "routing": 2,
     "dispatch": 3,
