@@ -91,6 +91,9 @@ def _start_server(cluster: cluster_lib.Cluster, mesh_size: int):
           f"the port of {host} cannot be had on this machine: "
           f"{error.strerror}; end what uses it, or choose another."
       ) from error
+  # Where http_proxy is set, gRPC would go through it, to this machine as well.
+  names = {name.rpartition(":")[0] for name in cluster.hosts}
+  os.environ["no_grpc_proxy"] = ",".join(sorted(names))
   tf.distribute.Server(
       {cluster_lib.JOB: list(cluster.hosts)},
       job_name=cluster_lib.JOB,
