@@ -366,6 +366,7 @@ def _run(argv: Sequence[str], log: _Log):
             )
         )
     vocabulary_record.check(FLAGS.model_dir, experiment.vocabularies)
+    experiment.check_layout()
     run(experiment, console, **of_mode)
 
 

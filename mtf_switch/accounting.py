@@ -14,7 +14,31 @@
 
 """Parameters and FLOPs of a configuration, as integers before any tensor."""
 
+from mtf_switch import compat  # isort: skip  # noqa: F401
+from collections.abc import Sequence
 import dataclasses
+from typing import Any, NamedTuple
+
+from mesh_tensorflow.transformer import transformer_layers
+
+
+class AttentionExperts(NamedTuple):
+  """The experts of a Switch attention layer (Appendix A).
+
+  There are two sets of them, for queries and for keys, which are the values
+  too.
+
+  Attributes:
+    num_experts: of each set.
+    d_ff: the inner width of an expert; None for linear experts.
+    gated: GEGLU, as ModelSize.gated.
+    num_choices: how many experts of a set a token passes.
+  """
+
+  num_experts: int
+  d_ff: int | None
+  gated: bool
+  num_choices: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +63,10 @@ class ModelSize:
       vocabulary's size up to a multiple of 128.
     relative_attention_buckets: the biases of each head, shared by the layers
       of a stack.
+    num_choices: how many experts of a Switch layer a token passes, n of a
+      top-n router.
+    self_attention_experts: None if no expert makes queries, keys and values.
+    enc_dec_attention_experts: the same for the attention to the encoder.
   """
 
   d_model: int
@@ -53,6 +81,9 @@ class ModelSize:
   encoder_decoder: bool = True
   vocabulary_rows: int = 32128
   relative_attention_buckets: int = 32
+  num_choices: int = 1
+  self_attention_experts: AttentionExperts | None = None
+  enc_dec_attention_experts: AttentionExperts | None = None
 
   def __post_init__(self):
     if self.num_experts and self.num_layers % self.sparse_every:
@@ -79,24 +110,18 @@ def size_of(model) -> ModelSize:
   stacks = [model.encoder, model.decoder] if encoder_decoder else [model]
   layers = [layer for stack in stacks for layer in stack.layer_stack.layers]
 
-  if any(hasattr(layer, "switches") for layer in layers):
-    raise ValueError("No ModelSize describes Switch attention.")
-  routers = {
-      getattr(getattr(layer, "router", None), "__name__", None)
-      for layer in layers
-  }
-  if routers & {"top_2_router", "top_n_router"}:
-    raise ValueError("A ModelSize has one expert for each token.")
-
   def shared(name, owners, default=None):
-    values = {
-        repr(getattr(owner, name)): getattr(owner, name)
-        for owner in owners
-        if hasattr(owner, name)
-    }
-    if len(values) > 1:
-      raise ValueError(f"Not all layers have the same {name}: {list(values)}.")
-    return next(iter(values.values()), default)
+    values = [getattr(x, name) for x in owners if hasattr(x, name)]
+    return _same(values, name, default)
+
+  def attention_experts(is_enc_dec):
+    experts = [
+        _attention_experts(layer)
+        for layer in layers
+        if hasattr(layer, "num_heads")
+        and isinstance(layer, transformer_layers.EncDecAttention) == is_enc_dec
+    ]
+    return _same(experts, "experts of attention")
 
   def feed_forward_and_switch_layers(stack):
     return tuple(
@@ -111,14 +136,13 @@ def size_of(model) -> ModelSize:
         "The stacks have different or irregular feed-forward layers; (all of"
         f" them, Switch layers): {sorted(counts)}."
     )
-  activation = shared("activation", layers)
   return ModelSize(
       d_model=shared("model_dim", stacks).size,
       d_ff=shared("hidden_size", layers),
       d_kv=shared("key_value_size", layers),
       num_heads=shared("num_heads", layers),
       num_layers=num_layers,
-      gated=not isinstance(activation, str) and len(activation) == 2,
+      gated=_is_gated(shared("activation", layers)),
       tied_embeddings=stacks[-1].shared_embedding_and_softmax_weights,
       num_experts=shared("num_experts", layers, default=0),
       sparse_every=num_layers // num_sparse if num_sparse else 2,
@@ -127,12 +151,77 @@ def size_of(model) -> ModelSize:
       relative_attention_buckets=shared(
           "relative_attention_num_buckets", layers
       ),
+      num_choices=shared("num_choices", layers, default=1),
+      self_attention_experts=attention_experts(is_enc_dec=False),
+      enc_dec_attention_experts=attention_experts(is_enc_dec=True),
   )
 
 
-def attention_parameters(size: ModelSize) -> int:
-  """Weights of one attention layer: queries, keys, values and output."""
-  return 4 * size.d_model * size.num_heads * size.d_kv
+def _same(values: Sequence[Any], what: str, default: Any = None) -> Any:
+  """The one value that all layers have; gin copies lists, which stay equal."""
+  by_text = {repr(value): value for value in values}
+  if len(by_text) > 1:
+    raise ValueError(f"Not all layers have the same {what}: {list(by_text)}.")
+  return next(iter(by_text.values()), default)
+
+
+def _is_gated(activation: str | Sequence[str]) -> bool:
+  return not isinstance(activation, str) and len(activation) == 2
+
+
+def _attention_experts(layer) -> AttentionExperts | None:
+  """The experts of an attention layer, both of whose sets are configured so."""
+  if not hasattr(layer, "switches"):
+    return None
+  switch = layer.switches[0]
+  return AttentionExperts(
+      switch.num_experts,
+      switch.hidden_size,
+      _is_gated(switch.activation),
+      switch.num_choices,
+  )
+
+
+def attention_parameters(
+    size: ModelSize, experts: AttentionExperts | None = None
+) -> int:
+  """Weights of one attention layer: queries, keys, values and output.
+
+  Args:
+    size: the model's sizes.
+    experts: those that make queries, keys and values, if there are any.
+
+  Returns:
+    a count, routers included.
+  """
+  projection = size.d_model * size.num_heads * size.d_kv
+  if experts is None:
+    return 4 * projection
+  expert = _attention_expert_parameters(size, experts)
+  router_and_experts = experts.num_experts * (size.d_model + expert)
+  return projection + 2 * router_and_experts
+
+
+def _attention_expert_parameters(
+    size: ModelSize, experts: AttentionExperts
+) -> int:
+  """Weights of one expert of Switch attention, as wide as all heads."""
+  d_output = size.num_heads * size.d_kv
+  if experts.d_ff is None:
+    return size.d_model * d_output
+  matrices_in = 2 if experts.gated else 1
+  return experts.d_ff * (matrices_in * size.d_model + d_output)
+
+
+def _attention_layers(
+    size: ModelSize,
+) -> list[list[AttentionExperts | None]]:
+  """The attention layers beside each feed-forward layer, stack by stack."""
+  self_attention = size.self_attention_experts
+  if not size.encoder_decoder:
+    return [[self_attention]]
+  # A decoder also attends to the encoder.
+  return [[self_attention], [self_attention, size.enc_dec_attention_experts]]
 
 
 def feed_forward_parameters(size: ModelSize) -> int:
@@ -157,8 +246,15 @@ def expert_parameters(size: ModelSize) -> int:
   Returns:
     a count; 0 for a dense model.
   """
+  in_attention = sum(
+      2 * experts.num_experts * _attention_expert_parameters(size, experts)
+      for layers in _attention_layers(size)
+      for experts in layers
+      if experts
+  )
   return (
       num_sparse_layers(size) * size.num_experts * feed_forward_parameters(size)
+      + size.num_layers * in_attention
   )
 
 
@@ -171,25 +267,29 @@ def num_parameters(size: ModelSize) -> int:
   Returns:
     a count.
   """
-  # How many in a layer of each stack: a decoder also attends to the encoder.
-  attention_layers = [1, 2] if size.encoder_decoder else [1]
-  attentions = size.num_layers * sum(attention_layers)
-  feed_forwards = size.num_layers * len(attention_layers)
+  stacks = _attention_layers(size)
+  attentions = sum(stacks, start=[])
+  feed_forwards = size.num_layers * len(stacks)
   sparse = num_sparse_layers(size)
   # One before each of these layers, and one at the end of each stack.
-  normalizations = attentions + feed_forwards + len(attention_layers)
+  normalizations = (
+      size.num_layers * len(attentions) + feed_forwards + len(stacks)
+  )
   relative_attention_biases = (
-      len(attention_layers) * size.num_heads * size.relative_attention_buckets
+      len(stacks) * size.num_heads * size.relative_attention_buckets
   )
   embeddings = (
       (1 if size.tied_embeddings else 2) * size.vocabulary_rows * size.d_model
   )
+  experts_and_router = size.num_experts * (
+      feed_forward_parameters(size) + size.d_model
+  )
   return (
       embeddings
-      + attentions * attention_parameters(size)
+      + size.num_layers
+      * sum(attention_parameters(size, experts) for experts in attentions)
       + (feed_forwards - sparse) * feed_forward_parameters(size)
-      + expert_parameters(size)
-      + sparse * size.d_model * size.num_experts  # Routers.
+      + sparse * experts_and_router
       + normalizations * size.d_model
       + relative_attention_biases
   )
@@ -207,7 +307,8 @@ def flops_per_sequence(
   this the projection to the vocabulary is added. Table 9's numbers follow with
   512 inputs, 114 targets and 32128 rows if, as here, a token passes through
   one expert and the router is left out, so that a Switch model has the FLOPs
-  of its dense twin.
+  of its dense twin. With a top-n router it passes through n, whether they have
+  a slot for it or not, and in Switch attention through one (or n) of each set.
 
   Keys and values of the encoder are counted once a target token, as Kaplan's
   rule does, although there is one a token of the inputs; counting those would
@@ -230,18 +331,29 @@ def flops_per_sequence(
         f" {size.encoder_decoder}."
     )
 
-  def stack(length, contexts):
-    weights = len(contexts) * attention_parameters(
-        size
-    ) + feed_forward_parameters(size)
+  def attention_weights(experts):
+    if experts is None:
+      return attention_parameters(size)
+    output = size.d_model * size.num_heads * size.d_kv
+    passed = 2 * experts.num_choices
+    return output + passed * _attention_expert_parameters(size, experts)
+
+  stacks = _attention_layers(size)
+  sparse = num_sparse_layers(size) // len(stacks)
+  # A layer's first expert is counted as the dense layer in its place would be.
+  feed_forwards = size.num_layers + sparse * (size.num_choices - 1)
+
+  def stack(length, attentions, contexts):
+    weights = size.num_layers * sum(map(attention_weights, attentions))
+    weights += feed_forwards * feed_forward_parameters(size)
     attention = sum(contexts) * size.num_heads * size.d_kv
-    return 2 * length * size.num_layers * (weights + attention)
+    return 2 * length * (weights + size.num_layers * attention)
 
   logits = 2 * targets_length * size.d_model * size.vocabulary_rows
   if not size.encoder_decoder:
-    return stack(targets_length, [targets_length]) + logits
+    return stack(targets_length, stacks[0], [targets_length]) + logits
   return (
-      stack(inputs_length, [inputs_length])
-      + stack(targets_length, [targets_length, inputs_length])
+      stack(inputs_length, stacks[0], [inputs_length])
+      + stack(targets_length, stacks[1], [targets_length, inputs_length])
       + logits
   )

@@ -21,13 +21,20 @@ num_experts, experts_dim          num_experts         experts
 expert_capacity                   expert_capacity     expert_capacity
 d_model                           d_model             d_model
 d_ff                              d_ff                d_ff
+-                                 outer_batch         outer_batch
 
 In Mesh TensorFlow a layout rule names a dimension, so a tensor changes its
 split by changing its dimensions' names. `num_cores` and `num_experts`
 therefore have unsplit twins. The groups carry the name of the batch dimension,
 so that whatever rule splits the batch splits them the same way.
+
+With fewer experts than cores the batch is cut into outer batches, a rule splits
+outer_batch, and each of its parts has cores that hold all experts. The groups
+then have two dimensions, [outer_batch, num_cores], and `[num_cores, ...]` in a
+docstring stands for both.
 """
 
+from collections.abc import Sequence
 import fractions
 import math
 from typing import NamedTuple
@@ -50,6 +57,8 @@ class SwitchDims(NamedTuple):
     num_experts_unsplit: the same, never split.
     expert_capacity: the slots of one expert in one group.
     d_model: the width of the residual stream.
+    outer_batch: of a batch that is cut into outer batches, [their dimension],
+      num_cores then being the groups of one of them; elsewhere empty.
   """
 
   num_cores: mtf.Dimension
@@ -59,6 +68,17 @@ class SwitchDims(NamedTuple):
   num_experts_unsplit: mtf.Dimension
   expert_capacity: mtf.Dimension
   d_model: mtf.Dimension
+  outer_batch: Sequence[mtf.Dimension] = ()
+
+  @property
+  def groups(self) -> list[mtf.Dimension]:
+    """The dimensions of all groups, the last of them num_cores."""
+    return [*self.outer_batch, self.num_cores]
+
+  @property
+  def groups_unsplit(self) -> list[mtf.Dimension]:
+    """The same beside split experts: no rule of the batch splits num_cores."""
+    return [*self.outer_batch, self.num_cores_unsplit]
 
 
 def switch_dims(
@@ -68,6 +88,7 @@ def switch_dims(
     num_experts: int,
     expert_capacity: int,
     d_model: mtf.Dimension,
+    outer_batch: Sequence[mtf.Dimension] = (),
 ) -> SwitchDims:
   """Names the sizes of one Switch layer; see the legend above."""
   return SwitchDims(
@@ -78,6 +99,7 @@ def switch_dims(
       mtf.Dimension("experts_unsplit", num_experts),
       mtf.Dimension("expert_capacity", expert_capacity),
       d_model,
+      outer_batch,
   )
 
 

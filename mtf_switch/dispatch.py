@@ -20,6 +20,7 @@ numbers.
 """
 
 import functools
+import math
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -66,7 +67,7 @@ class EinsumDispatcher:
       return mtf.einsum(
           [x, one_hot],
           output_shape=[
-              dims.num_cores,
+              *dims.groups,
               dims.tokens_per_core,
               dims.num_experts_unsplit,
           ],
@@ -98,7 +99,7 @@ class EinsumDispatcher:
         [inputs, self.dispatch_tensor],
         output_shape=[
             self._dims.num_experts_unsplit,
-            self._dims.num_cores,
+            *self._dims.groups,
             self._dims.expert_capacity,
             self._dims.d_model,
         ],
@@ -121,7 +122,7 @@ class EinsumDispatcher:
     return mtf.einsum(
         [expert_outputs, self.combine_tensor],
         output_shape=[
-            self._dims.num_cores,
+            *self._dims.groups,
             self._dims.tokens_per_core,
             expert_outputs.shape.dims[-1],
         ],
@@ -162,11 +163,11 @@ class IndexDispatcher:
         output_shape=[
             routing.expert_index.shape,
             mtf.Shape(
-                [dims.num_experts_unsplit, dims.num_cores, dims.expert_capacity]
+                [dims.num_experts_unsplit, *dims.groups, dims.expert_capacity]
             ),
         ],
         output_dtype=[tf.int32, tf.int32],
-        splittable_dims=[dims.num_cores],
+        splittable_dims=dims.groups,
         grad_function=0,
         name="match",
     )
@@ -211,7 +212,7 @@ class IndexDispatcher:
     return mtf.reduce_sum(
         rows * self._gate,
         output_shape=[
-            self._dims.num_cores,
+            *self._dims.groups,
             self._dims.tokens_per_core,
             d_output,
         ],
@@ -219,7 +220,7 @@ class IndexDispatcher:
 
   def _gather(self, forth, back, x, output_shape, name):
     """Copies rows with one function, and their gradients with the other."""
-    splittable_dims = [self._dims.num_cores, x.shape.dims[-1]]
+    splittable_dims = [*self._dims.groups, x.shape.dims[-1]]
 
     def gradient(op, y_gradient):
       # The operation's inputs: a recomputed one has its own.
@@ -279,7 +280,7 @@ class RaggedDispatcher(IndexDispatcher):
             [self._slot_of_choice, self._choice_of_slot],
             output_shape=[
                 self._slot_of_choice.shape,
-                mtf.Shape([dims.num_cores, rows]),
+                mtf.Shape([*dims.groups, rows]),
                 mtf.Shape([num_experts]),
             ],
             output_dtype=[tf.int32] * 3,
@@ -306,7 +307,7 @@ class RaggedDispatcher(IndexDispatcher):
 
 
 # What follows works on the slice of a core, `[num_cores, ...]` being the groups
-# that it holds.
+# that it holds; with an outer batch they have two dimensions.
 
 
 def _match(
@@ -325,8 +326,9 @@ def _match(
     `[num_cores, tokens_per_core, choices]` and `[num_experts, num_cores,
     expert_capacity]` int32, counted over all groups of the slice.
   """
-  num_cores, tokens_per_core, choices = expert_index.shape
-  core = tf.range(num_cores)[:, tf.newaxis, tf.newaxis]
+  *groups, tokens_per_core, choices = expert_index.shape
+  num_cores = math.prod(groups)
+  core = tf.reshape(tf.range(num_cores), [*groups, 1, 1])
   slot = (expert_index * num_cores + core) * expert_capacity
   slot = tf.where(kept > 0, slot + position_in_expert, -tf.ones_like(slot))
   num_choices = num_cores * tokens_per_core * choices
@@ -338,7 +340,7 @@ def _match(
       num_experts * num_cores * expert_capacity,
   )
   choice = tf.maximum(choice, -1)
-  return slot, tf.reshape(choice, [num_experts, num_cores, expert_capacity])
+  return slot, tf.reshape(choice, [num_experts, *groups, expert_capacity])
 
 
 def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
@@ -354,7 +356,7 @@ def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
     the choice of each row, -1 for the last ones; and `[num_experts]` int32,
     the rows of all experts up to each.
   """
-  num_cores = slot_of_choice.shape[0]
+  groups = slot_of_choice.shape[:-2]
   choice_of_slot = tf.reshape(choice_of_slot, [choice_of_slot.shape[0], -1])
   held = choice_of_slot >= 0
   end_of_expert = tf.cumsum(tf.reduce_sum(tf.cast(held, tf.int32), axis=1))
@@ -364,7 +366,7 @@ def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
       tf.gather(row_of_slot, tf.maximum(slot_of_choice, 0)),
       slot_of_choice,
   )
-  num_rows = num_cores * rows_per_core
+  num_rows = groups.num_elements() * rows_per_core
   choice_of_row = tf.concat(
       [
           tf.boolean_mask(choice_of_slot, held),
@@ -374,7 +376,7 @@ def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
   )
   return (
       row_of_choice,
-      tf.reshape(choice_of_row, [num_cores, rows_per_core]),
+      tf.reshape(choice_of_row, [*groups, rows_per_core]),
       end_of_expert,
   )
 
@@ -388,14 +390,14 @@ def _rows(x, index):
 
 def _fill_from_tokens(tokens, slot_of_choice, choice_of_slot):
   """`[num_cores, tokens_per_core, d_model]` to the slots."""
-  choices = slot_of_choice.shape[2]
+  choices = slot_of_choice.shape[-1]
   return _rows(tokens, choice_of_slot // choices)  # -1 // n = -1.
 
 
 def _add_choices(slots, slot_of_choice, choice_of_slot):
   """The slots to `[num_cores, tokens_per_core, d_model]`, choices added."""
   return tf.reduce_sum(
-      _take_choices(slots, slot_of_choice, choice_of_slot), axis=2
+      _take_choices(slots, slot_of_choice, choice_of_slot), axis=-2
   )
 
 

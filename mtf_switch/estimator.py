@@ -86,7 +86,9 @@ def training_model_fn(
     # Read once: all of a step sees the same number, nothing the next one.
     step = tf.identity(global_step)
     mesh, mesh_impl = _place(experiment, params, step)
-    features = _import_features(experiment, mesh, features)
+    features = _import_features(
+        experiment, mesh, features, experiment.outer_batch_size
+    )
     learning_rate = _learning_rate(experiment, step, total_steps)
     training = training_step.build(experiment, mesh, features, learning_rate)
     mesh_lib.seed_loops(mesh.graph)
@@ -161,7 +163,9 @@ def perplexity_model_fn(experiment, num_datasets: int):
     # TPUs hand over nothing that has no batch dimension.
     dataset = features.pop("dataset")[:1]
     mesh, mesh_impl = _place(experiment, params, step=None)
-    features = _import_features(experiment, mesh, features)
+    features = _import_features(
+        experiment, mesh, features, experiment.outer_batch_size
+    )
     totals = figures_lib.totals(
         experiment.build_model(), features, mode, utils.get_variable_dtype()
     )
@@ -362,9 +366,14 @@ def _hooks(experiment, lowering: mtf.Lowering, config_name: str):
   ]
 
 
-def _import_features(experiment, mesh, features):
+def _import_features(experiment, mesh, features, outer_batch_size: int = 1):
+  """The features on the mesh; upstream's beam search knows no outer batch."""
   return placement.import_features(
-      mesh, features, experiment.sequences_per_batch, experiment.lengths
+      mesh,
+      features,
+      experiment.sequences_per_batch,
+      experiment.lengths,
+      outer_batch_size,
   )
 
 

@@ -40,7 +40,7 @@ def to_experts(
       expert_inputs,
       [
           dims.num_experts,
-          dims.num_cores_unsplit,
+          *dims.groups_unsplit,
           dims.expert_capacity,
           dims.d_model,
       ],
@@ -64,7 +64,7 @@ def from_experts(
       expert_outputs,
       [
           dims.num_experts_unsplit,
-          dims.num_cores,
+          *dims.groups,
           dims.expert_capacity,
           expert_outputs.shape.dims[-1],
       ],

@@ -28,8 +28,8 @@ import seqio
 from t5.models import utils as t5_utils
 
 from mtf_switch import cluster as cluster_lib
-from mtf_switch import dims
 from mtf_switch import layers
+from mtf_switch import layouts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +68,9 @@ class Experiment:
       114}; an integer for all of them.
     batch_size: sequences in a batch, or a pair such as ("tokens_per_batch",
       65536); see `compute_batch_size` of mesh_tensorflow.transformer.utils.
+    outer_batch_size: into how many outer batches the batch is cut, so that a
+      layout can replicate the experts; a multiple of the mesh axis that splits
+      outer_batch. It changes no result.
     mesh_shape: for example "data:2,model:4"; empty for a single device.
     layout_rules: for example "batch:data,experts:data,d_ff:model".
     mesh_devices: a device name for each processor of the mesh, for CPUs and
@@ -85,6 +88,7 @@ class Experiment:
   task: str = gin.REQUIRED
   sequence_length: int | Mapping[str, int] = gin.REQUIRED
   batch_size: int | tuple[str, int] = gin.REQUIRED
+  outer_batch_size: int = 1
   mesh_shape: Any = ""
   layout_rules: Any = ""
   mesh_devices: Sequence[str] | None = None
@@ -112,12 +116,6 @@ class Experiment:
           f"Experiment.sequence_length = {dict(self.lengths)} has no length "
           f"for {feature!r}."
       )
-    batch_axis_size = mtf.tensor_dim_to_mesh_dim_size(
-        self.layout, self.mesh, mtf.Dimension("batch", 0)
-    )
-    dims.check_divides(
-        batch_axis_size, self.sequences_per_batch, "the batch size"
-    )
     if self.cluster:
       cluster_lib.devices_per_task(self.mesh.size, len(self.cluster.hosts))
     if self.mesh_devices and self.cluster:
@@ -129,6 +127,11 @@ class Experiment:
       raise compat.UserError(
           f"Experiment.mesh_devices has {len(self.mesh_devices)} names, but "
           f"mesh_shape has {self.mesh.size} processors."
+      )
+    if not 1 <= self.outer_batch_size <= self.sequences_per_batch:
+      raise compat.UserError(
+          f"Experiment.outer_batch_size = {self.outer_batch_size} must be "
+          f"between 1 and the {self.sequences_per_batch} sequences of a batch."
       )
 
   @functools.cached_property
@@ -150,8 +153,26 @@ class Experiment:
 
   @functools.cached_property
   def layout(self) -> mtf.LayoutRules:
-    """The layout_rules, parsed."""
-    return mtf.convert_to_layout_rules(self.layout_rules)
+    """The layout_rules, parsed, of mesh axes with several cores.
+
+    Two dimensions of a tensor may not be on one axis, even if it has one core.
+    """
+    sizes = self._axis_sizes
+    return mtf.LayoutRules(
+        (dimension, axis)
+        for dimension, axis in self._rules
+        if sizes.get(axis, 1) > 1
+    )
+
+  @property
+  def _rules(self) -> set[tuple[str, str]]:
+    """Pairs of a dimension's and a mesh axis's name."""
+    # pylint: disable-next=protected-access
+    return mtf.convert_to_layout_rules(self.layout_rules)._pairs
+
+  @property
+  def _axis_sizes(self) -> dict[str, int]:
+    return {axis.name: axis.size for axis in self.mesh.dims}
 
   @functools.cached_property
   def devices(self) -> Sequence[str] | None:
@@ -217,6 +238,28 @@ class Experiment:
     )
     layers.count_switch_layers(model)
     return model
+
+  def check_layout(self):
+    """Refuses a layout that cannot work, before any graph is built.
+
+    Raises:
+      UserError: with the numbers, and the nearest layouts that work.
+    """
+    layouts.check(
+        self._axis_sizes,
+        self._rules,
+        [
+            *layouts.numbers_of_batch(
+                self.sequences_per_batch,
+                self.outer_batch_size,
+                self.lengths.values(),
+            ),
+            *layouts.numbers_of_model(
+                self.build_model(), self.outer_batch_size
+            ),
+        ],
+    )
+    layouts.warn_of_idle_axes(self._axis_sizes, self._rules)
 
 
 def find_task(name: str):

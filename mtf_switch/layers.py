@@ -14,6 +14,7 @@
 
 """Switch layers for mesh_tensorflow's transformer stacks, set by gin."""
 
+import functools
 import warnings
 
 import gin
@@ -179,6 +180,24 @@ class SwitchFeedForward(transformer.TransformerLayer):
     # Set by count_switch_layers.
     self.switch_layers_in_model = None
 
+  @functools.cached_property
+  def num_choices(self) -> int:
+    """How many experts a token passes: n of a top-n router, else 1.
+
+    The router itself is asked, with one token and nothing computed: gin may
+    have its options, and it may be the user's own.
+    """
+    dims = dims_lib.switch_dims(
+        "batch", 1, 1, self.num_experts, 1, mtf.Dimension("d_model", 1)
+    )
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    token = mtf.zeros(
+        mesh, [dims.num_cores, dims.tokens_per_core, dims.d_model]
+    )
+    weights = mtf.zeros(mesh, [dims.d_model, dims.num_experts_unsplit])
+    routing = self.router(token, weights, dims=dims)
+    return routing.expert_index.shape.dims[-1].size
+
   def call(self, context, x):
     """Calls the layer; adds the router's losses in training.
 
@@ -339,11 +358,15 @@ class SwitchFeedForward(transformer.TransformerLayer):
       UserError: the option does not fit the mesh or other options.
     """
     on_one_slice = self._is_on_one_slice(context.model)
-    if context.mode not in _EVALUATED_BY_BATCHES and on_one_slice:
+    if (
+        context.mode not in _EVALUATED_BY_BATCHES
+        and on_one_slice
+        and not dims.outer_batch
+    ):
       return dropless.BlockDispatcher
     can_be_ragged = (
         on_one_slice
-        and mesh_lib.ways(context.model, dims.num_cores) == 1
+        and all(mesh_lib.ways(context.model, d) == 1 for d in dims.groups)
         # Expert dropout draws for slots, the same on every mesh.
         and not (context.train and self.expert_dropout_rate)
     )
@@ -357,9 +380,8 @@ class SwitchFeedForward(transformer.TransformerLayer):
       return _DISPATCHERS[self.dispatch]
     if mesh_lib.is_on_tpu():
       return dispatch_lib.EinsumDispatcher
-    rows_per_expert = (
-        dims.num_cores.size * dims.tokens_per_core.size / self.num_experts
-    )
+    num_tokens = mtf.Shape(dims.groups + [dims.tokens_per_core]).size
+    rows_per_expert = num_tokens / self.num_experts
     if can_be_ragged and rows_per_expert >= _RAGGED_ROWS_PER_EXPERT:
       return dispatch_lib.RaggedDispatcher
     return dispatch_lib.IndexDispatcher
@@ -378,39 +400,49 @@ class SwitchFeedForward(transformer.TransformerLayer):
     """The layer's dimensions for an input, checked against the mesh."""
     model = context.model
     d_model = x.shape.dims[-1]
-    # Upstream's run() puts an outer batch of 1 before the batch.
     batch_dim = next(d for d in x.shape.dims if d.name == "batch")
+    # Upstream's run() puts an outer batch of 1 before the batch.
     others = x.shape.dims[: x.shape.dims.index(batch_dim)]
-    if any(d.size > 1 for d in others):
+    others = [d for d in others if d.size > 1]
+    if any(d.name != "outer_batch" for d in others):
       raise compat.UserError(
           f"SwitchFeedForward does not support {others[0].name} = "
-          f"{others[0].size}; leave ensembles and outer_batch_size off."
+          f"{others[0].size}; leave ensembles off."
       )
+    outer_batch_size = mtf.Shape(others).size
     num_tokens = x.shape.size // d_model.size
     batch_ways = mesh_lib.ways(model, batch_dim)
+    parts = outer_batch_size * batch_ways
     if context.mode in _EVALUATED_BY_BATCHES:
       num_cores = dims_lib.num_groups(
           num_tokens,
           self.num_cores,
           self.group_size,
           self.strict_groups,
-          batch_ways,
+          parts,
       )
       tokens_per_core = num_tokens // num_cores
       expert_capacity = self._expert_capacity(tokens_per_core, context.train)
     else:
       # A slot for every token, so that no sequence loses one to its neighbours
       # in the batch.
-      dims_lib.check_divides(batch_ways, num_tokens, "the batch size")
-      num_cores = batch_ways
+      dims_lib.check_divides(parts, num_tokens, "the batch size")
+      num_cores = parts
       expert_capacity = tokens_per_core = num_tokens // num_cores
+    if num_cores % outer_batch_size:
+      raise compat.UserError(
+          f"num_cores = {num_cores} groups cannot be dealt out to "
+          f"outer_batch_size = {outer_batch_size} outer batches; make it a "
+          f"multiple of {parts}."
+      )
     dims = dims_lib.switch_dims(
         batch_dim.name,
-        num_cores,
+        num_cores // outer_batch_size,
         tokens_per_core,
         self.num_experts,
         expert_capacity,
         d_model,
+        others,
     )
     for dim, what in (
         (dims.num_cores, "num_cores"),

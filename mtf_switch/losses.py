@@ -14,6 +14,8 @@
 
 """Losses of the router, without their coefficients."""
 
+from collections.abc import Sequence
+
 import mesh_tensorflow as mtf
 
 SCOPES = ("group", "batch")
@@ -23,7 +25,7 @@ def load_balance_loss(
     router_probs: mtf.Tensor,
     expert_mask: mtf.Tensor,
     nonpadding: mtf.Tensor,
-    num_cores: mtf.Dimension,
+    num_cores: Sequence[mtf.Dimension],
     tokens_per_core: mtf.Dimension,
     num_experts: mtf.Dimension,
     scope: str = "group",
@@ -39,7 +41,7 @@ def load_balance_loss(
       capacity; rows of padding are zero.
     nonpadding: `[num_cores, tokens_per_core]`, 1 for real tokens and 0 for
       padding; f and P are means over the real tokens.
-    num_cores: the dimension of the groups.
+    num_cores: the dimensions of the groups.
     tokens_per_core: the dimension of a group's tokens.
     num_experts: the dimension of the experts.
     scope: "group", as the figure: f and P of each group, and the mean over the
@@ -50,7 +52,7 @@ def load_balance_loss(
     a scalar in the dtype of router_probs; 0 if there is no real token.
   """
   # f and P are means over all axes but these.
-  groups = [num_cores] if scope == "group" else []
+  groups = list(num_cores) if scope == "group" else []
   tokens = mtf.reduce_sum(nonpadding, output_shape=groups)
   share = nonpadding / mtf.maximum(tokens, 1.0)
   density_1 = mtf.einsum(

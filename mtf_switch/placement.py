@@ -14,7 +14,7 @@
 
 """Where a model's tensors live: the mesh, and the features put on it."""
 
-from mtf_switch import compat  # isort: skip  # noqa: F401
+from mtf_switch import compat  # isort: skip
 from collections.abc import Mapping, Sequence
 
 import mesh_tensorflow as mtf
@@ -43,11 +43,21 @@ def place(
 
   Returns:
     the mesh of a new mtf.Graph, and its implementation.
+
+  Raises:
+    UserError: the TPU has another number of cores.
   """
   devices = devices or [""] * mesh_shape.size
   if tpu_context is None:
     return mtf.Mesh(mtf.Graph(), "mesh"), mesh_lib.PlacementMeshImpl(
         mesh_shape, layout, devices, seed=seed, step=step
+    )
+  if mesh_shape.size != tpu_context.num_replicas:
+    axes = ",".join(f"{axis.name}:{axis.size}" for axis in mesh_shape)
+    raise compat.UserError(
+        f"Experiment.mesh_shape = {axes!r} is for {mesh_shape.size} cores, but "
+        f"the TPU has {tpu_context.num_replicas}; change the layout's "
+        "data_parallelism or model_parallelism."
     )
   # As upstream. No TPU has run it: tests build the graph.
   # Worker 0 also caches the programs of all replicas, some 300 MB each.
@@ -58,25 +68,37 @@ def place(
   used = [300 * 1000000 * tpu_context.num_replicas] + [0] * (len(hosts) - 1)
   placer = mtf.utils.BalancedVariablePlacer(hosts, used)
   assignment = tpu_context.device_assignment
-  physical_shape = [int(size) for size in assignment.topology.mesh_shape]
-  if len(physical_shape) == 4:
-    physical_shape = (
-        mtf.simd_mesh_impl.physical_shape_3d_from_topology_proto_4d(
-            physical_shape
-        )
-    )
   return mtf.Mesh(mtf.Graph(), "mesh", placer), mesh_lib.SimdMeshImpl(
       mesh_shape,
       layout,
       devices,
       assignment,
-      logical_to_physical=mtf.simd_mesh_impl.auto_logical_to_physical_tpu(
-          mesh_shape.to_integer_list,
-          physical_shape,
-          device_assignment=assignment,
+      logical_to_physical=_logical_to_physical(
+          mesh_shape, [int(size) for size in assignment.topology.mesh_shape]
       ),
       seed=seed,
       step=step,
+  )
+
+
+def _logical_to_physical(
+    mesh_shape: mtf.Shape, topology: Sequence[int]
+) -> list[int] | None:
+  """Which core of a TPU is which of the mesh, so that neighbours are near.
+
+  Args:
+    mesh_shape: the mesh.
+    topology: `[x, y, z, cores of a chip]`.
+
+  Returns:
+    for each core of the mesh the one of the TPU; None for the order of the
+    device assignment, which is one ring where chips have one core each.
+    Upstream's tiles need two, and it fails on others.
+  """
+  if topology[-1] != 2 or mesh_shape.size == 1:
+    return None
+  return mtf.simd_mesh_impl.auto_logical_to_physical_tpu(
+      mesh_shape.to_integer_list, topology
   )
 
 
@@ -85,6 +107,7 @@ def import_features(
     features: Mapping[str, tf.Tensor],
     batch_size: int,
     lengths: Mapping[str, int],
+    outer_batch_size: int = 1,
 ) -> dict[str, mtf.Tensor]:
   """Puts the features of a batch on the mesh.
 
@@ -94,15 +117,19 @@ def import_features(
       such as "inputs_segmentation", as long as the one that they name first.
     batch_size: sequences in the batch.
     lengths: positions for "inputs" and "targets".
+    outer_batch_size: the number of outer batches that the batch is cut into.
 
   Returns:
-    int32 `[batch, length]` by name.
+    int32 `[batch, length]` by name, or `[outer_batch, batch, length]` where
+    there are several outer batches.
   """
-  batch_dim = mtf.Dimension("batch", batch_size)
+  batch_dims = [mtf.Dimension("batch", batch_size // outer_batch_size)]
+  if outer_batch_size > 1:
+    batch_dims.insert(0, mtf.Dimension("outer_batch", outer_batch_size))
   imported = {}
   for name, value in features.items():
     length_dim = mtf.Dimension("length", lengths[name.split("_")[0]])
-    shape = mtf.Shape([batch_dim, length_dim])
+    shape = mtf.Shape(batch_dims + [length_dim])
     value = tf.reshape(tf.cast(value, tf.int32), shape.to_integer_list)
     imported[name] = mtf.import_fully_replicated(mesh, value, shape, name=name)
   return imported

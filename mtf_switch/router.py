@@ -192,7 +192,7 @@ def top_2_router(
     if policy == "random":
       limit = threshold * mtf.random_uniform(real.mesh, real.shape)
     second = real * mtf.cast(mtf.greater(second_gate, limit), real.dtype)
-  routed = mtf.stack([real, second], "choices", axis=2)
+  routed = mtf.stack([real, second], "choices", axis=real.shape.ndims)
   return routing.take_slots(
       scores, expert_index, expert_gate, routed, real, dims, options
   )
@@ -229,7 +229,7 @@ def no_token_left_behind_router(
       scores, dims, min(max_stages or experts.size, experts.size)
   )
   real = routing.real_tokens(inputs, dims, nonpadding)
-  expert_index, position_in_expert, kept = mtf.slicewise(
+  expert_index, position_in_expert, kept = routing.count_slots(
       functools.partial(
           slots.no_token_left_behind,
           num_experts=experts.size,
@@ -237,10 +237,9 @@ def no_token_left_behind_router(
           priority=options.priority,
       ),
       [expert_order, real, mtf.stop_gradient(gate)],
+      dims,
       output_shape=[real.shape] * 3,
       output_dtype=[tf.int32, tf.int32, tf.float32],
-      splittable_dims=[dims.num_cores],
-      grad_function=0,
       name="no_token_left_behind",
   )
   expert_gate = mtf.reduce_sum(

@@ -14,6 +14,7 @@
 
 """What a router decides, and the steps that all routers share."""
 
+from collections.abc import Callable, Sequence
 import functools
 from typing import NamedTuple
 
@@ -143,7 +144,7 @@ def score(
     inputs *= _jitter(inputs, options)
   router_logits = mtf.einsum(
       [inputs, mtf.cast(router_weights, options.dtype)],
-      output_shape=[dims.num_cores, dims.tokens_per_core, experts],
+      output_shape=[*dims.groups, dims.tokens_per_core, experts],
   )
   if exploration == "logits_jitter" and options.jitter:
     router_logits += _jitter(router_logits, options)
@@ -228,17 +229,16 @@ def take_slots(
   Returns:
     a Routing.
   """
-  position_in_expert = mtf.slicewise(
+  position_in_expert = count_slots(
       functools.partial(
           slots.position_in_expert,
           num_experts=dims.num_experts_unsplit.size,
           priority=options.priority,
       ),
       [expert_index, routed, mtf.stop_gradient(expert_gate)],
+      dims,
       output_shape=expert_index.shape,
       output_dtype=tf.int32,
-      splittable_dims=[dims.num_cores],
-      grad_function=0,
       name="position_in_expert",
   )
   has_slot = mtf.less(position_in_expert, dims.expert_capacity.size)
@@ -253,6 +253,39 @@ def take_slots(
       first_of(expert_index),
       dims,
       options,
+  )
+
+
+def count_slots(
+    fn: Callable,
+    inputs: Sequence[mtf.Tensor],
+    dims: dims_lib.SwitchDims,
+    **kwargs,
+):
+  """Applies a function of `slots` to the groups of each core.
+
+  Args:
+    fn: from tensors to one or more, all of them `[num_cores, ...]`.
+    inputs: `[num_cores, ...]`.
+    dims: the layer's dimensions.
+    **kwargs: mtf.slicewise's, about the outputs.
+
+  Returns:
+    as mtf.slicewise; without a gradient.
+  """
+
+  def of_core(*slices):
+    # With an outer batch two dimensions are the groups.
+    groups = slices[0].shape[: len(dims.groups)]
+    results = fn(
+        *(tf.reshape(x, [-1, *x.shape[len(groups) :]]) for x in slices)
+    )
+    return tf.nest.map_structure(
+        lambda x: tf.reshape(x, [*groups, *x.shape[1:]]), results
+    )
+
+  return mtf.slicewise(
+      of_core, inputs, splittable_dims=dims.groups, grad_function=0, **kwargs
   )
 
 
@@ -300,7 +333,7 @@ def conclude(
           scores.router_probs,
           mtf.one_hot(first_choice, experts, dtype=dtype) * real,
           real,
-          dims.num_cores,
+          dims.groups,
           dims.tokens_per_core,
           experts,
           options.loss_scope,
@@ -326,7 +359,7 @@ def real_tokens(
   """
   if nonpadding is not None:
     return nonpadding
-  return mtf.ones(inputs.mesh, [dims.num_cores, dims.tokens_per_core])
+  return mtf.ones(inputs.mesh, [*dims.groups, dims.tokens_per_core])
 
 
 def first_of(x: mtf.Tensor) -> mtf.Tensor:

@@ -113,7 +113,7 @@ def local_switch_layer(
 
 def _in_groups(inputs, nonpadding, dims: dims_lib.SwitchDims):
   """`[batch, ..., d_model]` -> [num_cores`, tokens_per_core, d_model]."""
-  group_dims = [dims.num_cores, dims.tokens_per_core]
+  group_dims = [*dims.groups, dims.tokens_per_core]
   inputs = mtf.reshape(inputs, group_dims + [dims.d_model])
   if nonpadding is not None:
     nonpadding = mtf.reshape(nonpadding, group_dims)

@@ -16,6 +16,7 @@
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
 from collections.abc import Mapping, Sequence
+import math
 from typing import Any, NamedTuple
 
 import mesh_tensorflow as mtf
@@ -55,7 +56,7 @@ def build(
   Args:
     experiment: the Experiment.
     mesh: the mesh of a new mtf.Graph.
-    features: int32 `[batch, length]` by name.
+    features: int32 `[batch, length]` or `[outer_batch, batch, length]` by name.
     learning_rate: a number or a scalar tensor.
 
   Returns:
@@ -63,9 +64,17 @@ def build(
   """
   model = experiment.build_model()
   variable_dtype = utils.get_variable_dtype()
-  batch_dim = features["targets"].shape.dims[0]
+  *outer_batch, batch_dim, _ = features["targets"].shape.dims
+  # A core's microbatch has rows of all the outer batches that the core has.
+  rows = math.prod(
+      mtf.tensor_dim_to_size_per_split(experiment.layout, experiment.mesh, dim)
+      for dim in outer_batch
+  )
   num_microbatches = utils.serialize_num_microbatches(
-      batch_dim, experiment.lengths, experiment.mesh, experiment.layout
+      batch_dim,
+      {name: rows * length for name, length in experiment.lengths.items()},
+      experiment.mesh,
+      experiment.layout,
   )
 
   def totals_fn(features):

@@ -93,6 +93,54 @@ def test_language_model_by_hand():
   assert accounting.num_sparse_layers(switch_lm) == 1
 
 
+def test_top_n_flops_by_hand():
+  """The Switch layer of each stack multiplies by one expert more, of 256."""
+  top_2 = dataclasses.replace(TINY_SWITCH, num_choices=2)
+  assert accounting.flops_per_sequence(top_2, 10, 6) == (
+      20320 + 17664 + 12288 + 2 * (10 + 6) * 256
+  )
+  assert accounting.num_parameters(top_2) == accounting.num_parameters(
+      TINY_SWITCH
+  )
+
+
+def test_switch_attention_by_hand():
+  """4 experts with ReLU of 16 make queries, 4 others keys that are values.
+
+  An expert is 8 * 16 + 16 * 6 = 224 weights, a router 8 * 4 = 32, the output
+  projection 48; what was 192 weights is 48 + 2 * (4 * 224 + 32) = 1904. A token
+  passes 48 + 2 * 224 = 496 of them.
+  """
+  experts = accounting.AttentionExperts(num_experts=4, d_ff=16, gated=False)
+  of_self = dataclasses.replace(TINY, self_attention_experts=experts)
+  assert accounting.attention_parameters(TINY, experts) == 1904
+  # Two layers in each of two stacks.
+  assert accounting.num_parameters(of_self) == 3488 + 4 * (1904 - 192)
+  assert accounting.expert_parameters(of_self) == 4 * 2 * 4 * 224
+  more = 2 * (10 + 6) * 2 * (496 - 192)
+  assert accounting.flops_per_sequence(of_self, 10, 6) == 50272 + more
+  of_encoder = dataclasses.replace(TINY, enc_dec_attention_experts=experts)
+  assert accounting.num_parameters(of_encoder) == 3488 + 2 * (1904 - 192)
+  more = 2 * 6 * 2 * (496 - 192)
+  assert accounting.flops_per_sequence(of_encoder, 10, 6) == 50272 + more
+
+
+def test_linear_and_gated_attention_experts_by_hand():
+  linear = accounting.AttentionExperts(4, d_ff=None, gated=False, num_choices=2)
+  assert accounting.attention_parameters(TINY, linear) == 48 + 2 * 4 * (8 + 48)
+  gated = accounting.AttentionExperts(4, d_ff=16, gated=True)
+  assert accounting.attention_parameters(TINY, gated) == (
+      48 + 2 * 4 * (8 + 2 * 8 * 16 + 16 * 6)
+  )
+  # A token passes two linear experts of each set: 48 + 2 * 2 * 48 weights.
+  size = dataclasses.replace(
+      TINY, encoder_decoder=False, self_attention_experts=linear
+  )
+  assert accounting.flops_per_sequence(size, 0, 6) == (
+      2 * 6 * 2 * (240 + 256 + 6 * 6) + 12288
+  )
+
+
 @pytest.mark.parametrize(
     "size, inputs_length",
     [(TINY, 0), (dataclasses.replace(TINY, encoder_decoder=False), 10)],
@@ -176,7 +224,16 @@ def test_counts_the_variables_of_the_graph(
             "[@SelfAttention, @DenseReluDense]",
             r"\[\(1, 0\), \(2, 1\)\]",
         ),
-        ("SwitchFeedForward.router = @top_2_router", "one expert for each"),
+        (
+            "decoder/SwitchFeedForward.router = @top_2_router",
+            "the same num_choices: .'1', '2'",
+        ),
+        (
+            "encoder/transformer.make_layer_stack.layers = [@SelfAttention,"
+            " @DenseReluDense, @SwitchSelfAttention, @SwitchFeedForward]\n"
+            "SwitchSelfAttention.experts = @SwitchFeedForward",
+            "the same experts of attention",
+        ),
     ],
 )
 def test_size_of_refuses_models_whose_layers_differ(binding, message):
@@ -186,7 +243,58 @@ def test_size_of_refuses_models_whose_layers_differ(binding, message):
     accounting.size_of(model)
 
 
-def test_size_of_refuses_switch_attention():
-  gin_files.parse(["models/switch_base_attention.gin"], ["num_cores = 2"])
-  with pytest.raises(ValueError, match="Switch attention"):
-    accounting.size_of(gin_files.build_model(200))
+@pytest.mark.parametrize(
+    "router, choices",
+    [
+        ("@switch_router", 1),
+        ("@top_2_router", 2),
+        ("@three/top_n_router", 3),
+        ("@no_token_left_behind_router", 1),
+    ],
+)
+def test_a_router_says_how_many_experts_a_token_passes(router, choices):
+  gin_files.parse(
+      ["models/switch_tiny.gin"],
+      [
+          "num_cores = 2",
+          f"SwitchFeedForward.router = {router}",
+          "three/top_n_router.num_choices = 3",
+      ],
+  )
+  size = accounting.size_of(gin_files.build_model(200))
+  assert size.num_choices == choices
+
+
+@pytest.mark.parametrize("enc_dec", ["Switch", "TruncatedNormal"])
+@pytest.mark.parametrize("d_ff", [12, None])
+def test_counts_the_variables_of_switch_attention(d_ff, enc_dec):
+  stack = (
+      "[@SwitchSelfAttention, @{0}EncDecAttention, @DenseReluDense,"
+      " @SwitchSelfAttention, @{0}EncDecAttention, @SwitchFeedForward]"
+  )
+  gin_files.parse(
+      ["models/switch_base_attention.gin"],
+      [
+          *gin_files.SHRUNK,
+          "num_experts = 5",
+          "num_cores = 4",
+          f"attention/SwitchFeedForward.hidden_size = {d_ff}",
+          "attention/SwitchFeedForward.num_experts = 3",
+          "attention/SwitchFeedForward.router = @top_2_router",
+          "SwitchEncDecAttention.experts = @attention/SwitchFeedForward",
+          "decoder/transformer.make_layer_stack.layers = "
+          + stack.format(enc_dec),
+      ],
+  )
+  size = accounting.size_of(gin_files.build_model(200))
+  experts = accounting.AttentionExperts(3, d_ff, gated=True, num_choices=2)
+  assert size.self_attention_experts == experts
+  assert size.enc_dec_attention_experts == (
+      experts if enc_dec == "Switch" else None
+  )
+  assert (size.num_experts, size.num_choices) == (5, 1)
+  shapes = gin_files.variable_shapes(200, 4, 16, 8)
+  assert sum(map(math.prod, shapes.values())) == accounting.num_parameters(size)
+  assert accounting.expert_parameters(size) == sum(
+      math.prod(shapes[name]) for name in shapes if "/experts/" in name
+  )

@@ -92,9 +92,9 @@ def test_batch_size(batch_size, sequences):
             "tokens_per_replica.",
         ),
         (
-            dict(batch_size=3, mesh_shape="all:2", layout_rules="batch:all"),
-            "the batch size = 3 cannot be split over a mesh axis of 2; use a "
-            "mesh axis of 1 or make the batch size a multiple of 2.",
+            dict(outer_batch_size=5),
+            "Experiment.outer_batch_size = 5 must be between 1 and the 4 "
+            "sequences of a batch.",
         ),
     ],
 )

@@ -29,6 +29,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import accounting
 from mtf_switch import layers as layers_lib
+from mtf_switch import layouts as layouts_lib
 from mtf_switch import routing
 from tests import gin_files
 from tests import graphs
@@ -391,6 +392,11 @@ SPLIT = {
     "expert_model_data": {
         "batch": 2, "experts": 2, "d_ff": 2, "heads": 2, "vocab": 2
     },
+    "expert_data_replicated": {"outer_batch": 2, "batch": 2, "experts": 2},
+    "expert_model_data_replicated": {
+        "outer_batch": 2, "batch": 2, "experts": 2,
+        "d_ff": 2, "heads": 2, "vocab": 2,
+    },
 }  # fmt: skip
 
 
@@ -401,7 +407,7 @@ def test_layout_splits_what_its_name_says(name):
   mesh_shape = gin_files.macro("mesh_shape")
   layout_rules = gin_files.macro("layout_rules")
   split = {}
-  for dimension in ("batch", "experts", "d_ff", "heads", "vocab", "d_model"):
+  for dimension in layouts_lib.DIMENSIONS:
     size = mtf.tensor_dim_to_mesh_dim_size(
         layout_rules, mesh_shape, mtf.Dimension(dimension, 8)
     )

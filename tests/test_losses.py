@@ -41,7 +41,9 @@ def loss_and_gradient(
         dims[-1],
     )
     real = constant_mask(mesh, nonpadding, dims[:-1])
-    loss = losses.load_balance_loss(probs, mask * real, real, *dims, scope)
+    loss = losses.load_balance_loss(
+        probs, mask * real, real, dims[:1], *dims[1:], scope
+    )
     return [loss] + mtf.gradients([loss], [probs])
 
   (loss, gradient), _ = graphs.evaluate(build)

@@ -21,19 +21,14 @@ needs; the tests hold the gin files to them.
 import dataclasses
 
 from mtf_switch import accounting
-from tests.regression import paper_tables
+from mtf_switch import table9
 
-# Lengths and rows with which Table 9's FLOPs come out.
-INPUTS_LENGTH = 512
-TARGETS_LENGTH = 114
 VOCABULARY_ROWS = 32128
-
-_UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
 
 
 def _table_9(model: str, **corrections) -> accounting.ModelSize:
   """The sizes of a row; the table says nothing of embeddings."""
-  row = paper_tables.TABLE_9[model]
+  row = table9.TABLE_9[model]
   sizes = dict(
       d_model=row.d_model,
       d_ff=row.d_ff,
@@ -52,24 +47,22 @@ def _table_9(model: str, **corrections) -> accounting.ModelSize:
 
 _RELU_LARGE = dict(gated=False, d_ff=4096)
 
-# Gin file to the model's name in Table 9 and its sizes.
-MODELS = {
-    "t5_base": ("T5-Base", _table_9("T5-Base")),
-    "t5_large": ("T5-Large", _table_9("T5-Large", **_RELU_LARGE)),
-    "t5_large_table9": ("T5-Large", _table_9("T5-Large")),
-    "t5_xxl": ("T5-XXL", _table_9("T5-XXL")),
-    "switch_base": ("Switch-Base", _table_9("Switch-Base")),
-    "switch_large": ("Switch-Large", _table_9("Switch-Large", **_RELU_LARGE)),
-    "switch_large_table9": ("Switch-Large", _table_9("Switch-Large")),
-    "switch_xxl": ("Switch-XXL", _table_9("Switch-XXL", num_experts=128)),
-    "switch_xxl_table9": ("Switch-XXL", _table_9("Switch-XXL")),
-    "switch_c": ("Switch-C", _table_9("Switch-C")),
+_CORRECTIONS = {
+    "t5_large": _RELU_LARGE,
+    "switch_large": _RELU_LARGE,
+    "switch_xxl": dict(num_experts=128),
+}
+
+# Gin file to sizes.
+SIZES = {
+    file: _table_9(model, **_CORRECTIONS.get(file, {}))
+    for file, model in table9.FILES.items()
 }
 
 
 def size(file: str, **changes) -> accounting.ModelSize:
   """The sizes that a file of gin/models has, with changes."""
-  return dataclasses.replace(MODELS[file][1], **changes)
+  return dataclasses.replace(SIZES[file], **changes)
 
 
 def parameters(file: str, **changes) -> int:
@@ -77,26 +70,15 @@ def parameters(file: str, **changes) -> int:
 
 
 def flops(file: str, **changes) -> int:
-  return accounting.flops_per_sequence(
-      size(file, **changes), INPUTS_LENGTH, TARGETS_LENGTH
-  )
-
-
-def number(printed: str) -> float:
-  """The number that a text such as "3,800M" or "6.3T" stands for."""
-  return float(printed[:-1].replace(",", "")) * _UNITS[printed[-1]]
+  return table9.flops_per_sequence(size(file, **changes))
 
 
 def printed_flops_ratio(larger: str, smaller: str) -> float:
   """How many times the FLOPs of another model Table 9 prints for a model."""
-  table = paper_tables.TABLE_9
-  return number(table[larger].flops) / number(table[smaller].flops)
-
-
-def rounded_as(value: float, printed: str) -> str:
-  """A number with the unit and the digits of a printed one."""
-  decimals = len(printed[:-1].partition(".")[2])
-  return f"{value / _UNITS[printed[-1]]:.{decimals}f}{printed[-1]}"
+  table = table9.TABLE_9
+  return table9.number(table[larger].flops) / table9.number(
+      table[smaller].flops
+  )
 
 
 def percent_of_gain(distilled: float, alone: float, teacher: float) -> float:

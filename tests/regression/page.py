@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 import pathlib
 
 from mtf_switch import accounting
+from mtf_switch import table9
 from tests.regression import ours
 from tests.regression import paper_tables
 
@@ -27,17 +28,18 @@ _PAGE = """\
 # The paper's tables and this code
 
 Written by `python -m tests.regression.page` from what the paper prints
-(`tests/regression/paper_tables.py`) and what `mtf_switch/accounting.py`
-computes; a test fails when this page is not what they say. Parameters are those
-of the Mesh TensorFlow graph that the gin file builds, to the last one, with an
-embedding of {rows} rows. FLOPs are those of the forward pass of one sequence of
-{inputs} inputs and {targets} targets, counted as the paper does, after Kaplan
-et al. (2020), and without the router.
+(`mtf_switch/table9.py`, `tests/regression/paper_tables.py`) and what
+`mtf_switch/accounting.py` computes; a test fails when this page is not what
+they say. Parameters are those of the Mesh TensorFlow graph that the gin file
+builds, to the last one, with an embedding of {rows} rows. FLOPs are those of
+the forward pass of one sequence of {inputs} inputs and {targets} targets,
+counted as the paper does, after Kaplan et al. (2020), and without the router.
 
 ## Table 9: models
 
 {table_9}
 
+`run_switch --mode=plan --plan_table9` prints this table from the gin files.
 Where a file differs from its row, the row as printed is in the file whose name
 ends in `_table9`. The routers, which are not counted, would add {router:.1f}%
 to the FLOPs of Switch-Base.
@@ -79,25 +81,18 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
   return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _in_unit_of(printed: str, value: float) -> str:
-  """A number with the unit of a printed one, and four digits."""
-  return f"{value / ours.number('1' + printed[-1]):#.4g}".rstrip(".") + (
-      printed[-1]
-  )
-
-
 def _parameters(file: str, unit: str = "B", **changes) -> str:
-  return _in_unit_of(unit, ours.parameters(file, **changes))
+  return table9.in_unit_of(unit, ours.parameters(file, **changes))
 
 
 def _flops(file: str, unit: str = "B", **changes) -> str:
-  return _in_unit_of(unit, ours.flops(file, **changes))
+  return table9.in_unit_of(unit, ours.flops(file, **changes))
 
 
 def _table_9() -> str:
   rows = []
-  for file, (model, _) in ours.MODELS.items():
-    row = paper_tables.TABLE_9[model]
+  for file, model in table9.FILES.items():
+    row = table9.TABLE_9[model]
     rows.append(
         [
             model,
@@ -137,12 +132,12 @@ def _table_7() -> str:
   rows = []
   for experts, column in paper_tables.TABLE_7.items():
     teacher = ours.parameters("switch_base", num_experts=experts)
-    small_student = ours.percent_compressed(2e8, ours.number(column.teacher))
+    small_student = ours.percent_compressed(2e8, table9.number(column.teacher))
     rows.append(
         [
             str(experts),
             column.teacher,
-            _in_unit_of("B", teacher),
+            table9.in_unit_of("B", teacher),
             str(column.percent_of_gain),
             _share_of_gain(column.distilled, column.teacher_quality),
             str(column.percent_compressed),
@@ -283,7 +278,7 @@ def _sizes() -> str:
 
 
 def _results() -> str:
-  table_9 = paper_tables.TABLE_9
+  table_9 = table9.TABLE_9
   t5_xxl = table_9["T5-XXL"].at_250k
   best_of_table_6 = max(
       quality for quality, _ in paper_tables.TABLE_6_DISTILLED.values()
@@ -352,11 +347,11 @@ def render() -> str:
   # Two FLOPs a weight and token; half of the routers are in each stack.
   routers = (
       accounting.num_sparse_layers(size) * size.d_model * size.num_experts
-  ) * (ours.INPUTS_LENGTH + ours.TARGETS_LENGTH)
+  ) * (table9.INPUTS_LENGTH + table9.TARGETS_LENGTH)
   return _PAGE.format(
       rows=ours.VOCABULARY_ROWS,
-      inputs=ours.INPUTS_LENGTH,
-      targets=ours.TARGETS_LENGTH,
+      inputs=table9.INPUTS_LENGTH,
+      targets=table9.TARGETS_LENGTH,
       table_9=_table_9(),
       router=100 * routers / ours.flops("switch_base"),
       student=paper_tables.TABLE_6_STUDENT,

@@ -14,54 +14,14 @@
 
 """What the paper prints: tables, a figure's labels and sentences, as data.
 
+Table 9 is in mtf_switch/table9.py, which prints it.
+
 Fedus, Zoph and Shazeer, "Switch Transformers", JMLR 23 (2022), no. 120; arXiv
 2101.03961 v3. Numbers that are rounded in print stand as the printed text.
 Quality is the negative log perplexity.
 """
 
 from typing import NamedTuple
-
-
-class Table9Row(NamedTuple):
-  """A row of Table 9; `layers` are those of each of the two stacks."""
-
-  parameters: str
-  flops: str
-  d_model: int
-  geglu: bool
-  d_ff: int
-  d_kv: int
-  heads: int
-  expert_frequency: float | None
-  layers: int
-  experts: int | None
-  at_250k: float
-  at_500k: float
-
-
-TABLE_9 = {
-    "T5-Base": Table9Row(
-        "0.2B", "124B", 768, True, 2048, 64, 12, None, 12, None, -1.599, -1.556
-    ),
-    "T5-Large": Table9Row(
-        "0.7B", "425B", 1024, True, 2816, 64, 16, None, 24, None, -1.402, -1.350
-    ),
-    "T5-XXL": Table9Row(
-        "11B", "6.3T", 4096, True, 10240, 64, 64, None, 24, None, -1.147, -1.095
-    ),
-    "Switch-Base": Table9Row(
-        "7B", "124B", 768, True, 2048, 64, 12, 1 / 2, 12, 128, -1.370, -1.306
-    ),
-    "Switch-Large": Table9Row(
-        "26B", "425B", 1024, True, 2816, 64, 16, 1 / 2, 24, 128, -1.248, -1.177
-    ),
-    "Switch-XXL": Table9Row(
-        "395B", "6.3T", 4096, True, 10240, 64, 64, 1 / 2, 24, 64, -1.086, -1.008
-    ),
-    "Switch-C": Table9Row(
-        "1571B", "890B", 2080, False, 6144, 64, 32, 1, 15, 2048, -1.096, -1.043
-    ),
-}
 
 # Table 1: Switch-Base+ is Switch-Base with another width and more heads.
 TABLE_1_BASE_PLUS = {"d_model": (768, 896), "heads": (14, 16)}

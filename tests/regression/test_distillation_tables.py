@@ -16,6 +16,7 @@
 
 import pytest
 
+from mtf_switch import table9
 from tests.regression import ours
 from tests.regression import paper_tables
 
@@ -32,24 +33,24 @@ def test_student():
       paper_tables.TABLE_8["T5-Base"].parameters,
       paper_tables.TABLE_8["Distilled T5-Base"].parameters,
   ):
-    assert ours.rounded_as(STUDENT, printed) == printed
+    assert table9.rounded_as(STUDENT, printed) == printed
 
 
 @pytest.mark.parametrize("experts", paper_tables.TABLE_7)
 def test_teachers_of_table_7(experts):
   printed = paper_tables.TABLE_7[experts].teacher
-  assert ours.rounded_as(teacher(experts), printed) == printed
+  assert table9.rounded_as(teacher(experts), printed) == printed
 
 
 def test_teacher_of_table_6_has_64_experts():
   printed = paper_tables.TABLE_6_TEACHER  # In hundreds of millions.
-  assert round(teacher(64), -8) == ours.number(printed)
-  assert round(teacher(32), -8) != ours.number(printed)
+  assert round(teacher(64), -8) == table9.number(printed)
+  assert round(teacher(32), -8) != table9.number(printed)
 
 
 def test_teacher_of_table_8_has_128_experts():
   """7410M are printed, and 7415M counted: cut off, it seems, not rounded."""
-  printed = ours.number(paper_tables.TABLE_8["Switch-Base"].parameters)
+  printed = table9.number(paper_tables.TABLE_8["Switch-Base"].parameters)
   assert round(teacher(128) / 1e6) == 7415
   assert teacher(128) // 1e7 * 1e7 == printed
   assert teacher(128) == pytest.approx(printed, rel=1e-3)
@@ -60,7 +61,7 @@ def test_flops_of_table_8():
   for model, row in paper_tables.TABLE_8.items():
     file = models[model.removeprefix("Distilled ")]
     # To 1%, as in Table 9: ours are 124.6B.
-    assert ours.flops(file) == pytest.approx(ours.number(row.flops), rel=0.01)
+    assert ours.flops(file) == pytest.approx(table9.number(row.flops), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_flops_of_table_8():
 def test_compression_of_table_7(experts, exact):
   """The percentages are those of a student of 0.2B, not of the 223M stated."""
   column = paper_tables.TABLE_7[experts]
-  rounded = ours.percent_compressed(2e8, ours.number(column.teacher))
+  rounded = ours.percent_compressed(2e8, table9.number(column.teacher))
   assert round(rounded) == column.percent_compressed
   assert round(ours.percent_compressed(STUDENT, teacher(experts))) == exact
 

@@ -20,15 +20,16 @@ import math
 import pytest
 
 from mtf_switch import accounting
+from mtf_switch import table9
 from tests import gin_files
 from tests.regression import ours
 from tests.regression import paper_tables
 
-CORRECTED = [file for file in ours.MODELS if not file.endswith("_table9")]
+CORRECTED = [file for file in ours.SIZES if not file.endswith("_table9")]
 
 
 @pytest.mark.filterwarnings("ignore::mtf_switch.compat.UserNotice")
-@pytest.mark.parametrize("file", ours.MODELS)
+@pytest.mark.parametrize("file", ours.SIZES)
 def test_gin_file_builds_a_graph_with_these_parameters(file):
   size = ours.size(file)
   required = [] if file.startswith("t5") else ["num_cores = 1"]
@@ -47,37 +48,39 @@ def test_gin_file_builds_a_graph_with_these_parameters(file):
 
 @pytest.mark.parametrize("file", CORRECTED)
 def test_printed_parameters(file):
-  row = paper_tables.TABLE_9[ours.MODELS[file][0]]
+  row = table9.TABLE_9[table9.FILES[file]]
   assert (
-      ours.rounded_as(ours.parameters(file), row.parameters) == row.parameters
+      table9.rounded_as(ours.parameters(file), row.parameters) == row.parameters
   )
 
 
 @pytest.mark.parametrize("file", CORRECTED)
 def test_printed_flops(file):
-  row = paper_tables.TABLE_9[ours.MODELS[file][0]]
+  row = table9.TABLE_9[table9.FILES[file]]
   # Kaplan's rule leaves out what is smaller than that.
-  assert ours.flops(file) == pytest.approx(ours.number(row.flops), rel=0.01)
+  assert ours.flops(file) == pytest.approx(table9.number(row.flops), rel=0.01)
 
 
 @pytest.mark.parametrize("experts", [1, 128, 2048])
 def test_switch_base_has_the_flops_of_t5_base(experts):
   assert ours.flops("switch_base", num_experts=experts) == ours.flops("t5_base")
-  table = paper_tables.TABLE_9
+  table = table9.TABLE_9
   assert table["Switch-Base"].flops == table["T5-Base"].flops
 
 
 def test_large_is_relu_or_geglu():
   """The row says GEGLU 2816; parameters and FLOPs are those of ReLU 4096."""
-  table = paper_tables.TABLE_9
+  table = table9.TABLE_9
   assert (table["T5-Large"].geglu, table["T5-Large"].d_ff) == (True, 2816)
-  assert ours.rounded_as(ours.parameters("t5_large"), "0.7B") == "0.7B"
-  assert ours.rounded_as(ours.parameters("t5_large_table9"), "0.7B") == "0.8B"
-  assert ours.rounded_as(ours.parameters("switch_large"), "26B") == "26B"
-  assert ours.rounded_as(ours.parameters("switch_large_table9"), "26B") == "27B"
+  assert table9.rounded_as(ours.parameters("t5_large"), "0.7B") == "0.7B"
+  assert table9.rounded_as(ours.parameters("t5_large_table9"), "0.7B") == "0.8B"
+  assert table9.rounded_as(ours.parameters("switch_large"), "26B") == "26B"
+  assert (
+      table9.rounded_as(ours.parameters("switch_large_table9"), "26B") == "27B"
+  )
   for model in ("t5_large", "switch_large"):
-    assert ours.rounded_as(ours.flops(model), "425B") == "425B"
-    assert ours.rounded_as(ours.flops(f"{model}_table9"), "425B") == "433B"
+    assert table9.rounded_as(ours.flops(model), "425B") == "425B"
+    assert table9.rounded_as(ours.flops(f"{model}_table9"), "425B") == "433B"
 
 
 def test_base_is_geglu_as_printed():
@@ -91,24 +94,26 @@ def test_base_is_geglu_as_printed():
 
 def test_embeddings_are_tied_or_not():
   """Only Base's size, 223M in Tables 6 to 8, can tell."""
-  assert ours.rounded_as(ours.parameters("t5_base"), "223M") == "223M"
+  assert table9.rounded_as(ours.parameters("t5_base"), "223M") == "223M"
   untied = ours.parameters("t5_base", tied_embeddings=False)
-  assert ours.rounded_as(untied, "223M") == "248M"
+  assert table9.rounded_as(untied, "223M") == "248M"
 
 
 def test_xxl_has_64_or_128_experts():
   """The row says 64; its parameters are those of 128."""
-  assert paper_tables.TABLE_9["Switch-XXL"].experts == 64
-  assert ours.rounded_as(ours.parameters("switch_xxl"), "395B") == "395B"
-  assert ours.rounded_as(ours.parameters("switch_xxl_table9"), "395B") == "201B"
+  assert table9.TABLE_9["Switch-XXL"].experts == 64
+  assert table9.rounded_as(ours.parameters("switch_xxl"), "395B") == "395B"
+  assert (
+      table9.rounded_as(ours.parameters("switch_xxl_table9"), "395B") == "201B"
+  )
 
 
 def test_c_has_32_or_30_heads():
   """The row says 32, and 30 were released; only the FLOPs can tell."""
-  printed = ours.number(paper_tables.TABLE_9["Switch-C"].flops)
+  printed = table9.number(table9.TABLE_9["Switch-C"].flops)
   for heads, error in ((32, 0.0045), (30, -0.0235)):
     assert (
-        ours.rounded_as(ours.parameters("switch_c", num_heads=heads), "1571B")
+        table9.rounded_as(ours.parameters("switch_c", num_heads=heads), "1571B")
         == "1571B"
     )
     assert ours.flops(
@@ -150,7 +155,7 @@ def test_switch_xxl_to_switch_c():
 
 def test_gains_over_t5_xxl():
   """Section 5.6 says over 0.061 of both models; Switch-C gains 0.051."""
-  table = paper_tables.TABLE_9
+  table = table9.TABLE_9
   t5 = table["T5-XXL"].at_250k
   xxl, c = table["Switch-XXL"].at_250k - t5, table["Switch-C"].at_250k - t5
   assert xxl == pytest.approx(paper_tables.SECTION_5_6_GAIN, abs=1e-9)

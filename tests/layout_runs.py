@@ -1,0 +1,333 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Training steps of a small Switch Transformer under any layout.
+
+A `Run` has a graph and a session of its own, on devices of this process or of
+others; its weights and the optimizer's state can be set, so that two runs can
+be compared step by step.
+"""
+
+import mtf_switch  # isort: skip  # noqa: F401
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import gin
+import mesh_tensorflow as mtf
+import numpy as np
+import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf import rewriter_config_pb2
+
+from mtf_switch import experiment as experiment_lib
+from mtf_switch import mesh as mesh_lib
+from mtf_switch import metrics
+from mtf_switch import modes  # noqa: F401  Its names are in gin/runs.
+from mtf_switch import placement
+from mtf_switch import router as router_lib
+from mtf_switch import strict_gin
+from mtf_switch import training_step
+from tests import gin_files
+from tests import toy_tasks  # noqa: F401
+
+BATCH = 8
+VOCABULARY = 259  # The task's, of bytes.
+FILES = (
+    "models/switch_tiny.gin",
+    "schedules/rsqrt_no_ramp_down.gin",
+    "runs/pretrain.gin",
+)
+# Whatever a layout splits can be split in four.
+BINDINGS = (
+    f"batch_size = {BATCH}",
+    "train_steps = 20",
+    "d_model = 16",
+    "d_ff = 32",
+    "d_kv = 8",
+    "num_heads = 4",
+    "num_experts = 8",
+    "num_cores = 4",
+    "dropout_rate = 0.1",
+    "expert_dropout_rate = 0.2",
+    # Smooth: at the kink of relu a sum rounded in two ways has two gradients.
+    "activation = 'gelu'",
+    "SwitchFeedForward.router = @observed_router",
+    "SwitchFeedForward.z_loss_coefficient = 1e-3",
+    # Weights move by a tenth and more in 20 steps.
+    "truncated_rsqrt.warmup_steps = 1000",
+    # So that some of the optimizer's state is factored, and some is not.
+    "AdafactorOptimizer.min_dim_size_to_factor = 16",
+)
+# Graphs take time to build: few layers of each kind, or the least that is a
+# model.
+ENCODER_DECODER = (
+    "task = 'toy_copy'",
+    "sequence_length = {'inputs': 16, 'targets': 8}",
+    "encoder/transformer.make_layer_stack.layers = ["
+    "@TruncatedNormalSelfAttention, @transformer_layers.DenseReluDense, "
+    "@SwitchFeedForward]",
+    "decoder/transformer.make_layer_stack.layers = ["
+    "@TruncatedNormalSelfAttention, @TruncatedNormalEncDecAttention, "
+    "@SwitchFeedForward]",
+)
+LM = (
+    "model_type = 'lm'",
+    "task = 'toy_lm'",
+    "sequence_length = {'targets': 16}",
+    "transformer.make_layer_stack.layers = ["
+    "@TruncatedNormalSelfAttention, @SwitchFeedForward]",
+)
+# Two sums of float32 that differ in order only differ by less than this.
+CLOSE = 1e-5
+
+
+@gin.configurable
+def observed_router(inputs, router_weights, dims, *args, **kwargs):
+  """Figure 15's router; counts the tokens whose choice is as good as even."""
+  routing = router_lib.router(inputs, router_weights, dims, *args, **kwargs)
+  two = mtf.Dimension("choices", 2)
+  best, _ = mtf.top_k(
+      mtf.stop_gradient(routing.router_probs), dims.num_experts_unsplit, two
+  )
+  first, second = mtf.unstack(best, two)
+  is_close = mtf.cast(mtf.less(first - second, CLOSE), tf.float32)
+  metrics.add("close_calls", mtf.reduce_sum(is_close * routing.nonpadding))
+  return routing
+
+
+def batch(number: int, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
+  """A packed batch: up to two examples in a row, and padding at the end.
+
+  Args:
+    number: of the batch, which is a function of it.
+    lengths: positions by feature.
+
+  Returns:
+    int32 `[BATCH, length]` by name, for example "inputs_segmentation".
+  """
+  rng = np.random.RandomState(number)
+  features = {}
+  for name, length in lengths.items():
+    ends = np.sort(rng.randint(1, length + 1, [BATCH, 2]), axis=1)[:, :, None]
+    positions = np.arange(length)
+    segments = 1 + (positions >= ends[:, 0]).astype(np.int32)
+    segments[positions >= ends[:, 1]] = 0
+    features[f"{name}_segmentation"] = segments
+    features[f"{name}_position"] = (segments > 0) * (
+        positions - (segments == 2) * ends[:, 0]
+    )
+    ids = rng.randint(1, VOCABULARY, [BATCH, length])
+    features[name] = (segments > 0) * ids
+  return {name: x.astype(np.int32) for name, x in features.items()}
+
+
+class Step(NamedTuple):
+  """What a step computed.
+
+  Attributes:
+    loss: what it minimized.
+    close_calls: in how many choices of a token, over all Switch layers, the
+      two best experts' probabilities are within CLOSE.
+    dropped: choices without a slot.
+    gradients: by variable, of the whole variable, float32.
+    state: weights and the optimizer's state after it, by variable.
+  """
+
+  loss: float
+  close_calls: float
+  dropped: float
+  gradients: dict[str, np.ndarray]
+  state: dict[str, np.ndarray]
+
+
+class Run:
+  """A graph that trains, in a session; a context manager."""
+
+  def __init__(
+      self,
+      layout: str,
+      *bindings: str,
+      model: Sequence[str] = ENCODER_DECODER,
+      devices: Sequence[str] | None = None,
+      target: str = "",
+      seed: int = 0,
+  ):
+    """Builds the graph.
+
+    Args:
+      layout: a gin file of gin/layouts, without its directory and ending.
+      *bindings: of gin, after those that all runs have.
+      model: ENCODER_DECODER or LM.
+      devices: one for each core; None for CPUs of this process.
+      target: of the session, for example "grpc://localhost:1234".
+      seed: keys the noise and the initial weights.
+    """
+    gin_files.clear()
+    strict_gin.parse(
+        [*FILES, f"layouts/{layout}.gin"], [*BINDINGS, *model, *bindings], []
+    )
+    experiment = experiment_lib.Experiment(model_dir="unused", seed=seed)
+    num_cores = experiment.mesh.size
+    self._graph = tf.Graph()
+    with self._graph.as_default():
+      tf.set_random_seed(seed)
+      self._build(experiment, devices or [f"cpu:{i}" for i in range(num_cores)])
+    self._session = tf.Session(
+        target,
+        self._graph,
+        tf.ConfigProto(
+            device_count={"CPU": num_cores},
+            # Servers would share the variables of all their sessions.
+            isolate_session_state=True,
+            # Improving the graph takes longer than the steps do.
+            graph_options=tf.GraphOptions(
+                rewrite_options=rewriter_config_pb2.RewriterConfig(
+                    disable_meta_optimizer=True
+                )
+            ),
+        ),
+    )
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *error):
+    self._session.close()
+
+  def initial_state(self) -> dict[str, np.ndarray]:
+    """Weights and the optimizer's state that follow from the seed, by name."""
+    self._session.run(self._initialize)
+    return self._session.run(self._masters)
+
+  def set_state(self, state: Mapping[str, np.ndarray]):
+    """Sets weights and the optimizer's state, as restoring a checkpoint does.
+
+    Args:
+      state: arrays by variable, all of them.
+    """
+    feed = {self._new_state[name]: value for name, value in state.items()}
+    self._session.run(self._set_masters, feed)
+    self._session.run(self._to_slices)
+
+  def saved_state(self) -> dict[str, np.ndarray]:
+    """Weights and the optimizer's state, as saving a checkpoint gets them."""
+    self._session.run(self._to_masters)
+    return self._session.run(self._masters)
+
+  def share(self, variable: str) -> float:
+    """How much of a variable each core has."""
+    mesh_impl, shape = self._mesh_impl, self._shapes[variable]
+    return mesh_impl.slice_size(shape) / shape.size
+
+  def step(self, number: int, noise: int | None = None) -> Step:
+    """Makes a step, on the batch of that number.
+
+    Args:
+      number: of the step, and of the batch.
+      noise: the step whose noise it is; None for its own.
+    """
+    self._session.run(
+        self._set_global_step,
+        {self._new_global_step: number if noise is None else noise},
+    )
+    feed = {
+        self._features[name]: x
+        for name, x in batch(number, self._lengths).items()
+    }
+    totals, gradients, _ = self._session.run(
+        [self._totals, self._gradient_slices, self._updates], feed
+    )
+    return Step(
+        totals["loss"],
+        totals["close_calls"],
+        sum(x for name, x in totals.items() if name.endswith("/dropped")),
+        {
+            name: self._whole(self._shapes[name], slices).astype(np.float32)
+            for name, slices in gradients.items()
+        },
+        self._state(),
+    )
+
+  def _state(self) -> dict[str, np.ndarray]:
+    """The variables' values as the cores have them."""
+    state = {}
+    slices_of = self._session.run(self._variable_slices)
+    for variable, slices in slices_of.items():
+      whole = self._whole(variable.shape, slices)
+      if isinstance(variable, mtf.StackedVariable):
+        state.update(zip(variable.original_names, whole))
+      else:
+        state[variable.name] = whole
+    return state
+
+  def _whole(self, shape: mtf.Shape, slices) -> np.ndarray:
+    """Puts slices together; cores that have the same one must agree on it."""
+    whole = np.empty(shape.to_integer_list, slices[0].dtype)
+    seen = {}
+    for core, value in enumerate(slices):
+      begin = tuple(self._mesh_impl.slice_begin(shape, core))
+      np.testing.assert_array_equal(value, seen.setdefault(begin, value))
+      ranges = [slice(b, b + n) for b, n in zip(begin, value.shape)]
+      whole[tuple(ranges)] = value
+    return whole
+
+  def _build(self, experiment, devices):
+    """Adds the graph of a step, as the model function of training does."""
+    self._global_step = tf.train.create_global_step()
+    self._new_global_step = tf.placeholder(tf.int64, [])
+    self._set_global_step = self._global_step.assign(self._new_global_step)
+    self._lengths = experiment.lengths
+    self._features = {
+        name: tf.placeholder(tf.int32, x.shape, name)
+        for name, x in batch(0, self._lengths).items()
+    }
+    step = tf.identity(self._global_step)
+    mesh, self._mesh_impl = placement.place(
+        experiment.mesh, experiment.layout, devices, experiment.seed, step
+    )
+    features = placement.import_features(
+        mesh, self._features, experiment.sequences_per_batch, experiment.lengths
+    )
+    learning_rate = experiment.learning_rate_schedule(
+        step=step, total_train_steps=None
+    )
+    training = training_step.build(experiment, mesh, features, learning_rate)
+    # Before lowering, which stacks variables of one shape.
+    names = [v.name for v in mesh.graph.trainable_variables]
+    self._shapes = {v.name: v.shape for v in mesh.graph.all_variables}
+    self._masters = {v.name: v.get_master() for v in mesh.graph.all_variables}
+    mesh_lib.seed_loops(mesh.graph)
+    lowering = mtf.Lowering(mesh.graph, {mesh: self._mesh_impl})
+    self._updates = [lowering.lowered_operation(x) for x in training.updates]
+    self._totals = {
+        name: lowering.export_to_tf_tensor(total)
+        for name, total in training.totals.items()
+    }
+    self._gradient_slices = {
+        name: lowering.tensors[gradient].to_laid_out_tensor().all_slices
+        for name, gradient in zip(names, training.gradients)
+    }
+    self._variable_slices = {
+        variable: laid_out.laid_out_tensor.all_slices
+        for variable, laid_out in lowering.variables.items()
+    }
+    self._new_state = {
+        name: tf.placeholder(v.dtype, v.shape)
+        for name, v in self._masters.items()
+    }
+    self._set_masters = [
+        tf.assign(v, self._new_state[name]) for name, v in self._masters.items()
+    ]
+    self._to_slices = lowering.copy_masters_to_slices()
+    self._to_masters = lowering.copy_slices_to_masters()
+    self._initialize = tf.global_variables_initializer()

@@ -1,0 +1,224 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Lowers graphs for TPUs that are not there, and reads what their cores send.
+
+The device assignment stands in for the pod: TensorFlow builds the graph of a
+core from it, and only running it would need the TPU.
+"""
+
+from mtf_switch import compat  # isort: skip  # noqa: F401
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import math
+import types
+from typing import NamedTuple
+from unittest import mock
+
+from absl import flags
+import mesh_tensorflow as mtf
+import numpy as np
+import tensorflow.compat.v1 as tf
+from tensorflow.python.framework import tensor_util
+from tensorflow.python.tpu import device_assignment
+from tensorflow.python.tpu import topology as topology_lib
+from tensorflow.python.tpu import tpu_function
+
+from mtf_switch import estimator
+from mtf_switch import experiment as experiment_lib
+from mtf_switch import mesh as mesh_lib
+from mtf_switch import placement
+
+_KINDS = ("AllToAll", "CrossReplicaSum", "CollectivePermute")
+
+
+class Collective(NamedTuple):
+  """An operation with which cores exchange data.
+
+  Attributes:
+    kind: "AllToAll", "CrossReplicaSum" or "CollectivePermute".
+    shape: the operand's, on one core.
+    dtype: the operand's.
+    groups: the cores that exchange with each other; for "CollectivePermute"
+      pairs of source and target.
+    name: of the tf.Operation.
+  """
+
+  kind: str
+  shape: tuple[int, ...]
+  dtype: tf.DType
+  groups: tuple[tuple[int, ...], ...]
+  name: str
+
+
+def operations(tf_graph: tf.Graph) -> Iterator[tf.Operation]:
+  """The operations of a graph, and of the functions that they call."""
+  graphs, seen = [tf_graph], set()
+  while graphs:
+    for operation in graphs.pop().get_operations():
+      yield operation
+      for attribute in operation.node_def.attr.values():
+        name = attribute.func.name
+        if name and name not in seen:
+          seen.add(name)
+          graphs.append(operation.graph._get_function(name).graph)  # pylint: disable=protected-access
+
+
+def collectives(tf_graph: tf.Graph) -> list[Collective]:
+  """What a core sends in a graph, the bodies of loops included (once)."""
+  result = []
+  for operation in operations(tf_graph):
+    if operation.type in _KINDS:
+      operand, groups = operation.inputs
+      result.append(
+          Collective(
+              operation.type,
+              tuple(operand.shape.as_list()),
+              operand.dtype.base_dtype,
+              tuple(map(tuple, tensor_util.constant_value(groups).tolist())),
+              operation.name,
+          )
+      )
+  return result
+
+
+def chips(num_cores: int, cores_per_chip: int = 2) -> list[int]:
+  """The topology `[x, y, z, core]` of a pod that is nearly square."""
+  num_chips = num_cores // cores_per_chip
+  y = 2 ** (int(math.log2(num_chips)) // 2)
+  return [num_chips // y, y, 1, cores_per_chip]
+
+
+def tpu_context(topology: list[int]):
+  """What TPUEstimator tells of a TPU of `[x, y, z, core]`."""
+  num_cores = math.prod(topology)
+  num_hosts = max(1, num_cores // 8)
+  return types.SimpleNamespace(
+      num_hosts=num_hosts,
+      num_replicas=num_cores,
+      tpu_host_placement_function=lambda host_id: (
+          f"/task:{host_id}/device:CPU:0"
+      ),
+      device_assignment=device_assignment.device_assignment(
+          topology_lib.Topology(
+              mesh_shape=topology,
+              device_coordinates=np.reshape(
+                  list(np.ndindex(*topology)), [num_hosts, -1, 4]
+              ),
+          ),
+          computation_shape=[1, 1, 1, 1],
+          num_replicas=num_cores,
+      ),
+  )
+
+
+class _OneSlice(mesh_lib.SimdMeshImpl.LaidOutVariable):
+  """A variable's slice on one core; upstream makes those of all cores.
+
+  With them, one layer on 2048 cores takes a hundred times as long.
+  """
+
+  def __init__(self, variable, mesh_impl):
+    self._variable = variable
+    with mtf.utils.outside_all_rewrites():
+      one = tf.Variable(
+          tf.zeros(mesh_impl.slice_shape(variable.shape), variable.slice_dtype),
+          trainable=variable.trainable,
+          collections=["TPU_VAR"],
+          name=f"{variable.name}_slice_0",
+      )
+      self._copy_master_to_slices = self._copy_slices_to_master = tf.no_op()
+    self._laid_out_tensor = mesh_impl.LaidOutTensor([one])
+
+
+def _with_one_slice():
+  return mock.patch.object(mesh_lib.SimdMeshImpl, "LaidOutVariable", _OneSlice)
+
+
+def place(mesh_shape: str, layout: str) -> tuple[mtf.Mesh, mtf.MeshImpl]:
+  """A mesh of the cores of a TPU."""
+  flags.FLAGS.mark_as_parsed()  # Mesh TensorFlow reads some of its own.
+  shape = mtf.convert_to_shape(mesh_shape)
+  return placement.place(
+      shape,
+      mtf.convert_to_layout_rules(layout),
+      None,
+      seed=0,
+      step=None,
+      tpu_context=tpu_context(chips(shape.size)),
+  )
+
+
+def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
+  """Lowers a small graph for the cores of a TPU, with the variables of one.
+
+  Args:
+    build: a function from an mtf.Mesh to a list of mtf.Tensor.
+    mesh_shape: for example "data:2".
+    layout: for example "batch:data,experts:data".
+
+  Returns:
+    the tf.Graph.
+  """
+  shape = mtf.convert_to_shape(mesh_shape)
+  with (
+      tf.Graph().as_default() as tf_graph,
+      tpu_function.tpu_shard_context(shape.size),
+      _with_one_slice(),
+  ):
+    mesh, mesh_impl = place(mesh_shape, layout)
+    outputs = build(mesh)
+    mesh_lib.seed_loops(mesh.graph)
+    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    for output in outputs:
+      # Sums that nobody asks for are left out.
+      lowering.tensors[output].to_laid_out_tensor()
+  return tf_graph
+
+
+def training_step(
+    experiment: experiment_lib.Experiment, with_all_slices: bool = False
+) -> tf.Graph:
+  """Lowers the training step that gin describes for the cores of a TPU.
+
+  Args:
+    experiment: with the mesh; `tpu` is filled in.
+    with_all_slices: whether the graph has the variables of all cores, as in a
+      run; otherwise those of one, which takes a fraction of the time.
+
+  Returns:
+    the tf.Graph.
+  """
+  flags.FLAGS.mark_as_parsed()
+  experiment = dataclasses.replace(experiment, tpu=experiment_lib.Tpu("no_tpu"))
+  num_cores = experiment.mesh.size
+  with (
+      tf.Graph().as_default() as tf_graph,
+      tpu_function.tpu_shard_context(num_cores),
+      contextlib.nullcontext() if with_all_slices else _with_one_slice(),
+  ):
+    tf.train.create_global_step()
+    features = {
+        name: tf.zeros([experiment.sequences_per_batch, length], tf.int32)
+        for name, length in experiment.lengths.items()
+    }
+    estimator.training_model_fn(experiment, 10, lambda graph: [])(
+        features,
+        None,
+        tf.estimator.ModeKeys.TRAIN,
+        {"context": tpu_context(chips(num_cores))},
+    )
+  return tf_graph

@@ -1,0 +1,274 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Plans as tables and as JSON."""
+
+import dataclasses
+import io
+import json
+from typing import NamedTuple
+
+import pytest
+import rich.console
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import chips
+from mtf_switch import plan_report
+
+
+class Collective(NamedTuple):
+  kind: str
+  purpose: str
+  operation: str
+  mesh_axes: tuple[str, ...]
+  group_size: int
+  shape: tuple[int, ...]
+  dtype: tf.DType
+  count: int
+
+  @property
+  def bytes(self):
+    return 1000 * self.count
+
+
+class SwitchLayer(NamedTuple):
+  name: str
+  num_groups: int = 4
+  tokens_per_group: int = 512
+  num_experts: int = 8
+  expert_capacity: int = 80
+  capacity_factor: float = 1.25
+  capacity_factor_in_force: float = 1.25
+  all_to_all_bytes: int = 2**20
+  all_reduce_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """The fields of planning.Plan, made up."""
+
+  name: str = "expert_data"
+  mesh_shape: str = "data:4"
+  layout_rules: str = "batch:data;experts:data"
+  num_cores: int = 4
+  parameters: int = 7_415_000_000
+  expert_parameters: int = 7_000_000_000
+  parameters_per_core: int = 2_165_000_000
+  flops_per_sequence: int = 124_600_000_000
+  train_flops_per_step: int = 47_846_400_000_000
+  executed_flops_per_core: int = 12_000_000_000_000
+  weight_bytes_per_core: int = 8 * 2**30
+  optimizer_bytes_per_core: int = 2**30
+  gradient_bytes_per_core: int = 2**30
+  activation_bytes_per_core: int = 2 * 2**30
+  activation_bytes_variants: dict[str, int] = dataclasses.field(
+      default_factory=lambda: {"recomputed": 2**29, "microbatched": 2**28}
+  )
+  switch_layers: tuple[SwitchLayer, ...] = (
+      SwitchLayer("encoder/a"),
+      SwitchLayer("encoder/b"),
+      SwitchLayer("decoder/c", expert_capacity=20),
+  )
+  all_to_all_bytes_per_step: int = 3 * 2**20
+  all_reduce_bytes_per_step: int = 5 * 2**20
+  other_bytes_per_step: int = 12
+  collectives: tuple[Collective, ...] = (
+      Collective(
+          "all_reduce", "gradients", "g", ("data",), 4, (2,), tf.float32, 1
+      ),
+      Collective(
+          "all_to_all", "experts", "e", ("data",), 4, (3,), tf.bfloat16, 2
+      ),
+      Collective(
+          "all_to_all", "experts", "f", ("data",), 4, (3,), tf.bfloat16, 3
+      ),
+  )
+  chip: chips.Chip = chips.find("tpu_v3")
+  compute_seconds: float = 0.030
+  memory_seconds: float = 0.020
+  network_seconds: float = 0.034
+  limited_by: str = "network"
+  fits: bool = True
+  smallest_mesh: str | None = "data:2"
+
+  @property
+  def memory_bytes_per_core(self):
+    return 12 * 2**30
+
+
+DATA = Plan(
+    name="data",
+    layout_rules="batch:data",
+    network_seconds=0.010,
+    limited_by="compute",
+)
+TOO_LARGE = dataclasses.replace(
+    DATA, name="too_large", compute_seconds=1e-6, fits=False, smallest_mesh=None
+)
+KEYS = (
+    "parameters",
+    "parameters_per_core",
+    "flops_per_sequence",
+    "train_flops_per_step",
+    "weight_bytes_per_core",
+    "optimizer_bytes_per_core",
+    "activation_bytes_per_core",
+    "all_to_all_bytes_per_step",
+    "all_reduce_bytes_per_step",
+    "fits",
+)
+
+
+def printed(*plans, **options):
+  """Prints plans; returns lines without the space between columns."""
+  output = io.StringIO()
+  plan_report.table(plans, rich.console.Console(file=output, **options))
+  return [" ".join(line.split()) for line in output.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "number, text",
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1K"),
+        (223_000_000, "223M"),
+        (7_414_900_000, "7.415B"),
+        (999_990_000_000, "1T"),
+        (47_846_400_000_000, "47.85T"),
+        (4.3e18, "4.3E"),
+    ],
+)
+def test_counts(number, text):
+  assert plan_report.count(number) == text
+
+
+@pytest.mark.parametrize(
+    "number, text",
+    [
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1.2 * 2**30, "1.2 GiB"),
+        (1500 * 2**50, "1,500 PiB"),
+    ],
+)
+def test_bytes(number, text):
+  assert plan_report.bytes_(number) == text
+
+
+@pytest.mark.parametrize(
+    "number, text",
+    [
+        (0, "0 ns"),
+        (0.034, "34 ms"),
+        (0.9999, "1 s"),
+        (3e-7, "300 ns"),
+        (250, "250 s"),
+        (7200, "7,200 s"),
+    ],
+)
+def test_seconds(number, text):
+  assert plan_report.seconds(number) == text
+
+
+def test_json_of_a_plan_is_one_object():
+  fields = json.loads(plan_report.as_json([Plan()]))
+  plan = Plan()
+  assert {key: fields[key] for key in KEYS} == {
+      key: getattr(plan, key) for key in KEYS
+  }
+  names = {field.name for field in dataclasses.fields(plan)}
+  assert set(fields) == names | {"memory_bytes_per_core", "step_seconds"}
+  assert fields["memory_bytes_per_core"] == 12 * 2**30
+  assert fields["step_seconds"] == 0.034
+  assert fields["chip"]["name"] == "tpu_v3"
+  assert fields["switch_layers"][2]["expert_capacity"] == 20
+  assert fields["collectives"][1] == {
+      "kind": "all_to_all",
+      "purpose": "experts",
+      "operation": "e",
+      "mesh_axes": ["data"],
+      "group_size": 4,
+      "shape": [3],
+      "dtype": "bfloat16",
+      "count": 2,
+      "bytes": 2000,
+  }
+
+
+def test_plans_that_fit_come_first_then_the_fastest():
+  plans = [TOO_LARGE, Plan(), DATA]
+  assert plan_report.ranked(plans) == [DATA, Plan(), TOO_LARGE]
+  fields = json.loads(plan_report.as_json(plans))
+  assert set(fields) == {"plans"}
+  names = [plan["name"] for plan in fields["plans"]]
+  assert names == ["data", "expert_data", "too_large"]
+  assert plan_report.why([DATA, Plan(), TOO_LARGE]) == (
+      "Ranked by whether a core's memory is enough, then by the least time of a"
+      " step: data 30 ms (compute); expert_data 34 ms (network); too_large does"
+      " not fit, 12 GiB of 16 GiB."
+  )
+
+
+def test_the_table_of_a_plan():
+  lines = printed(Plan())
+  for line in (
+      "mesh data:4",
+      "split batch:data",
+      "experts:data",
+      "all 7.415B",
+      "of a core 2.165B",
+      "of a sequence, forward 124.6B",
+      "of a step, training 47.85T",
+      "weights 8 GiB",
+      "if recomputed 512 MiB",
+      "if microbatched 256 MiB",
+      "all 12 GiB",
+      "the chip has 16 GiB",
+      "fits yes",
+      "smallest mesh that fits data:2",
+      "all-to-all 3 MiB",
+      "other 12 B",
+      "network 34 ms",
+      "limited by network",
+      # Layers that are alike are one line.
+      "encoder/a and 1 more 4 of 512 tokens 8 80 1.25 1.25 1 MiB 0 B",
+      "decoder/c 4 of 512 tokens 8 20 1.25 1.25 1 MiB 0 B",
+      # The sum of two collectives.
+      "tokens to experts and back all-to-all data 5 4.883 KiB",
+      "gradients all-reduce data 1 1000 B",
+  ):
+    assert line in lines
+
+
+def test_the_table_of_a_dense_plan_has_no_switch_layers():
+  lines = printed(dataclasses.replace(Plan(), switch_layers=(), collectives=()))
+  assert not any("Switch" in line or "times" in line for line in lines)
+
+
+def test_several_plans_are_columns_that_a_pipe_does_not_fold():
+  plans = [dataclasses.replace(DATA, name=f"layout_{i}") for i in range(6)]
+  lines = printed(*plans, TOO_LARGE, width=40)
+  assert lines[0] == " ".join([plan.name for plan in [*plans, TOO_LARGE]])
+  assert "fits" + 6 * " yes" + " no" in lines
+  assert "smallest mesh that fits" + 6 * " data:2" + " none" in lines
+  assert lines[-1].startswith("Ranked by")
+  assert lines[-1].endswith("too_large does not fit, 12 GiB of 16 GiB.")
+  # A terminal does.
+  folded = printed(*plans, TOO_LARGE, width=40, force_terminal=True)
+  assert len(folded) > len(lines)
+
+
+def test_names_are_no_markup():
+  assert "layout[red]" in printed(dataclasses.replace(DATA, name="layout[red]"))
