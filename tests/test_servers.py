@@ -112,8 +112,7 @@ def test_lost_process_and_resumption_with_fewer(machine, directory):
   They agree to 1e-5 of their value, a hundred roundings of float32: sums over
   the mesh have another order.
   """
-  one_device = ["--gin_param=mesh_shape = ''", on_processors(1)]
-  alone = machine.run([*RUN, "--model_dir=alone", *one_device], directory)
+  alone = machine.run([*RUN, "--model_dir=alone", on_processors(1)], directory)
   assert alone.returncode == 0, alone.stderr
   expected = losses(directory / "alone")
   assert list(expected) == list(range(1, 25))
