@@ -262,8 +262,13 @@ def test_nobody_serves_a_task_0_that_is_killed():
   others = psutil.Process(first.pid).children()
   assert len(others) == 2
   first.kill()
-  first.communicate()
-  wait_until(lambda: all(map(is_gone, others)))
+  first.wait()
+  try:
+    wait_until(lambda: all(map(is_gone, others)))
+  finally:
+    for other in others:
+      if not is_gone(other):
+        other.kill()
 
 
 def test_a_port_that_is_in_use_is_refused():
