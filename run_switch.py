@@ -72,6 +72,7 @@ class _Mode:
     needs: those of them that must be given.
     has_model_dir: whether it is about a model; others are about data, and gin
       need not describe a model.
+    reads_gin: whether it reads the gin files itself, perhaps several times.
   """
 
   function: str
@@ -79,6 +80,7 @@ class _Mode:
   flags: Sequence[str] = ()
   needs: Sequence[str] = ()
   has_model_dir: bool = True
+  reads_gin: bool = False
 
 
 _MODES = {
@@ -101,6 +103,20 @@ _MODES = {
         "the log-probabilities of a file's targets",
         flags=("input_file", "output_file"),
         needs=("input_file", "output_file"),
+    ),
+    "plan": _Mode(
+        "planning_mode.plan",
+        "what a training step needs, before it runs",
+        flags=(
+            "plan_chip",
+            "plan_chips_file",
+            "plan_compare",
+            "plan_format",
+            "plan_picture",
+            "plan_table9",
+        ),
+        has_model_dir=False,
+        reads_gin=True,
     ),
     "tasks": _Mode(
         "data_modes.list_tasks",
@@ -174,6 +190,30 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_string(
     "output_dir", None, "cache, compare_*: the directory for what is made."
+)
+flags.DEFINE_string(
+    "plan_chip",
+    None,
+    "plan: the cores of the mesh, tpu_v2 to tpu_v5p, a100, h100 or this_cpu; "
+    "tpu_v3 if not given.",
+)
+flags.DEFINE_string(
+    "plan_chips_file", None, "plan: a table of chips like mtf_switch/chips.csv."
+)
+flags.DEFINE_multi_string(
+    "plan_compare",
+    [],
+    "plan: a layout to compare, a gin file and bindings with commas between "
+    "them; repeatable.",
+)
+flags.DEFINE_enum(
+    "plan_format", "table", ["table", "json"], "plan: how to print it."
+)
+flags.DEFINE_string(
+    "plan_picture", None, "plan: PNG file for a picture as in Figure 9."
+)
+flags.DEFINE_bool(
+    "plan_table9", False, "plan: show the paper's models beside these."
 )
 flags.DEFINE_multi_string(
     "module_import", [], "Module to import, with tasks or layers; repeatable."
@@ -334,7 +374,16 @@ def _run(argv: Sequence[str], log: _Log):
   if FLAGS.t5_tfds_data_dir:
     seqio.set_tfds_data_dir_override(FLAGS.t5_tfds_data_dir)
   seqio.add_global_cache_dirs(FLAGS.additional_task_cache_dirs)
-  strict_gin.parse(FLAGS.gin_file, FLAGS.gin_param, gin_directories)
+
+  def configure(files=(), params=()):
+    strict_gin.parse(
+        [*FLAGS.gin_file, *files], [*FLAGS.gin_param, *params], gin_directories
+    )
+
+  if mode.reads_gin:
+    run(console, configure, **of_mode)
+    return
+  configure()
   if not mode.has_model_dir:
     run(console, **of_mode)
     return

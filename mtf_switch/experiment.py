@@ -160,13 +160,13 @@ class Experiment:
     sizes = self._axis_sizes
     return mtf.LayoutRules(
         (dimension, axis)
-        for dimension, axis in self._rules
+        for dimension, axis in self.rules
         if sizes.get(axis, 1) > 1
     )
 
   @property
-  def _rules(self) -> set[tuple[str, str]]:
-    """Pairs of a dimension's and a mesh axis's name."""
+  def rules(self) -> set[tuple[str, str]]:
+    """The layout_rules as written: pairs of a dimension and a mesh axis."""
     # pylint: disable-next=protected-access
     return mtf.convert_to_layout_rules(self.layout_rules)._pairs
 
@@ -239,27 +239,26 @@ class Experiment:
     layers.count_switch_layers(model)
     return model
 
+  @functools.cached_property
+  def layout_numbers(self) -> list[layouts.Number]:
+    """What decides the sizes of the dimensions that a layout splits."""
+    return [
+        *layouts.numbers_of_batch(
+            self.sequences_per_batch,
+            self.outer_batch_size,
+            self.lengths.values(),
+        ),
+        *layouts.numbers_of_model(self.build_model(), self.outer_batch_size),
+    ]
+
   def check_layout(self):
     """Refuses a layout that cannot work, before any graph is built.
 
     Raises:
       UserError: with the numbers, and the nearest layouts that work.
     """
-    layouts.check(
-        self._axis_sizes,
-        self._rules,
-        [
-            *layouts.numbers_of_batch(
-                self.sequences_per_batch,
-                self.outer_batch_size,
-                self.lengths.values(),
-            ),
-            *layouts.numbers_of_model(
-                self.build_model(), self.outer_batch_size
-            ),
-        ],
-    )
-    layouts.warn_of_idle_axes(self._axis_sizes, self._rules)
+    layouts.check(self._axis_sizes, self.rules, self.layout_numbers)
+    layouts.warn_of_idle_axes(self._axis_sizes, self.rules)
 
 
 def find_task(name: str):

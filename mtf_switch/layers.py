@@ -476,24 +476,58 @@ class SwitchFeedForward(transformer.TransformerLayer):
     return expert_capacity
 
 
+def switches(model) -> list[SwitchFeedForward]:
+  """The Switch layers of a model, those inside of attention too, in order.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+  """
+  return [
+      switch
+      for stack in _stacks(model)
+      for layer in stack.layers
+      for switch in getattr(layer, "switches", [layer])
+      if isinstance(switch, SwitchFeedForward)
+  ]
+
+
 def count_switch_layers(model):
   """Tells each Switch layer how many there are, for losses that are averaged.
 
   Args:
     model: a Bitransformer or Unitransformer.
   """
-  stacks = (
+  all_switches = switches(model)
+  for switch in all_switches:
+    switch.switch_layers_in_model = len(all_switches)
+
+
+def recompute_gradients(model) -> bool:
+  """Makes a model's stacks forget activations and make them again.
+
+  Args:
+    model: a Bitransformer or Unitransformer, before it is called.
+
+  Returns:
+    whether all stacks can: upstream's loses the losses of Switch layers.
+  """
+  stacks = _stacks(model)
+  sparse = bool(switches(model))
+  for stack in stacks:
+    if isinstance(stack, SwitchLayerStack):
+      stack.recompute = True
+    elif sparse:
+      return False
+    else:
+      stack._recompute_grads = True  # pylint: disable=protected-access
+  return True
+
+
+def _stacks(model) -> list[transformer.LayerStack]:
+  transformers = (
       [model.encoder, model.decoder] if hasattr(model, "encoder") else [model]
   )
-  switches = [
-      switch
-      for stack in stacks
-      for layer in stack.layer_stack.layers
-      for switch in getattr(layer, "switches", [layer])
-      if isinstance(switch, SwitchFeedForward)
-  ]
-  for switch in switches:
-    switch.switch_layers_in_model = len(switches)
+  return [x.layer_stack for x in transformers]
 
 
 @gin.configurable
@@ -514,7 +548,7 @@ class SwitchLayerStack(transformer.LayerStack):
     """
     super().__init__(layers, **kwargs)
     # Upstream's call must not recompute what _layer_fn does.
-    self._recompute, self._recompute_grads = self._recompute_grads, False
+    self.recompute, self._recompute_grads = self._recompute_grads, False
 
   def _layer_fn(self, x, layer, context):
     """Calls a layer and the sublayers around it.
@@ -527,7 +561,7 @@ class SwitchLayerStack(transformer.LayerStack):
     Returns:
       a Tensor.
     """
-    if not self._recompute or not context.train:
+    if not self.recompute or not context.train:
       return super()._layer_fn(x, layer, context)
     outer_losses = context.losses
     names = []

@@ -25,6 +25,8 @@ import rich.console
 import rich.table
 import rich.text
 
+from mtf_switch import planning
+
 _PURPOSES = {
     "experts": "tokens to experts and back",
     "model_parallelism": "model parallelism",
@@ -33,11 +35,11 @@ _PURPOSES = {
 }
 
 
-def step_seconds(plan) -> float:
+def step_seconds(plan: planning.Plan) -> float:
   """The least time of a step, were all else done meanwhile.
 
   Args:
-    plan: a planning.Plan.
+    plan: a plan.
 
   Returns:
     seconds: the largest of the three lower bounds.
@@ -45,16 +47,16 @@ def step_seconds(plan) -> float:
   return max(plan.compute_seconds, plan.memory_seconds, plan.network_seconds)
 
 
-def ranked(plans: Iterable) -> list:
+def ranked(plans: Iterable[planning.Plan]) -> list[planning.Plan]:
   """Plans, the best first: those that fit, then by the least time of a step."""
   return sorted(plans, key=lambda plan: (not plan.fits, step_seconds(plan)))
 
 
-def as_json(plans: Sequence) -> str:
+def as_json(plans: Sequence[planning.Plan]) -> str:
   """Plans for programs.
 
   Args:
-    plans: planning.Plan.
+    plans: at least one.
 
   Returns:
     a JSON object of all fields of a plan; of several plans {"plans": [...]},
@@ -65,7 +67,7 @@ def as_json(plans: Sequence) -> str:
   return json.dumps(value, indent=2, allow_nan=False)
 
 
-def _object(plan) -> dict[str, Any]:
+def _object(plan: planning.Plan) -> dict[str, Any]:
   """A plan's fields, and what it computes from them."""
   fields = _plain(plan)
   for collective, source in zip(fields["collectives"], plan.collectives):
@@ -93,11 +95,11 @@ def _plain(value: Any) -> Any:
   return value.name  # A tf.DType.
 
 
-def table(plans: Sequence, console: rich.console.Console):
+def table(plans: Sequence[planning.Plan], console: rich.console.Console):
   """Prints a plan, or several side by side, the best first.
 
   Args:
-    plans: planning.Plan.
+    plans: at least one.
     console: where to. What is piped is as wide as it needs to be.
   """
   plans = ranked(plans)
@@ -112,11 +114,11 @@ def table(plans: Sequence, console: rich.console.Console):
     _print(console, _collectives(plan))
 
 
-def why(plans: Sequence) -> str:
+def why(plans: Sequence[planning.Plan]) -> str:
   """The reason of a ranking, in a line.
 
   Args:
-    plans: several planning.Plan, ranked.
+    plans: several, ranked.
 
   Returns:
     the rule, and what decided for each plan.
@@ -133,7 +135,7 @@ def why(plans: Sequence) -> str:
   )
 
 
-def _columns(plans: Sequence) -> rich.table.Table:
+def _columns(plans: Sequence[planning.Plan]) -> rich.table.Table:
   """A column for each plan."""
   result = rich.table.Table(
       box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
@@ -193,6 +195,7 @@ def _columns(plans: Sequence) -> rich.table.Table:
               for name in variants
           },
           "all": lambda plan: bytes_(plan.memory_bytes_per_core),
+          "masters on the hosts": lambda plan: bytes_(plan.host_bytes),
           "the chip has": lambda plan: bytes_(plan.chip.memory_bytes),
           "fits": lambda plan: "yes" if plan.fits else "no",
           "smallest mesh that fits": lambda plan: plan.smallest_mesh or "none",
@@ -218,7 +221,7 @@ def _columns(plans: Sequence) -> rich.table.Table:
   return result
 
 
-def _switch_layers(plan) -> rich.table.Table:
+def _switch_layers(plan: planning.Plan) -> rich.table.Table:
   """The Switch layers; those that are alike share a row."""
   alike = {}
   for layer in plan.switch_layers:
@@ -251,7 +254,7 @@ def _switch_layers(plan) -> rich.table.Table:
   )
 
 
-def _collectives(plan) -> rich.table.Table:
+def _collectives(plan: planning.Plan) -> rich.table.Table:
   """What is sent in a step, by purpose and kind."""
   sums = {}
   for collective in plan.collectives:
@@ -304,15 +307,17 @@ def _lines(layout_rules: str) -> str:
   return layout_rules.replace(";", "\n").replace(",", "\n") or "nothing"
 
 
-def _memory(plan) -> str:
+def _memory(plan: planning.Plan) -> str:
   return (
       f"{bytes_(plan.memory_bytes_per_core)} of"
       f" {bytes_(plan.chip.memory_bytes)}"
   )
 
 
-def count(number: float) -> str:
+def count(number: float | None) -> str:
   """For example "7.415B"."""
+  if number is None:
+    return "unknown"
   return _scaled(number, ("", "K", "M", "B", "T", "P", "E"), 1000, digits=4)
 
 

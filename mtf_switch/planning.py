@@ -28,6 +28,7 @@ import itertools
 import math
 import re
 from typing import NamedTuple
+import warnings
 
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import utils
@@ -38,9 +39,13 @@ from mtf_switch import accounting
 from mtf_switch import chips
 from mtf_switch import communication
 from mtf_switch import layers as layers_lib
+from mtf_switch import layouts
 from mtf_switch import memory
 from mtf_switch import placement
 from mtf_switch import training_step
+
+# Axes of meshes that are looked at.
+_POWERS_OF_2 = [2**i for i in range(13)]
 
 
 class SwitchLayer(NamedTuple):
@@ -156,6 +161,7 @@ class StepGraph:
   Attributes:
     graph: the mtf.Graph.
     step: the training_step.TrainingStep.
+    activation_dtype: of the activations.
   """
 
   def __init__(
@@ -190,17 +196,17 @@ class StepGraph:
           experiment.lengths,
           experiment.outer_batch_size,
       )
+      self.activation_dtype = utils.get_variable_dtype().activation_dtype
       model = experiment.build_model()
       if recompute:
         layers_lib.recompute_gradients(model)
-      if num_microbatches is None:
-        num_microbatches = training_step.num_microbatches(experiment)
       self.step = training_step.build(
-          model,
+          experiment,
+          mesh,
           features,
-          utils.get_variable_dtype(),
-          num_microbatches,
-          experiment.optimizer(learning_rate=1.0),
+          learning_rate=1.0,
+          model=model,
+          num_microbatches=num_microbatches,
       )
 
   @contextlib.contextmanager
@@ -307,9 +313,10 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
       count * products(operation, slices.size)
       for operation, count in step_graph.operations()
   )
-  dtype = utils.get_variable_dtype().activation_dtype
   seconds = {
-      "compute": executed_flops / chip.peak_flops(dtype.name),
+      "compute": (
+          executed_flops / chip.peak_flops(step_graph.activation_dtype.name)
+      ),
       # Weights are read forward, backward and by the optimizer, which writes
       # them; all else is written once and read once.
       "memory": (
@@ -473,13 +480,32 @@ def _variants(experiment, on_tpu: bool, slices: Slices) -> dict[str, int]:
       ("recomputed and microbatched", True, sequences_per_part),
   ):
     try:
-      variant = StepGraph(experiment, on_tpu, recompute, num_microbatches)
+      with warnings.catch_warnings():
+        # What they say of capacity is of microbatches that are not asked for.
+        warnings.simplefilter("ignore")
+        variant = StepGraph(
+            dataclasses.replace(experiment, optimizer=_NoUpdates),
+            on_tpu,
+            recompute,
+            num_microbatches,
+        )
     except compat.UserError:
       continue  # Groups that a microbatch cannot be dealt out to.
     variants[name] = memory.peak(
         variant.graph.operations, slices.bytes, variant.step.gradients
     ).activations
   return variants
+
+
+class _NoUpdates(mtf.optimize.Optimizer):
+  """An optimizer for those who look at gradients only."""
+
+  def __init__(self, learning_rate):
+    del learning_rate
+
+  def apply_grads(self, grads, variables):
+    """See base class."""
+    return []
 
 
 def _host_bytes(mesh: mtf.Shape, variables) -> int:
@@ -546,31 +572,30 @@ def _smallest_mesh(
 ) -> str | None:
   """The smallest mesh of the same axes on which a step fits into memory."""
   axes = experiment.mesh.dims
-  sizes = [2**i for i in range(13)]
+  sizes = [sorted({*_POWERS_OF_2, axis.size}) for axis in axes]
   meshes = sorted(
-      itertools.product(*(sorted({*sizes, axis.size}) for axis in axes)),
+      itertools.product(*sizes),
       key=lambda mesh: (math.prod(mesh), mesh[::-1]),
   )
-  variables = step_graph.graph.all_variables
+  operations = step_graph.graph.operations
   for mesh in meshes:
     shape = mtf.Shape(
-        mtf.Dimension(axis.name, size) for axis, size in zip(axes, mesh)
+        [mtf.Dimension(axis.name, size) for axis, size in zip(axes, mesh)]
     )
-    other = dataclasses.replace(experiment, mesh_shape=shape)
     try:
-      other.check_layout()
+      layouts.check(
+          {axis.name: axis.size for axis in shape},
+          experiment.rules,
+          experiment.layout_numbers,
+      )
     except compat.UserError:
       continue
-    slices = Slices(shape, other.layout)
-    needed = slices.bytes_of_variables(variables)
+    layout = dataclasses.replace(experiment, mesh_shape=shape).layout
+    slices = Slices(shape, layout)
+    needed = slices.bytes_of_variables(step_graph.graph.all_variables)
     if needed <= memory_bytes:
-      needed += sum(
-          memory.peak(
-              step_graph.graph.operations,
-              slices.bytes,
-              step_graph.step.gradients,
-          )
-      )
+      gradients = step_graph.step.gradients
+      needed += sum(memory.peak(operations, slices.bytes, gradients))
     if needed <= memory_bytes:
       return _text(shape)
   return None

@@ -50,6 +50,8 @@ def build(
     mesh: mtf.Mesh,
     features: Mapping[str, mtf.Tensor],
     learning_rate,
+    model=None,
+    num_microbatches: int | None = None,
 ) -> TrainingStep:
   """Builds the loss, its gradients and the optimizer's updates.
 
@@ -58,23 +60,16 @@ def build(
     mesh: the mesh of a new mtf.Graph.
     features: int32 `[batch, length]` or `[outer_batch, batch, length]` by name.
     learning_rate: a number or a scalar tensor.
+    model: the transformer; None for the experiment's.
+    num_microbatches: of a step; None for as many as gin asks for.
 
   Returns:
     a TrainingStep.
   """
-  model = experiment.build_model()
+  model = model or experiment.build_model()
   variable_dtype = utils.get_variable_dtype()
-  *outer_batch, batch_dim, _ = features["targets"].shape.dims
-  # A core's microbatch has rows of all the outer batches that the core has.
-  rows = math.prod(
-      mtf.tensor_dim_to_size_per_split(experiment.layout, experiment.mesh, dim)
-      for dim in outer_batch
-  )
-  num_microbatches = utils.serialize_num_microbatches(
-      batch_dim,
-      {name: rows * length for name, length in experiment.lengths.items()},
-      experiment.mesh,
-      experiment.layout,
+  num_microbatches = num_microbatches or _num_microbatches(
+      experiment, features["targets"].shape
   )
 
   def totals_fn(features):
@@ -88,7 +83,10 @@ def build(
 
   if num_microbatches > 1:
     gradients, totals = mtf.serialize_training_step(
-        features, totals_fn, batch_dim, num_microbatches
+        features,
+        totals_fn,
+        features["targets"].shape.dims[-2],
+        num_microbatches,
     )
   else:
     totals = totals_fn(features)
@@ -104,4 +102,20 @@ def build(
       gradients,
       optimizer.apply_grads(gradients, variables),
       num_microbatches,
+  )
+
+
+def _num_microbatches(experiment, shape: mtf.Shape) -> int:
+  """How many of them gin asks for."""
+  *outer_batch, batch_dim, _ = shape.dims
+  # A core's microbatch has rows of all the outer batches that the core has.
+  rows = math.prod(
+      mtf.tensor_dim_to_size_per_split(experiment.layout, experiment.mesh, dim)
+      for dim in outer_batch
+  )
+  return utils.serialize_num_microbatches(
+      batch_dim,
+      {name: rows * length for name, length in experiment.lengths.items()},
+      experiment.mesh,
+      experiment.layout,
   )

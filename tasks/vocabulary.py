@@ -40,6 +40,9 @@ PUBLISHED = {
     "mt5": "gs://t5-data/vocabs/mc4.250000.100extra/sentencepiece.model",
 }
 
+# Their sizes, sentinels included, for those who plan a run without the files.
+PUBLISHED_SIZES = {"t5": 32_100, "mt5": 250_100}
+
 # With the sentinels this is close below a multiple of 128, to which
 # mesh_tensorflow.transformer pads the embedding.
 DEFAULT_SIZE = 8000
@@ -113,6 +116,10 @@ class LateVocabulary(seqio.Vocabulary):
   @property
   def vocab_size(self) -> int:
     """See base class."""
+    options = Options()
+    choice = options.path or options.name or self._default
+    if isinstance(choice, str) and choice in PUBLISHED_SIZES:
+      return PUBLISHED_SIZES[choice]
     return self.found.vocab_size
 
   @property

@@ -296,7 +296,11 @@ class Run:
         experiment.mesh, experiment.layout, devices, experiment.seed, step
     )
     features = placement.import_features(
-        mesh, self._features, experiment.sequences_per_batch, experiment.lengths
+        mesh,
+        self._features,
+        experiment.sequences_per_batch,
+        experiment.lengths,
+        experiment.outer_batch_size,
     )
     learning_rate = experiment.learning_rate_schedule(
         step=step, total_train_steps=None

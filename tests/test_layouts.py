@@ -213,11 +213,12 @@ def test_replicas_work():
             "outer_batch_size = 2.",
         ),
         (
-            "replica:2;data:3",
+            # Not 6, which 4 copies cannot share.
+            "replica:4;data:3",
             f"outer_batch:replica,{EXPERT_DATA}",
             dict(outer_batch_size=8, batch_size=24),
             "num_cores = 12 cannot be dealt out to outer_batch_size = 8 outer "
-            "batches; use outer_batch_size = 6 or 12, or num_cores = 24.",
+            "batches; use outer_batch_size = 4 or 12, or num_cores = 24.",
         ),
         (
             "replica:2;data:3",

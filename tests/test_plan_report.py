@@ -17,97 +17,78 @@
 import dataclasses
 import io
 import json
-from typing import NamedTuple
 
 import pytest
 import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import chips
+from mtf_switch import communication
 from mtf_switch import plan_report
+from mtf_switch import planning
 
 
-class Collective(NamedTuple):
-  kind: str
-  purpose: str
-  operation: str
-  mesh_axes: tuple[str, ...]
-  group_size: int
-  shape: tuple[int, ...]
-  dtype: tf.DType
-  count: int
-
-  @property
-  def bytes(self):
-    return 1000 * self.count
-
-
-class SwitchLayer(NamedTuple):
-  name: str
-  num_groups: int = 4
-  tokens_per_group: int = 512
-  num_experts: int = 8
-  expert_capacity: int = 80
-  capacity_factor: float = 1.25
-  capacity_factor_in_force: float = 1.25
-  all_to_all_bytes: int = 2**20
-  all_reduce_bytes: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """The fields of planning.Plan, made up."""
-
-  name: str = "expert_data"
-  mesh_shape: str = "data:4"
-  layout_rules: str = "batch:data;experts:data"
-  num_cores: int = 4
-  parameters: int = 7_415_000_000
-  expert_parameters: int = 7_000_000_000
-  parameters_per_core: int = 2_165_000_000
-  flops_per_sequence: int = 124_600_000_000
-  train_flops_per_step: int = 47_846_400_000_000
-  executed_flops_per_core: int = 12_000_000_000_000
-  weight_bytes_per_core: int = 8 * 2**30
-  optimizer_bytes_per_core: int = 2**30
-  gradient_bytes_per_core: int = 2**30
-  activation_bytes_per_core: int = 2 * 2**30
-  activation_bytes_variants: dict[str, int] = dataclasses.field(
-      default_factory=lambda: {"recomputed": 2**29, "microbatched": 2**28}
+def switch_layer(name, expert_capacity=80):
+  return planning.SwitchLayer(
+      name,
+      num_groups=4,
+      tokens_per_group=512,
+      num_experts=8,
+      expert_capacity=expert_capacity,
+      capacity_factor=1.25,
+      capacity_factor_in_force=1.25,
+      all_to_all_bytes=2**20,
+      all_reduce_bytes=0,
   )
-  switch_layers: tuple[SwitchLayer, ...] = (
-      SwitchLayer("encoder/a"),
-      SwitchLayer("encoder/b"),
-      SwitchLayer("decoder/c", expert_capacity=20),
+
+
+def collective(kind, purpose, operation, shape, dtype, count):
+  return communication.Collective(
+      kind, purpose, operation, ("data",), 4, shape, dtype, count
   )
-  all_to_all_bytes_per_step: int = 3 * 2**20
-  all_reduce_bytes_per_step: int = 5 * 2**20
-  other_bytes_per_step: int = 12
-  collectives: tuple[Collective, ...] = (
-      Collective(
-          "all_reduce", "gradients", "g", ("data",), 4, (2,), tf.float32, 1
-      ),
-      Collective(
-          "all_to_all", "experts", "e", ("data",), 4, (3,), tf.bfloat16, 2
-      ),
-      Collective(
-          "all_to_all", "experts", "f", ("data",), 4, (3,), tf.bfloat16, 3
-      ),
-  )
-  chip: chips.Chip = chips.find("tpu_v3")
-  compute_seconds: float = 0.030
-  memory_seconds: float = 0.020
-  network_seconds: float = 0.034
-  limited_by: str = "network"
-  fits: bool = True
-  smallest_mesh: str | None = "data:2"
-
-  @property
-  def memory_bytes_per_core(self):
-    return 12 * 2**30
 
 
-DATA = Plan(
+# Made up.
+PLAN = planning.Plan(
+    name="expert_data",
+    mesh_shape="data:4",
+    layout_rules="batch:data;experts:data",
+    num_cores=4,
+    parameters=7_415_000_000,
+    expert_parameters=7_000_000_000,
+    parameters_per_core=2_165_000_000,
+    flops_per_sequence=124_600_000_000,
+    train_flops_per_step=47_846_400_000_000,
+    executed_flops_per_core=12_000_000_000_000,
+    weight_bytes_per_core=8 * 2**30,
+    optimizer_bytes_per_core=2**30,
+    gradient_bytes_per_core=2**30,
+    activation_bytes_per_core=2 * 2**30,
+    activation_bytes_variants={"recomputed": 2**29, "microbatched": 2**28},
+    host_bytes=32 * 2**30,
+    switch_layers=(
+        switch_layer("encoder/a"),
+        switch_layer("encoder/b"),
+        switch_layer("decoder/c", expert_capacity=20),
+    ),
+    all_to_all_bytes_per_step=3 * 2**20,
+    all_reduce_bytes_per_step=5 * 2**20,
+    other_bytes_per_step=12,
+    collectives=(
+        collective("all_reduce", "gradients", "g", (2,), tf.float32, 1),
+        collective("all_to_all", "experts", "e", (512, 3), tf.bfloat16, 2),
+        collective("all_to_all", "experts", "f", (512, 3), tf.bfloat16, 3),
+    ),
+    chip=chips.find("tpu_v3"),
+    compute_seconds=0.030,
+    memory_seconds=0.020,
+    network_seconds=0.034,
+    limited_by="network",
+    fits=True,
+    smallest_mesh="data:2",
+)
+DATA = dataclasses.replace(
+    PLAN,
     name="data",
     layout_rules="batch:data",
     network_seconds=0.010,
@@ -183,12 +164,11 @@ def test_seconds(number, text):
 
 
 def test_json_of_a_plan_is_one_object():
-  fields = json.loads(plan_report.as_json([Plan()]))
-  plan = Plan()
+  fields = json.loads(plan_report.as_json([PLAN]))
   assert {key: fields[key] for key in KEYS} == {
-      key: getattr(plan, key) for key in KEYS
+      key: getattr(PLAN, key) for key in KEYS
   }
-  names = {field.name for field in dataclasses.fields(plan)}
+  names = {field.name for field in dataclasses.fields(PLAN)}
   assert set(fields) == names | {"memory_bytes_per_core", "step_seconds"}
   assert fields["memory_bytes_per_core"] == 12 * 2**30
   assert fields["step_seconds"] == 0.034
@@ -200,21 +180,21 @@ def test_json_of_a_plan_is_one_object():
       "operation": "e",
       "mesh_axes": ["data"],
       "group_size": 4,
-      "shape": [3],
+      "shape": [512, 3],
       "dtype": "bfloat16",
       "count": 2,
-      "bytes": 2000,
+      "bytes": 2 * 512 * 3 * 2,
   }
 
 
 def test_plans_that_fit_come_first_then_the_fastest():
-  plans = [TOO_LARGE, Plan(), DATA]
-  assert plan_report.ranked(plans) == [DATA, Plan(), TOO_LARGE]
+  plans = [TOO_LARGE, PLAN, DATA]
+  assert plan_report.ranked(plans) == [DATA, PLAN, TOO_LARGE]
   fields = json.loads(plan_report.as_json(plans))
   assert set(fields) == {"plans"}
   names = [plan["name"] for plan in fields["plans"]]
   assert names == ["data", "expert_data", "too_large"]
-  assert plan_report.why([DATA, Plan(), TOO_LARGE]) == (
+  assert plan_report.why([DATA, PLAN, TOO_LARGE]) == (
       "Ranked by whether a core's memory is enough, then by the least time of a"
       " step: data 30 ms (compute); expert_data 34 ms (network); too_large does"
       " not fit, 12 GiB of 16 GiB."
@@ -222,7 +202,7 @@ def test_plans_that_fit_come_first_then_the_fastest():
 
 
 def test_the_table_of_a_plan():
-  lines = printed(Plan())
+  lines = printed(PLAN)
   for line in (
       "mesh data:4",
       "split batch:data",
@@ -235,6 +215,7 @@ def test_the_table_of_a_plan():
       "if recomputed 512 MiB",
       "if microbatched 256 MiB",
       "all 12 GiB",
+      "masters on the hosts 32 GiB",
       "the chip has 16 GiB",
       "fits yes",
       "smallest mesh that fits data:2",
@@ -246,15 +227,23 @@ def test_the_table_of_a_plan():
       "encoder/a and 1 more 4 of 512 tokens 8 80 1.25 1.25 1 MiB 0 B",
       "decoder/c 4 of 512 tokens 8 20 1.25 1.25 1 MiB 0 B",
       # The sum of two collectives.
-      "tokens to experts and back all-to-all data 5 4.883 KiB",
-      "gradients all-reduce data 1 1000 B",
+      "tokens to experts and back all-to-all data 5 15 KiB",
+      "gradients all-reduce data 1 8 B",
   ):
     assert line in lines
 
 
 def test_the_table_of_a_dense_plan_has_no_switch_layers():
-  lines = printed(dataclasses.replace(Plan(), switch_layers=(), collectives=()))
+  lines = printed(dataclasses.replace(PLAN, switch_layers=(), collectives=()))
   assert not any("Switch" in line or "times" in line for line in lines)
+
+
+def test_what_cannot_be_counted_is_unknown():
+  plan = dataclasses.replace(
+      PLAN, flops_per_sequence=None, train_flops_per_step=None
+  )
+  assert "of a sequence, forward unknown" in printed(plan)
+  assert json.loads(plan_report.as_json([plan]))["flops_per_sequence"] is None
 
 
 def test_several_plans_are_columns_that_a_pipe_does_not_fold():

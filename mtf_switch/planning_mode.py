@@ -1,0 +1,114 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The mode that costs a run before it is paid for."""
+
+from mtf_switch import compat  # isort: skip
+from collections.abc import Callable, Iterator, Sequence
+import sys
+
+import gin
+import rich.console
+
+from mtf_switch import accounting
+from mtf_switch import chips
+from mtf_switch import layout_picture
+from mtf_switch import plan_report
+from mtf_switch import planning
+from mtf_switch import table9
+from mtf_switch.experiment import Experiment
+from mtf_switch.experiment import Tpu
+
+
+def plan(
+    console: rich.console.Console,
+    configure: Callable[[Sequence[str], Sequence[str]], None],
+    plan_chip: str = "tpu_v3",
+    plan_chips_file: str | None = None,
+    plan_compare: Sequence[str] = (),
+    plan_format: str = "table",
+    plan_picture: str | None = None,
+    plan_table9: bool = False,
+):
+  """Says what a training step needs, of one layout or of several.
+
+  Args:
+    console: where progress is shown.
+    configure: reads the command line's gin files and parameters, and those
+      that it is called with.
+    plan_chip: what the cores of the mesh are; a name in chips.csv, or
+      "this_cpu".
+    plan_chips_file: a table of further chips.
+    plan_compare: layouts to compare, each a gin file and bindings, such as
+      "layouts/model.gin,model_parallelism=4".
+    plan_format: "table" or "json".
+    plan_picture: a PNG file for a picture in the manner of Figure 9.
+    plan_table9: whether to show Table 9 instead.
+
+  Raises:
+    UserError: a layout cannot work, or a chip is not known.
+  """
+  output = rich.console.Console()
+  if plan_table9:
+    table9.show(output)
+    return
+  chip = chips.find(plan_chip, plan_chips_file)
+  plans, pictures = [], []
+  for name, experiment in _experiments(configure, plan_compare, chip):
+    with console.status(f"planning {name}"):
+      plans.append(planning.plan(experiment, chip, name))
+      if plan_picture:
+        pictures.append(_picture(experiment, plans[-1]))
+  if plan_picture:
+    layout_picture.draw(pictures, plan_picture)
+  if plan_format == "json":
+    sys.stdout.write(plan_report.as_json(plans) + "\n")
+  else:
+    plan_report.table(plans, output)
+
+
+def _experiments(
+    configure, compared: Sequence[str], chip: chips.Chip
+) -> Iterator[tuple[str, Experiment]]:
+  """What is to be planned, under the name that a report gives it."""
+  for layout in compared or [""]:
+    files, bindings = [], []
+    if layout:
+      file, *bindings = layout.split(",")
+      files = [file]
+    gin.clear_config()
+    configure(files, bindings)
+    tpu = Tpu(chip.name) if chip.kind == "tpu" else None
+    yield layout or "this run", Experiment(model_dir="", seed=0, tpu=tpu)
+
+
+def _picture(experiment: Experiment, plan_: planning.Plan):
+  """A layout_picture.Layout of what was planned."""
+  try:
+    size = accounting.size_of(experiment.build_model())
+  except ValueError as error:
+    raise compat.UserError(f"--plan_picture: {error}") from error
+  return layout_picture.Layout(
+      plan_.name.split(",")[0],
+      plan_.mesh_shape,
+      plan_.layout_rules,
+      layout_picture.Sizes(
+          num_experts=size.num_experts,
+          d_ff=size.d_ff,
+          num_heads=size.num_heads,
+          batch=experiment.sequences_per_batch,
+          outer_batch=experiment.outer_batch_size,
+          has_dense_layers=not size.num_experts or size.sparse_every > 1,
+      ),
+  )
