@@ -32,9 +32,11 @@ command resumes an interrupted run. TensorFlow's log is in model_dir/log.txt.
 # Nothing here may import TensorFlow before the flags are parsed: --help and
 # the first mistakes are answered at once.
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import datetime
 import difflib
+import functools
 import gc
 import importlib
 import importlib.metadata
@@ -232,6 +234,18 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "tpu_job_name", None, "The TPU worker's job, if it is not tpu_worker."
 )
+flags.DEFINE_string(
+    "mesh_hosts",
+    None,
+    "Processes that the mesh is spread over: how many on this machine, or "
+    "host0:port,host1:port,... with the same command on each of them.",
+)
+flags.DEFINE_integer(
+    "mesh_task",
+    None,
+    "Which of --mesh_hosts this process is, where their names do not tell.",
+    lower_bound=0,
+)
 FLAGS = flags.FLAGS
 
 
@@ -294,12 +308,18 @@ def _main(argv: Sequence[str]) -> int:
       message = "interrupted; run the same command to go on."
     else:
       message = _explain(error) or traceback.format_exc()
-  if skipped := _skipped_records():
-    print(f"note: {skipped}", file=log.terminal)
+  _report(message, log)
   if message is None:
     return 0
-  print(f"run_switch: {message}", file=log.terminal)
   return 130 if interrupts else 1
+
+
+def _report(message: str | None, log: _Log):
+  """Says how the program ends."""
+  if skipped := _skipped_records():
+    print(f"note: {skipped}", file=log.terminal)
+  if message is not None:
+    print(f"run_switch: {message}", file=log.terminal)
 
 
 def _run(argv: Sequence[str], log: _Log):
@@ -312,6 +332,7 @@ def _run(argv: Sequence[str], log: _Log):
         "--model_dir is missing, the directory for checkpoints, metrics and "
         "logs."
     )
+  _check_mesh_flags(mode)
   of_mode = _flags_of(mode)
   gin_directories = _gin_directories()
   for name in FLAGS.gin_file:
@@ -331,7 +352,9 @@ def _run(argv: Sequence[str], log: _Log):
     import seqio
     import tensorflow.compat.v1 as tf
 
+    from mtf_switch import cluster as cluster_lib
     from mtf_switch import experiment as experiment_lib
+    from mtf_switch import servers
     from mtf_switch import strict_gin
     from mtf_switch import vocabulary_record
     import tasks  # noqa: F401  Registers this project's tasks.
@@ -369,13 +392,68 @@ def _run(argv: Sequence[str], log: _Log):
     tpu = experiment_lib.Tpu(
         FLAGS.tpu, FLAGS.tpu_zone, FLAGS.gcp_project, FLAGS.tpu_job_name
     )
+  cluster = None
+  if FLAGS.mesh_hosts:
+    cluster = cluster_lib.parse(FLAGS.mesh_hosts, FLAGS.mesh_task)
   experiment = experiment_lib.Experiment(
-      model_dir=FLAGS.model_dir, seed=FLAGS.seed, tpu=tpu
+      model_dir=FLAGS.model_dir, seed=FLAGS.seed, tpu=tpu, cluster=cluster
   )
+  if cluster and cluster.task:
+    with console.status(f"serving as {cluster.describe(cluster.task)}"):
+      servers.serve(cluster, experiment.mesh.size)
+    console.print(f"{cluster.describe(0)} has ended.", highlight=False)
+    return
   _open_model_dir(FLAGS.model_dir, log, tf.io.gfile)
-  vocabulary_record.check(FLAGS.model_dir, experiment.vocabularies)
-  experiment.check_layout()
-  run(experiment, console, **of_mode)
+  with contextlib.ExitStack() as stack:
+    if cluster:
+      with console.status("waiting for the other processes of the mesh"):
+        stack.enter_context(
+            servers.connected(
+                cluster,
+                experiment.mesh.size,
+                functools.partial(_end_after_loss, cluster, console, log),
+            )
+        )
+    vocabulary_record.check(FLAGS.model_dir, experiment.vocabularies)
+    experiment.check_layout()
+    run(experiment, console, **of_mode)
+
+
+def _check_mesh_flags(mode: _Mode):
+  """Refuses what goes with no mesh of several processes."""
+  if mode.has_model_dir and "TF_CONFIG" in os.environ:
+    raise _Mistake(
+        "the environment has TF_CONFIG, in which TensorFlow's Estimator would "
+        "look for workers of its own; unset it, and name the processes of a "
+        "mesh with --mesh_hosts."
+    )
+  if FLAGS.mesh_task is not None and not FLAGS.mesh_hosts:
+    raise _Mistake("--mesh_task goes with --mesh_hosts only.")
+  if FLAGS.mesh_hosts and not mode.has_model_dir:
+    raise _Mistake(f"--mesh_hosts is of no use to --mode={FLAGS.mode}.")
+  if FLAGS.mesh_hosts and FLAGS.tpu:
+    raise _Mistake(
+        "--mesh_hosts is for CPUs and GPUs; --tpu finds the hosts of a TPU."
+    )
+
+
+def _end_after_loss(cluster, console, log: _Log, task: int):
+  """Ends the program when a task of the mesh is gone.
+
+  At once: TensorFlow may wait for the lost task wherever it is, and all that
+  counts is in the last checkpoint.
+  """
+  from mtf_switch import checkpoints  # pylint: disable=g-import-not-at-top
+
+  step = checkpoints.latest_step(FLAGS.model_dir)
+  console.show_cursor()
+  _report(
+      f"{cluster.describe(task)} is lost; run the same command, also with "
+      "another mesh, to go on from "
+      + (f"the checkpoint of step {step}." if step else "the beginning."),
+      log,
+  )
+  os._exit(1)  # pylint: disable=protected-access
 
 
 def _flags_of(mode: _Mode) -> dict[str, Any]:

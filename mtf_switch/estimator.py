@@ -35,9 +35,11 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 from tensorflow.python.tpu import tpu_config
 from tensorflow.python.tpu import tpu_estimator
 
+from mtf_switch import cluster as cluster_lib
 from mtf_switch import figures as figures_lib
 from mtf_switch import mesh as mesh_lib
 from mtf_switch import placement
+from mtf_switch import servers
 from mtf_switch import training_step
 
 
@@ -289,6 +291,8 @@ def make_estimator(
     )
   run_config = tpu_config.RunConfig(
       cluster=cluster,
+      master=experiment.cluster and experiment.cluster.target,
+      device_fn=experiment.cluster and cluster_lib.on_task_0,
       model_dir=experiment.model_dir,
       tf_random_seed=experiment.seed,
       session_config=_session_config(experiment),
@@ -319,17 +323,20 @@ def make_estimator(
 
 
 def _session_config(experiment) -> tf.ConfigProto:
-  """Grappler as upstream has it; a CPU device for each that is named."""
+  """Grappler as upstream has it; as many CPU devices as the mesh has."""
   rewrites = rewriter_config_pb2.RewriterConfig(
       meta_optimizer_iterations=rewriter_config_pb2.RewriterConfig.ONE,
       # It slows the start on TPUs and has little to do there.
       disable_meta_optimizer=bool(experiment.tpu),
   )
-  devices = {d for d in experiment.mesh_devices or () if "cpu" in d.lower()}
+  devices = {d for d in experiment.devices or () if "cpu" in d.lower()}
   config = tf.ConfigProto(
       allow_soft_placement=True,
       device_count={"CPU": max(1, len(devices))},
       graph_options=tf.GraphOptions(rewrite_options=rewrites),
+      # Else variables of the evaluation would be those of the training that
+      # waits for it: servers keep them by their names.
+      isolate_session_state=bool(experiment.cluster),
   )
   config.gpu_options.allow_growth = True
   return config
@@ -339,7 +346,7 @@ def _place(experiment, params, step):
   return placement.place(
       experiment.mesh,
       experiment.layout,
-      experiment.mesh_devices,
+      experiment.devices,
       experiment.seed,
       step,
       tpu_context=params["context"] if experiment.tpu else None,
@@ -349,6 +356,7 @@ def _place(experiment, params, step):
 def _hooks(experiment, lowering: mtf.Lowering, config_name: str):
   """What every session needs: the slices filled, its gin bindings recorded."""
   return [
+      servers.OneSessionHook(),
       mtf.MtfRestoreHook(lowering),
       gin.tf.GinConfigSaverHook(
           experiment.model_dir,

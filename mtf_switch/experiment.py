@@ -27,6 +27,7 @@ from mesh_tensorflow.transformer import utils
 import seqio
 from t5.models import utils as t5_utils
 
+from mtf_switch import cluster as cluster_lib
 from mtf_switch import layers
 from mtf_switch import layouts
 
@@ -53,13 +54,15 @@ class Tpu:
 class Experiment:
   """What all modes of a run agree on.
 
-  The first three fields come from the command line, the others from gin. The
+  The first four fields come from the command line, the others from gin. The
   model itself is described by T5's and this package's own gin names.
 
   Attributes:
     model_dir: the directory of checkpoints, metrics and logs.
     seed: initial weights, order of the examples, and noise follow from it.
     tpu: where the TPU is; None for CPU and GPU.
+    cluster: the processes that the mesh's CPUs or GPUs belong to; None for this
+      process alone.
     task: the name of a seqio Task or Mixture.
     sequence_length: positions for each feature, {"inputs": 512, "targets":
       114}; an integer for all of them.
@@ -70,7 +73,8 @@ class Experiment:
       outer_batch. It changes no result.
     mesh_shape: for example "data:2,model:4"; empty for a single device.
     layout_rules: for example "batch:data,experts:data,d_ff:model".
-    mesh_devices: a device name for each processor of the mesh, only for GPUs.
+    mesh_devices: a device name for each processor of the mesh, for CPUs and
+      GPUs of one process; None chooses, see `devices`.
     model_type: "bitransformer" (encoder and decoder) or "lm" (decoder only).
     optimizer: a mesh_tensorflow optimizer class.
     learning_rate_schedule: a number, a function from step and
@@ -80,6 +84,7 @@ class Experiment:
   model_dir: str
   seed: int
   tpu: Tpu | None = None
+  cluster: cluster_lib.Cluster | None = None
   task: str = gin.REQUIRED
   sequence_length: int | Mapping[str, int] = gin.REQUIRED
   batch_size: int | tuple[str, int] = gin.REQUIRED
@@ -110,6 +115,18 @@ class Experiment:
       raise compat.UserError(
           f"Experiment.sequence_length = {dict(self.lengths)} has no length "
           f"for {feature!r}."
+      )
+    if self.cluster:
+      cluster_lib.devices_per_task(self.mesh.size, len(self.cluster.hosts))
+    if self.mesh_devices and self.cluster:
+      raise compat.UserError(
+          "Experiment.mesh_devices names the devices of one process; leave it "
+          "out with --mesh_hosts, which finds those of all."
+      )
+    if self.mesh_devices and len(self.mesh_devices) != self.mesh.size:
+      raise compat.UserError(
+          f"Experiment.mesh_devices has {len(self.mesh_devices)} names, but "
+          f"mesh_shape has {self.mesh.size} processors."
       )
     if not 1 <= self.outer_batch_size <= self.sequences_per_batch:
       raise compat.UserError(
@@ -156,6 +173,21 @@ class Experiment:
   @property
   def _axis_sizes(self) -> dict[str, int]:
     return {axis.name: axis.size for axis in self.mesh.dims}
+
+  @functools.cached_property
+  def devices(self) -> Sequence[str] | None:
+    """A device for each processor of the mesh; None leaves it to TensorFlow.
+
+    If mesh_devices does not say: GPUs where there are any, a CPU device for
+    each processor elsewhere.
+    """
+    if (
+        self.mesh_devices
+        or self.tpu
+        or (self.mesh.size == 1 and not self.cluster)
+    ):
+      return self.mesh_devices
+    return cluster_lib.find_devices(self.cluster, self.mesh.size)
 
   @functools.cached_property
   def sequences_per_batch(self) -> int:

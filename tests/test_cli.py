@@ -145,7 +145,7 @@ def test_help(tmp_path):
       "mode", "model_dir", "gin_file", "gin_param", "seed", "input_file",
       "output_file", "compare_dir", "output_dir", "module_import",
       "t5_tfds_data_dir", "additional_task_cache_dirs", "tpu", "tpu_zone",
-      "gcp_project", "tpu_job_name",
+      "gcp_project", "tpu_job_name", "mesh_hosts", "mesh_task",
   ):  # fmt: skip
     assert re.search(rf"^  --(\[no\])?{flag}:", result.stdout, re.MULTILINE)
   assert "--gin_file=runs/pretrain.gin" in result.stdout  # An example.

@@ -147,7 +147,7 @@ def train(experiment, num_steps=3, first_steps=(0,)):
     masters = {v.op.name for v in tf.global_variables()}
     weights = {v.op.name: v for v in tf.trainable_variables()}
     weights = {name: v for name, v in weights.items() if name in masters}
-    with tf.Session() as session:
+    with tf.Session(config=estimator._session_config(experiment)) as session:
       session.run(tf.global_variables_initializer())
       session.run(graph.lowering.copy_masters_to_slices())
       figures = []
@@ -595,10 +595,18 @@ def test_estimator_leaves_saving_and_logging_to_our_hooks(tmp_path):
   assert not config.save_summary_steps
 
 
-def test_each_named_cpu_device_exists():
+@pytest.mark.parametrize(
+    "mesh_devices, devices",
+    [
+        ("['cpu:1', 'cpu:0']", ["cpu:1", "cpu:0"]),
+        ("None", ["/device:CPU:0", "/device:CPU:1"]),
+    ],
+)
+def test_each_cpu_device_exists(mesh_devices, devices):
   experiment = make_experiment(
       "dense",
-      "Experiment.mesh_devices = ['cpu:0', 'cpu:1']",
+      f"Experiment.mesh_devices = {mesh_devices}",
       "mesh_shape = 'all:2'",
   )
+  assert experiment.devices == devices
   assert estimator._session_config(experiment).device_count["CPU"] == 2

@@ -29,6 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # below all of them, because it comes first everywhere.
 LEVELS = {
     "compat": -1,
+    "cluster": 0,
     "dims": 0,
     "dot_product": 0,
     "identity": 0,
@@ -44,6 +45,7 @@ LEVELS = {
     "losses": 1,
     "memory": 1,
     "placement": 1,
+    "servers": 1,
     "slots": 1,
     "routing": 2,
     "dispatch": 3,
