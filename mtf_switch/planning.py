@@ -416,8 +416,13 @@ def _is_weights(tensor) -> bool:
 
 
 def _ragged(operation, size):
-  x, weights = operation.inputs[:2]
-  return size(x.shape.dims) * weights.shape.dims[-1].size
+  # A row times the matrix of its expert, or the outer product of two rows.
+  x, y, _ = operation.inputs
+  rows = x.shape.dims[:-1]
+  widths = [t.shape.dims[-1].size for t in (x, y)]
+  if operation.outputs[0].shape.dims[:-1] == rows:
+    widths[1] = operation.outputs[0].shape.dims[-1].size
+  return size(rows) * math.prod(widths)
 
 
 _SLICEWISE_PRODUCTS = {
