@@ -351,6 +351,16 @@ def test_empty_slots_are_executed_unless_rows_are_ragged():
   assert slots - rows == num_layers * 3 * 2 * empty * 2 * 32 * 64
 
 
+def test_products_in_a_loop_count_for_each_microbatch():
+  def executed(*params):
+    experiment_ = on_one_cpu("switch_lm_tiny", *LM[:2], *params)
+    return planning.plan(experiment_, CHIP, "x").executed_flops_per_core
+
+  microbatch = "serialize_num_microbatches.tokens_per_microbatch_per_replica"
+  # 16 groups of a row, or twice 8.
+  assert executed("num_cores = 16") == executed(f"{microbatch} = 192")
+
+
 def test_a_plan_by_hand():
   experiment_ = on_one_cpu("t5_tiny", "num_layers = 1", sizes=DENSE_SIZES)
   plan = planning.plan(experiment_, CHIP, "one core")
