@@ -195,9 +195,7 @@ def _columns(plans: Sequence[planning.Plan]) -> rich.table.Table:
           "gradients": lambda plan: bytes_(plan.gradient_bytes_per_core),
           "activations": lambda plan: bytes_(plan.activation_bytes_per_core),
           **{
-              f"  if {name}": lambda plan, name=name: bytes_(
-                  plan.activation_bytes_variants[name]
-              )
+              f"  if {name}": lambda plan, name=name: _variant(plan, name)
               for name in variants
           },
           "all": lambda plan: bytes_(plan.memory_bytes_per_core),
@@ -225,6 +223,12 @@ def _columns(plans: Sequence[planning.Plan]) -> rich.table.Table:
       },
   )
   return result
+
+
+def _variant(plan: planning.Plan, name: str) -> str:
+  """Bytes of activations, where groups can be dealt out so."""
+  size = plan.activation_bytes_variants.get(name)
+  return "impossible" if size is None else bytes_(size)
 
 
 def _switch_layers(plan: planning.Plan) -> rich.table.Table:
