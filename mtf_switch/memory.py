@@ -85,6 +85,9 @@ def peak(
   Returns:
     the peak.
   """
+  # Upstream joins the assignments to all variables in one operation, but each
+  # variable takes its new value as soon as that is there.
+  operations = [x for x in operations if not isinstance(x, mtf.Assign)]
   buffers = _buffers(operations, bytes_of, set(gradients))
   readers = collections.defaultdict(list)
   missing = {}

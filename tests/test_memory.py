@@ -152,6 +152,14 @@ def test_a_variable_of_another_dtype_is_copied(mesh):
   assert peak(mesh) == (0, 200 + 2)
 
 
+def test_assignments_do_not_wait_for_each_other(mesh):
+  variables = [variable(mesh, name) for name in "xy"]
+  first = short(zeros(mesh))
+  second = short(long(short(long(first))))
+  mtf.Assign([x.operation for x in variables], [long(first), long(second)])
+  assert peak(mesh) == (0, 200 + 2 * 400)
+
+
 def test_gradients_are_counted_apart(mesh):
   gradient = short(zeros(mesh))
   assert peak(mesh) == (0, 400 + 200)
