@@ -160,7 +160,8 @@ def _circumstances(record: Record) -> str:
   if record["shapes"]:
     shapes = ", ".join(f"{k} {v}" for k, v in record["shapes"].items())
     lines.append(f"Sizes: {shapes}.")
-  lines.append(f"Medians and quartiles of {record['rounds']} rounds.")
+  if record["rounds"] > 1:
+    lines.append(f"Medians and quartiles of {record['rounds']} rounds.")
   if record["peak_flops_per_second"]:
     lines.append(
         "A matrix product reached"

@@ -91,6 +91,9 @@ class Schedule:
       gradients: those of the trainable variables.
     """
     gradients = set(gradients)
+    # Upstream joins the assignments to all variables in one operation, but each
+    # variable takes its new value as soon as that is there.
+    operations = [x for x in operations if not isinstance(x, mtf.Assign)]
     # For each buffer a tensor that tells its size; None for variables.
     self._tensors = []
     self._is_gradient = []

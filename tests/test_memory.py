@@ -151,6 +151,13 @@ def test_a_variable_of_another_dtype_is_copied(mesh):
   assert peak(mesh) == (0, 200 + 2)
 
 
+def test_assignments_do_not_wait_for_each_other(mesh):
+  variables = [variable(mesh, name) for name in "xy"]
+  early, late = zeros(mesh), long(short(zeros(mesh)))
+  mtf.Assign([x.operation for x in variables], [early, late])
+  assert peak(mesh) == (0, 400 + 200)
+
+
 def test_gradients_are_counted_apart(mesh):
   gradient = short(zeros(mesh))
   assert peak(mesh) == (0, 400 + 200)
