@@ -48,8 +48,16 @@ def step_seconds(plan: planning.Plan) -> float:
 
 
 def ranked(plans: Iterable[planning.Plan]) -> list[planning.Plan]:
-  """Plans, the best first: those that fit, then by the least time of a step."""
-  return sorted(plans, key=lambda plan: (not plan.fits, step_seconds(plan)))
+  """Plans, the best first: those that fit, then by the least time of a step.
+
+  Where what takes longest takes the same time, the rest decides.
+  """
+
+  def key(plan):
+    seconds_ = plan.compute_seconds, plan.memory_seconds, plan.network_seconds
+    return not plan.fits, *sorted(seconds_, reverse=True)
+
+  return sorted(plans, key=key)
 
 
 def as_json(plans: Sequence[planning.Plan]) -> str:
@@ -189,9 +197,7 @@ def _columns(plans: Sequence[planning.Plan]) -> rich.table.Table:
           "gradients": lambda plan: bytes_(plan.gradient_bytes_per_core),
           "activations": lambda plan: bytes_(plan.activation_bytes_per_core),
           **{
-              f"  if {name}": lambda plan, name=name: bytes_(
-                  plan.activation_bytes_variants[name]
-              )
+              f"  if {name}": lambda plan, name=name: _variant(plan, name)
               for name in variants
           },
           "all": lambda plan: bytes_(plan.memory_bytes_per_core),
@@ -305,6 +311,11 @@ def _print(console: rich.console.Console, renderable: rich.table.Table):
 def _lines(layout_rules: str) -> str:
   """A rule a line, which keeps columns narrow."""
   return layout_rules.replace(";", "\n").replace(",", "\n") or "nothing"
+
+
+def _variant(plan: planning.Plan, name: str) -> str:
+  variants = plan.activation_bytes_variants
+  return bytes_(variants[name]) if name in variants else "impossible"
 
 
 def _memory(plan: planning.Plan) -> str:

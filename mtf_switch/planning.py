@@ -99,7 +99,8 @@ class Plan:
     gradient_bytes_per_core: gradients, when most memory is taken.
     activation_bytes_per_core: all other tensors at that moment.
     activation_bytes_variants: the same with recomputation, with microbatches of
-      a sequence for each part of the batch, and with both.
+      a sequence for each part of the batch, and with both; without those whose
+      microbatches have no such groups.
     host_bytes: variables' masters, on the hosts of a mesh of several cores.
     switch_layers: the Switch layers.
     all_to_all_bytes_per_step: of tokens to their experts and back.
