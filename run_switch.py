@@ -406,6 +406,8 @@ def _run(argv: Sequence[str], log: _Log):
     console.print(f"{cluster.describe(0)} has ended.", highlight=False)
     return
   _open_model_dir(FLAGS.model_dir, log, tf.io.gfile)
+  vocabulary_record.check(FLAGS.model_dir, experiment.vocabularies)
+  experiment.check_layout()
   with contextlib.ExitStack() as stack:
     if cluster:
       with console.status("waiting for the other processes of the mesh"):
@@ -416,8 +418,6 @@ def _run(argv: Sequence[str], log: _Log):
                 functools.partial(_end_after_loss, cluster, console, log),
             )
         )
-    vocabulary_record.check(FLAGS.model_dir, experiment.vocabularies)
-    experiment.check_layout()
     run(experiment, console, **of_mode)
 
 

@@ -16,6 +16,7 @@
 
 from benchmarks import decode
 from benchmarks import layer
+from benchmarks import memory
 from benchmarks import pipeline
 from benchmarks import questions
 from benchmarks import scaling
@@ -24,7 +25,7 @@ from benchmarks import step
 
 QUESTIONS = [
     module.QUESTION
-    for module in (layer, step, decode, scaling, pipeline, startup)
+    for module in (layer, step, decode, scaling, memory, pipeline, startup)
 ]
 
 if __name__ == "__main__":

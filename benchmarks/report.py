@@ -115,6 +115,25 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("examples/s", lambda row: f"{row['examples_per_second']:,.0f}"),
         _TOKENS,
     ),
+    "memory": (
+        ("most memory for", lambda row: row["most"]),
+        ("model", lambda row: row["model"]),
+        ("batch", lambda row: str(row["batch"])),
+        *(
+            (
+                f"{part} MB",
+                lambda row, part=part: _megabytes(row["planned_bytes"][part]),
+            )
+            for part in ("weight", "optimizer", "gradient", "activation")
+        ),
+        (
+            "planned MB",
+            lambda row: _megabytes(sum(row["planned_bytes"].values())),
+        ),
+        ("measured MB", lambda row: _megabytes(row["tensor_bytes"])),
+        ("planned / measured", lambda row: f"{row['ratio']:.2f}"),
+        ("process MB", lambda row: _megabytes(row["peak_bytes"])),
+    ),
     "startup": (
         ("", lambda row: row["what"]),
         ("s", lambda row: _seconds(row["seconds"])),

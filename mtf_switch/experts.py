@@ -110,6 +110,7 @@ def ragged_matmul(
             [y_gradient, weights, ends],
             output_shape=x.shape,
             splittable_dims=[],
+            name="ragged_matmul_inputs",
         ),
         mtf.slicewise(
             of_weights,
@@ -117,6 +118,7 @@ def ragged_matmul(
             output_shape=weights.shape,
             output_dtype=weights.dtype,
             splittable_dims=[],
+            name="ragged_matmul_weights",
         ),
         None,
     ]

@@ -191,11 +191,13 @@ class SwitchFeedForward(transformer.TransformerLayer):
         "batch", 1, 1, self.num_experts, 1, mtf.Dimension("d_model", 1)
     )
     mesh = mtf.Mesh(mtf.Graph(), "mesh")
-    token = mtf.zeros(
-        mesh, [dims.num_cores, dims.tokens_per_core, dims.d_model]
-    )
-    weights = mtf.zeros(mesh, [dims.d_model, dims.num_experts_unsplit])
-    routing = self.router(token, weights, dims=dims)
+    # The caller's graph stays as it is, and may be finalized.
+    with tf.Graph().as_default():
+      token = mtf.zeros(
+          mesh, [dims.num_cores, dims.tokens_per_core, dims.d_model]
+      )
+      weights = mtf.zeros(mesh, [dims.d_model, dims.num_experts_unsplit])
+      routing = self.router(token, weights, dims=dims)
     return routing.expert_index.shape.dims[-1].size
 
   def call(self, context, x):

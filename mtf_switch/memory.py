@@ -89,7 +89,7 @@ def peak(
   readers = collections.defaultdict(list)
   missing = {}
   for operation in operations:
-    inputs = {x for x in operation.inputs if x in buffers}
+    inputs = {x for x in _inputs(operation) if x in buffers}
     missing[operation] = len(inputs)
     for tensor in inputs:
       readers[tensor].append(operation)
@@ -105,7 +105,7 @@ def peak(
 
   while ready:
     operation = ready.popleft()
-    inputs = [buffers[x] for x in set(operation.inputs) if x in buffers]
+    inputs = [buffers[x] for x in set(_inputs(operation)) if x in buffers]
     outputs = {buffers[x] for x in operation.outputs} - set(inputs)
     if isinstance(operation, _IN_PLACE) and len(operation.outputs) == 1:
       _take_over(outputs, inputs, live)
@@ -123,6 +123,15 @@ def peak(
         if not missing[reader]:
           ready.append(reader)
   return highest
+
+
+def _inputs(operation) -> list[mtf.Tensor]:
+  """What an operation reads; a loop also reads what its body does."""
+  inputs = list(operation.inputs)
+  if isinstance(operation, mtf.WhileLoopOperation):
+    for inner in operation._body_ops:  # pylint: disable=protected-access
+      inputs += inner.inputs
+  return inputs
 
 
 def _buffers(operations, bytes_of, gradients) -> dict[mtf.Tensor, _Buffer]:

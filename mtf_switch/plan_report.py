@@ -18,6 +18,7 @@ from mtf_switch import compat  # isort: skip  # noqa: F401
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import json
+import re
 from typing import Any
 
 import rich.box
@@ -33,6 +34,10 @@ _PURPOSES = {
     "gradients": "gradients",
     "other": "other",
 }
+# A layer in the name of an operation.
+_LAYER = re.compile(r"\w+/block_\d+/layer_\d+")
+# What layers send, and how; gradients of variables are sent once for all.
+_SENT = {"experts": "all-to-all", "model_parallelism": "all-reduce"}
 
 
 def step_seconds(plan: planning.Plan) -> float:
@@ -120,6 +125,7 @@ def table(plans: Sequence[planning.Plan], console: rich.console.Console):
     _print(console, _switch_layers(plan))
   if plan.collectives:
     _print(console, _collectives(plan))
+    _print(console, _layers(plan))
 
 
 def why(plans: Sequence[planning.Plan]) -> str:
@@ -227,6 +233,12 @@ def _columns(plans: Sequence[planning.Plan]) -> rich.table.Table:
   return result
 
 
+def _variant(plan: planning.Plan, name: str) -> str:
+  """Bytes of activations, where groups can be dealt out so."""
+  size = plan.activation_bytes_variants.get(name)
+  return "impossible" if size is None else bytes_(size)
+
+
 def _switch_layers(plan: planning.Plan) -> rich.table.Table:
   """The Switch layers; those that are alike share a row."""
   alike = {}
@@ -282,6 +294,31 @@ def _collectives(plan: planning.Plan) -> rich.table.Table:
   ]
   return _table(
       ("sent by a core in a step", "by", "over", "times", "bytes"), rows
+  )
+
+
+def _layers(plan) -> rich.table.Table:
+  """What each layer needs sent; those of a stack that are alike share a row."""
+  sums = {}
+  for collective in plan.collectives:
+    layer = _LAYER.match(collective.operation)
+    if layer and collective.purpose in ("experts", "model_parallelism"):
+      sizes = sums.setdefault(layer[0], dict.fromkeys(_SENT, 0))
+      sizes[collective.purpose] += collective.bytes
+  alike = {}
+  for layer, sizes in sums.items():
+    stack = layer.split("/")[0]
+    alike.setdefault((stack, *sizes.values()), []).append(layer)
+  return _table(
+      ("layers, forward and backward", *_SENT.values()),
+      [
+          (
+              layers[0]
+              + (f" and {len(layers) - 1} more" if layers[1:] else ""),
+              *map(bytes_, sizes),
+          )
+          for (_, *sizes), layers in alike.items()
+      ],
   )
 
 

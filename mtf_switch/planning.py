@@ -417,8 +417,13 @@ def _is_weights(tensor) -> bool:
 
 
 def _ragged(operation, size):
-  x, weights = operation.inputs[:2]
-  return size(x.shape.dims) * weights.shape.dims[-1].size
+  # A row times the matrix of its expert, or the outer product of two rows.
+  x, y, _ = operation.inputs
+  rows = x.shape.dims[:-1]
+  widths = [t.shape.dims[-1].size for t in (x, y)]
+  if operation.outputs[0].shape.dims[:-1] == rows:
+    widths[1] = operation.outputs[0].shape.dims[-1].size
+  return size(rows) * math.prod(widths)
 
 
 _SLICEWISE_PRODUCTS = {
@@ -484,29 +489,13 @@ def _variants(experiment, on_tpu: bool, slices: Slices) -> dict[str, int]:
       with warnings.catch_warnings():
         # What they say of capacity is of microbatches that are not asked for.
         warnings.simplefilter("ignore")
-        variant = StepGraph(
-            dataclasses.replace(experiment, optimizer=_NoUpdates),
-            on_tpu,
-            recompute,
-            num_microbatches,
-        )
+        variant = StepGraph(experiment, on_tpu, recompute, num_microbatches)
     except compat.UserError:
       continue  # Groups that a microbatch cannot be dealt out to.
     variants[name] = memory.peak(
         variant.graph.operations, slices.bytes, variant.step.gradients
     ).activations
   return variants
-
-
-class _NoUpdates(mtf.optimize.Optimizer):
-  """An optimizer for those who look at gradients only."""
-
-  def __init__(self, learning_rate):
-    del learning_rate
-
-  def apply_grads(self, grads, variables):
-    """See base class."""
-    return []
 
 
 def _host_bytes(mesh: mtf.Shape, variables) -> int:

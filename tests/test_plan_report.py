@@ -261,3 +261,37 @@ def test_several_plans_are_columns_that_a_pipe_does_not_fold():
 
 def test_names_are_no_markup():
   assert "layout[red]" in printed(dataclasses.replace(DATA, name="layout[red]"))
+
+
+def test_what_a_layer_sends_and_a_variant_that_is_impossible():
+  operations = [f"decoder/block_00{i}/layer_000/Self/einsum" for i in (0, 1)]
+  plan = dataclasses.replace(
+      PLAN,
+      collectives=(
+          *(
+              collective(
+                  "all_reduce", "model_parallelism", o, (256,), tf.float32, 2
+              )
+              for o in operations
+          ),
+          collective(
+              "all_to_all",
+              "experts",
+              "decoder/block_001/layer_001/Switch/reshape/gradients/reshape",
+              (512,),
+              tf.bfloat16,
+              1,
+          ),
+          collective(
+              "all_reduce", "gradients", operations[0], (9,), tf.float32, 1
+          ),
+      ),
+  )
+  lines = printed(plan)
+  start = lines.index("layers, forward and backward all-to-all all-reduce")
+  assert lines[start + 2 : start + 4] == [
+      "decoder/block_000/layer_000 and 1 more 0 B 2 KiB",
+      "decoder/block_001/layer_001 1 KiB 0 B",
+  ]
+  other = dataclasses.replace(plan, activation_bytes_variants={})
+  assert "if recomputed 512 MiB impossible" in printed(plan, other)

@@ -16,9 +16,14 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 import collections
+import dataclasses
 
+import mesh_tensorflow as mtf
 import pytest
+import tensorflow.compat.v1 as tf
 
+from mtf_switch import chips
+from mtf_switch import communication
 from mtf_switch import experiment as experiment_lib
 from mtf_switch import planning
 from tests import gin_files
@@ -258,3 +263,187 @@ def test_model_parallelism_sends_the_residual_stream():
   sums = bytes_by_purpose(experiment_)
   assert sums["model_parallelism"] == 2 * messages
   assert not sums["gradients"] and not sums["experts"]
+
+
+CHIP = chips.Chip("slow", "cpu", 2e9, 1e9, 2**20, 1e8, 1e7, "none")
+
+
+def on_one_cpu(model, *params, sizes=SIZES):
+  experiment_ = experiment(model, "single", *params, sizes=sizes)
+  return dataclasses.replace(experiment_, tpu=None)
+
+
+def test_products_by_hand():
+  graph = mtf.Graph()
+  mesh = mtf.Mesh(graph, "mesh")
+  batch, d_model, d_ff = (
+      mtf.Dimension(name, size)
+      for name, size in (("batch", 6), ("d_model", 10), ("d_ff", 14))
+  )
+  with tf.Graph().as_default():
+    x = mtf.zeros(mesh, [batch, d_model])
+    weights = mtf.zeros(mesh, [d_model, d_ff])
+    hidden = mtf.einsum([x, weights], [batch, d_ff])
+    # Entries are multiplied one by one here.
+    mtf.einsum([hidden, hidden], [])
+    mtf.einsum([hidden, mtf.zeros(mesh, [d_ff])], [batch, d_ff])
+  slices = planning.Slices(
+      mtf.convert_to_shape("data:2;model:7"),
+      mtf.convert_to_layout_rules("batch:data,d_ff:model"),
+  )
+  flops = [planning.products(x, slices.size) for x in graph.operations]
+  assert [x for x in flops if x] == [2 * 3 * 10 * 2]
+
+
+@pytest.mark.parametrize("attention", ["", "TruncatedNormal"])
+def test_executed_products_are_those_of_the_formula(attention):
+  """A dense model on one core: every weight, forward and twice backward."""
+  layers = [f"@{attention}SelfAttention", "@transformer_layers.DenseReluDense"]
+  decoder_layers = [layers[0], f"@{attention}EncDecAttention", layers[1]]
+  experiment_ = on_one_cpu(
+      "t5_tiny",
+      "num_layers = 1",
+      f"encoder/transformer.make_layer_stack.layers = [{', '.join(layers)}]",
+      "decoder/transformer.make_layer_stack.layers = ["
+      f"{', '.join(decoder_layers)}]",
+      sizes=[*DENSE_SIZES, "batch_size = 3"],
+  )
+  plan = planning.plan(experiment_, CHIP, "one core")
+  d_model, heads, d_ff, vocabulary = 32, 4 * 8, 64, 384
+  inputs, targets = 3 * 24, 3 * 16
+  projection = d_model * heads
+
+  def weighted(rows, memory):
+    return 2 * rows * memory * heads
+
+  forward = (
+      inputs * (4 * projection + 2 * d_model * d_ff)
+      + weighted(inputs, 24)
+      + targets * (6 * projection + 2 * d_model * d_ff)
+      + weighted(targets, 16)
+      # Keys and values of the memory are made from the inputs.
+      + inputs * 2 * projection
+      + weighted(targets, 24)
+      + targets * d_model * vocabulary
+  )
+  if not attention:
+    # Upstream multiplies the table of biases by a one-hot matrix of positions.
+    forward += (24 * 24 + 16 * 16) * 4 * 32
+  assert plan.executed_flops_per_core == 3 * 2 * forward
+
+
+def test_empty_slots_are_executed_unless_rows_are_ragged():
+  def executed(dispatch):
+    experiment_ = on_one_cpu(
+        "switch_lm_tiny",
+        "task = 'toy_lm'",
+        "sequence_length = {'targets': 24}",
+        "capacity_factor_train = 2.0",
+        f"SwitchFeedForward.dispatch = '{dispatch}'",
+    )
+    plan = planning.plan(experiment_, CHIP, dispatch)
+    return plan.executed_flops_per_core, len(plan.switch_layers)
+
+  slots, num_layers = executed("index")
+  rows, _ = executed("ragged")
+  # 8 groups of 48 tokens have 8 x 12 slots each.
+  empty = 8 * (8 * 12 - 48)
+  assert slots - rows == num_layers * 3 * 2 * empty * 2 * 32 * 64
+
+
+def test_products_in_a_loop_count_for_each_microbatch():
+  def executed(*params):
+    experiment_ = on_one_cpu("switch_lm_tiny", *LM[:2], *params)
+    return planning.plan(experiment_, CHIP, "x").executed_flops_per_core
+
+  microbatch = "serialize_num_microbatches.tokens_per_microbatch_per_replica"
+  # 16 groups of a row, or twice 8.
+  assert executed("num_cores = 16") == executed(f"{microbatch} = 192")
+
+
+def test_a_plan_by_hand():
+  experiment_ = on_one_cpu("t5_tiny", "num_layers = 1", sizes=DENSE_SIZES)
+  plan = planning.plan(experiment_, CHIP, "one core")
+  graph = planning.StepGraph(experiment_, on_tpu=False).graph
+  parameters = sum(v.size for v in graph.trainable_variables)
+  assert plan.parameters == plan.parameters_per_core == parameters
+  assert plan.weight_bytes_per_core == 4 * parameters
+  others = [v for v in graph.all_variables if not v.trainable]
+  assert plan.optimizer_bytes_per_core == 4 * sum(v.size for v in others)
+  # On one core the variables are their own masters, and nothing is sent.
+  assert plan.host_bytes == 0 and not plan.collectives
+  assert plan.train_flops_per_step == 3 * 16 * plan.flops_per_sequence
+  assert plan.compute_seconds == plan.executed_flops_per_core / 1e9
+  assert plan.network_seconds == 0
+  assert plan.limited_by in ("compute", "memory")
+  # A megabyte is not enough, and there is no other mesh without axes.
+  assert plan.memory_bytes_per_core > 2**20
+  assert not plan.fits and plan.smallest_mesh is None
+
+
+def test_variants_need_less_for_activations():
+  experiment_ = on_one_cpu("t5_tiny", "num_layers = 4", sizes=DENSE_SIZES)
+  plan = planning.plan(experiment_, CHIP, "one core")
+  variants = plan.activation_bytes_variants
+  assert variants["recomputed"] < plan.activation_bytes_per_core
+  assert variants["microbatched"] < plan.activation_bytes_per_core / 2
+
+
+def test_the_smallest_mesh_fits_and_half_of_it_does_not():
+  experiment_ = experiment("switch_tiny", "expert_data", "data_parallelism = 8")
+  roomy = CHIP._replace(kind="tpu", memory_bytes=2**40)
+  assert planning.plan(experiment_, roomy, "x").smallest_mesh == "data:1"
+
+  def needed(n):
+    other = dataclasses.replace(experiment_, mesh_shape=f"data:{n}")
+    return planning.plan(other, roomy, "x").memory_bytes_per_core
+
+  chip = roomy._replace(memory_bytes=needed(4))
+  plan = planning.plan(experiment_, chip, "x")
+  assert plan.smallest_mesh == "data:4" and plan.fits
+  chip = roomy._replace(memory_bytes=needed(4) - 1)
+  assert planning.plan(experiment_, chip, "x").smallest_mesh == "data:8"
+
+
+def test_switch_layers_by_hand():
+  experiment_ = experiment(
+      "switch_tiny",
+      "expert_data",
+      "data_parallelism = 4",
+      "capacity_factor_train = 2.0",
+  )
+  chip = CHIP._replace(kind="tpu", memory_bytes=2**40)
+  plan = planning.plan(experiment_, chip, "x")
+  encoder, decoder = plan.switch_layers
+  assert encoder.name == "encoder/block_000/layer_003/SwitchFeedForward"
+  # 16 x 24 and 16 x 16 tokens in 8 groups, 2 of them on each core.
+  assert encoder[1:7] == (8, 48, 8, 12, 2.0, 2.0)
+  assert decoder[1:7] == (8, 32, 8, 8, 2.0, 2.0)
+  assert encoder.all_to_all_bytes == 4 * 2 * 8 * 12 * 32 * 2
+  assert (
+      plan.all_to_all_bytes_per_step
+      == encoder.all_to_all_bytes + decoder.all_to_all_bytes
+  )
+  assert plan.parameters_per_core == plan.parameters - (
+      plan.expert_parameters * 3 // 4
+  )
+  # Masters of weights and optimizer, float32, on the hosts.
+  assert plan.host_bytes > 4 * plan.parameters
+
+
+@pytest.mark.parametrize(
+    "kind, expected",
+    [
+        ("all_to_all", 96 * 3 / 4),
+        ("all_reduce", 96 * 2 * 3 / 4),
+        ("all_gather", 96 * 3),
+        ("permute", 96),
+    ],
+)
+def test_bytes_over_links_by_hand(kind, expected):
+  """An operand of 2 x 6 float32s, twice, among four cores."""
+  collective = communication.Collective(
+      kind, "other", "op", ("data",), 4, (2, 6), tf.float32, 2
+  )
+  assert collective.bytes == 96
+  assert planning.bytes_over_links(collective) == expected

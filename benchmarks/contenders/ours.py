@@ -23,16 +23,19 @@ import tempfile
 
 import mesh_tensorflow as mtf
 import seqio
+import tensorflow as tf2
 import tensorflow.compat.v1 as tf
 
 from benchmarks.contenders import worker
 from mtf_switch import accounting
+from mtf_switch import chips
 from mtf_switch import estimator
 from mtf_switch import figures
 from mtf_switch import inputs
 from mtf_switch import layers
 from mtf_switch import mesh as mesh_lib
 from mtf_switch import placement
+from mtf_switch import planning
 from mtf_switch import strict_gin
 from mtf_switch.experiment import Experiment
 import tasks  # noqa: F401  Registers this project's tasks.
@@ -42,6 +45,11 @@ _GIN = str(pathlib.Path(__file__).resolve().parents[2] / "gin")
 _TRAIN = tf.estimator.ModeKeys.TRAIN
 # Its only use is the size of the vocabulary: ids are given.
 _TASK = "benchmark"
+_TRAINING_FILES = (
+    "layouts/single.gin",
+    "schedules/constant_0_001.gin",
+    "runs/pretrain.gin",
+)
 # As many as are read side by side.
 _SHARDS = 16
 
@@ -55,8 +63,8 @@ def _no_examples(split: str, shuffle_files: bool):
   raise NotImplementedError
 
 
-def _bindings(sizes: Mapping[str, int]) -> list[str]:
-  """What makes models/switch_tiny.gin a model of other sizes."""
+def _data_bindings(sizes: Mapping[str, int]) -> list[str]:
+  """What makes a batch of given ids."""
   feature = seqio.Feature(seqio.PassThroughVocabulary(sizes["vocabulary"]))
   seqio.TaskRegistry.add(
       _TASK,
@@ -64,16 +72,23 @@ def _bindings(sizes: Mapping[str, int]) -> list[str]:
       preprocessors=[],
       output_features={"inputs": feature, "targets": feature},
   )
+  return [
+      f"task = '{_TASK}'",
+      f"batch_size = {sizes['batch']}",
+      f"sequence_length = {{'inputs': {sizes['inputs']}, "
+      f"'targets': {sizes['targets']}}}",
+  ]
+
+
+def _bindings(sizes: Mapping[str, int]) -> list[str]:
+  """What makes models/switch_tiny.gin a model of other sizes."""
   names = ("d_model", "d_ff", "d_kv", "num_heads", "num_blocks", "num_experts")
   return [
       *(f"{name} = {sizes[name]}" for name in names),
       # Groups of as many tokens in the encoder and in the decoder.
       "num_cores = None",
       f"SwitchFeedForward.group_size = {sizes['group_size']}",
-      f"task = '{_TASK}'",
-      f"batch_size = {sizes['batch']}",
-      f"sequence_length = {{'inputs': {sizes['inputs']}, "
-      f"'targets': {sizes['targets']}}}",
+      *_data_bindings(sizes),
   ]
 
 
@@ -83,12 +98,19 @@ def _training_experiment(
   return _experiment(
       [
           "models/switch_tiny.gin",
-          "layouts/single.gin",
-          "schedules/constant_0_001.gin",
-          "runs/pretrain.gin",
+          *_TRAINING_FILES,
           f"precision/{precision}.gin",
       ],
       [*_bindings(sizes), "train_steps = 1"],
+  )
+
+
+def _memory_experiment(
+    model: str, bindings: Sequence[str], **sizes: int
+) -> Experiment:
+  return _experiment(
+      [f"models/{model}.gin", *_TRAINING_FILES],
+      [*_data_bindings(sizes), *bindings, "train_steps = 1"],
   )
 
 
@@ -191,6 +213,47 @@ def step(precision: str, **sizes) -> worker.Work:
   """A training step."""
   work = training(precision, **sizes)
   return work._replace(runs={"step": work.runs["step"]})
+
+
+def plan(**options) -> worker.Work:
+  """The memory that a plan gives a training step."""
+  plan_ = planning.plan(
+      _memory_experiment(**options), chips.measure_this_cpu(), name="plan"
+  )
+  names = ("weight", "optimizer", "gradient", "activation")
+  parts = [getattr(plan_, f"{name}_bytes_per_core") for name in names]
+  return worker.Work({}, {"planned_bytes": dict(zip(names, parts))})
+
+
+def tensors(arena_bytes: int, **options) -> worker.Work:
+  """A training step, with the most that its tensors take as a fact.
+
+  Args:
+    arena_bytes: what TensorFlow's allocator is given before all else.
+    **options: of `_memory_experiment`.
+
+  Returns:
+    the run "step".
+  """
+  experiment = _memory_experiment(**options)
+  # An arena that grows little by little has chunks of up to twice what is asked
+  # for, and gives them away whole; out of one large one each tensor is cut
+  # exactly. Nothing is written, so that it takes no memory by itself.
+  with tf.Graph().as_default(), tf.Session(config=_config(experiment)) as once:
+    arena = tf.raw_ops.Empty(
+        shape=[arena_bytes // 2**20, 2**20], dtype=tf.uint8, init=False
+    )
+    once.run(arena.op)
+  work = _training_work(experiment)
+  facts = {}
+
+  def step():
+    tf2.config.experimental.reset_memory_stats("CPU:0")
+    work.runs["step"]()
+    statistics = tf2.config.experimental.get_memory_info("CPU:0")
+    facts["tensor_bytes"] = statistics["peak"]
+
+  return worker.Work({"step": step}, facts)
 
 
 def optimizer(precision: str, **sizes) -> worker.Work:
@@ -323,6 +386,8 @@ if __name__ == "__main__":
               layer,
               training,
               step,
+              plan,
+              tensors,
               optimizer,
               decode,
               demo_step,

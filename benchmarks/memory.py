@@ -1,0 +1,112 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Does a training step take the memory that --mode=plan says?
+
+One device, float32: the bytes of the planner beside the most that TensorFlow's
+allocator has handed out to tensors at the same time during a step.
+"""
+
+from typing import NamedTuple
+
+from benchmarks import contest
+from benchmarks import questions
+
+# How far a plan may be off, as a share of what is measured.
+_OFF_AT_MOST = 0.15
+_SIZES = dict(vocabulary=32128, inputs=512, targets=114)
+_QUICK_SIZES = dict(vocabulary=4096, inputs=32, targets=16)
+
+
+class _Case(NamedTuple):
+  """A training run.
+
+  Attributes:
+    most: what takes most memory.
+    model: of gin/models.
+    batch: sequences.
+    bindings: of gin.
+  """
+
+  most: str
+  model: str
+  batch: int
+  bindings: tuple[str, ...] = ()
+
+
+_ONE_GROUP = "num_cores = 1"
+_RECOMPUTED = "transformer.LayerStack.recompute_grads = True"
+_CASES = (
+    _Case("weights", "switch_base", 1, (_ONE_GROUP, "num_experts = 8")),
+    _Case("activations", "t5_base", 2),
+    _Case("recomputation", "t5_base", 4, (_RECOMPUTED,)),
+    _Case("logits", "switch_tiny", 48, (_ONE_GROUP,)),
+)
+_QUICK_CASES = (
+    _Case("weights", "switch_tiny", 1, (_ONE_GROUP,)),
+    _Case("recomputation", "t5_tiny", 2, (_RECOMPUTED,)),
+)
+
+
+def answer(
+    session: contest.Contest, quick: bool, rounds: int
+) -> questions.Findings:
+  """Plans and runs one case after the other."""
+  sizes = _QUICK_SIZES if quick else _SIZES
+  rows = []
+  for case in _QUICK_CASES if quick else _CASES:
+    options = {
+        "model": case.model,
+        "bindings": case.bindings,
+        "batch": case.batch,
+        **sizes,
+    }
+    # By itself, so that the plan takes no memory of the run.
+    (planned,) = session.hold(
+        "plan", [contest.Entrant("ours", "plan", options)], rounds
+    )
+    parts = planned.facts["planned_bytes"]
+    options["arena_bytes"] = 2 * sum(parts.values())
+    (run,) = session.hold(
+        "memory", [contest.Entrant("ours", "tensors", options)], rounds
+    )
+    tensor_bytes = run.facts["tensor_bytes"]
+    rows.append(
+        {
+            "most": case.most,
+            "model": case.model,
+            "batch": case.batch,
+            "bindings": case.bindings,
+            "planned_bytes": parts,
+            "tensor_bytes": tensor_bytes,
+            "ratio": sum(parts.values()) / tensor_bytes,
+            "peak_bytes": run.peak_bytes,
+        }
+    )
+  goals = [
+      questions.goal(
+          f"{row['most']}: the plan is off by",
+          100 * abs(row["ratio"] - 1),
+          100 * _OFF_AT_MOST,
+          unit="%",
+      )
+      for row in rows
+  ]
+  return questions.Findings(sizes, rows, goals)
+
+
+QUESTION = questions.Question("memory", __doc__, 1, answer)
+
+if __name__ == "__main__":
+  questions.run([QUESTION])
