@@ -350,11 +350,6 @@ def _lines(layout_rules: str) -> str:
   return layout_rules.replace(";", "\n").replace(",", "\n") or "nothing"
 
 
-def _variant(plan: planning.Plan, name: str) -> str:
-  variants = plan.activation_bytes_variants
-  return bytes_(variants[name]) if name in variants else "impossible"
-
-
 def _memory(plan: planning.Plan) -> str:
   return (
       f"{bytes_(plan.memory_bytes_per_core)} of"
