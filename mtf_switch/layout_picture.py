@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import matplotlib.axes
 import matplotlib.figure
+import matplotlib.layout_engine
 import matplotlib.patches
 import mesh_tensorflow as mtf
 
@@ -311,7 +312,10 @@ def draw(layouts: Sequence[Layout], path: str):
           _INCHES_OF_A_PANEL * len(layouts) + 0.4,
           2 * _INCHES_OF_A_PANEL + 1.6,
       ),
-      layout="constrained",
+      # Squares have no say in the layout; without room, titles are cut off.
+      layout=matplotlib.layout_engine.ConstrainedLayoutEngine(
+          rect=(0, 0, 1, 0.96)
+      ),
   )
   panels = figure.subplots(2, len(layouts), squeeze=False)
   for layout, (weights, data) in zip(layouts, panels.T):

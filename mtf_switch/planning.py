@@ -528,11 +528,11 @@ def _switch_layers(step_graph, collectives) -> list[SwitchLayer]:
         return by_name
     raise AssertionError(f"{name} has no {having}")
 
-  def sent(name, kind):
+  def sent(name, purpose):
     return sum(
         c.bytes
         for c in collectives
-        if c.kind == kind and c.operation.startswith(f"{name}/")
+        if c.purpose == purpose and c.operation.startswith(f"{name}/")
     )
 
   result = []
@@ -550,8 +550,8 @@ def _switch_layers(step_graph, collectives) -> list[SwitchLayer]:
             expert_capacity=capacity,
             capacity_factor=switch.capacity_factor_train,
             capacity_factor_in_force=capacity * switch.num_experts / tokens,
-            all_to_all_bytes=sent(name, "all_to_all"),
-            all_reduce_bytes=sent(name, "all_reduce"),
+            all_to_all_bytes=sent(name, "experts"),
+            all_reduce_bytes=sent(name, "model_parallelism"),
         )
     )
   return result
