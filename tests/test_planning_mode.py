@@ -130,7 +130,7 @@ def test_layouts_are_compared_and_drawn(server, directory):
 
 
 def test_a_layout_without_some_variant_is_compared_too(server, directory):
-  """A microbatch of one sequence, 15 tokens, cannot be dealt out to 4 groups."""
+  """A sequence of 15 tokens cannot be dealt out to 4 groups."""
   ended = server.run(
       [
           *PLAN,

@@ -24,11 +24,10 @@ import json
 import math
 import pathlib
 
-import tasks  # noqa: F401  Registers them.
-
 from benchmarks import report
 from mtf_switch import experiment as experiment_lib
 from mtf_switch import planning
+import tasks  # noqa: F401  Registers them.
 from tests import gin_files
 from tests import lowered
 from tests import toy_tasks  # noqa: F401  Registers them.
