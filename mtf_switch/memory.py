@@ -55,74 +55,139 @@ class Peak(NamedTuple):
   activations: int
 
 
-class _Buffer:
-  """The memory of a tensor and of its aliases.
+class _Operation(NamedTuple):
+  """What an operation does to memory; buffers are numbered.
 
   Attributes:
-    size: in bytes.
-    is_gradient: whether it is a variable's gradient.
-    readers: operations that are still to read it.
+    inputs: the buffers that it reads.
+    outputs: those that it writes, none of its inputs among them.
+    ends: those that nobody reads, of the tensors that it gives.
+    in_place: whether its result may lie where an input lay.
+    body: of a loop, the schedule of an iteration; else None.
   """
 
-  def __init__(self, size: int, is_gradient: bool = False):
-    self.size = size
-    self.is_gradient = is_gradient
-    self.readers = 0
+  inputs: Sequence[int]
+  outputs: Sequence[int]
+  ends: Sequence[int]
+  in_place: bool
+  body: "Schedule | None"
 
 
-def peak(
-    operations: Sequence[mtf.Operation],
-    bytes_of: Callable[[mtf.Tensor], int],
-    gradients: Iterable[mtf.Tensor | None] = (),
-) -> Peak:
-  """The greatest number of bytes that tensors take at the same time.
+class Schedule:
+  """The order in which TensorFlow runs operations, and what is kept meanwhile.
 
-  Args:
-    operations: of a graph or of a loop's body.
-    bytes_of: the bytes of a tensor's slice.
-    gradients: those of the trainable variables.
-
-  Returns:
-    the peak.
+  It does not depend on how large the slices of tensors are.
   """
-  buffers = _buffers(operations, bytes_of, set(gradients))
-  readers = collections.defaultdict(list)
-  missing = {}
-  for operation in operations:
-    inputs = {x for x in _inputs(operation) if x in buffers}
-    missing[operation] = len(inputs)
-    for tensor in inputs:
-      readers[tensor].append(operation)
-      buffers[tensor].readers += 1
-  ready = collections.deque(x for x in operations if not missing[x])
-  live = collections.Counter()
-  highest = Peak(0, 0)
 
-  def release(buffer):
-    if not buffer.readers:
-      live[buffer.is_gradient] -= buffer.size
-      buffer.size = 0
+  def __init__(
+      self,
+      operations: Sequence[mtf.Operation],
+      gradients: Iterable[mtf.Tensor | None] = (),
+  ):
+    """Puts operations in order.
 
-  while ready:
-    operation = ready.popleft()
-    inputs = [buffers[x] for x in set(_inputs(operation)) if x in buffers]
-    outputs = {buffers[x] for x in operation.outputs} - set(inputs)
-    if isinstance(operation, _IN_PLACE) and len(operation.outputs) == 1:
-      _take_over(outputs, inputs, live)
-    for buffer in outputs:
-      live[buffer.is_gradient] += buffer.size
-    now = Peak(live[True], live[False] + _scratch(operation, bytes_of))
-    highest = max(highest, now, key=sum)
-    for buffer in inputs:
-      buffer.readers -= 1
-      release(buffer)
-    for tensor in operation.outputs:
-      release(buffers[tensor])
-      for reader in readers[tensor]:
-        missing[reader] -= 1
-        if not missing[reader]:
-          ready.append(reader)
-  return highest
+    Args:
+      operations: of a graph or of a loop's body.
+      gradients: those of the trainable variables.
+    """
+    gradients = set(gradients)
+    # For each buffer a tensor that tells its size; None for variables.
+    self._tensors = []
+    self._is_gradient = []
+    buffers = self._number(operations, gradients)
+    self._readers = [0] * len(self._tensors)
+    readers = collections.defaultdict(list)
+    inputs = {}
+    for operation in operations:
+      inputs[operation] = {x for x in _inputs(operation) if x in buffers}
+      for tensor in inputs[operation]:
+        readers[tensor].append(operation)
+        self._readers[buffers[tensor]] += 1
+    missing = {x: len(inputs[x]) for x in operations}
+    ready = collections.deque(x for x in operations if not missing[x])
+    self._operations = []
+    while ready:
+      operation = ready.popleft()
+      reads = [buffers[x] for x in inputs[operation]]
+      writes = {buffers[x] for x in operation.outputs}
+      body = None
+      if isinstance(operation, mtf.WhileLoopOperation):
+        body = Schedule(operation._body_ops)  # pylint: disable=protected-access
+      self._operations.append(
+          _Operation(
+              reads,
+              tuple(writes - set(reads)),
+              tuple(x for x in writes if not self._readers[x]),
+              isinstance(operation, _IN_PLACE) and len(operation.outputs) == 1,
+              body,
+          )
+      )
+      for tensor in operation.outputs:
+        for reader in readers[tensor]:
+          missing[reader] -= 1
+          if not missing[reader]:
+            ready.append(reader)
+
+  def _number(self, operations, gradients) -> dict[mtf.Tensor, int]:
+    """The buffer of each tensor that the operations give."""
+    buffers = {}
+    for operation in operations:
+      sources = operation.inputs
+      if isinstance(operation, mtf.CustomGradientOperation):
+        sources = operation._fn_outputs  # pylint: disable=protected-access
+      for number, output in enumerate(operation.outputs):
+        source = sources[number] if isinstance(operation, _ALIASES) else None
+        if source in buffers:
+          buffers[output] = buffers[source]
+          self._is_gradient[buffers[source]] |= output in gradients
+          continue
+        is_variable = (
+            isinstance(operation, mtf.Variable)
+            and operation.slice_dtype == output.dtype
+        )
+        buffers[output] = len(self._tensors)
+        self._tensors.append(None if is_variable else output)
+        self._is_gradient.append(output in gradients)
+    return buffers
+
+  def peak(self, bytes_of: Callable[[mtf.Tensor], int]) -> Peak:
+    """The greatest number of bytes that tensors take at the same time.
+
+    Args:
+      bytes_of: the bytes of a tensor's slice.
+
+    Returns:
+      the peak.
+    """
+    sizes = [0 if x is None else bytes_of(x) for x in self._tensors]
+    readers = list(self._readers)
+    live = {True: 0, False: 0}
+    highest = Peak(0, 0)
+
+    def release(buffer):
+      live[self._is_gradient[buffer]] -= sizes[buffer]
+      sizes[buffer] = 0
+
+    for operation in self._operations:
+      if operation.in_place:
+        for buffer in operation.inputs:
+          if readers[buffer] == 1 and [sizes[buffer]] == [
+              sizes[x] for x in operation.outputs
+          ]:
+            release(buffer)
+            break
+      for buffer in operation.outputs:
+        live[self._is_gradient[buffer]] += sizes[buffer]
+      scratch = sum(operation.body.peak(bytes_of)) if operation.body else 0
+      if live[True] + live[False] + scratch > sum(highest):
+        highest = Peak(live[True], live[False] + scratch)
+      for buffer in operation.inputs:
+        readers[buffer] -= 1
+        if not readers[buffer]:
+          release(buffer)
+      for buffer in operation.ends:
+        release(buffer)
+    return highest
 
 
 def _inputs(operation) -> list[mtf.Tensor]:
@@ -132,42 +197,3 @@ def _inputs(operation) -> list[mtf.Tensor]:
     for inner in operation._body_ops:  # pylint: disable=protected-access
       inputs += inner.inputs
   return inputs
-
-
-def _buffers(operations, bytes_of, gradients) -> dict[mtf.Tensor, _Buffer]:
-  """The memory of each tensor that the operations write."""
-  buffers = {}
-  for operation in operations:
-    sources = operation.inputs
-    if isinstance(operation, mtf.CustomGradientOperation):
-      sources = operation._fn_outputs  # pylint: disable=protected-access
-    for number, output in enumerate(operation.outputs):
-      source = sources[number] if isinstance(operation, _ALIASES) else None
-      if source in buffers:
-        buffers[output] = buffers[source]
-        buffers[output].is_gradient |= output in gradients
-        continue
-      size = bytes_of(output)
-      if isinstance(operation, mtf.Variable) and (
-          operation.slice_dtype == output.dtype
-      ):
-        size = 0  # It is the variable's own.
-      buffers[output] = _Buffer(size, output in gradients)
-  return buffers
-
-
-def _take_over(outputs, inputs, live):
-  """Lets a result lie where an input lay that nobody else reads."""
-  for output in outputs:
-    for buffer in inputs:
-      if buffer.readers == 1 and buffer.size == output.size:
-        live[buffer.is_gradient] -= buffer.size
-        buffer.size = 0
-        return
-
-
-def _scratch(operation, bytes_of) -> int:
-  """What an operation takes only while it runs."""
-  if isinstance(operation, mtf.WhileLoopOperation):
-    return sum(peak(operation._body_ops, bytes_of))  # pylint: disable=protected-access
-  return 0

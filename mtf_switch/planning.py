@@ -308,7 +308,8 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
   others = [v for v in graph.all_variables if not v.trainable]
   weight_bytes = slices.bytes_of_variables(trainable)
   optimizer_bytes = slices.bytes_of_variables(others)
-  peak = memory.peak(graph.operations, slices.bytes, step.gradients)
+  schedule = memory.Schedule(graph.operations, step.gradients)
+  peak = schedule.peak(slices.bytes)
   flops = _flops_per_sequence(experiment, step.model)
   executed_flops = sum(
       count * products(operation, slices.size)
@@ -371,7 +372,9 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
       network_seconds=seconds["network"],
       limited_by=max(seconds, key=seconds.get),
       fits=needed <= chip.memory_bytes,
-      smallest_mesh=_smallest_mesh(experiment, step_graph, chip.memory_bytes),
+      smallest_mesh=_smallest_mesh(
+          experiment, graph.all_variables, schedule, chip.memory_bytes
+      ),
   )
 
 
@@ -492,9 +495,8 @@ def _variants(experiment, on_tpu: bool, slices: Slices) -> dict[str, int]:
         variant = StepGraph(experiment, on_tpu, recompute, num_microbatches)
     except compat.UserError:
       continue  # Groups that a microbatch cannot be dealt out to.
-    variants[name] = memory.peak(
-        variant.graph.operations, slices.bytes, variant.step.gradients
-    ).activations
+    schedule = memory.Schedule(variant.graph.operations, variant.step.gradients)
+    variants[name] = schedule.peak(slices.bytes).activations
   return variants
 
 
@@ -558,7 +560,7 @@ def _switch_layers(step_graph, collectives) -> list[SwitchLayer]:
 
 
 def _smallest_mesh(
-    experiment, step_graph: StepGraph, memory_bytes: int
+    experiment, variables, schedule: memory.Schedule, memory_bytes: int
 ) -> str | None:
   """The smallest mesh of the same axes on which a step fits into memory."""
   axes = experiment.mesh.dims
@@ -567,7 +569,6 @@ def _smallest_mesh(
       itertools.product(*sizes),
       key=lambda mesh: (math.prod(mesh), mesh[::-1]),
   )
-  operations = step_graph.graph.operations
   for mesh in meshes:
     shape = mtf.Shape(
         [mtf.Dimension(axis.name, size) for axis, size in zip(axes, mesh)]
@@ -582,10 +583,9 @@ def _smallest_mesh(
       continue
     layout = dataclasses.replace(experiment, mesh_shape=shape).layout
     slices = Slices(shape, layout)
-    needed = slices.bytes_of_variables(step_graph.graph.all_variables)
+    needed = slices.bytes_of_variables(variables)
     if needed <= memory_bytes:
-      gradients = step_graph.step.gradients
-      needed += sum(memory.peak(operations, slices.bytes, gradients))
+      needed += sum(schedule.peak(slices.bytes))
     if needed <= memory_bytes:
       return _text(shape)
   return None

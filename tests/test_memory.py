@@ -36,9 +36,8 @@ def fixture_mesh():
 
 
 def peak(mesh, gradients=()):
-  return memory.peak(
-      mesh.graph.operations, lambda x: x.size * x.dtype.size, gradients
-  )
+  schedule = memory.Schedule(mesh.graph.operations, gradients)
+  return schedule.peak(lambda x: x.size * x.dtype.size)
 
 
 def zeros(mesh, dtype=tf.float32):
