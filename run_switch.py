@@ -336,7 +336,9 @@ def _run(argv: Sequence[str], log: _Log):
   of_mode = _flags_of(mode)
   gin_directories = _gin_directories()
   for name in FLAGS.gin_file:
-    _check_gin_file(name, gin_directories)
+    _check_gin_file("gin_file", name, gin_directories)
+  for layout in FLAGS.plan_compare:
+    _check_gin_file("plan_compare", layout.split(",")[0], gin_directories)
 
   # pylint: disable=g-import-not-at-top
   import rich.console
@@ -495,7 +497,7 @@ def _gin_directories() -> list[str]:
   return [str(place) for place in places if (place / "runs").is_dir()]
 
 
-def _check_gin_file(name: str, directories: Sequence[str]):
+def _check_gin_file(flag: str, name: str, directories: Sequence[str]):
   """Refuses a gin file that is not there; remote ones are left to gin."""
   if "://" in name or any(
       os.path.isfile(os.path.join(place, name)) for place in ("", *directories)
@@ -508,7 +510,7 @@ def _check_gin_file(name: str, directories: Sequence[str]):
   }
   near = difflib.get_close_matches(name, sorted(known))
   raise _Mistake(
-      f"--gin_file={name} is neither in the working directory nor in "
+      f"--{flag}={name} is neither in the working directory nor in "
       + (" nor in ".join(directories) or "gin/")
       + (f"; did you mean {' or '.join(near)}?" if near else ".")
   )

@@ -276,6 +276,21 @@ def greys(held: Sequence[Slice]) -> list[Colour]:
   return [(0.9 - 0.7 * different.index(x) / shades,) * 3 for x in held]
 
 
+def check_size(mesh: mtf.Shape):
+  """Refuses a mesh that a picture has no room for.
+
+  Args:
+    mesh: the mesh.
+
+  Raises:
+    UserError: it has more than 64 cores.
+  """
+  if mesh.size > MAX_CORES:
+    raise compat.UserError(
+        f"a picture shows up to {MAX_CORES} cores; the mesh has {mesh.size:,}."
+    )
+
+
 def draw(layouts: Sequence[Layout], path: str):
   """Draws layouts side by side: how weights lie above, and data below.
 
@@ -291,18 +306,16 @@ def draw(layouts: Sequence[Layout], path: str):
     UserError: a mesh has more than 64 cores.
   """
   for layout in layouts:
-    num_cores = mtf.convert_to_shape(layout.mesh_shape).size
-    if num_cores > MAX_CORES:
-      raise compat.UserError(
-          f"A picture shows up to {MAX_CORES} cores; {layout.mesh_shape} has "
-          f"{num_cores}."
-      )
+    check_size(mtf.convert_to_shape(layout.mesh_shape))
   figure = matplotlib.figure.Figure(
       figsize=(
           _INCHES_OF_A_PANEL * len(layouts) + 0.4,
           2 * _INCHES_OF_A_PANEL + 1.6,
       ),
-      layout=matplotlib.layout_engine.ConstrainedLayoutEngine(compress=True),
+      # Squares have no say in the layout; without room, titles are cut off.
+      layout=matplotlib.layout_engine.ConstrainedLayoutEngine(
+          rect=(0, 0, 1, 0.96)
+      ),
   )
   panels = figure.subplots(2, len(layouts), squeeze=False)
   for layout, (weights, data) in zip(layouts, panels.T):

@@ -99,7 +99,8 @@ class Plan:
     gradient_bytes_per_core: gradients, when most memory is taken.
     activation_bytes_per_core: all other tensors at that moment.
     activation_bytes_variants: the same with recomputation, with microbatches of
-      a sequence for each part of the batch, and with both.
+      a sequence for each part of the batch, and with both; without those whose
+      microbatches have no such groups.
     host_bytes: variables' masters, on the hosts of a mesh of several cores.
     switch_layers: the Switch layers.
     all_to_all_bytes_per_step: of tokens to their experts and back.
@@ -529,11 +530,11 @@ def _switch_layers(step_graph, collectives) -> list[SwitchLayer]:
         return by_name
     raise AssertionError(f"{name} has no {having}")
 
-  def sent(name, kind):
+  def sent(name, purpose):
     return sum(
         c.bytes
         for c in collectives
-        if c.kind == kind and c.operation.startswith(f"{name}/")
+        if c.purpose == purpose and c.operation.startswith(f"{name}/")
     )
 
   result = []
@@ -551,8 +552,8 @@ def _switch_layers(step_graph, collectives) -> list[SwitchLayer]:
             expert_capacity=capacity,
             capacity_factor=switch.capacity_factor_train,
             capacity_factor_in_force=capacity * switch.num_experts / tokens,
-            all_to_all_bytes=sent(name, "all_to_all"),
-            all_reduce_bytes=sent(name, "all_reduce"),
+            all_to_all_bytes=sent(name, "experts"),
+            all_reduce_bytes=sent(name, "model_parallelism"),
         )
     )
   return result

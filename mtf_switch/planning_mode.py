@@ -16,10 +16,13 @@
 
 from mtf_switch import compat  # isort: skip
 from collections.abc import Callable, Iterator, Sequence
+import os
+import pathlib
 import sys
 
 import gin
 import rich.console
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import accounting
 from mtf_switch import chips
@@ -57,15 +60,20 @@ def plan(
     plan_table9: whether to show Table 9 instead.
 
   Raises:
-    UserError: a layout cannot work, or a chip is not known.
+    UserError: a layout cannot work or be drawn, or a chip is not known.
   """
   output = rich.console.Console()
   if plan_table9:
+    configure((), ())  # Gin knows where the project's files are from then on.
     table9.show(output)
     return
   chip = chips.find(plan_chip, plan_chips_file)
+  if plan_picture:
+    _check_directory(plan_picture)
   plans, pictures = [], []
   for name, experiment in _experiments(configure, plan_compare, chip):
+    if plan_picture:
+      layout_picture.check_size(experiment.mesh)
     with console.status(f"planning {name}"):
       plans.append(planning.plan(experiment, chip, name))
       if plan_picture:
@@ -82,15 +90,39 @@ def _experiments(
     configure, compared: Sequence[str], chip: chips.Chip
 ) -> Iterator[tuple[str, Experiment]]:
   """What is to be planned, under the name that a report gives it."""
-  for layout in compared or [""]:
+  tpu = Tpu(chip.name) if chip.kind == "tpu" else None
+  for layout, name in zip(compared or [""], _names(compared) or ["this run"]):
     files, bindings = [], []
     if layout:
       file, *bindings = layout.split(",")
       files = [file]
+      for binding in bindings:
+        if "=" not in binding:
+          raise compat.UserError(
+              f"--plan_compare={layout}: {binding!r} is no binding, "
+              "name=value; values with commas belong in a gin file."
+          )
     gin.clear_config()
     configure(files, bindings)
-    tpu = Tpu(chip.name) if chip.kind == "tpu" else None
-    yield layout or "this run", Experiment(model_dir="", seed=0, tpu=tpu)
+    yield name, Experiment(model_dir="", seed=0, tpu=tpu)
+
+
+def _names(compared: Sequence[str]) -> list[str]:
+  """The layouts' files, with the bindings where several have the same file."""
+  files = [layout.split(",")[0] for layout in compared]
+  return [
+      pathlib.Path(file).stem + layout[len(file) :] * (files.count(file) > 1)
+      for layout, file in zip(compared, files)
+  ]
+
+
+def _check_directory(path: str):
+  """Refuses a file that could not be written when all is done."""
+  directory = os.path.dirname(path)
+  if directory and not tf.io.gfile.isdir(directory):
+    raise compat.UserError(
+        f"--plan_picture={path}: there is no directory {directory}."
+    )
 
 
 def _picture(experiment: Experiment, plan_: planning.Plan):
@@ -100,7 +132,7 @@ def _picture(experiment: Experiment, plan_: planning.Plan):
   except ValueError as error:
     raise compat.UserError(f"--plan_picture: {error}") from error
   return layout_picture.Layout(
-      plan_.name.split(",")[0],
+      plan_.name,
       plan_.mesh_shape,
       plan_.layout_rules,
       layout_picture.Sizes(

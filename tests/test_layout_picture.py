@@ -184,7 +184,7 @@ def test_the_picture_has_the_colours_of_the_slices(tmp_path):
 
 def test_a_picture_is_of_64_cores_at_most(tmp_path):
   large = layout("data")._replace(mesh_shape="data:65")
-  with pytest.raises(compat.UserError, match="64 cores; data:65 has 65."):
+  with pytest.raises(compat.UserError, match="64 cores; the mesh has 65."):
     layout_picture.draw([large], str(tmp_path / "layouts.png"))
   largest = large._replace(mesh_shape="data:64", sizes=SIZES._replace(batch=64))
   layout_picture.draw([largest], str(tmp_path / "layouts.png"))

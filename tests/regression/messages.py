@@ -1,0 +1,214 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Counts what layouts send, in lowered graphs and in plans.
+
+`python -m tests.regression.messages` writes messages.json, in some minutes, and
+the tables of docs/parallelism.md from it.
+"""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import collections
+import json
+import math
+import pathlib
+
+from benchmarks import report
+from mtf_switch import experiment as experiment_lib
+from mtf_switch import planning
+import tasks  # noqa: F401  Registers them.
+from tests import gin_files
+from tests import lowered
+from tests import toy_tasks  # noqa: F401  Registers them.
+
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/parallelism.md"
+RESULTS = pathlib.Path(__file__).with_suffix(".json")
+
+KINDS = {
+    "AllToAll": "all_to_all",
+    "CrossReplicaSum": "all_reduce",
+    "CollectivePermute": "permute",
+}
+PURPOSES = ("experts", "model_parallelism", "gradients", "other")
+
+# Two sizes: a toy, and the width of Switch-Base with Figure 9's 16 cores and
+# as many heads, so that 16 cores can share them.
+SIZES = {
+    "tiny": (
+        "switch_tiny",
+        8,
+        [
+            "task = 'toy_copy'",
+            "batch_size = 16",
+            "sequence_length = {'inputs': 24, 'targets': 16}",
+            "d_model = 32",
+            "d_ff = 64",
+            "d_kv = 8",
+            "num_heads = 8",
+            "num_experts = 8",
+            "num_cores = 8",
+            "SwitchFeedForward.min_expert_capacity = 2",
+        ],
+    ),
+    "base": (
+        "switch_base",
+        16,
+        [
+            "task = 'c4_span_corruption'",
+            "batch_size = 128",
+            "sequence_length = {'inputs': 512, 'targets': 114}",
+            "num_blocks = 1",
+            "num_heads = 16",
+            "num_experts = 16",
+            "num_cores = 16",
+        ],
+    ),
+}
+
+
+def layouts(num_cores: int) -> dict[str, dict[str, int]]:
+  """Layouts of a number of cores, and their sizes."""
+  m = {8: 2, 16: 4}[num_cores]
+  both = {"data_parallelism": num_cores // m, "model_parallelism": m}
+  copies = {"data_parallelism": num_cores // 2, "expert_replicas": 2}
+  return {
+      "data": {"data_parallelism": num_cores},
+      "model": {"model_parallelism": num_cores},
+      "model_data": both,
+      "expert_data": {"data_parallelism": num_cores},
+      "expert_model_data": both,
+      "expert_data_replicated": copies,
+  }
+
+
+def experiment(size: str, layout: str) -> experiment_lib.Experiment:
+  """What is counted."""
+  model, num_cores, params = SIZES[size]
+  sizes = layouts(num_cores)[layout]
+  gin_files.parse(
+      [
+          f"models/{model}.gin",
+          f"layouts/{layout}.gin",
+          "schedules/rsqrt_no_ramp_down.gin",
+          "runs/pretrain.gin",
+      ],
+      [
+          *params,
+          "train_steps = 10",
+          *(f"{name} = {value}" for name, value in sizes.items()),
+      ],
+  )
+  return experiment_lib.Experiment(
+      model_dir="", seed=0, tpu=experiment_lib.Tpu("planned")
+  )
+
+
+def count(size: str, layout: str) -> dict:
+  """A layout's row: bytes by kind, planned and in the graph.
+
+  Args:
+    size: of SIZES.
+    layout: of `layouts`.
+
+  Returns:
+    a row of RESULTS.
+  """
+  experiment_ = experiment(size, layout)
+  planned = planning.StepGraph(experiment_, on_tpu=True).collectives(
+      experiment_.mesh, experiment_.layout
+  )
+  by_kind, by_purpose = collections.Counter(), collections.Counter()
+  for collective in planned:
+    by_kind[collective.kind] += collective.bytes
+    by_purpose[collective.purpose] += collective.bytes
+  in_graph = collections.Counter()
+  for collective in lowered.collectives(lowered.training_step(experiment_)):
+    size_in_bytes = math.prod(collective.shape) * collective.dtype.size
+    in_graph[KINDS[collective.kind]] += size_in_bytes
+  kinds = KINDS.values()
+  return {
+      "size": size,
+      "layout": layout,
+      "mesh": ";".join(f"{d.name}:{d.size}" for d in experiment_.mesh),
+      "planned": {kind: by_kind[kind] for kind in kinds},
+      "in_graph": {kind: in_graph[kind] for kind in kinds},
+      "planned_by_purpose": {p: by_purpose[p] for p in PURPOSES},
+  }
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+  lines = [header, ["---", "---"] + ["---:"] * (len(header) - 2), *rows]
+  return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def kinds(rows: list[dict]) -> str:
+  """Bytes by kind, in the graph and in the plan, in Markdown."""
+  header = ["layout", "mesh"]
+  for kind in ("all-to-all", "all-reduce", "permute"):
+    header += [f"{kind}: graph", "plan"]
+  return _table(
+      header,
+      [
+          [
+              f"`{row['layout']}`",
+              f"`{row['mesh']}`",
+              *(
+                  f"{row[where][kind]:,}"
+                  for kind in KINDS.values()
+                  for where in ("in_graph", "planned")
+              ),
+          ]
+          for row in rows
+      ],
+  )
+
+
+def purposes(rows: list[dict]) -> str:
+  """Planned bytes by purpose, in Markdown."""
+  return _table(
+      ["layout", "mesh", "experts", "model parallelism", "gradients", "other"],
+      [
+          [
+              f"`{row['layout']}`",
+              f"`{row['mesh']}`",
+              *(f"{row['planned_by_purpose'][p]:,}" for p in PURPOSES),
+          ]
+          for row in rows
+      ],
+  )
+
+
+def fill(page: str) -> str:
+  """The page with the tables of RESULTS."""
+  rows = json.loads(RESULTS.read_text())
+  tiny, base = (
+      [row for row in rows if row["size"] == size] for size in ("tiny", "base")
+  )
+  return report.fill(
+      page, {"tiny": kinds(tiny), "base": kinds(base), "costs": purposes(base)}
+  )
+
+
+def main():
+  rows = [
+      count(size, layout)
+      for size, (_, num_cores, _) in SIZES.items()
+      for layout in layouts(num_cores)
+  ]
+  RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+  PAGE.write_text(fill(PAGE.read_text()))
+
+
+if __name__ == "__main__":
+  main()
