@@ -505,8 +505,8 @@ def test_score(server, straight, directory):
                 "--gin_param=mesh_shape = 'all:2'",
                 "--gin_param=layout_rules = 'batch:all,experts:all'",
             ],
-            "num_experts = 5 cannot be split over the mesh axis all = 2 (layout "
-            "rule experts:all); use all = 1, or num_experts = 4 or 6.",
+            "num_experts = 5 cannot be split over the mesh axis all = 2 "
+            "(layout rule experts:all); use all = 1, or num_experts = 4 or 6.",
         ),
         (
             ["--gin_param=num_experts = 100"],
