@@ -14,14 +14,20 @@
 
 """What a Mesh TensorFlow graph keeps in memory, without running it.
 
-Operations are taken in the order in which TensorFlow starts them, each as soon
-as its inputs are there; a tensor takes memory from the operation that writes
-it to the last one that reads it.
+A tensor takes memory from the operation that writes it to the last one that
+reads it, in the order in which operations run.
 """
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
 import collections
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import NamedTuple
 
 import mesh_tensorflow as mtf
@@ -74,7 +80,7 @@ class _Operation(NamedTuple):
 
 
 class Schedule:
-  """The order in which TensorFlow runs operations, and what is kept meanwhile.
+  """The order in which operations run, and what is kept meanwhile.
 
   It does not depend on how large the slices of tensors are.
   """
@@ -83,12 +89,16 @@ class Schedule:
       self,
       operations: Sequence[mtf.Operation],
       gradients: Iterable[mtf.Tensor | None] = (),
+      on_tpu: bool = False,
   ):
     """Puts operations in order.
 
     Args:
       operations: of a graph or of a loop's body.
       gradients: those of the trainable variables.
+      on_tpu: whether they stay in the order in which the graph was built, which
+        stands for that of a TPU's compiler; TensorFlow itself starts each as
+        soon as its inputs are there.
     """
     gradients = set(gradients)
     # Upstream joins the assignments to all variables in one operation, but each
@@ -99,23 +109,18 @@ class Schedule:
     self._is_gradient = []
     buffers = self._number(operations, gradients)
     self._readers = [0] * len(self._tensors)
-    readers = collections.defaultdict(list)
     inputs = {}
     for operation in operations:
       inputs[operation] = {x for x in _inputs(operation) if x in buffers}
       for tensor in inputs[operation]:
-        readers[tensor].append(operation)
         self._readers[buffers[tensor]] += 1
-    missing = {x: len(inputs[x]) for x in operations}
-    ready = collections.deque(x for x in operations if not missing[x])
     self._operations = []
-    while ready:
-      operation = ready.popleft()
+    for operation in operations if on_tpu else _as_soon_as_possible(inputs):
       reads = [buffers[x] for x in inputs[operation]]
       writes = {buffers[x] for x in operation.outputs}
       body = None
       if isinstance(operation, mtf.WhileLoopOperation):
-        body = Schedule(operation._body_ops)  # pylint: disable=protected-access
+        body = Schedule(operation._body_ops, on_tpu=on_tpu)  # pylint: disable=protected-access
       self._operations.append(
           _Operation(
               reads,
@@ -125,11 +130,6 @@ class Schedule:
               body,
           )
       )
-      for tensor in operation.outputs:
-        for reader in readers[tensor]:
-          missing[reader] -= 1
-          if not missing[reader]:
-            ready.append(reader)
 
   def _number(self, operations, gradients) -> dict[mtf.Tensor, int]:
     """The buffer of each tensor that the operations give."""
@@ -191,6 +191,26 @@ class Schedule:
       for buffer in operation.ends:
         release(buffer)
     return highest
+
+
+def _as_soon_as_possible(
+    inputs: Mapping[mtf.Operation, Collection[mtf.Tensor]],
+) -> Iterator[mtf.Operation]:
+  """Operations, each after those that make its inputs, first come first run."""
+  readers = collections.defaultdict(list)
+  for operation, tensors in inputs.items():
+    for tensor in tensors:
+      readers[tensor].append(operation)
+  missing = {operation: len(tensors) for operation, tensors in inputs.items()}
+  ready = collections.deque(x for x, count in missing.items() if not count)
+  while ready:
+    operation = ready.popleft()
+    yield operation
+    for tensor in operation.outputs:
+      for reader in readers[tensor]:
+        missing[reader] -= 1
+        if not missing[reader]:
+          ready.append(reader)
 
 
 def _inputs(operation) -> list[mtf.Tensor]:

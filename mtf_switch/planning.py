@@ -308,7 +308,7 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
   others = [v for v in graph.all_variables if not v.trainable]
   weight_bytes = slices.bytes_of_variables(trainable)
   optimizer_bytes = slices.bytes_of_variables(others)
-  schedule = memory.Schedule(graph.operations, step.gradients)
+  schedule = memory.Schedule(graph.operations, step.gradients, on_tpu)
   peak = schedule.peak(slices.bytes)
   flops = _flops_per_sequence(experiment, step.model)
   executed_flops = sum(

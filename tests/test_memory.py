@@ -220,3 +220,16 @@ def test_recomputation_keeps_only_what_layers_read(recomputed, vectors):
       return peak(mesh).activations
 
   assert peak_of(9) - peak_of(8) == vectors * 400
+
+
+def test_on_a_tpu_operations_stay_in_the_order_of_the_graph(mesh):
+  for _ in range(3):
+    mtf.reduce_sum(long(zeros(mesh, tf.bfloat16)))
+
+  def peak_of(on_tpu):
+    schedule = memory.Schedule(mesh.graph.operations, on_tpu=on_tpu)
+    return schedule.peak(lambda x: x.size * x.dtype.size)
+
+  # One after the other; or all that is ready, before it is summed.
+  assert peak_of(on_tpu=True) == (0, 200 + 400)
+  assert peak_of(on_tpu=False) == (0, 200 + 3 * 400)
