@@ -495,7 +495,9 @@ def _variants(experiment, on_tpu: bool, slices: Slices) -> dict[str, int]:
         variant = StepGraph(experiment, on_tpu, recompute, num_microbatches)
     except compat.UserError:
       continue  # Groups that a microbatch cannot be dealt out to.
-    schedule = memory.Schedule(variant.graph.operations, variant.step.gradients)
+    schedule = memory.Schedule(
+        variant.graph.operations, variant.step.gradients, on_tpu
+    )
     variants[name] = schedule.peak(slices.bytes).activations
   return variants
 
