@@ -254,7 +254,10 @@ def test_a_mesh_that_does_not_divide_is_refused():
 
 
 def test_split_dimensions_have_unsplit_twins_of_another_name():
-  named = dims.switch_dims("batch", 2, 3, 4, 5, mtf.Dimension("d_model", 6))
+  *named, outer_batch = dims.switch_dims(
+      "batch", 2, 3, 4, 5, mtf.Dimension("d_model", 6)
+  )
+  assert not outer_batch
   assert [d.name for d in named] == [
       "batch",
       "batch_unsplit",

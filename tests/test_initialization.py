@@ -280,7 +280,8 @@ def test_a_session_starts_from_the_checkpoint(pretrained, mesh, tmp_path):
     assert not any(report[1:])
     return [initialization.InitializationHook(path, report.matched)]
 
-  with tf.Graph().as_default(), tf.Session() as session:
+  two_cpus = tf.ConfigProto(device_count={"CPU": 2})
+  with tf.Graph().as_default(), tf.Session(config=two_cpus) as session:
     spec, lowering = build(tmp_path, 1, make_hooks, *mesh)
     for hook in spec.training_hooks:
       hook.begin()

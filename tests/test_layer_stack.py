@@ -208,7 +208,7 @@ def test_upstream_loses_the_loss_of_what_it_recomputes(gin_config):
         (
             ["transformer.Unitransformer.ensemble = 2"],
             "SwitchFeedForward does not support ensemble = 2; leave ensembles "
-            "and outer_batch_size off.",
+            "off.",
         ),
     ],
 )

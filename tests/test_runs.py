@@ -31,6 +31,7 @@ VALUES = dict(
     layout_rules="''",
     learning_rate_schedule="0.01",
     mesh_shape="''",
+    model_parallelism="2",
     model_type="'bitransformer'",
     optimizer="@AdafactorOptimizer",
     pretrained_dir="'a_directory'",
