@@ -147,7 +147,8 @@ resource_reader._parse_config_path = _parse_path_in_package  # pylint: disable=p
 
 # Symptom: the same run gives other losses each time it is started.
 # mesh-tensorflow 0.1.21 makes reference variables, which Adafactor updates
-# while the backward pass still reads them; resource variables are read once.
+# while the backward pass still reads them. A resource variable's value stays
+# what it was when it was read, which the mesh does once a step.
 tf.enable_resource_variables()
 
 

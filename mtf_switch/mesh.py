@@ -29,6 +29,7 @@ from mesh_tensorflow import placement_mesh_impl
 from mesh_tensorflow import simd_mesh_impl
 import numpy as np
 import tensorflow.compat.v1 as tf
+from tensorflow.python.ops.resource_variable_ops import is_resource_variable
 from tensorflow.python.tpu import tpu_function
 from tensorflow.python.tpu.ops import tpu_ops
 
@@ -117,7 +118,7 @@ class _Keys:
 
 
 class PlacementMeshImpl(placement_mesh_impl.PlacementMeshImpl):
-  """Upstream's mesh of CPU or GPU devices, with repeatable draws."""
+  """Upstream's mesh of CPU or GPU devices, whose runs can be repeated."""
 
   def __init__(self, shape, layout, devices, seed: int = 0, step=None):
     """Creates the mesh.
@@ -150,6 +151,28 @@ class PlacementMeshImpl(placement_mesh_impl.PlacementMeshImpl):
           shape.to_integer_list, seed=key_at(*iteration), **kwargs
       )
     return self.LaidOutTensor(self.make_slices(draw, shape))
+
+  def slicewise(self, fn, *inputs):
+    """Applies a function to the slices of each processor.
+
+    Upstream hands the function variables, and tf.cast, by which a variable is
+    lowered, returns them unread if the dtype is theirs. Each use of a weight
+    then reads it by itself, so that the backward pass may see a weight that
+    the optimizer has already changed. Here it sees the values that the forward
+    pass had.
+
+    Args:
+      fn: a function from tf.Tensors to a tf.Tensor or a tuple of them.
+      *inputs: LaidOutTensors, or what is convertible to a tf.Tensor.
+
+    Returns:
+      a LaidOutTensor, or a tuple of them if fn returns a tuple.
+    """
+
+    def of_values(*slices):
+      return fn(*(x.value() if is_resource_variable(x) else x for x in slices))
+
+    return super().slicewise(of_values, *inputs)
 
   def einsum(self, equation, *slices):
     """A product of slices, without a transposition where there can be.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Draws that repeat and do not depend on the mesh; einsums as products."""
+"""Draws that repeat and do not depend on the mesh; reads; einsums."""
 
 import itertools
 
@@ -185,6 +185,30 @@ def test_a_draw_on_tpu_cores_needs_no_all_reduce():
   upstream = simd_mesh_impl.SimdMeshImpl
   assert operations(upstream).count("CrossReplicaSum") == 3
   assert "CrossReplicaSum" not in operations(mesh_lib.SimdMeshImpl)
+
+
+@pytest.mark.parametrize("mesh_size", [1, 2])
+def test_a_step_reads_each_slice_once(mesh_size):
+  """Both passes and the optimizer see one value of a weight."""
+  tf_graph = tf.Graph()
+  with tf_graph.as_default():
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    rows, columns = mtf.Dimension("rows", 4), mtf.Dimension("columns", 6)
+    weight = mtf.get_variable(mesh, "weight", mtf.Shape([rows, columns]))
+    x = mtf.ones(mesh, mtf.Shape([rows]))
+    y = mtf.einsum([mtf.einsum([x, weight], [columns]), weight], [rows])
+    (gradient,) = mtf.gradients([mtf.reduce_sum(y)], [weight])
+    update = mtf.assign(weight.operation, weight - gradient)
+    mesh_impl = mesh_lib.PlacementMeshImpl(
+        f"all:{mesh_size}",
+        "columns:all",
+        [f"cpu:{i}" for i in range(mesh_size)],
+    )
+    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    name = lowering.lowered_operation(update).name
+  nodes = tf.graph_util.extract_sub_graph(tf_graph.as_graph_def(), [name]).node
+  assert [x.op for x in nodes].count("AssignVariableOp") == mesh_size
+  assert [x.op for x in nodes].count("ReadVariableOp") == mesh_size
 
 
 @pytest.mark.parametrize(
