@@ -15,7 +15,7 @@
 """Parameters and FLOPs of a configuration, as integers before any tensor."""
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -357,3 +357,21 @@ def flops_per_sequence(
       + stack(targets_length, stacks[1], [targets_length, inputs_length])
       + logits
   )
+
+
+def flops_of_model(model, lengths: Mapping[str, int]) -> int | None:
+  """The same of a model that upstream's constructors have built.
+
+  Args:
+    model: a Bitransformer, or a Unitransformer that is a language model.
+    lengths: positions for "inputs", if the model has any, and "targets".
+
+  Returns:
+    a number of floating-point operations; None for a model whose layers Table
+    9's way of counting does not know.
+  """
+  try:
+    size = size_of(model)
+  except ValueError:
+    return None
+  return flops_per_sequence(size, lengths.get("inputs", 0), lengths["targets"])

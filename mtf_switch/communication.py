@@ -110,21 +110,20 @@ def collectives(
 
   def collective(message: _Message) -> Collective:
     axes = [mesh_shape.dims[axis] for axis in message.mesh_axes]
-    shape = list(message.operand.slice_shape)
     dtype = message.operand.dtype
     group_size = math.prod(axis.size for axis in axes)
-    if message.kind == "all_reduce":
-      if on_tpu and (
-          dtype != tf.bfloat16 or group_size > _BFLOAT16_MAX_GROUP_SIZE
-      ):
-        dtype = tf.float32
+    stays_short = (
+        dtype == tf.bfloat16 and group_size <= _BFLOAT16_MAX_GROUP_SIZE
+    )
+    if on_tpu and message.kind == "all_reduce" and not stays_short:
+      dtype = tf.float32
     return Collective(
         message.kind,
         purpose(message),
         message.operation,
         tuple(axis.name for axis in axes),
         group_size,
-        tuple(shape),
+        tuple(message.operand.slice_shape),
         dtype,
         message.count,
     )
@@ -253,13 +252,7 @@ class _ShapesMeshImpl(mtf.MeshImpl):
 
   def _send(self, kind, x, mesh_axes):
     self.messages.append(
-        _Message(
-            kind,
-            x,
-            self.operation.name,
-            mesh_axes,
-            self.iterations,
-        )
+        _Message(kind, x, self.operation.name, mesh_axes, self.iterations)
     )
 
 

@@ -504,25 +504,17 @@ def count_switch_layers(model):
     switch.switch_layers_in_model = len(all_switches)
 
 
-def recompute_gradients(model) -> bool:
+def recompute_gradients(model):
   """Makes a model's stacks forget activations and make them again.
 
   Args:
     model: a Bitransformer or Unitransformer, before it is called.
-
-  Returns:
-    whether all stacks can: upstream's loses the losses of Switch layers.
   """
-  stacks = _stacks(model)
-  sparse = bool(switches(model))
-  for stack in stacks:
+  for stack in _stacks(model):
     if isinstance(stack, SwitchLayerStack):
       stack.recompute = True
-    elif sparse:
-      return False
     else:
       stack._recompute_grads = True  # pylint: disable=protected-access
-  return True
 
 
 def _stacks(model) -> list[transformer.LayerStack]:

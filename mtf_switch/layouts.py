@@ -155,7 +155,7 @@ def check(
       )
     if axis not in mesh_shape:
       raise compat.UserError(
-          f"{rule}n axis that mesh_shape = {_mesh(mesh_shape)!r} does not "
+          f"{rule}n axis that mesh_shape = {text(mesh_shape)!r} does not "
           f"have; {_did_you_mean(axis, mesh_shape)}"
       )
   _check_axes(
@@ -242,7 +242,7 @@ def _two_axes(mesh_shape, dimensions, axis: str, numbers) -> list[str]:
     return []
   rest, ways = min(meshes, key=max)
   mesh = {**mesh_shape, axis: rest, second: ways}
-  return [f"{second}:{second} on mesh_shape = {_mesh(mesh)!r}"]
+  return [f"{second}:{second} on mesh_shape = {text(mesh)!r}"]
 
 
 def _check_outer_batches(mesh_shape, axis_of, numbers: Sequence[Number]):
@@ -329,5 +329,6 @@ def _or(choices: Iterable) -> str:
   return ", ".join(first) + (" or " if first else "") + last
 
 
-def _mesh(mesh_shape: Mapping[str, int]) -> str:
+def text(mesh_shape: Mapping[str, int]) -> str:
+  """A mesh as gin has it, for example "data:4;model:2"."""
   return ";".join(f"{axis}:{size}" for axis, size in mesh_shape.items())

@@ -326,17 +326,11 @@ def _write_model_size(
   know.
   """
   variables = graph.lowering.graph.trainable_variables
-  try:
-    flops = accounting.flops_per_sequence(
-        accounting.size_of(graph.model),
-        experiment.lengths.get("inputs", 0),
-        experiment.lengths["targets"],
-    )
-  except ValueError:
-    flops = None
   size = {
       "parameters": sum(variable.size for variable in variables),
-      "flops_per_sequence": flops,
+      "flops_per_sequence": accounting.flops_of_model(
+          graph.model, experiment.lengths
+      ),
   }
   path = os.path.join(experiment.model_dir, "model.json")
   progress.write_lines(path, [json.dumps(size)])

@@ -15,7 +15,8 @@
 """Where a model's tensors live: the mesh, and the features put on it."""
 
 from mtf_switch import compat  # isort: skip
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -100,6 +101,24 @@ def _logical_to_physical(
   return mtf.simd_mesh_impl.auto_logical_to_physical_tpu(
       mesh_shape.to_integer_list, topology
   )
+
+
+@contextlib.contextmanager
+def placeholders_for_variables() -> Iterator[None]:
+  """Makes variables placeholders, for graphs that are looked at and never run.
+
+  So no size needs memory or time.
+
+  Yields:
+    nothing.
+  """
+
+  def placeholder(name, shape, dtype, **unused_kwargs):
+    with tf.name_scope(None):
+      return tf.placeholder(dtype, shape, name)
+
+  with tf.variable_scope(tf.get_variable_scope(), custom_getter=placeholder):
+    yield
 
 
 def import_features(

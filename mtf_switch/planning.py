@@ -212,17 +212,10 @@ class StepGraph:
 
   @contextlib.contextmanager
   def _building(self) -> Iterator[None]:
-    """TensorFlow's default graph, whose variables are placeholders."""
-
-    def placeholder(name, shape, dtype, **unused_kwargs):
-      with tf.name_scope(None):
-        return tf.placeholder(dtype, shape, name)
-
+    """TensorFlow's default graph, as a TPU's if need be."""
     with contextlib.ExitStack() as stack:
       stack.enter_context(self._tf_graph.as_default())
-      stack.enter_context(
-          tf.variable_scope(tf.get_variable_scope(), custom_getter=placeholder)
-      )
+      stack.enter_context(placement.placeholders_for_variables())
       if self._on_tpu:
         stack.enter_context(tpu_function.tpu_shard_context(1))
       yield
@@ -310,7 +303,7 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
   optimizer_bytes = slices.bytes_of_variables(others)
   schedule = memory.Schedule(graph.operations, step.gradients, on_tpu)
   peak = schedule.peak(slices.bytes)
-  flops = _flops_per_sequence(experiment, step.model)
+  flops = accounting.flops_of_model(step.model, experiment.lengths)
   executed_flops = sum(
       count * products(operation, slices.size)
       for operation, count in step_graph.operations()
@@ -342,7 +335,7 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
   }
   return Plan(
       name=name,
-      mesh_shape=_text(experiment.mesh),
+      mesh_shape=layouts.text(_axes(experiment.mesh)),
       layout_rules=";".join(
           f"{dim}:{axis}" for dim, axis in sorted(experiment.layout._pairs)  # pylint: disable=protected-access
       ),
@@ -463,25 +456,10 @@ def products(operation: mtf.Operation, size) -> int:
   return 0
 
 
-def _flops_per_sequence(experiment, model) -> int | None:
-  """As Table 9 counts them; None for layers that its rule does not know."""
-  try:
-    size = accounting.size_of(model)
-  except ValueError:
-    return None
-  lengths = experiment.lengths
-  return accounting.flops_per_sequence(
-      size, lengths.get("inputs", 0), lengths["targets"]
-  )
-
-
 def _variants(experiment, on_tpu: bool, slices: Slices) -> dict[str, int]:
   """Bytes of activations if they were made again, or fewer at a time."""
-  ways = experiment.sequences_per_batch // experiment.outer_batch_size
-  ways //= slices.of(mtf.Dimension("batch", ways))
-  sequences_per_part = experiment.sequences_per_batch // (
-      experiment.outer_batch_size * ways
-  )
+  inner_batch = experiment.sequences_per_batch // experiment.outer_batch_size
+  sequences_per_part = slices.of(mtf.Dimension("batch", inner_batch))
   variants = {}
   for name, recompute, num_microbatches in (
       ("recomputed", True, None),
@@ -577,7 +555,7 @@ def _smallest_mesh(
     )
     try:
       layouts.check(
-          {axis.name: axis.size for axis in shape},
+          _axes(shape),
           experiment.rules,
           experiment.layout_numbers,
       )
@@ -589,9 +567,9 @@ def _smallest_mesh(
     if needed <= memory_bytes:
       needed += sum(schedule.peak(slices.bytes))
     if needed <= memory_bytes:
-      return _text(shape)
+      return layouts.text(_axes(shape))
   return None
 
 
-def _text(mesh: mtf.Shape) -> str:
-  return ";".join(f"{axis.name}:{axis.size}" for axis in mesh.dims)
+def _axes(mesh: mtf.Shape) -> dict[str, int]:
+  return {axis.name: axis.size for axis in mesh.dims}

@@ -26,6 +26,8 @@ from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import placement
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "gin"
 
 # A model of any size becomes one that a test can run.
@@ -143,15 +145,7 @@ def variable_shapes(
   They come from a Mesh TensorFlow graph that is never lowered, and placeholders
   stand in for TensorFlow's variables, so that no size needs memory or time.
   """
-
-  def placeholder(name, shape, dtype, **unused_kwargs):
-    with tf.name_scope(None):
-      return tf.placeholder(dtype, shape, name)
-
-  with (
-      tf.Graph().as_default(),
-      tf.variable_scope(tf.get_variable_scope(), custom_getter=placeholder),
-  ):
+  with tf.Graph().as_default(), placement.placeholders_for_variables():
     graph = mtf.Graph()
     mesh = mtf.Mesh(graph, "mesh")
 

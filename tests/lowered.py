@@ -42,7 +42,12 @@ from mtf_switch import experiment as experiment_lib
 from mtf_switch import mesh as mesh_lib
 from mtf_switch import placement
 
-_KINDS = ("AllToAll", "CrossReplicaSum", "CollectivePermute")
+# TensorFlow's operations, and what plans call them.
+KINDS = {
+    "AllToAll": "all_to_all",
+    "CrossReplicaSum": "all_reduce",
+    "CollectivePermute": "permute",
+}
 
 
 class Collective(NamedTuple):
@@ -81,7 +86,7 @@ def collectives(tf_graph: tf.Graph) -> list[Collective]:
   """What a core sends in a graph, the bodies of loops included (once)."""
   result = []
   for operation in operations(tf_graph):
-    if operation.type in _KINDS:
+    if operation.type in KINDS:
       operand, groups = operation.inputs
       result.append(
           Collective(

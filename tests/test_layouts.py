@@ -22,9 +22,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import compat
-from mtf_switch import experiment as experiment_lib
 from mtf_switch import layouts
 from tests import gin_files
+from tests import test_experiment
 from tests import test_expert_replication
 from tests import toy_tasks  # noqa: F401
 
@@ -279,17 +279,6 @@ def test_the_pairs_are_those_that_meet_in_tensors():
   assert (found - table, table - found) == (set(), set())
 
 
-def experiment(**kwargs):
-  arguments = dict(
-      model_dir="unused",
-      seed=0,
-      task="toy_copy",
-      sequence_length={"inputs": 48, "targets": 32},
-      batch_size=4,
-  )
-  return experiment_lib.Experiment(**{**arguments, **kwargs})
-
-
 @pytest.mark.parametrize(
     "layout, sizes, bindings, message",
     [
@@ -317,7 +306,7 @@ def test_the_model_is_read(layout, sizes, bindings, message):
           *(f"{name} = {sizes}" for name in required),
       ],
   )
-  record = experiment(
+  record = test_experiment.experiment(
       mesh_shape=gin_files.macro("mesh_shape"),
       layout_rules=gin_files.macro("layout_rules"),
   )
@@ -331,7 +320,7 @@ def test_the_model_is_read(layout, sizes, bindings, message):
 
 
 def test_rules_of_axes_with_one_core_are_not_upstreams_business():
-  record = experiment(
+  record = test_experiment.experiment(
       mesh_shape="data:1;model:2", layout_rules=f"{EXPERT_DATA},heads:model"
   )
   layout = record.layout.tensor_layout(

@@ -26,6 +26,7 @@ from mtf_switch import chips
 from mtf_switch import communication
 from mtf_switch import plan_report
 from mtf_switch import planning
+from tests import plans
 
 
 def switch_layer(name, expert_capacity=80):
@@ -97,18 +98,6 @@ DATA = dataclasses.replace(
 TOO_LARGE = dataclasses.replace(
     DATA, name="too_large", compute_seconds=1e-6, fits=False, smallest_mesh=None
 )
-KEYS = (
-    "parameters",
-    "parameters_per_core",
-    "flops_per_sequence",
-    "train_flops_per_step",
-    "weight_bytes_per_core",
-    "optimizer_bytes_per_core",
-    "activation_bytes_per_core",
-    "all_to_all_bytes_per_step",
-    "all_reduce_bytes_per_step",
-    "fits",
-)
 
 
 def printed(*plans, **options):
@@ -165,8 +154,8 @@ def test_seconds(number, text):
 
 def test_json_of_a_plan_is_one_object():
   fields = json.loads(plan_report.as_json([PLAN]))
-  assert {key: fields[key] for key in KEYS} == {
-      key: getattr(PLAN, key) for key in KEYS
+  assert {key: fields[key] for key in plans.KEYS} == {
+      key: getattr(PLAN, key) for key in plans.KEYS
   }
   names = {field.name for field in dataclasses.fields(PLAN)}
   assert set(fields) == names | {"memory_bytes_per_core", "step_seconds"}

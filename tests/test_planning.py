@@ -24,17 +24,11 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import chips
 from mtf_switch import communication
-from mtf_switch import experiment as experiment_lib
 from mtf_switch import planning
-from tests import gin_files
 from tests import lowered
+from tests import plans
 from tests import toy_tasks  # noqa: F401  Registers them.
 
-KINDS = {
-    "AllToAll": "all_to_all",
-    "CrossReplicaSum": "all_reduce",
-    "CollectivePermute": "permute",
-}
 SIZES = (
     "task = 'toy_copy'",
     "batch_size = 16",
@@ -51,23 +45,7 @@ DENSE_SIZES = [x for x in SIZES if "expert" not in x and "num_cores" not in x]
 
 
 def experiment(model, layout, *params, sizes=SIZES):
-  gin_files.parse(
-      [
-          f"models/{model}.gin",
-          f"layouts/{layout}.gin",
-          "schedules/rsqrt_no_ramp_down.gin",
-          "runs/pretrain.gin",
-      ],
-      [*sizes, "train_steps = 10", *params],
-  )
-  return experiment_lib.Experiment(
-      model_dir="", seed=0, tpu=experiment_lib.Tpu("planned")
-  )
-
-
-def planned(experiment_):
-  graph = planning.StepGraph(experiment_, on_tpu=True)
-  return graph.collectives(experiment_.mesh, experiment_.layout)
+  return plans.experiment(model, layout, [*sizes, *params])
 
 
 def as_planned(collectives):
@@ -83,7 +61,7 @@ def as_lowered(tf_graph):
   """The same of a lowered graph; pairs have no groups."""
   counts = collections.Counter()
   for c in lowered.collectives(tf_graph):
-    kind = KINDS[c.kind]
+    kind = lowered.KINDS[c.kind]
     group_size = None if kind == "permute" else len(c.groups[0])
     counts[kind, c.shape, c.dtype, group_size] += 1
   return counts
@@ -139,7 +117,7 @@ def test_every_message_of_a_lowered_graph_is_planned(layout, params):
   experiment_ = experiment(
       "switch_lm_tiny", layout, *LM, "num_experts = 16", *params
   )
-  assert as_planned(planned(experiment_)) == as_lowered(
+  assert as_planned(plans.collectives(experiment_)) == as_lowered(
       lowered.training_step(experiment_)
   )
 
@@ -152,7 +130,7 @@ def test_messages_of_encoder_and_decoder_are_planned():
       "data_parallelism = 4",
       "model_parallelism = 2",
   )
-  assert as_planned(planned(experiment_)) == as_lowered(
+  assert as_planned(plans.collectives(experiment_)) == as_lowered(
       lowered.training_step(experiment_)
   )
 
@@ -168,7 +146,7 @@ def test_switch_attention_is_planned_too():
       "decoder/transformer.make_layer_stack.layers = ["
       "@SwitchSelfAttention, @TruncatedNormalEncDecAttention]",
   )
-  assert as_planned(planned(experiment_)) == as_lowered(
+  assert as_planned(plans.collectives(experiment_)) == as_lowered(
       lowered.training_step(experiment_)
   )
 
@@ -183,7 +161,7 @@ def test_messages_inside_a_loop_count_for_each_microbatch():
       # Two sequences of each of two cores.
       "serialize_num_microbatches.tokens_per_microbatch_per_replica = 48",
   )
-  collectives = planned(experiment_)
+  collectives = plans.collectives(experiment_)
   once = [c._replace(count=1) for c in collectives]
   # The graph has the loop's body once.
   assert as_planned(once) == as_lowered(lowered.training_step(experiment_))
@@ -197,7 +175,7 @@ def test_messages_inside_a_loop_count_for_each_microbatch():
 
 def bytes_by_purpose(experiment_):
   sums = collections.Counter()
-  for c in planned(experiment_):
+  for c in plans.collectives(experiment_):
     sums[c.purpose] += c.bytes
   return sums
 

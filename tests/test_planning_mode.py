@@ -20,6 +20,7 @@ import json
 import pytest
 
 from mtf_switch import table9
+from tests import plans
 from tests import programs
 
 GIN = """
@@ -47,19 +48,6 @@ transformer.make_layer_stack.layers = [
 PLAN = ["--mode=plan", "--gin_file=mine.gin", "--module_import=tests.toy_tasks"]
 DATA_4 = "layouts/data.gin,data_parallelism=4"
 EXPERT_DATA_4 = "layouts/expert_data.gin,data_parallelism=4"
-# Of the program's interface: to be changed with a line in the changelog only.
-KEYS = {
-    "parameters",
-    "parameters_per_core",
-    "flops_per_sequence",
-    "train_flops_per_step",
-    "weight_bytes_per_core",
-    "optimizer_bytes_per_core",
-    "activation_bytes_per_core",
-    "all_to_all_bytes_per_step",
-    "all_reduce_bytes_per_step",
-    "fits",
-}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +77,7 @@ def test_json_is_alone_on_stdout(server, directory):
   )
   assert ended.returncode == 0, ended.stderr
   plan = json.loads(ended.stdout)
-  assert KEYS <= plan.keys()
+  assert set(plans.KEYS) <= plan.keys()
   assert plan["fits"] is True
   # Two sequences of 16 tokens are a group: 10 slots of 4 experts, there and
   # back, forward and backward, in bfloat16.

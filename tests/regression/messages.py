@@ -26,20 +26,14 @@ import pathlib
 
 from benchmarks import report
 from mtf_switch import experiment as experiment_lib
-from mtf_switch import planning
 import tasks  # noqa: F401  Registers them.
-from tests import gin_files
 from tests import lowered
+from tests import plans
 from tests import toy_tasks  # noqa: F401  Registers them.
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/parallelism.md"
 RESULTS = pathlib.Path(__file__).with_suffix(".json")
 
-KINDS = {
-    "AllToAll": "all_to_all",
-    "CrossReplicaSum": "all_reduce",
-    "CollectivePermute": "permute",
-}
 PURPOSES = ("experts", "model_parallelism", "gradients", "other")
 
 # Two sizes: a toy, and the width of Switch-Base with Figure 9's 16 cores and
@@ -96,22 +90,8 @@ def experiment(size: str, layout: str) -> experiment_lib.Experiment:
   """What is counted."""
   model, num_cores, params = SIZES[size]
   sizes = layouts(num_cores)[layout]
-  gin_files.parse(
-      [
-          f"models/{model}.gin",
-          f"layouts/{layout}.gin",
-          "schedules/rsqrt_no_ramp_down.gin",
-          "runs/pretrain.gin",
-      ],
-      [
-          *params,
-          "train_steps = 10",
-          *(f"{name} = {value}" for name, value in sizes.items()),
-      ],
-  )
-  return experiment_lib.Experiment(
-      model_dir="", seed=0, tpu=experiment_lib.Tpu("planned")
-  )
+  bindings = [f"{name} = {value}" for name, value in sizes.items()]
+  return plans.experiment(model, layout, [*params, *bindings])
 
 
 def count(size: str, layout: str) -> dict:
@@ -125,9 +105,7 @@ def count(size: str, layout: str) -> dict:
     a row of RESULTS.
   """
   experiment_ = experiment(size, layout)
-  planned = planning.StepGraph(experiment_, on_tpu=True).collectives(
-      experiment_.mesh, experiment_.layout
-  )
+  planned = plans.collectives(experiment_)
   by_kind, by_purpose = collections.Counter(), collections.Counter()
   for collective in planned:
     by_kind[collective.kind] += collective.bytes
@@ -135,8 +113,8 @@ def count(size: str, layout: str) -> dict:
   in_graph = collections.Counter()
   for collective in lowered.collectives(lowered.training_step(experiment_)):
     size_in_bytes = math.prod(collective.shape) * collective.dtype.size
-    in_graph[KINDS[collective.kind]] += size_in_bytes
-  kinds = KINDS.values()
+    in_graph[lowered.KINDS[collective.kind]] += size_in_bytes
+  kinds = lowered.KINDS.values()
   return {
       "size": size,
       "layout": layout,
@@ -165,7 +143,7 @@ def kinds(rows: list[dict]) -> str:
               f"`{row['mesh']}`",
               *(
                   f"{row[where][kind]:,}"
-                  for kind in KINDS.values()
+                  for kind in lowered.KINDS.values()
                   for where in ("in_graph", "planned")
               ),
           ]

@@ -1,0 +1,63 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the tests of plans share."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+from collections.abc import Sequence
+
+from mtf_switch import communication
+from mtf_switch import experiment as experiment_lib
+from mtf_switch import planning
+from tests import gin_files
+
+# Of the program's interface: to be changed with a line in the changelog only.
+KEYS = (
+    "parameters",
+    "parameters_per_core",
+    "flops_per_sequence",
+    "train_flops_per_step",
+    "weight_bytes_per_core",
+    "optimizer_bytes_per_core",
+    "activation_bytes_per_core",
+    "all_to_all_bytes_per_step",
+    "all_reduce_bytes_per_step",
+    "fits",
+)
+
+
+def experiment(
+    model: str, layout: str, bindings: Sequence[str]
+) -> experiment_lib.Experiment:
+  """A run of files of gin/models and gin/layouts on a TPU."""
+  gin_files.parse(
+      [
+          f"models/{model}.gin",
+          f"layouts/{layout}.gin",
+          "schedules/rsqrt_no_ramp_down.gin",
+          "runs/pretrain.gin",
+      ],
+      ["train_steps = 10", *bindings],
+  )
+  return experiment_lib.Experiment(
+      model_dir="", seed=0, tpu=experiment_lib.Tpu("planned")
+  )
+
+
+def collectives(
+    experiment_: experiment_lib.Experiment,
+) -> list[communication.Collective]:
+  """What is planned to be sent in a step on a TPU."""
+  graph = planning.StepGraph(experiment_, on_tpu=True)
+  return graph.collectives(experiment_.mesh, experiment_.layout)
