@@ -517,6 +517,22 @@ def recompute_gradients(model):
       stack._recompute_grads = True  # pylint: disable=protected-access
 
 
+def recomputes_gradients(model) -> bool:
+  """Whether all stacks of a model do.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+
+  Returns:
+    whether gradients are of activations that are made again.
+  """
+  return all(
+      # pylint: disable-next=protected-access
+      getattr(stack, "recompute", False) or stack._recompute_grads
+      for stack in _stacks(model)
+  )
+
+
 def _stacks(model) -> list[transformer.LayerStack]:
   transformers = (
       [model.encoder, model.decoder] if hasattr(model, "encoder") else [model]

@@ -45,6 +45,7 @@ class Adafactor(mtf.optimize.AdafactorOptimizer):
       return super().apply_grad(grad, var)
     largest, second = factored_dims
     grad = mtf.to_float(grad)
+    mixing_rate = 1.0 - self._decay_rate
 
     def slot(name, reduced):
       slot = mtf.get_variable(
@@ -55,9 +56,7 @@ class Adafactor(mtf.optimize.AdafactorOptimizer):
           trainable=False,
       )
       mean = mtf.reduce_mean(square, output_shape=var.shape - reduced)
-      new = slot * self._decay_rate + (mean + self._epsilon1) * (
-          1.0 - self._decay_rate
-      )
+      new = slot * self._decay_rate + (mean + self._epsilon1) * mixing_rate
       return new, mtf.assign(slot, new)
 
     with tf.variable_scope(f"{var.name}/adafactor"):

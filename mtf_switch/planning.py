@@ -350,7 +350,9 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
       optimizer_bytes_per_core=optimizer_bytes,
       gradient_bytes_per_core=peak.gradients,
       activation_bytes_per_core=peak.activations,
-      activation_bytes_variants=_variants(experiment, on_tpu, slices),
+      activation_bytes_variants=_variants(
+          experiment, step, peak.activations, on_tpu, slices
+      ),
       host_bytes=_host_bytes(experiment.mesh, graph.all_variables),
       switch_layers=_switch_layers(step_graph, collectives),
       all_to_all_bytes_per_step=by_purpose["experts"],
@@ -456,27 +458,46 @@ def products(operation: mtf.Operation, size) -> int:
   return 0
 
 
-def _variants(experiment, on_tpu: bool, slices: Slices) -> dict[str, int]:
-  """Bytes of activations if they were made again, or fewer at a time."""
+def _variants(
+    experiment, step, activation_bytes: int, on_tpu: bool, slices: Slices
+) -> dict[str, int]:
+  """Bytes of activations if they were made again, or fewer at a time.
+
+  Args:
+    experiment: the Experiment.
+    step: its TrainingStep.
+    activation_bytes: of the step.
+    on_tpu: whether the step is as for a TPU.
+    slices: of the experiment's layout.
+
+  Returns:
+    bytes by the name of the variant.
+  """
   inner_batch = experiment.sequences_per_batch // experiment.outer_batch_size
   sequences_per_part = slices.of(mtf.Dimension("batch", inner_batch))
+  recomputes = layers_lib.recomputes_gradients(step.model)
+  # A graph takes seconds to build; the run itself may be one of the variants.
+  found = {(recomputes, step.num_microbatches): activation_bytes}
   variants = {}
   for name, recompute, num_microbatches in (
-      ("recomputed", True, None),
-      ("microbatched", False, sequences_per_part),
+      ("recomputed", True, step.num_microbatches),
+      ("microbatched", recomputes, sequences_per_part),
       ("recomputed and microbatched", True, sequences_per_part),
   ):
-    try:
-      with warnings.catch_warnings():
-        # What they say of capacity is of microbatches that are not asked for.
-        warnings.simplefilter("ignore")
-        variant = StepGraph(experiment, on_tpu, recompute, num_microbatches)
-    except compat.UserError:
-      continue  # Groups that a microbatch cannot be dealt out to.
-    schedule = memory.Schedule(
-        variant.graph.operations, variant.step.gradients, on_tpu
-    )
-    variants[name] = schedule.peak(slices.bytes).activations
+    options = recompute, num_microbatches
+    if options not in found:
+      try:
+        with warnings.catch_warnings():
+          # What they say of capacity is of microbatches nobody asks for.
+          warnings.simplefilter("ignore")
+          variant = StepGraph(experiment, on_tpu, *options)
+      except compat.UserError:
+        continue  # Groups that a microbatch cannot be dealt out to.
+      schedule = memory.Schedule(
+          variant.graph.operations, variant.step.gradients, on_tpu
+      )
+      found[options] = schedule.peak(slices.bytes).activations
+    variants[name] = found[options]
   return variants
 
 

@@ -42,6 +42,8 @@ SIZES = (
     "SwitchFeedForward.min_expert_capacity = 2",
 )
 DENSE_SIZES = [x for x in SIZES if "expert" not in x and "num_cores" not in x]
+RECOMPUTE = "transformer.LayerStack.recompute_grads = True"
+MICROBATCHES = "serialize_num_microbatches.tokens_per_microbatch_per_replica"
 
 
 def experiment(model, layout, *params, sizes=SIZES):
@@ -103,7 +105,7 @@ ENCODER_DECODER = (
                 "model_parallelism = 4",
                 "activation = ['gelu', 'linear']",
                 "SwitchFeedForward.router = @top_2_router",
-                "transformer.LayerStack.recompute_grads = True",
+                RECOMPUTE,
             ],
         ),
         (
@@ -159,7 +161,7 @@ def test_messages_inside_a_loop_count_for_each_microbatch():
       "data_parallelism = 2",
       "num_cores = 4",
       # Two sequences of each of two cores.
-      "serialize_num_microbatches.tokens_per_microbatch_per_replica = 48",
+      f"{MICROBATCHES} = 48",
   )
   collectives = plans.collectives(experiment_)
   once = [c._replace(count=1) for c in collectives]
@@ -365,6 +367,44 @@ def test_variants_need_less_for_activations():
   variants = plan.activation_bytes_variants
   assert variants["recomputed"] < plan.activation_bytes_per_core
   assert variants["microbatched"] < plan.activation_bytes_per_core / 2
+
+
+@pytest.mark.parametrize(
+    "name, options, num_graphs",
+    [
+        ("recomputed", (RECOMPUTE,), 2),
+        # 24 positions: a sequence at a time.
+        ("microbatched", (f"{MICROBATCHES} = 24",), 2),
+        (
+            "recomputed and microbatched",
+            (RECOMPUTE, f"{MICROBATCHES} = 24"),
+            1,
+        ),
+    ],
+)
+def test_a_variant_is_the_plan_of_a_run_with_these_options(
+    name, options, num_graphs, monkeypatch
+):
+  def plan(*options):
+    experiment_ = on_one_cpu(
+        "t5_tiny", "num_layers = 2", *options, sizes=DENSE_SIZES
+    )
+    return planning.plan(experiment_, CHIP, "one core")
+
+  expected = plan().activation_bytes_variants[name]
+  graphs = []
+
+  class Counted(planning.StepGraph):
+
+    def __init__(self, *args):
+      graphs.append(args)
+      super().__init__(*args)
+
+  monkeypatch.setattr(planning, "StepGraph", Counted)
+  run = plan(*options)
+  assert run.activation_bytes_per_core == expected
+  assert run.activation_bytes_variants[name] == expected
+  assert len(graphs) == num_graphs
 
 
 def test_the_smallest_mesh_fits_and_half_of_it_does_not():
