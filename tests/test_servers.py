@@ -57,6 +57,31 @@ make_layer_stack.layers = [
     @SwitchFeedForward,
 ]
 """
+FINETUNE_GIN = """
+include "models/switch_tiny.gin"
+include "layouts/expert_data.gin"
+include "runs/finetune.gin"
+include "runs/evaluate.gin"
+
+pretrained_dir = "pretrained"
+task = "toy_letters"
+sequence_length = {"inputs": 16, "targets": 16}
+batch_size = 4
+train_steps = 3
+train.eval_every = 3
+
+d_model = 8
+d_ff = 16
+d_kv = 4
+num_heads = 2
+num_experts = 4
+num_cores = 4
+encoder/transformer.make_layer_stack.layers = [@SwitchFeedForward]
+decoder/transformer.make_layer_stack.layers = [
+    @transformer_layers.SelfAttention,
+    @transformer_layers.EncDecAttention,
+]
+"""
 RUN = ["--gin_file=mine.gin", "--module_import=tests.toy_tasks"]
 
 
@@ -170,6 +195,49 @@ def test_lost_process_and_resumption_with_fewer(machine, directory):
   assert losses(model_dir) == pytest.approx(expected, rel=1e-5)
   # All that is written is written by task 0.
   assert [p.name for p in (directory / "other").iterdir()] == ["mine.gin"]
+
+
+def test_fine_tuning_and_scoring(machine, directory):
+  """What fine-tuning decodes, and scores of its last checkpoint."""
+  (directory / "finetune.gin").write_text(FINETUNE_GIN)
+  (directory / "pairs.tsv").write_text("the switch\tsends\neach\tone\n")
+
+  def run(*arguments):
+    ended = machine.run(
+        [
+            "--gin_file=finetune.gin",
+            "--module_import=tests.toy_tasks",
+            on_processors(2),
+            *arguments,
+        ],
+        directory,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+  def evaluations_and_scores(name, *arguments):
+    run(f"--model_dir={name}", "--mode=finetune", *arguments)
+    run(
+        f"--model_dir={name}",
+        "--mode=score",
+        "--input_file=pairs.tsv",
+        f"--output_file={name}.scores",
+        *arguments,
+    )
+    path = directory / name / "validation_eval/metrics.jsonl"
+    scores = (directory / f"{name}.scores").read_text().split()
+    return (
+        [json.loads(line) for line in path.read_text().splitlines()],
+        [float(score) for score in scores],
+    )
+
+  run("--model_dir=pretrained")
+  evaluations, scores = evaluations_and_scores("tuned")
+  of_several = evaluations_and_scores("tuned_by_several", "--mesh_hosts=2")
+  assert [x["step"] for x in evaluations] == [3]
+  assert of_several[0] == evaluations
+  # Sums over the mesh have another order, as above.
+  assert len(scores) == 2
+  assert of_several[1] == pytest.approx(scores, rel=1e-5)
 
 
 @pytest.mark.parametrize(
