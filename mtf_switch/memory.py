@@ -32,6 +32,8 @@ from typing import NamedTuple
 
 import mesh_tensorflow as mtf
 
+from mtf_switch import graph_optimizer
+
 # Their results may lie where an input lay.
 _IN_PLACE = (
     mtf.SlicewiseOperation,
@@ -101,24 +103,33 @@ class Schedule:
         soon as its inputs are there.
     """
     gradients = set(gradients)
+    nodes = [graph_optimizer.Node(x, _inputs(x), x.outputs) for x in operations]
     # Upstream joins the assignments to all variables in one operation, but each
     # variable takes its new value as soon as that is there.
-    operations = [x for x in operations if not isinstance(x, mtf.Assign)]
+    assigned = [
+        x
+        for node in nodes
+        if isinstance(node.operation, mtf.Assign)
+        for x in node.inputs
+    ]
+    nodes = [x for x in nodes if not isinstance(x.operation, mtf.Assign)]
+    if assigned and not on_tpu:
+      nodes = graph_optimizer.optimize(nodes, assigned)
     # For each buffer a tensor that tells its size; None for variables.
     self._tensors = []
     self._is_gradient = []
-    buffers = self._number(operations, gradients)
+    buffers = self._number(nodes, gradients)
     self._readers = [0] * len(self._tensors)
     inputs = {}
-    for operation in operations:
-      inputs[operation] = {x for x in _inputs(operation) if x in buffers}
-      for tensor in inputs[operation]:
+    for node in nodes:
+      inputs[node] = {x for x in node.inputs if x in buffers}
+      for tensor in inputs[node]:
         self._readers[buffers[tensor]] += 1
     self._operations = []
-    for operation in operations if on_tpu else _as_soon_as_possible(inputs):
-      reads = [buffers[x] for x in inputs[operation]]
-      writes = {buffers[x] for x in operation.outputs}
-      body = None
+    for node in nodes if on_tpu else _as_soon_as_possible(inputs):
+      operation, body = node.operation, None
+      reads = [buffers[x] for x in inputs[node]]
+      writes = {buffers[x] for x in node.outputs}
       if isinstance(operation, mtf.WhileLoopOperation):
         body = Schedule(operation._body_ops, on_tpu=on_tpu)  # pylint: disable=protected-access
       self._operations.append(
@@ -126,19 +137,20 @@ class Schedule:
               reads,
               tuple(writes - set(reads)),
               tuple(x for x in writes if not self._readers[x]),
-              isinstance(operation, _IN_PLACE) and len(operation.outputs) == 1,
+              isinstance(operation, _IN_PLACE) and len(node.outputs) == 1,
               body,
           )
       )
 
-  def _number(self, operations, gradients) -> dict[mtf.Tensor, int]:
-    """The buffer of each tensor that the operations give."""
+  def _number(self, nodes, gradients) -> dict[mtf.Tensor, int]:
+    """The buffer of each tensor that the nodes give."""
     buffers = {}
-    for operation in operations:
-      sources = operation.inputs
+    for node in nodes:
+      operation, sources = node.operation, node.inputs
       if isinstance(operation, mtf.CustomGradientOperation):
-        sources = operation._fn_outputs  # pylint: disable=protected-access
-      for number, output in enumerate(operation.outputs):
+        # The function's inputs come first.
+        sources = sources[-len(node.outputs) :]
+      for number, output in enumerate(node.outputs):
         source = sources[number] if isinstance(operation, _ALIASES) else None
         if source in buffers:
           buffers[output] = buffers[source]
@@ -194,19 +206,19 @@ class Schedule:
 
 
 def _as_soon_as_possible(
-    inputs: Mapping[mtf.Operation, Collection[mtf.Tensor]],
-) -> Iterator[mtf.Operation]:
-  """Operations, each after those that make its inputs, first come first run."""
+    inputs: Mapping[graph_optimizer.Node, Collection[mtf.Tensor]],
+) -> Iterator[graph_optimizer.Node]:
+  """Nodes, each after those that make its inputs, first come first run."""
   readers = collections.defaultdict(list)
-  for operation, tensors in inputs.items():
+  for node, tensors in inputs.items():
     for tensor in tensors:
-      readers[tensor].append(operation)
-  missing = {operation: len(tensors) for operation, tensors in inputs.items()}
+      readers[tensor].append(node)
+  missing = {node: len(tensors) for node, tensors in inputs.items()}
   ready = collections.deque(x for x, count in missing.items() if not count)
   while ready:
-    operation = ready.popleft()
-    yield operation
-    for tensor in operation.outputs:
+    node = ready.popleft()
+    yield node
+    for tensor in node.outputs:
       for reader in readers[tensor]:
         missing[reader] -= 1
         if not missing[reader]:

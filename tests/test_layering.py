@@ -36,6 +36,7 @@ LEVELS = {
     "initializers": 0,
     "mesh": 0,
     "chips": 0,
+    "graph_optimizer": 0,
     "accounting": 1,
     "embedding": 1,
     "communication": 1,
