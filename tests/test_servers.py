@@ -30,6 +30,14 @@ from mtf_switch import cluster as cluster_lib
 from mtf_switch import servers
 from tests import programs
 
+SIZES = """
+d_model = 8
+d_ff = 16
+d_kv = 4
+num_heads = 2
+num_experts = 4
+num_cores = 4
+"""
 GIN = """
 include "models/switch_tiny.gin"
 include "layouts/expert_data.gin"
@@ -45,18 +53,12 @@ constant_learning_rate.learning_rate = 0.03
 train.save_checkpoints_steps = 2
 train.metrics_every = 1
 
-d_model = 8
-d_ff = 16
-d_kv = 4
-num_heads = 2
-num_experts = 4
-num_cores = 4
 dropout_rate = 0.1
 make_layer_stack.layers = [
     @transformer_layers.SelfAttention,
     @SwitchFeedForward,
 ]
-"""
+""" + SIZES
 FINETUNE_GIN = """
 include "models/switch_tiny.gin"
 include "layouts/expert_data.gin"
@@ -70,18 +72,12 @@ batch_size = 4
 train_steps = 3
 train.eval_every = 3
 
-d_model = 8
-d_ff = 16
-d_kv = 4
-num_heads = 2
-num_experts = 4
-num_cores = 4
 encoder/transformer.make_layer_stack.layers = [@SwitchFeedForward]
 decoder/transformer.make_layer_stack.layers = [
     @transformer_layers.SelfAttention,
     @transformer_layers.EncDecAttention,
 ]
-"""
+""" + SIZES
 RUN = ["--gin_file=mine.gin", "--module_import=tests.toy_tasks"]
 
 
