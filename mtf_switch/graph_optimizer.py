@@ -55,7 +55,9 @@ class Node:
   outputs: Sequence[mtf.Tensor]
 
 
-def optimize(nodes: Sequence[Node], results: Iterable[mtf.Tensor]):
+def optimize(
+    nodes: Sequence[Node], results: Iterable[mtf.Tensor]
+) -> list[Node]:
   """Rewrites a graph as TensorFlow does.
 
   Args:
@@ -124,8 +126,7 @@ def _smallest_factors_first(nodes) -> list[Node]:
   result = []
   for node in nodes:
     if _is_product(node):
-      product, *factors = sorted(node.inputs, key=lambda x: x.shape.size)
-      *factors, last = factors
+      product, *factors, last = sorted(node.inputs, key=lambda x: x.shape.size)
       for factor in factors:
         dims = {*product.shape.dims, *factor.shape.dims}
         shape = mtf.Shape(

@@ -99,8 +99,8 @@ class Schedule:
       operations: of a graph or of a loop's body.
       gradients: those of the trainable variables.
       on_tpu: whether they stay in the order in which the graph was built, which
-        stands for that of a TPU's compiler; TensorFlow itself starts each as
-        soon as its inputs are there.
+        stands for that of a TPU's compiler; TensorFlow itself rewrites the
+        graph and starts each as soon as its inputs are there.
     """
     gradients = set(gradients)
     nodes = [graph_optimizer.Node(x, _inputs(x), x.outputs) for x in operations]

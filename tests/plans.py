@@ -35,6 +35,19 @@ KEYS = (
     "all_reduce_bytes_per_step",
     "fits",
 )
+# Of a toy with an encoder, whose experts eight cores can share.
+SIZES = (
+    "task = 'toy_copy'",
+    "batch_size = 16",
+    "sequence_length = {'inputs': 24, 'targets': 16}",
+    "d_model = 32",
+    "d_ff = 64",
+    "d_kv = 8",
+    "num_heads = 4",
+    "num_experts = 8",
+    "num_cores = 8",
+    "SwitchFeedForward.min_expert_capacity = 2",
+)
 
 
 def experiment(

@@ -29,24 +29,14 @@ from tests import lowered
 from tests import plans
 from tests import toy_tasks  # noqa: F401  Registers them.
 
-SIZES = (
-    "task = 'toy_copy'",
-    "batch_size = 16",
-    "sequence_length = {'inputs': 24, 'targets': 16}",
-    "d_model = 32",
-    "d_ff = 64",
-    "d_kv = 8",
-    "num_heads = 4",
-    "num_experts = 8",
-    "num_cores = 8",
-    "SwitchFeedForward.min_expert_capacity = 2",
-)
-DENSE_SIZES = [x for x in SIZES if "expert" not in x and "num_cores" not in x]
+DENSE_SIZES = [
+    x for x in plans.SIZES if "expert" not in x and "num_cores" not in x
+]
 RECOMPUTE = "transformer.LayerStack.recompute_grads = True"
 MICROBATCHES = "serialize_num_microbatches.tokens_per_microbatch_per_replica"
 
 
-def experiment(model, layout, *params, sizes=SIZES):
+def experiment(model, layout, *params, sizes=plans.SIZES):
   return plans.experiment(model, layout, [*sizes, *params])
 
 
@@ -248,7 +238,7 @@ def test_model_parallelism_sends_the_residual_stream():
 CHIP = chips.Chip("slow", "cpu", 2e9, 1e9, 2**20, 1e8, 1e7, "none")
 
 
-def on_one_cpu(model, *params, sizes=SIZES):
+def on_one_cpu(model, *params, sizes=plans.SIZES):
   experiment_ = experiment(model, "single", *params, sizes=sizes)
   return dataclasses.replace(experiment_, tpu=None)
 

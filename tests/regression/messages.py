@@ -42,18 +42,7 @@ SIZES = {
     "tiny": (
         "switch_tiny",
         8,
-        [
-            "task = 'toy_copy'",
-            "batch_size = 16",
-            "sequence_length = {'inputs': 24, 'targets': 16}",
-            "d_model = 32",
-            "d_ff = 64",
-            "d_kv = 8",
-            "num_heads = 8",
-            "num_experts = 8",
-            "num_cores = 8",
-            "SwitchFeedForward.min_expert_capacity = 2",
-        ],
+        [*plans.SIZES, "num_heads = 8"],
     ),
     "base": (
         "switch_base",
