@@ -65,7 +65,7 @@ class _Mode:
   """A mode of the program.
 
   Attributes:
-    function: "module.function" of mtf_switch, which is called with an
+    function: "module.function" of mtf_switch.modes, which is called with an
       Experiment, if there is a model_dir, a console, and the flags.
     does: what it does, for --help.
     flags: those that it knows beside the ones for all modes.
@@ -84,28 +84,26 @@ class _Mode:
 
 
 _MODES = {
-    "train": _Mode("modes.train", "train a model"),
-    "finetune": _Mode(
-        "finetuning.finetune", "train on from a pre-trained model"
-    ),
-    "eval": _Mode("decoding.evaluate", "decode and apply the task's metrics"),
+    "train": _Mode("train.train", "train a model"),
+    "finetune": _Mode("finetune.finetune", "train on from a pre-trained model"),
+    "eval": _Mode("decode.evaluate", "decode and apply the task's metrics"),
     "perplexity_eval": _Mode(
-        "modes.perplexity_eval", "cross-entropy over a whole split"
+        "train.perplexity_eval", "cross-entropy over a whole split"
     ),
     "infer": _Mode(
-        "decoding.infer",
+        "decode.infer",
         "decode a file",
         flags=("input_file", "output_file"),
         needs=("input_file", "output_file"),
     ),
     "score": _Mode(
-        "decoding.score",
+        "decode.score",
         "the log-probabilities of a file's targets",
         flags=("input_file", "output_file"),
         needs=("input_file", "output_file"),
     ),
     "plan": _Mode(
-        "planning_mode.plan",
+        "plan.plan",
         "what a training step needs, before it runs",
         flags=(
             "plan_chip",
@@ -119,32 +117,32 @@ _MODES = {
         reads_gin=True,
     ),
     "tasks": _Mode(
-        "data_modes.list_tasks",
+        "data.list_tasks",
         "list the tasks and mixtures",
         has_model_dir=False,
     ),
     "inspect": _Mode(
-        "data_modes.inspect",
+        "data.inspect",
         "show a task's records and what a model is fed",
         flags=("task", "split", "num_examples"),
         has_model_dir=False,
     ),
     "cache": _Mode(
-        "data_modes.cache",
+        "data.cache",
         "preprocess a task once for many runs",
         flags=("task", "output_dir"),
         needs=("output_dir",),
         has_model_dir=False,
     ),
     "compare_downstream": _Mode(
-        "downstream_comparison.compare_downstream",
+        "compare_downstream.compare_downstream",
         "Figure 13, from fine-tuned runs",
         flags=("compare_dir", "output_dir"),
         needs=("compare_dir", "output_dir"),
         has_model_dir=False,
     ),
     "compare_languages": _Mode(
-        "language_comparison.compare_languages",
+        "compare_languages.compare_languages",
         "Figures 7 and 8, from a dense and a Switch run",
         flags=("compare_dir", "output_dir"),
         needs=("compare_dir", "output_dir"),
@@ -198,7 +196,9 @@ flags.DEFINE_string(
     "tpu_v3 if not given.",
 )
 flags.DEFINE_string(
-    "plan_chips_file", None, "plan: a table of chips like mtf_switch/chips.csv."
+    "plan_chips_file",
+    None,
+    "plan: a table of chips like mtf_switch/planning/chips.csv.",
 )
 flags.DEFINE_multi_string(
     "plan_compare",
@@ -354,15 +354,15 @@ def _run(argv: Sequence[str], log: _Log):
     import seqio
     import tensorflow.compat.v1 as tf
 
-    from mtf_switch import cluster as cluster_lib
-    from mtf_switch import experiment as experiment_lib
-    from mtf_switch import servers
-    from mtf_switch import strict_gin
-    from mtf_switch import vocabulary_record
+    from mtf_switch.mesh import cluster as cluster_lib
+    from mtf_switch.mesh import servers
+    from mtf_switch.training import experiment as experiment_lib
+    from mtf_switch.training import strict_gin
+    from mtf_switch.training import vocabulary_record
     import tasks  # noqa: F401  Registers this project's tasks.
 
     module, _, name = mode.function.rpartition(".")
-    run = getattr(importlib.import_module(f"mtf_switch.{module}"), name)
+    run = getattr(importlib.import_module(f"mtf_switch.modes.{module}"), name)
   # pylint: enable=g-import-not-at-top
 
   compat.use_graph_mode()
@@ -445,7 +445,7 @@ def _end_after_loss(cluster, console, log: _Log, task: int):
   At once: TensorFlow may wait for the lost task wherever it is, and all that
   counts is in the last checkpoint.
   """
-  from mtf_switch import checkpoints  # pylint: disable=g-import-not-at-top
+  from mtf_switch.training import checkpoints  # pylint: disable=g-import-not-at-top
 
   step = checkpoints.latest_step(FLAGS.model_dir)
   console.show_cursor()
@@ -560,21 +560,21 @@ def _explain(error: Exception) -> str | None:
   """One line for what the user can correct, None for anything else."""
   if isinstance(error, _Mistake):
     return str(error)
-  if "mtf_switch.strict_gin" not in sys.modules:
+  if "mtf_switch.training.strict_gin" not in sys.modules:
     return None
   # pylint: disable=g-import-not-at-top
   import tensorflow.compat.v1 as tf
 
-  from mtf_switch import compat
-  from mtf_switch import strict_gin
-  from tasks import errors
+  from mtf_switch import errors
+  from mtf_switch.training import strict_gin
+  from tasks import errors as task_errors
   # pylint: enable=g-import-not-at-top
 
-  if isinstance(error, (compat.UserError, errors.DataError)):
+  if isinstance(error, (errors.UserError, task_errors.DataError)):
     # Gin adds lines about the functions on the way.
     return str(error).split("\n", maxsplit=1)[0]
-  if errors.raised_in_dataset() and isinstance(error, tf.errors.OpError):
-    return str(errors.raised_in_dataset())
+  if task_errors.raised_in_dataset() and isinstance(error, tf.errors.OpError):
+    return str(task_errors.raised_in_dataset())
   return strict_gin.explain(error)
 
 

@@ -15,10 +15,15 @@
 """Switch Transformers in Mesh TensorFlow.
 
 Importing the package puts the version shims in place and registers the layers
-with gin.
+with gin. `PACKAGES` is the order in which its packages build on each other: a
+package imports those before it and the modules beside this file, never one
+after it (tests/test_architecture.py).
 """
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
-from mtf_switch import attention  # isort: skip  # noqa: F401
-from mtf_switch import layers  # isort: skip  # noqa: F401
-from mtf_switch import vocabulary  # isort: skip  # noqa: F401
+from mtf_switch import renamed  # isort: skip  # noqa: F401
+from mtf_switch.transformer import attention  # noqa: F401
+from mtf_switch.transformer import vocabulary  # noqa: F401
+from mtf_switch.transformer.feed_forward import SwitchFeedForward  # noqa: F401
+
+PACKAGES = ("layer", "mesh", "transformer", "training", "planning", "modes")

@@ -105,15 +105,6 @@ import tensorflow.compat.v1 as tf  # noqa: E402
 from tensorflow.python.framework import ops  # noqa: E402
 from tensorflow.python.framework import tensor_conversion_registry  # noqa: E402
 
-
-class UserError(ValueError):
-  """A mistake that the user can correct; the message says how, on one line."""
-
-
-class UserNotice(UserWarning):
-  """What the user should know but need not correct, on one line."""
-
-
 # Symptom: "AttributeError: module 'tensorflow.python.framework.ops' has no
 # attribute 'register_tensor_conversion_function'" on `import mesh_tensorflow`.
 # mesh-tensorflow 0.1.21 with TensorFlow >= 2.13, which moved the function.

@@ -26,7 +26,7 @@ from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import placement
+from mtf_switch.mesh import placement
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "gin"
 

@@ -20,7 +20,7 @@ import mesh_tensorflow as mtf
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import mesh as mesh_lib
+from mtf_switch.mesh import implementations as mesh_lib
 
 
 class Model:

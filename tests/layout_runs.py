@@ -29,14 +29,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-from mtf_switch import experiment as experiment_lib
-from mtf_switch import mesh as mesh_lib
-from mtf_switch import metrics
-from mtf_switch import modes  # noqa: F401  Its names are in gin/runs.
-from mtf_switch import placement
-from mtf_switch import router as router_lib
-from mtf_switch import strict_gin
-from mtf_switch import training_step
+from mtf_switch.layer import router as router_lib
+from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import placement
+import mtf_switch.modes  # noqa: F401  Its names are in gin/runs.
+from mtf_switch.training import experiment as experiment_lib
+from mtf_switch.training import strict_gin
+from mtf_switch.training import training_step
+from mtf_switch.transformer import metrics
 from tests import gin_files
 from tests import toy_tasks  # noqa: F401
 

@@ -37,10 +37,10 @@ from tensorflow.python.tpu import device_assignment
 from tensorflow.python.tpu import topology as topology_lib
 from tensorflow.python.tpu import tpu_function
 
-from mtf_switch import estimator
-from mtf_switch import experiment as experiment_lib
-from mtf_switch import mesh as mesh_lib
-from mtf_switch import placement
+from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import placement
+from mtf_switch.training import estimator
+from mtf_switch.training import experiment as experiment_lib
 
 # TensorFlow's operations, and what plans call them.
 KINDS = {

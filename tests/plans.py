@@ -17,9 +17,9 @@
 import mtf_switch  # isort: skip  # noqa: F401
 from collections.abc import Sequence
 
-from mtf_switch import communication
-from mtf_switch import experiment as experiment_lib
-from mtf_switch import planning
+from mtf_switch.planning import communication
+from mtf_switch.planning import plan as plan_lib
+from mtf_switch.training import experiment as experiment_lib
 from tests import gin_files
 
 # Of the program's interface: to be changed with a line in the changelog only.
@@ -72,5 +72,5 @@ def collectives(
     experiment_: experiment_lib.Experiment,
 ) -> list[communication.Collective]:
   """What is planned to be sent in a step on a TPU."""
-  graph = planning.StepGraph(experiment_, on_tpu=True)
+  graph = plan_lib.StepGraph(experiment_, on_tpu=True)
   return graph.collectives(experiment_.mesh, experiment_.layout)

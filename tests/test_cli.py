@@ -26,7 +26,7 @@ import time
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import figures
+from mtf_switch.training import figures
 from tests import programs
 from tests import toy_tasks
 

@@ -25,6 +25,7 @@ from t5.evaluation import metrics
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import compat
+from mtf_switch import errors
 from tests import gin_files
 
 
@@ -51,7 +52,7 @@ def test_t5_models_import_without_torch():
   import t5.models  # pylint: disable=g-import-not-at-top
 
   assert t5.models.MtfModel
-  assert issubclass(compat.UserError, ValueError)
+  assert issubclass(errors.UserError, ValueError)
   assert "torch" not in sys.modules
 
 

@@ -27,10 +27,10 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import accounting
-from mtf_switch import layers as layers_lib
-from mtf_switch import layouts as layouts_lib
-from mtf_switch import routing
+from mtf_switch.layer import routing
+from mtf_switch.mesh import layouts as layouts_lib
+from mtf_switch.planning import accounting
+from mtf_switch.transformer import feed_forward as layers_lib
 from tests import gin_files
 from tests import graphs
 

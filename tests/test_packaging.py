@@ -385,7 +385,7 @@ def test_wheel_holds_every_gin_file(wheel):
 def test_wheel_holds_the_tables(wheel):
   tables = {f"tasks/{path.name}" for path in (ROOT / "tasks").glob("*.tsv")}
   assert tables and tables <= set(wheel.namelist())
-  assert "mtf_switch/chips.csv" in wheel.namelist()
+  assert "mtf_switch/planning/chips.csv" in wheel.namelist()
 
 
 def test_wheel_holds_every_module(wheel):

@@ -27,17 +27,17 @@ import tensorflow as tf2
 import tensorflow.compat.v1 as tf
 
 from benchmarks.contenders import worker
-from mtf_switch import accounting
-from mtf_switch import chips
-from mtf_switch import estimator
-from mtf_switch import figures
-from mtf_switch import inputs
-from mtf_switch import layers
-from mtf_switch import mesh as mesh_lib
-from mtf_switch import placement
-from mtf_switch import planning
-from mtf_switch import strict_gin
-from mtf_switch.experiment import Experiment
+from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import placement
+from mtf_switch.planning import accounting
+from mtf_switch.planning import chips
+from mtf_switch.planning import plan as plan_lib
+from mtf_switch.training import estimator
+from mtf_switch.training import figures
+from mtf_switch.training import inputs
+from mtf_switch.training import strict_gin
+from mtf_switch.training.experiment import Experiment
+from mtf_switch.transformer import feed_forward
 import tasks  # noqa: F401  Registers this project's tasks.
 from tasks import corpus
 
@@ -189,7 +189,7 @@ def layer(num_experts: int, **sizes) -> worker.Work:
   )
   switch = None
   if num_experts:
-    switch = layers.SwitchFeedForward(
+    switch = feed_forward.SwitchFeedForward(
         num_experts=num_experts,
         num_cores=sizes["groups"],
         hidden_size=sizes["d_ff"],
@@ -217,7 +217,7 @@ def step(precision: str, **sizes) -> worker.Work:
 
 def plan(**options) -> worker.Work:
   """The memory that a plan gives a training step."""
-  plan_ = planning.plan(
+  plan_ = plan_lib.plan(
       _memory_experiment(**options), chips.measure_this_cpu(), name="plan"
   )
   names = ("weight", "optimizer", "gradient", "activation")

@@ -25,7 +25,7 @@ import math
 import pathlib
 
 from benchmarks import report
-from mtf_switch import experiment as experiment_lib
+from mtf_switch.training import experiment as experiment_lib
 import tasks  # noqa: F401  Registers them.
 from tests import lowered
 from tests import plans

@@ -20,8 +20,8 @@ needs; the tests hold the gin files to them.
 
 import dataclasses
 
-from mtf_switch import accounting
-from mtf_switch import table9
+from mtf_switch.planning import accounting
+from mtf_switch.planning import table9
 
 VOCABULARY_ROWS = 32128
 

@@ -17,8 +17,8 @@
 from collections.abc import Iterable, Sequence
 import pathlib
 
-from mtf_switch import accounting
-from mtf_switch import table9
+from mtf_switch.planning import accounting
+from mtf_switch.planning import table9
 from tests.regression import ours
 from tests.regression import paper_tables
 

@@ -16,7 +16,7 @@
 
 import pytest
 
-from mtf_switch import table9
+from mtf_switch.planning import table9
 from tests.regression import ours
 from tests.regression import paper_tables
 

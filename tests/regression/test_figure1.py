@@ -19,14 +19,14 @@ import math
 
 import pytest
 
-from mtf_switch import accounting
-from mtf_switch import table9
+from mtf_switch.planning import accounting
+from mtf_switch.planning import table9
 from tests import gin_files
 from tests.regression import ours
 from tests.regression import paper_tables
 
 
-@pytest.mark.filterwarnings("ignore::mtf_switch.compat.UserNotice")
+@pytest.mark.filterwarnings("ignore::mtf_switch.errors.UserNotice")
 @pytest.mark.parametrize("experts", [1, 256])
 def test_gin_builds_the_ends_of_the_curve(experts):
   gin_files.parse(

@@ -19,8 +19,8 @@ import math
 
 import pytest
 
-from mtf_switch import accounting
-from mtf_switch import table9
+from mtf_switch.planning import accounting
+from mtf_switch.planning import table9
 from tests import gin_files
 from tests.regression import ours
 from tests.regression import paper_tables
@@ -28,7 +28,7 @@ from tests.regression import paper_tables
 CORRECTED = [file for file in ours.SIZES if not file.endswith("_table9")]
 
 
-@pytest.mark.filterwarnings("ignore::mtf_switch.compat.UserNotice")
+@pytest.mark.filterwarnings("ignore::mtf_switch.errors.UserNotice")
 @pytest.mark.parametrize("file", ours.SIZES)
 def test_gin_file_builds_a_graph_with_these_parameters(file):
   size = ours.size(file)

@@ -1,0 +1,77 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""What gin files ask about TPUs."""
+
+import gin
+from mesh_tensorflow.transformer import utils
+
+from mtf_switch import errors
+from mtf_switch.mesh import implementations as mesh_lib
+
+
+@gin.configurable(module="mtf_switch.tpu")
+def default_activation_dtype() -> str:
+  """The dtype of activations where nobody says: bfloat16 on a TPU.
+
+  With the router inside in float32, as it is by default, that is selective
+  precision.
+
+  Returns:
+    "bfloat16" while a graph for a TPU is built, else "float32".
+
+  Source: section 2.4.
+  """
+  return "bfloat16" if mesh_lib.is_on_tpu() else "float32"
+
+
+@gin.configurable(module="mtf_switch.tpu")
+def tpu_data_parallelism(model_parallelism: int = gin.REQUIRED) -> int:
+  """How many parts the batch has on a TPU that T5's gin names describe.
+
+  Args:
+    model_parallelism: the cores that share a part.
+
+  Returns:
+    the cores that `utils.tpu_mesh_shape.tpu_topology` has, divided by them.
+
+  Raises:
+    UserError: they cannot be divided, or the topology is none.
+  """
+  try:
+    num_cores = utils.tpu_mesh_shape(model_parallelism=1).size
+    shape_of_t5 = utils.tpu_mesh_shape()
+  except ValueError as error:
+    raise errors.UserError(
+        "utils.tpu_mesh_shape.tpu_topology is not known; use the chips of a "
+        "pod, such as '8x8' (two cores each), or a name that ends with the "
+        f"number of cores, such as 'v3-128' ({str(error).splitlines()[0]})."
+    ) from error
+  of_t5 = {dim.name: dim.size for dim in shape_of_t5.dims}.get("model", 1)
+  if of_t5 != model_parallelism:
+    raise errors.UserError(
+        f"utils.tpu_mesh_shape.model_parallelism = {of_t5}, but "
+        f"model_parallelism = {model_parallelism}; set only the latter."
+    )
+  if num_cores % model_parallelism:
+    near = [m for m in range(1, num_cores + 1) if num_cores % m == 0]
+    smaller = [m for m in near if m < model_parallelism][-1:]
+    larger = [m for m in near if m > model_parallelism][:1]
+    raise errors.UserError(
+        f"model_parallelism = {model_parallelism} does not divide the "
+        f"{num_cores} cores of the TPU; use "
+        f"{' or '.join(map(str, smaller + larger))}."
+    )
+  return num_cores // model_parallelism

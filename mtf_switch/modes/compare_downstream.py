@@ -1,0 +1,154 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Fine-tuned scores over the quality of pre-trained models: Figure 13."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import os
+from typing import Any
+
+import matplotlib.figure
+import rich.console
+
+from mtf_switch import errors
+from mtf_switch import files
+from mtf_switch import tables
+
+# The two panels of Figure 13.
+_PANELS = {"super_glue": "SuperGLUE score", "trivia_qa": "TriviaQA score"}
+_COLUMNS = (
+    "series",
+    "pretrained_dir",
+    "step",
+    "neg_log_perplexity",
+    *_PANELS,
+)
+_COLORS = {"Dense": "tab:gray", "Switch": "tab:blue"}
+
+
+def compare_downstream(
+    console: rich.console.Console, compare_dir: Sequence[str], output_dir: str
+):
+  """Compares fine-tuned runs; writes a CSV file and a plot.
+
+  Writes downstream.csv, a point a line, and downstream.png.
+
+  Args:
+    console: where it is said.
+    compare_dir: the model_dirs of fine-tuned runs.
+    output_dir: where the files go.
+
+  Raises:
+    UserError: one of them is not the directory of a fine-tuned run.
+
+  Source: Figure 13.
+  """
+  found = points(
+      [
+          (_read_json(run, "pretrained.json"), _read_json(run, "best.json"))
+          for run in compare_dir
+      ]
+  )
+  table = os.path.join(output_dir, "downstream.csv")
+  tables.write_table(table, _COLUMNS, [point.values() for point in found])
+  picture = os.path.join(output_dir, "downstream.png")
+  tables.write_plot(picture, plot(found))
+  for point in found:
+    if point["neg_log_perplexity"] is None:
+      console.print(
+          f"note: {point['pretrained_dir']} has no evaluation until step "
+          f"{point['step']}; its point is in the table only.",
+          markup=False,
+          highlight=False,
+          soft_wrap=True,
+      )
+  console.print(f"{len(found)} points: {table} and {picture}", soft_wrap=True)
+
+
+def points(
+    runs: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]],
+) -> list[dict[str, Any]]:
+  """The points of Figure 13, one for each pre-trained checkpoint.
+
+  Args:
+    runs: the contents of pretrained.json and best.json of each fine-tuned run.
+
+  Returns:
+    objects with "series" ("Dense" or "Switch"), "pretrained_dir", "step",
+    "neg_log_perplexity", "super_glue" and "trivia_qa": the best score of all
+    runs from that checkpoint, None without one.
+  """
+  found = {}
+  for pretrained, best in runs:
+    point = found.setdefault(
+        (pretrained["pretrained_dir"], pretrained["step"]),
+        {
+            "series": "Switch" if pretrained["sparse"] else "Dense",
+            "pretrained_dir": pretrained["pretrained_dir"],
+            "step": pretrained["step"],
+            "neg_log_perplexity": pretrained["neg_log_perplexity"],
+            **dict.fromkeys(_PANELS),
+        },
+    )
+    for entry in best:
+      task, value = entry["task"], entry["value"]
+      if task in _PANELS and (point[task] is None or value > point[task]):
+        point[task] = value
+  return list(found.values())
+
+
+def plot(found: Sequence[Mapping[str, Any]]) -> matplotlib.figure.Figure:
+  """Scores over neg log perplexity, as in Figure 13.
+
+  Args:
+    found: what `points` returns; those without one of the two are left out.
+
+  Returns:
+    a figure with a panel for each score.
+  """
+  figure = matplotlib.figure.Figure(
+      figsize=(5 * len(_PANELS), 3.6), layout="constrained"
+  )
+  all_axes = figure.subplots(1, len(_PANELS))
+  for axes, (task, title) in zip(all_axes, _PANELS.items()):
+    for series, color in _COLORS.items():
+      line = sorted(
+          (point["neg_log_perplexity"], point[task])
+          for point in found
+          if point["series"] == series
+          and None not in (point["neg_log_perplexity"], point[task])
+      )
+      axes.plot(
+          [x for x, _ in line],
+          [y for _, y in line],
+          "o-",
+          color=color,
+          label=series,
+      )
+    axes.set_xlabel("Neg log perplexity of the pre-trained model")
+    axes.set_ylabel(title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+  return figure
+
+
+def _read_json(run: str, name: str) -> Any:
+  path = os.path.join(run, name)
+  content = files.read_json(path)
+  if content is None:
+    raise errors.UserError(
+        f"{path} does not exist; --compare_dir takes the model_dir of a run of "
+        "--mode=finetune that has been evaluated."
+    )
+  return content

@@ -1,0 +1,204 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Table 9 of the paper beside what gin/models describes."""
+
+from typing import NamedTuple
+
+import gin
+from mesh_tensorflow.transformer import utils
+import rich.box
+import rich.console
+import rich.table
+
+from mtf_switch.planning import accounting
+from mtf_switch.training import strict_gin
+
+
+class Table9Row(NamedTuple):
+  """A row of Table 9, as printed; `layers` are those of each stack.
+
+  Quality is the negative log perplexity.
+  """
+
+  parameters: str
+  flops: str
+  d_model: int
+  geglu: bool
+  d_ff: int
+  d_kv: int
+  heads: int
+  expert_frequency: float | None
+  layers: int
+  experts: int | None
+  at_250k: float
+  at_500k: float
+
+
+TABLE_9 = {
+    "T5-Base": Table9Row(
+        "0.2B", "124B", 768, True, 2048, 64, 12, None, 12, None, -1.599, -1.556
+    ),
+    "T5-Large": Table9Row(
+        "0.7B", "425B", 1024, True, 2816, 64, 16, None, 24, None, -1.402, -1.350
+    ),
+    "T5-XXL": Table9Row(
+        "11B", "6.3T", 4096, True, 10240, 64, 64, None, 24, None, -1.147, -1.095
+    ),
+    "Switch-Base": Table9Row(
+        "7B", "124B", 768, True, 2048, 64, 12, 1 / 2, 12, 128, -1.370, -1.306
+    ),
+    "Switch-Large": Table9Row(
+        "26B", "425B", 1024, True, 2816, 64, 16, 1 / 2, 24, 128, -1.248, -1.177
+    ),
+    "Switch-XXL": Table9Row(
+        "395B", "6.3T", 4096, True, 10240, 64, 64, 1 / 2, 24, 64, -1.086, -1.008
+    ),
+    "Switch-C": Table9Row(
+        "1571B", "890B", 2080, False, 6144, 64, 32, 1, 15, 2048, -1.096, -1.043
+    ),
+}
+
+# Lengths and vocabulary with which the FLOPs come out: 32000 pieces and 100
+# sentinels, which Mesh TensorFlow rounds up to 32128 rows.
+INPUTS_LENGTH = 512
+TARGETS_LENGTH = 114
+VOCABULARY_SIZE = 32100
+
+# The files of gin/models and their rows.
+FILES = {
+    "t5_base": "T5-Base",
+    "t5_large": "T5-Large",
+    "t5_large_table9": "T5-Large",
+    "t5_xxl": "T5-XXL",
+    "switch_base": "Switch-Base",
+    "switch_large": "Switch-Large",
+    "switch_large_table9": "Switch-Large",
+    "switch_xxl": "Switch-XXL",
+    "switch_xxl_table9": "Switch-XXL",
+    "switch_c": "Switch-C",
+}
+
+# Where a row contradicts itself, or what was released.
+_LARGE = "ReLU with d_ff 4096, where the row prints GEGLU with 2816"
+_LARGE_AS_PRINTED = (
+    "GEGLU with d_ff 2816, as printed; the row's sizes need ReLU with 4096"
+)
+INCONSISTENCIES = {
+    "t5_large": _LARGE,
+    "t5_large_table9": _LARGE_AS_PRINTED,
+    "switch_large": _LARGE,
+    "switch_large_table9": _LARGE_AS_PRINTED,
+    "switch_xxl": "128 experts, where the row prints 64",
+    "switch_xxl_table9": (
+        "64 experts, as printed; the row's parameters need 128"
+    ),
+    "switch_c": "32 heads, as printed; the released configuration has 30",
+}
+
+# Kaplan's rule leaves out what is smaller than that.
+_FLOPS_TOLERANCE = 0.01
+_UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
+
+
+def number(printed: str) -> float:
+  """The number that a text such as "3,800M" or "6.3T" stands for."""
+  return float(printed[:-1].replace(",", "")) * _UNITS[printed[-1]]
+
+
+def rounded_as(value: float, printed: str) -> str:
+  """A number with the unit and the digits of a printed one."""
+  decimals = len(printed[:-1].partition(".")[2])
+  return f"{value / _UNITS[printed[-1]]:.{decimals}f}{printed[-1]}"
+
+
+def in_unit_of(printed: str, value: float) -> str:
+  """A number with the unit of a printed one, and four digits."""
+  unit = printed[-1]
+  return f"{value / _UNITS[unit]:#.4g}".rstrip(".") + unit
+
+
+def flops_per_sequence(size: accounting.ModelSize) -> int:
+  """FLOPs of a sequence with the lengths of Table 9."""
+  return accounting.flops_per_sequence(size, INPUTS_LENGTH, TARGETS_LENGTH)
+
+
+def agrees(row: Table9Row, size: accounting.ModelSize) -> bool:
+  """Whether sizes make a row's parameters and FLOPs.
+
+  Args:
+    row: what is printed.
+    size: a model's sizes.
+
+  Returns:
+    True if the parameters round to the printed digits and the FLOPs are within
+    1%.
+  """
+  parameters = accounting.num_parameters(size)
+  flops_ratio = flops_per_sequence(size) / number(row.flops)
+  return (
+      rounded_as(parameters, row.parameters) == row.parameters
+      and abs(flops_ratio - 1) <= _FLOPS_TOLERANCE
+  )
+
+
+def size_in_gin(file: str) -> accounting.ModelSize:
+  """The sizes of the model that a file describes; replaces gin's configuration.
+
+  Args:
+    file: a name of FILES.
+
+  Returns:
+    its sizes.
+  """
+  gin.clear_config()
+  # Sizes do not depend on the number of groups, which a sparse model asks for.
+  params = ["num_cores = 1"] if TABLE_9[FILES[file]].experts else []
+  strict_gin.parse([f"models/{file}.gin"], params, [])
+  model = utils.build_model(
+      strict_gin.value("%model_type"), VOCABULARY_SIZE, VOCABULARY_SIZE, "", ""
+  )
+  return accounting.size_of(model)
+
+
+def show(console: rich.console.Console):
+  """Prints Table 9's models with the paper's sizes beside those of gin/models.
+
+  Args:
+    console: where to.
+  """
+  # As wide as a line that is piped, 80 characters.
+  table = rich.table.Table(
+      box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+  )
+  table.add_column("Table 9")
+  table.add_column("gin/models")
+  for column in ("parameters", "here", "FLOPs", "here"):
+    table.add_column(column, justify="right")
+  table.add_column("agrees")
+  for file, model in FILES.items():
+    row = TABLE_9[model]
+    size = size_in_gin(file)
+    table.add_row(
+        model,
+        file,
+        row.parameters,
+        in_unit_of(row.parameters, accounting.num_parameters(size)),
+        row.flops,
+        in_unit_of(row.flops, flops_per_sequence(size)),
+        "yes" if agrees(row, size) else "no",
+    )
+  console.print(table)
+  for file, inconsistency in INCONSISTENCIES.items():
+    console.print(f"{file}: {inconsistency}.", highlight=False, soft_wrap=True)

@@ -1,0 +1,281 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The record of what a run is about; one record serves every mode."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+from typing import Any
+
+import gin
+import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import utils
+import seqio
+from t5.models import utils as t5_utils
+
+from mtf_switch import errors
+from mtf_switch import spelling
+from mtf_switch.mesh import cluster as cluster_lib
+from mtf_switch.mesh import layouts
+from mtf_switch.transformer import feed_forward
+
+
+@dataclasses.dataclass(frozen=True)
+class Tpu:
+  """Where the TPU is; the fields are T5's flags.
+
+  Attributes:
+    name: the Cloud TPU's name, or a grpc:// address.
+    zone: its Google Cloud zone, None to detect it.
+    project: its Google Cloud project, None to detect it.
+    job_name: the name of the TPU worker's job, None for the default.
+  """
+
+  name: str
+  zone: str | None = None
+  project: str | None = None
+  job_name: str | None = None
+
+
+@gin.configurable(module="mtf_switch.experiment")
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """What all modes of a run agree on.
+
+  The first four fields come from the command line, the others from gin. The
+  model itself is described by T5's and this package's own gin names.
+
+  Attributes:
+    model_dir: the directory of checkpoints, metrics and logs.
+    seed: initial weights, order of the examples, and noise follow from it.
+    tpu: where the TPU is; None for CPU and GPU.
+    cluster: the processes that the mesh's CPUs or GPUs belong to; None for this
+      process alone.
+    task: the name of a seqio Task or Mixture.
+    sequence_length: positions for each feature, {"inputs": 512, "targets":
+      114}; an integer for all of them.
+    batch_size: sequences in a batch, or a pair such as ("tokens_per_batch",
+      65536); see `compute_batch_size` of mesh_tensorflow.transformer.utils.
+    outer_batch_size: into how many outer batches the batch is cut, so that a
+      layout can replicate the experts; a multiple of the mesh axis that splits
+      outer_batch. It changes no result.
+    mesh_shape: for example "data:2,model:4"; empty for a single device.
+    layout_rules: for example "batch:data,experts:data,d_ff:model".
+    mesh_devices: a device name for each processor of the mesh, for CPUs and
+      GPUs of one process; None chooses, see `devices`.
+    model_type: "bitransformer" (encoder and decoder) or "lm" (decoder only).
+    optimizer: a mesh_tensorflow optimizer class.
+    learning_rate_schedule: a number, a function from step and
+      total_train_steps to a number, or a list of these to multiply.
+  """
+
+  model_dir: str
+  seed: int
+  tpu: Tpu | None = None
+  cluster: cluster_lib.Cluster | None = None
+  task: str = gin.REQUIRED
+  sequence_length: int | Mapping[str, int] = gin.REQUIRED
+  batch_size: int | tuple[str, int] = gin.REQUIRED
+  outer_batch_size: int = 1
+  mesh_shape: Any = ""
+  layout_rules: Any = ""
+  mesh_devices: Sequence[str] | None = None
+  model_type: str = "bitransformer"
+  optimizer: Any = mtf.optimize.AdafactorOptimizer
+  learning_rate_schedule: Any = None
+
+  def __post_init__(self):
+    """Refuses what could only fail later, and less clearly."""
+    if self.model_type not in ("bitransformer", "lm"):
+      raise errors.UserError(
+          f"Experiment.model_type = {self.model_type!r} is not known; use "
+          "'bitransformer' (encoder and decoder) or 'lm' (decoder only)."
+      )
+    features = set(self.provider.output_features)
+    expected = {"targets"} if self.model_type == "lm" else {"inputs", "targets"}
+    if features != expected:
+      raise errors.UserError(
+          f"Experiment.model_type = {self.model_type!r} needs a task with "
+          f"{' and '.join(sorted(expected))}, but {self.task!r} has "
+          f"{' and '.join(sorted(features))}."
+      )
+    for feature in expected - set(self.lengths):
+      raise errors.UserError(
+          f"Experiment.sequence_length = {dict(self.lengths)} has no length "
+          f"for {feature!r}."
+      )
+    if self.cluster:
+      cluster_lib.devices_per_task(self.mesh.size, len(self.cluster.hosts))
+    if self.mesh_devices and self.cluster:
+      raise errors.UserError(
+          "Experiment.mesh_devices names the devices of one process; leave it "
+          "out with --mesh_hosts, which finds those of all."
+      )
+    if self.mesh_devices and len(self.mesh_devices) != self.mesh.size:
+      raise errors.UserError(
+          f"Experiment.mesh_devices has {len(self.mesh_devices)} names, but "
+          f"mesh_shape has {self.mesh.size} processors."
+      )
+    if not 1 <= self.outer_batch_size <= self.sequences_per_batch:
+      raise errors.UserError(
+          f"Experiment.outer_batch_size = {self.outer_batch_size} must be "
+          f"between 1 and the {self.sequences_per_batch} sequences of a batch."
+      )
+
+  @functools.cached_property
+  def provider(self):
+    """The seqio Task or Mixture that `task` names."""
+    return find_task(self.task)
+
+  @functools.cached_property
+  def lengths(self) -> dict[str, int]:
+    """Positions for each feature of the task."""
+    if isinstance(self.sequence_length, int):
+      return dict.fromkeys(self.provider.output_features, self.sequence_length)
+    return dict(self.sequence_length)
+
+  @functools.cached_property
+  def mesh(self) -> mtf.Shape:
+    """The mesh_shape, parsed."""
+    return mtf.convert_to_shape(self.mesh_shape)
+
+  @functools.cached_property
+  def layout(self) -> mtf.LayoutRules:
+    """The layout_rules, parsed, of mesh axes with several cores.
+
+    Two dimensions of a tensor may not be on one axis, even if it has one core.
+    """
+    sizes = self._axis_sizes
+    return mtf.LayoutRules(
+        (dimension, axis)
+        for dimension, axis in self.rules
+        if sizes.get(axis, 1) > 1
+    )
+
+  @property
+  def rules(self) -> set[tuple[str, str]]:
+    """The layout_rules as written: pairs of a dimension and a mesh axis."""
+    # pylint: disable-next=protected-access
+    return mtf.convert_to_layout_rules(self.layout_rules)._pairs
+
+  @property
+  def _axis_sizes(self) -> dict[str, int]:
+    return {axis.name: axis.size for axis in self.mesh.dims}
+
+  @functools.cached_property
+  def devices(self) -> Sequence[str] | None:
+    """A device for each processor of the mesh; None leaves it to TensorFlow.
+
+    If mesh_devices does not say: GPUs where there are any, a CPU device for
+    each processor elsewhere.
+    """
+    if (
+        self.mesh_devices
+        or self.tpu
+        or (self.mesh.size == 1 and not self.cluster)
+    ):
+      return self.mesh_devices
+    return cluster_lib.find_devices(self.cluster, self.mesh.size)
+
+  @functools.cached_property
+  def sequences_per_batch(self) -> int:
+    """The batch size of the whole mesh."""
+    if isinstance(self.batch_size, int):
+      return self.batch_size
+    method, size = self.batch_size
+    longest = max(self.lengths.values())
+    if method.startswith("tokens") and size % longest:
+      raise errors.UserError(
+          f"Experiment.batch_size = {self.batch_size} is not a multiple of the "
+          f"sequence length {longest}; the nearest is "
+          f"{max(1, round(size / longest)) * longest}."
+      )
+    try:
+      return utils.compute_batch_size(
+          self.lengths, self.mesh, self.layout, self.batch_size
+      )
+    except ValueError:
+      raise errors.UserError(
+          f"Experiment.batch_size = {self.batch_size} is not known; use a "
+          "number of sequences or (method, number) with one of the methods "
+          "sequences_per_batch, sequences_per_replica, tokens_per_batch and "
+          "tokens_per_replica."
+      ) from None
+
+  @property
+  def positions_per_batch(self) -> int:
+    """Positions that a step computes on: inputs and targets, with padding."""
+    features = self.provider.output_features
+    return self.sequences_per_batch * sum(self.lengths[f] for f in features)
+
+  @functools.cached_property
+  def vocabularies(self):
+    """The vocabularies of inputs and targets."""
+    vocabulary = t5_utils.get_vocabulary(self.task)
+    return vocabulary if isinstance(vocabulary, tuple) else (vocabulary,) * 2
+
+  def build_model(self):
+    """The transformer that gin describes, as upstream builds it."""
+    inputs_vocabulary, targets_vocabulary = self.vocabularies
+    model = utils.build_model(
+        model_type=self.model_type,
+        input_vocab_size=inputs_vocabulary.vocab_size,
+        output_vocab_size=targets_vocabulary.vocab_size,
+        layout_rules=self.layout,
+        mesh_shape=self.mesh,
+    )
+    feed_forward.count_switch_layers(model)
+    return model
+
+  @functools.cached_property
+  def layout_numbers(self) -> list[layouts.Number]:
+    """What decides the sizes of the dimensions that a layout splits."""
+    return [
+        *layouts.numbers_of_batch(
+            self.sequences_per_batch,
+            self.outer_batch_size,
+            self.lengths.values(),
+        ),
+        *layouts.numbers_of_model(self.build_model(), self.outer_batch_size),
+    ]
+
+  def check_layout(self):
+    """Refuses a layout that cannot work, before any graph is built.
+
+    Raises:
+      UserError: with the numbers, and the nearest layouts that work.
+    """
+    layouts.check(self._axis_sizes, self.rules, self.layout_numbers)
+    layouts.warn_of_idle_axes(self._axis_sizes, self.rules)
+
+
+def find_task(name: str):
+  """Returns the seqio Task or Mixture of that name.
+
+  Args:
+    name: the name it was registered with.
+
+  Raises:
+    UserError: there is none; names those that are spelt like it.
+  """
+  names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+  if name not in names:
+    advice = spelling.did_you_mean(name, names)
+    raise errors.UserError(
+        f"Task or mixture {name!r} is not registered; "
+        + (f"{advice} " if advice else "")
+        + "Tasks of your own come in with --module_import."
+    )
+  return seqio.get_mixture_or_task(name)

@@ -1,0 +1,221 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What enters the estimators: batches for training, evaluation, inference.
+
+Training reads a stream that is a function of the seed alone. It is made of
+blocks of `steps_per_block` batches; each block is the shuffled, endless
+dataset with a seed of its own. So a run that resumes at any step opens that
+step's block, skips at most one block's batches and reads what it would have
+read without the interruption.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+
+from mesh_tensorflow.transformer import dataset as transformer_dataset
+import numpy as np
+from t5.models import mesh_transformer
+from t5.models import utils as t5_utils
+import tensorflow.compat.v1 as tf
+import tensorflow_datasets as tfds
+
+from mtf_switch import errors
+
+
+def block_seed(seed: int, block: int) -> int:
+  """The seed of one block: 31 bits, unrelated to its neighbours'."""
+  state = np.random.SeedSequence([seed, block]).generate_state(1)[0]
+  return int(state >> 1)
+
+
+def training_batches(
+    task: str,
+    sequence_length: Mapping[str, int],
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    steps_per_block: int,
+) -> tf.data.Dataset:
+  """The batches from a step until the end of its block.
+
+  Args:
+    task: the name of a seqio Task or Mixture.
+    sequence_length: positions for each feature.
+    batch_size: sequences in a batch.
+    seed: decides order, mixing and the task's own draws.
+    first_step: updates made so far.
+    steps_per_block: batches before the dataset starts afresh, reshuffled.
+
+  Returns:
+    dicts of `[batch_size, length]` integers.
+  """
+  block, steps_to_skip = divmod(first_step, steps_per_block)
+  examples = without_autograph(
+      functools.partial(
+          mesh_transformer.mesh_train_dataset_fn,
+          mixture_or_task_name=task,
+          sequence_length=sequence_length,
+          dataset_split="train",
+          seed=block_seed(seed, block),
+      )
+  )
+  batches = examples.batch(batch_size, drop_remainder=True)
+  batches = batches.take(steps_per_block).skip(steps_to_skip)
+  options = tf.data.Options()
+  options.deterministic = True
+  return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
+  """Builds a dataset without translating its Python to graph operations.
+
+  T5's preprocessors are graph operations already; translating them takes two
+  thirds of the time until the first batch. Preprocessors that do need it say
+  so: a tensor as a Python bool, range or length is a TypeError.
+  """
+  try:
+    return tf.autograph.experimental.do_not_convert(build)()
+  except TypeError:
+    return build()
+
+
+def evaluation_datasets(
+    task: str, sequence_length: Mapping[str, int], split: str
+) -> list[transformer_dataset.EvalDataset]:
+  """The examples of each task of a mixture, once, in a fixed order.
+
+  Args:
+    task: the name of a seqio Task or Mixture.
+    sequence_length: positions for each feature.
+    split: for example "validation".
+
+  Returns:
+    T5's EvalDatasets: name, dataset_fn, postprocess_fn and metric_fns.
+
+  Raises:
+    UserError: no task has that split.
+  """
+  datasets = mesh_transformer.mesh_eval_dataset_fn(
+      mixture_or_task_name=task,
+      sequence_length=sequence_length,
+      dataset_split=split,
+      # What a task draws, masks for example, is drawn once for all.
+      seed=0,
+  )
+  if not datasets:
+    raise errors.UserError(f"{task!r} has no {split!r} split.")
+  return datasets
+
+
+def evaluation_batches(
+    dataset_fns: Sequence[Callable[[], tf.data.Dataset]], batch_size: int
+) -> tf.data.Dataset:
+  """Batches of all examples, the last one of a dataset filled with empty rows.
+
+  Upstream fills up with copies of real rows, or stops after a number of
+  batches, so that its figures depend on the batch size.
+
+  Args:
+    dataset_fns: each gives a dataset's examples, dicts of `[length]` integers.
+    batch_size: sequences in a batch.
+
+  Returns:
+    dicts of `[batch_size, length]` integers, in which an empty row is all
+    padding, and "dataset", `[batch_size]`: the number of the dataset. A batch
+    is of one dataset.
+  """
+  # tf.data mixes the graph's seed, that of the run, into each of its own.
+  tf.set_random_seed(0)
+  batches = [
+      _numbered(_batches_of_all(dataset_fn, batch_size), number, batch_size)
+      for number, dataset_fn in enumerate(dataset_fns)
+  ]
+  all_batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
+  return all_batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _batches_of_all(
+    dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
+) -> tf.data.Dataset:
+  examples = without_autograph(dataset_fn)
+  batches = examples.map(t5_utils.filter_features).batch(batch_size)
+  return transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)
+
+
+def _numbered(
+    batches: tf.data.Dataset, number: int, batch_size: int
+) -> tf.data.Dataset:
+  numbers = np.full(batch_size, number, np.int32)
+  return batches.map(lambda features: {**features, "dataset": numbers})
+
+
+def count_batches(
+    dataset_fns: Sequence[Callable[[], tf.data.Dataset]], batch_size: int
+) -> int:
+  """The number of `evaluation_batches`, which TPUs want to know beforehand."""
+  num_batches = 0
+  for dataset_fn in dataset_fns:
+    with tf.Graph().as_default():
+      num_examples = sum(1 for _ in tfds.as_numpy(dataset_fn()))
+    num_batches += -(-num_examples // batch_size)
+  return num_batches
+
+
+def inference_batches(
+    features: Mapping[str, np.ndarray], batch_size: int
+) -> tf.data.Dataset:
+  """Batches to decode or score, the last one filled up with empty rows.
+
+  Args:
+    features: `[num_examples, length]` token ids by name.
+    batch_size: sequences in a batch.
+
+  Returns:
+    dicts of them, `[batch_size, length]`, and "batch_number", `[batch_size]`,
+    which keys the noise of sampling.
+  """
+  num_examples = len(next(iter(features.values())))
+  empty_rows = -num_examples % batch_size
+  rows = {
+      name: np.pad(ids, [(0, empty_rows), (0, 0)]).astype(np.int32)
+      for name, ids in features.items()
+  }
+  numbers = np.arange(num_examples + empty_rows, dtype=np.int32)
+  rows["batch_number"] = numbers // batch_size
+  return tf.data.Dataset.from_tensor_slices(rows).batch(
+      batch_size, drop_remainder=True
+  )
+
+
+def encode_lines(
+    lines: Iterable[str], vocabulary, length: int, add_eos: bool
+) -> np.ndarray:
+  """Token ids of lines of text, cut or padded to a length.
+
+  Args:
+    lines: texts.
+    vocabulary: a seqio Vocabulary.
+    length: positions.
+    add_eos: whether the end is marked; an "lm" continues its inputs instead.
+
+  Returns:
+    `[number of lines, length]` int32; a line that is cut keeps the mark.
+  """
+  rows: list[Sequence[int]] = []
+  for line in lines:
+    ids = vocabulary.encode(line)[: length - add_eos]
+    ids = list(ids) + [vocabulary.eos_id] * add_eos
+    rows.append(ids + [0] * (length - len(ids)))
+  return np.array(rows, np.int32).reshape(-1, length)

@@ -1,0 +1,195 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Copying rows carries out the same routing as Appendix F's einsums."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import mesh_tensorflow as mtf
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import errors
+from mtf_switch.layer import dispatch as dispatch_lib
+from mtf_switch.transformer import feed_forward
+from tests import graphs
+from tests.layer.test_dropless import ROUTERS
+from tests.transformer.test_feed_forward import BATCH
+from tests.transformer.test_feed_forward import D_FF
+from tests.transformer.test_feed_forward import D_MODEL
+from tests.transformer.test_feed_forward import EXPERTS
+from tests.transformer.test_feed_forward import LENGTH
+from tests.transformer.test_feed_forward import make_context
+from tests.transformer.test_feed_forward import make_inputs
+from tests.transformer.test_feed_forward import make_sequence_id
+
+
+def step(dispatch, mesh_shape, layout, **options):
+  """The output, loss and all gradients of a layer in training."""
+  layer = feed_forward.SwitchFeedForward(
+      num_experts=EXPERTS,
+      num_cores=4,
+      hidden_size=D_FF,
+      router_jitter=0.0,
+      dispatch=dispatch,
+      **options,
+  )
+
+  def build(mesh):
+    x = make_inputs(mesh)
+    context = make_context(
+        mesh,
+        model=graphs.Model(mesh_shape, layout),
+        sequence_id=make_sequence_id(mesh),
+    )
+    y = layer.call(context, x)
+    loss = mtf.reduce_sum(y * make_inputs(mesh, seed=1)) + context.losses[0]
+    weights = [v.value for v in mesh.graph.trainable_variables]
+    return [y, loss] + mtf.gradients([loss], [x] + weights)
+
+  return graphs.evaluate(build, mesh_shape, layout)
+
+
+@pytest.mark.parametrize(
+    "dispatch, router, mesh_shape, layout",
+    [("ragged", router, "", "") for router in ROUTERS]
+    + [
+        ("index", router, mesh_shape, layout)
+        for mesh_shape, layout in (
+            ("", ""),
+            ("data:2", "batch:data,experts:data"),
+            ("data:4", "batch:data,experts:data"),
+        )
+        for router in ROUTERS
+    ]
+    + [
+        (
+            "index",
+            "top_2",
+            "data:2;model:2",
+            "batch:data,experts:data,d_ff:model",
+        ),
+        ("index", "top_2", "model:2", "d_model:model"),
+    ],
+)
+def test_outputs_and_all_gradients_are_those_of_the_einsum(
+    dispatch, router, mesh_shape, layout
+):
+  options = dict(router=ROUTERS[router], capacity_factor_train=1.0)
+  if router == "top_2":
+    options["router"] = lambda *args, **kwargs: feed_forward.top_2_router(
+        *args, second_policy_train="threshold", **kwargs
+    )
+  einsum, slow = step("einsum", mesh_shape, layout, **options)
+  copied, fast = step(dispatch, mesh_shape, layout, **options)
+  assert len(copied) == 6  # Of the input, the router and two matrices.
+  for one, other in zip(copied, einsum):
+    assert other.any()
+    # The same products; only the sum over a token's choices is another.
+    np.testing.assert_allclose(one, other, atol=1e-6 * np.abs(other).max())
+  assert sum(fast["einsum"]) < sum(slow["einsum"])
+
+  def moved(counters):
+    return {k: v for k, v in counters.items() if k.startswith("alltoall")}
+
+  assert moved(fast) == moved(slow)
+
+
+@pytest.mark.parametrize("dispatch", ["ragged", "index"])
+def test_no_tensor_has_tokens_experts_and_slots(dispatch):
+  with tf.Graph().as_default():
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    x = make_inputs(mesh)
+    y = feed_forward.SwitchFeedForward(
+        num_experts=EXPERTS, num_cores=4, hidden_size=D_FF, dispatch=dispatch
+    ).call(make_context(mesh, model=graphs.Model("", "")), x)
+    mtf.gradients([mtf.reduce_sum(y)], [x])
+    for op in mesh.graph.operations:
+      for tensor in op.outputs:
+        names = tensor.shape.dimension_names
+        assert not {"tokens_per_core", "expert_capacity"} <= set(names), op.name
+
+
+@pytest.mark.parametrize(
+    "option, mesh_shape, layout, dispatcher",
+    [
+        (None, "", "", dispatch_lib.RaggedDispatcher),
+        ("index", "", "", dispatch_lib.IndexDispatcher),
+        ("einsum", "", "", dispatch_lib.EinsumDispatcher),
+        (None, "data:2", "batch:data", dispatch_lib.IndexDispatcher),
+        (
+            None,
+            "data:2",
+            "batch:data,experts:data",
+            dispatch_lib.IndexDispatcher,
+        ),
+        (None, "model:2", "d_ff:model", dispatch_lib.IndexDispatcher),
+        (None, None, None, dispatch_lib.IndexDispatcher),
+    ],
+)
+def test_the_default_leaves_out_empty_slots_where_it_can(
+    option, mesh_shape, layout, dispatcher
+):
+  layer = feed_forward.SwitchFeedForward(
+      num_experts=EXPERTS, num_cores=4, hidden_size=D_FF, dispatch=option
+  )
+  mesh = mtf.Mesh(mtf.Graph(), "mesh")
+  context = make_context(mesh, model=graphs.Model(mesh_shape, layout))
+  dims = layer.dims(context, make_inputs(mesh))
+  # pylint: disable=protected-access
+  many = dims._replace(tokens_per_core=mtf.Dimension("tokens_per_core", 512))
+  assert layer._dispatcher_class(context, many) == dispatcher
+  # With few rows for each expert one product of all slots is faster.
+  few = dispatch_lib.IndexDispatcher if option is None else dispatcher
+  assert layer._dispatcher_class(context, dims) == few
+
+
+@pytest.mark.parametrize(
+    "mesh_shape, layout, options",
+    [
+        ("data:2", "batch:data", {}),
+        ("data:2", "batch:data,experts:data", {}),
+        ("", "", {"expert_dropout_rate": 0.1}),
+    ],
+)
+def test_ragged_is_refused_where_slots_are_needed(mesh_shape, layout, options):
+  with pytest.raises(errors.UserError, match="use 'index'"):
+    step("ragged", mesh_shape, layout, **options)
+
+
+@pytest.mark.parametrize("dispatch", ["ragged", "index", "einsum"])
+def test_a_bfloat16_gate_is_rounded_as_the_combine_tensor_is(dispatch):
+  def build(mesh):
+    context = make_context(mesh, model=graphs.Model("", ""))
+    context.variable_dtype = mtf.VariableDType(
+        tf.float32, tf.float32, tf.bfloat16
+    )
+    x = mtf.cast(make_inputs(mesh), tf.bfloat16)
+    results = []
+    for name in (dispatch, "einsum"):
+      with tf.variable_scope("", reuse=bool(results)):
+        y = feed_forward.SwitchFeedForward(
+            num_experts=EXPERTS,
+            num_cores=4,
+            hidden_size=D_FF,
+            router_jitter=0.0,
+            dispatch=name,
+        ).call(context, x)
+      assert y.dtype == tf.bfloat16
+      results.append(mtf.to_float(y))
+    return results
+
+  (one, other), _ = graphs.evaluate(build)
+  assert one.shape == (BATCH, LENGTH, D_MODEL)
+  np.testing.assert_array_equal(one, other)  # One product each, rounded once.

@@ -1,0 +1,104 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The experts' products."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import mesh_tensorflow as mtf
+import numpy as np
+import pytest
+
+from mtf_switch.layer import experts
+from mtf_switch.transformer import feed_forward
+from tests import graphs
+from tests.transformer.test_feed_forward import make_context
+from tests.transformer.test_feed_forward import make_inputs
+
+
+@pytest.mark.parametrize("mesh_shape", ["data:1", "data:2"])
+def test_products_are_those_of_numpy(mesh_shape):
+  rng = np.random.RandomState(0)
+  x, weights = rng.randn(4, 2, 3, 5), rng.randn(4, 5, 6)
+  dims = [
+      mtf.Dimension("experts", 4),
+      mtf.Dimension("batch_unsplit", 2),
+      mtf.Dimension("expert_capacity", 3),
+      mtf.Dimension("d_input", 5),
+      mtf.Dimension("d_output", 6),
+  ]
+
+  def build(mesh):
+    rows = graphs.constant(mesh, x, dims[:4])
+    matrices = graphs.constant(mesh, weights, [dims[0], *dims[3:]])
+    y = experts.per_expert_matmul(rows, matrices, dims[4])
+    loss = mtf.reduce_sum(mtf.square(y)) * 0.5
+    return [y] + mtf.gradients([loss], [rows, matrices])
+
+  results, _ = graphs.evaluate(build, mesh_shape, "experts:data")
+  y = np.einsum("ecsd,edf->ecsf", x, weights)
+  expected = [
+      y,
+      np.einsum("ecsf,edf->ecsd", y, weights),
+      np.einsum("ecsf,ecsd->edf", y, x),
+  ]
+  for one, other in zip(results, expected):
+    # Sums of a few float32 products.
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_each_expert_multiplies_its_own_rows():
+  """The third expert has none, and the last row belongs to nobody."""
+  x = np.zeros([6, 2])
+  x[:, 0] = range(1, 7)
+  weights = np.stack([np.eye(2) * 10**i for i in range(4)])
+
+  def build(mesh):
+    rows = graphs.constant(
+        mesh, x, [mtf.Dimension("rows", 6), mtf.Dimension("d_model", 2)]
+    )
+    matrices = graphs.constant(
+        mesh,
+        weights,
+        [
+            mtf.Dimension("experts", 4),
+            mtf.Dimension("d_model", 2),
+            mtf.Dimension("d_ff", 2),
+        ],
+    )
+    ends = graphs.constant(
+        mesh, np.array([2, 3, 3, 5], np.int32), [mtf.Dimension("experts", 4)]
+    )
+    y = experts.ragged_matmul(rows, matrices, mtf.Dimension("d_ff", 2), ends)
+    return [y] + mtf.gradients([mtf.reduce_sum(y)], [rows, matrices])
+
+  (y, of_x, of_weights), _ = graphs.evaluate(build)
+  np.testing.assert_array_equal(y[:, 0], [1, 2, 30, 4000, 5000, 0])
+  np.testing.assert_array_equal(of_x[:, 0], [1, 1, 10, 1000, 1000, 0])
+  np.testing.assert_array_equal(of_weights[:, 0, 0], [3, 3, 0, 9])
+
+
+def test_linear_experts_have_one_matrix():
+  def build(mesh):
+    layer = feed_forward.SwitchFeedForward(
+        num_experts=4, num_cores=4, hidden_size=None
+    )
+    layer.call(make_context(mesh), make_inputs(mesh))
+    assert [v.name for v in mesh.graph.all_variables] == [
+        "router/kernel",
+        "experts/linear/kernel",
+    ]
+    return [v.value for v in mesh.graph.all_variables]
+
+  (_, weights), _ = graphs.evaluate(build)
+  assert weights.shape == (4, 12, 12)

@@ -1,0 +1,376 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Fine-tuning: what is written, by hand, and a run from start to end."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from mtf_switch.modes import finetune
+from tests import programs
+
+COMMON = """
+sequence_length = {"inputs": 24, "targets": 16}
+batch_size = 4
+d_model = 16
+d_ff = 32
+d_kv = 8
+num_heads = 2
+num_experts = 4
+num_cores = 2
+# As small as an encoder and a decoder can be.
+encoder/transformer.make_layer_stack.layers = [
+    @transformer_layers.SelfAttention,
+    @SwitchFeedForward,
+]
+decoder/transformer.make_layer_stack.layers = [
+    @transformer_layers.EncDecAttention,
+    @SwitchFeedForward,
+]
+constant_learning_rate.learning_rate = 0.03
+"""
+PRETRAIN = f"""
+include "models/switch_tiny.gin"
+include "layouts/single.gin"
+include "schedules/constant_0_001.gin"
+include "runs/pretrain.gin"
+{COMMON}
+task = "toy_copy"
+train_steps = 4
+train.eval_every = 2
+"""
+FINETUNE = f"""
+include "models/switch_tiny.gin"
+include "layouts/single.gin"
+include "runs/finetune.gin"
+{COMMON}
+task = "toy_both_letters"
+pretrained_dir = "pretrained"
+train_steps = 6
+train.eval_every = 2
+train.metrics_every = 1
+"""
+
+TASKS = ("toy_letters", "toy_srettel")
+
+
+def entry(task, metric, step, value):
+  return dict(task=task, metric=metric, step=step, value=value)
+
+
+def test_best_scores_by_hand():
+  metrics = [
+      {"step": 2, "task": "a", "accuracy": 30.0},
+      {"step": 2, "task": "b", "f1": 40.0, "accuracy": 60.0},
+      {"step": 4, "task": "a", "accuracy": 50.0},
+      {"step": 4, "task": "b", "f1": 20.0, "accuracy": 30.0},
+      {"step": 6, "task": "b", "f1": 40.0, "accuracy": 60.0},
+      # Another evaluation of a step, with beam search for example.
+      {"step": 4, "task": "a", "accuracy": 90.0},
+  ]
+  # Means: (30 + 50) / 2 at step 2, (50 + 25) / 2 at step 4; at step 6 a task
+  # is missing.
+  assert finetune.best_scores(metrics, {"both": ["a", "b"]}) == [
+      entry("a", "accuracy", 4, 50.0),
+      entry("b", "mean(accuracy, f1)", 2, 50.0),
+      entry("both", "mean", 2, 40.0),
+  ]
+  assert finetune.best_scores([], {"both": ["a", "b"]}) == []
+
+
+def record(step, kind, task, value):
+  return dict(step=step, kind=kind, task=task, neg_log_perplexity=value)
+
+
+@pytest.mark.parametrize(
+    "metrics, expected",
+    [
+        ([], None),
+        ([record(3, "train", "c4", -2.0)], None),
+        # The last one until step 10; what else was evaluated does not count.
+        (
+            [
+                record(3, "train", "c4", -5.0),
+                record(5, "eval", "c4", -4.0),
+                record(8, "eval", "c4", -3.0),
+                record(9, "eval", "other", -1.0),
+                record(11, "eval", "c4", -2.0),
+            ],
+            -3.0,
+        ),
+        # A mixture is trained, its tasks are evaluated, one of them twice.
+        (
+            [
+                record(3, "train", "mixture", -5.0),
+                record(8, "eval", "a", -3.0),
+                record(8, "eval", "b", -4.0),
+                record(8, "eval", "b", -4.0),
+            ],
+            -3.5,
+        ),
+    ],
+)
+def test_upstream_neg_log_perplexity_by_hand(metrics, expected):
+  actual = finetune.upstream_neg_log_perplexity(metrics, step=10)
+  assert actual == expected
+
+
+# Runs from start to end.
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+  cache = tmp_path_factory.mktemp("cache")
+  server = programs.Server(MTF_SWITCH_CACHE=str(cache))
+  yield server
+  server.close()
+
+
+def arguments(mode, model_dir):
+  return [
+      f"--mode={mode}",
+      f"--model_dir={model_dir}",
+      f"--gin_file={mode}.gin",
+      "--module_import=tests.toy_tasks",
+  ]
+
+
+@pytest.fixture(scope="module")
+def directory(server, tmp_path_factory):
+  """A directory with a pre-trained model."""
+  directory = tmp_path_factory.mktemp("user")
+  (directory / "train.gin").write_text(PRETRAIN)
+  (directory / "finetune.gin").write_text(FINETUNE)
+  result = server.run(arguments("train", "pretrained"), directory)
+  assert result.returncode == 0, result.stderr
+  return directory
+
+
+@pytest.fixture(scope="module")
+def straight(server, directory):
+  """A fine-tuning that nothing interrupts."""
+  return server.run(arguments("finetune", "straight"), directory)
+
+
+def read(path):
+  return json.loads(path.read_text())
+
+
+def evaluations(model_dir):
+  path = model_dir / "validation_eval" / "metrics.jsonl"
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_fine_tuning_leaves_what_it_promises(straight, directory):
+  assert straight.returncode == 0, straight.stderr
+  notes = straight.stderr.splitlines()
+  (note,) = (line for line in notes if line.startswith("initial weights"))
+  assert note == (
+      "initial weights from pretrained/model.ckpt-4: 22 of 22 variables taken, "
+      "0 of another shape, 0 not in the checkpoint, 0 only there; see "
+      "initialization.json"
+  )
+  model_dir = directory / "straight"
+  report = read(model_dir / "initialization.json")
+  assert list(report) == [
+      "matched", "shape_differs", "not_in_checkpoint", "not_in_model"
+  ]  # fmt: skip
+  assert len(report["matched"]) == 22
+  *_, upstream = map(
+      json.loads,
+      (directory / "pretrained" / "metrics.jsonl").read_text().splitlines(),
+  )
+  assert (upstream["kind"], upstream["step"]) == ("eval", 4)
+  assert read(model_dir / "pretrained.json") == {
+      "pretrained_dir": "pretrained",
+      "step": 4,
+      "neg_log_perplexity": upstream["neg_log_perplexity"],
+      "sparse": True,
+  }
+  config = (model_dir / "operative_config.gin").read_text()
+  assert "expert_dropout_rate = 0.4" in config
+  assert "DenseReluDense.dropout_rate" not in config  # Not in this model.
+  # The counter and the optimizer started afresh.
+  lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_best_scores_are_those_of_the_evaluations(straight, directory):
+  assert straight.returncode == 0, straight.stderr
+  records = evaluations(directory / "straight")
+  assert [(r["step"], r["task"]) for r in records] == [
+      (step, task) for step in (2, 4, 6) for task in TASKS
+  ]
+  values = {(r["step"], r["task"]): r["share_of_letters"] for r in records}
+  curves = {task: [values[step, task] for step in (2, 4, 6)] for task in TASKS}
+  curves["toy_both_letters"] = [
+      (a + b) / 2 for a, b in zip(*(curves[task] for task in TASKS))
+  ]
+  best = {x["task"]: x for x in read(directory / "straight" / "best.json")}
+  assert set(best) == set(curves)
+  for task, curve in curves.items():
+    metric = "mean" if task == "toy_both_letters" else "share_of_letters"
+    step = 2 + 2 * curve.index(max(curve))
+    assert best[task] == entry(task, metric, step, max(curve))
+
+
+def test_interrupted_fine_tuning_goes_on(server, straight, directory):
+  """From its own checkpoint, and no evaluation is lost or made twice."""
+  assert straight.returncode == 0, straight.stderr
+  model_dir = directory / "interrupted"
+  pid = server.start(arguments("finetune", "interrupted"), directory)
+  metrics = model_dir / "metrics.jsonl"
+  while not (metrics.exists() and '"step": 5,' in metrics.read_text()):
+    os.kill(pid, 0)  # Fails where the program has ended too early.
+    time.sleep(0.001)
+  os.kill(pid, signal.SIGKILL)
+  assert server.wait().returncode == -signal.SIGKILL
+  # As if it had been killed before the last line of step 4.
+  lines = evaluations(model_dir)
+  assert len(lines) == 4
+  (model_dir / "validation_eval" / "metrics.jsonl").write_text(
+      "".join(json.dumps(line) + "\n" for line in lines[:-1])
+  )
+  (directory / "pretrained").rename(directory / "moved")
+  try:
+    resumed = server.run(arguments("finetune", "interrupted"), directory)
+  finally:
+    (directory / "moved").rename(directory / "pretrained")
+  assert resumed.returncode == 0, resumed.stderr
+  assert "building the model, to train from step 4" in resumed.stderr
+  assert evaluations(model_dir) == evaluations(directory / "straight")
+  for name in ("best.json", "pretrained.json", "initialization.json"):
+    assert read(model_dir / name) == read(directory / "straight" / name)
+
+
+@pytest.mark.parametrize(
+    "model_dir, params, message",
+    [
+        (
+            "new",
+            ["pretrained_dir = 'empty'"],
+            "there is no checkpoint in 'empty'; train first, or correct "
+            "finetune.pretrained_dir.",
+        ),
+        (
+            "new",
+            ["pretrained_step = 3"],
+            "there is no checkpoint of step 3 in 'pretrained', only of 2, 4.",
+        ),
+        (
+            "pretrained",
+            [],
+            "'pretrained' has the checkpoints of a run that is no fine-tuning; "
+            "give --model_dir a new directory.",
+        ),
+    ],
+)
+def test_mistakes(server, directory, model_dir, params, message):
+  params = [f"--gin_param={param}" for param in params]
+  result = server.run([*arguments("finetune", model_dir), *params], directory)
+  assert result.returncode == 1
+  assert result.stderr.splitlines()[-1] == f"run_switch: {message}"
+
+
+def test_another_vocabulary_is_refused(server, directory):
+  shutil.copytree(directory / "pretrained", directory / "other")
+  record = read(directory / "other" / "vocabulary.json")
+  record["inputs"]["size"] += 1
+  (directory / "other" / "vocabulary.json").write_text(json.dumps(record))
+  result = server.run(
+      [
+          *arguments("finetune", "new"),
+          "--gin_param=pretrained_dir = 'other'",
+      ],
+      directory,
+  )
+  assert result.returncode == 1
+  *_, last = result.stderr.splitlines()
+  assert last.startswith(
+      "run_switch: the checkpoints in 'other' are of a Byte vocabulary of 260 "
+  )
+
+
+def test_comparison_of_the_run(server, straight, directory):
+  assert straight.returncode == 0, straight.stderr
+  result = server.run(
+      [
+          "--mode=compare_downstream",
+          "--compare_dir=straight",
+          "--output_dir=compared",
+      ],
+      directory,
+  )
+  assert result.returncode == 0, result.stderr
+  assert result.stderr.splitlines()[-1] == (
+      "1 points: compared/downstream.csv and compared/downstream.png"
+  )
+  assert (directory / "compared" / "downstream.png").exists()
+
+
+@pytest.mark.real_data
+def test_super_glue_from_the_official_files(server, tmp_path, real_data):
+  """Pre-trained on C4, then fine-tuned on all of CB and COPA."""
+  (tmp_path / "cb_and_copa.py").write_text("""
+import seqio
+import tasks
+
+seqio.MixtureRegistry.add(
+    "cb_and_copa", ["super_glue_cb", "super_glue_copa"], default_rate=1.0
+)
+""")
+  real = f"""
+vocabulary.path = "{real_data}/vocab/t5.spiece.model"
+c4.files = "{real_data}/c4/c4-train.*.json"
+super_glue.directory = "{real_data}/superglue"
+sequence_length = {{"inputs": 128, "targets": 32}}
+batch_size = 8
+"""
+  (tmp_path / "train.gin").write_text(
+      PRETRAIN.replace("toy_copy", "c4_span_corruption").replace(
+          "train.eval_every = 2", real
+      )
+  )
+  (tmp_path / "finetune.gin").write_text(
+      FINETUNE.replace("toy_both_letters", "cb_and_copa").replace(
+          "train_steps = 6", "train_steps = 4" + real
+      )
+      + "Bitransformer.decode.max_decode_length = 8\n"
+  )
+  for mode, model_dir in (("train", "pretrained"), ("finetune", "finetuned")):
+    result = server.run(
+        [*arguments(mode, model_dir), "--module_import=cb_and_copa"], tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+  model_dir = tmp_path / "finetuned"
+  for task, count in (("super_glue_cb", 56), ("super_glue_copa", 100)):
+    for name in ("inputs", "targets", "4_predictions"):
+      path = model_dir / "validation_eval" / f"{task}_{name}"
+      assert len(path.read_text().splitlines()) == count
+  best = {x["task"]: x for x in read(model_dir / "best.json")}
+  assert {x["task"] for x in evaluations(model_dir)} == set(best) - {
+      "cb_and_copa"
+  }
+  assert best["super_glue_copa"]["metric"] == "accuracy"
+  assert best["super_glue_cb"]["metric"].startswith("mean(")
+  assert best["cb_and_copa"]["metric"] == "mean"
+  assert all(0 <= x["value"] <= 100 for x in best.values())
+  upstream = read(model_dir / "pretrained.json")
+  assert upstream["neg_log_perplexity"] is None and upstream["step"] == 4

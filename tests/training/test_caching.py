@@ -1,0 +1,396 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Caches: seqio reads them, killed ones go on, and others are refused."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import functools
+import io
+import json
+
+import gin
+import pytest
+import rich.console
+import seqio
+import tensorflow.compat.v1 as tf
+import tensorflow_datasets as tfds
+
+from mtf_switch import errors
+from mtf_switch.training import caching
+from mtf_switch.training import inputs
+from mtf_switch.training import progress
+from tasks import errors as task_errors
+from tasks import sources
+from tests import toy_tasks
+
+LENGTHS = {"inputs": 48, "targets": 40}
+NUM_FILES = 4  # Of each split, in place of caching.MIN_FILES: to save time.
+
+
+def toy_task(name="toy_copy", **changes):
+  """A new task, which has not looked for its cache yet."""
+  return seqio.TaskRegistry.get(name).replace(**changes)
+
+
+def lines_source(directory, num_files, splits=("train",)):
+  """Lines of files, of which each split has so many."""
+
+  def find_files(split):
+    files = sorted(str(path) for path in directory.glob(f"{split}-*"))
+    if not files:
+      raise task_errors.DataError(f"no file of {split}")
+    return files
+
+  def read(file):
+    with open(file, "rb") as lines:
+      yield from lines.read().split()
+
+  for split in splits:
+    for number in range(num_files):
+      text = "\n".join(f"{split}{number}{letter}" for letter in "abc")
+      (directory / f"{split}-{number:03d}").write_text(text)
+  return sources.FilesSource(
+      find_files,
+      read,
+      lambda line: {"inputs": line, "targets": line},
+      ["train", "validation"],
+      lambda: "lines",
+  )
+
+
+class Interruption(progress.Display):
+  """Interrupts at some report about the examples of a file."""
+
+  def __init__(self, at):
+    super().__init__(rich.console.Console(file=io.StringIO()))
+    self._reports_left = at
+
+  def steps(self, *args):
+    self._reports_left -= 1
+    if not self._reports_left:
+      raise KeyboardInterrupt
+
+
+def write(task, directory):
+  """Returns what the display says."""
+  console = rich.console.Console(file=io.StringIO(), width=1000)
+  with progress.Display(console) as display:
+    caching.write(task, str(directory), display)
+  return console.file.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_files():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(caching, "MIN_FILES", NUM_FILES)
+    yield
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory):
+  """A directory with the cache of toy_copy."""
+  directory = tmp_path_factory.mktemp("caches")
+  write(toy_task(), directory)
+  return directory
+
+
+@pytest.fixture
+def global_cache_dirs():
+  """Sets seqio's directories of caches; forgets them in the end."""
+  before = seqio.get_global_cache_dirs()
+  yield seqio.set_global_cache_dirs
+  seqio.set_global_cache_dirs(before)
+
+
+def contents(directory):
+  """The bytes of all files below a directory, by name."""
+  return {
+      str(path.relative_to(directory)): path.read_bytes()
+      for path in directory.rglob("*")
+      if path.is_file()
+  }
+
+
+def examples(task, split, use_cached):
+  """What a model is fed, in no order."""
+  with tf.Graph().as_default():
+    dataset = task.get_dataset(
+        LENGTHS, split, shuffle=False, use_cached=use_cached
+    )
+    found = list(tfds.as_numpy(dataset))
+  assert set(found[0]) == {
+      f"{x}{y}" for x in LENGTHS for y in ("", "_pretokenized")
+  }
+  return sorted(
+      tuple(
+          (k, str(v.dtype if k in LENGTHS else ""), str(v))
+          for k, v in sorted(x.items())
+      )
+      for x in found
+  )
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_seqio_reads_it(caches, global_cache_dirs, split):
+  global_cache_dirs([str(caches)])
+  task = toy_task()
+  assert task.cache_dir == str(caches / "toy_copy")
+  assert examples(task, split, True) == examples(task, split, False)
+
+
+def test_it_holds_what_seqio_promises(caches):
+  root = caches / "toy_copy"
+  splits = ("train", "validation")
+  files = {f"{x}.tfrecord-0000{i}-of-00004" for x in splits for i in range(4)}
+  jsons = {f"{x}.{split}.json" for x in ("info", "stats") for split in splits}
+  assert set(contents(root)) == {*files, *jsons, "cache.json", "COMPLETED"}
+  info = json.loads((root / "info.validation.json").read_text())
+  ids, text = {"dtype": "int32", "shape": [None]}, {
+      "dtype": "string",
+      "shape": [],
+  }
+  assert info == {
+      "num_shards": 4,
+      "seqio_version": seqio.__version__,
+      "features": {
+          "inputs": ids,
+          "inputs_pretokenized": text,
+          "targets": ids,
+          "targets_pretokenized": text,
+      },
+  }
+  stats = json.loads((root / "stats.validation.json").read_text())
+  sizes = [len(text) for text in toy_tasks.texts("validation")]  # In bytes.
+  assert stats == {
+      "examples": 13,
+      "inputs_tokens": sum(sizes),
+      "inputs_max_tokens": max(sizes),
+      "targets_tokens": sum(sizes),
+      "targets_max_tokens": max(sizes),
+  }
+
+
+def test_files_share_one_order_of_a_source_that_shuffles(
+    tmp_path, global_cache_dirs
+):
+  def dataset_fn(split, shuffle_files, seed=None):
+    texts = toy_tasks.texts(split)
+    dataset = tf.data.Dataset.from_tensor_slices(
+        {"inputs": texts, "targets": texts}
+    )
+    return dataset.shuffle(50, seed=seed) if shuffle_files else dataset
+
+  source = seqio.FunctionDataSource(dataset_fn, ["train"])
+  task = toy_task(source=source)
+  write(task, tmp_path)
+  global_cache_dirs([str(tmp_path)])
+  assert examples(task, "train", True) == examples(task, "train", False)
+  (path,) = (tmp_path / "toy_copy").glob("train.tfrecord-00000-*")
+  first = [
+      tf.train.Example.FromString(record)
+      .features.feature["inputs_pretokenized"]
+      .bytes_list.value[0]
+      .decode()
+      for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+  ]
+  assert len(first) == 50 // NUM_FILES
+  assert first != toy_tasks.texts("train")[: len(first)]
+
+
+def test_the_same_bytes_when_repeated(caches, tmp_path):
+  write(toy_task(), tmp_path)
+  assert contents(tmp_path) == contents(caches)
+
+
+# In the first file, in the second, in the second split.
+@pytest.mark.parametrize("at", [2, 17, 60])
+def test_what_was_interrupted_goes_on(
+    caches, tmp_path, monkeypatch, global_cache_dirs, at
+):
+  monkeypatch.setattr(caching, "_EXAMPLES_A_REPORT", 1)
+  with pytest.raises(KeyboardInterrupt):
+    caching.write(toy_task(), str(tmp_path), Interruption(at))
+  global_cache_dirs([str(tmp_path)])
+  assert toy_task().cache_dir is None
+  whole = contents(caches)
+  before = {}
+  for path in (tmp_path / "toy_copy").iterdir():
+    if path.is_file():  # Each is whole.
+      assert path.read_bytes() == whole[f"toy_copy/{path.name}"]
+      before[path.name] = path.stat().st_mtime_ns
+  assert (len(before) > 1) == (at > 2)
+  write(toy_task(), tmp_path)
+  assert contents(tmp_path) == whole
+  for name, time in before.items():
+    assert (tmp_path / "toy_copy" / name).stat().st_mtime_ns == time
+
+
+def test_what_is_complete_is_left_alone(caches):
+  times = {path: path.stat().st_mtime_ns for path in caches.rglob("*")}
+  assert write(toy_task(), caches) == (
+      f"toy_copy: the cache in {caches / 'toy_copy'} is complete\n"
+  )
+  assert times == {path: path.stat().st_mtime_ns for path in caches.rglob("*")}
+
+
+def test_a_source_of_many_files_makes_as_many(tmp_path, global_cache_dirs):
+  source = lines_source(tmp_path, NUM_FILES + 1, ["train", "validation"])
+  task = toy_task(source=source)
+  write(task, tmp_path / "caches")
+  global_cache_dirs([str(tmp_path / "caches")])
+  assert examples(task, "train", True) == examples(task, "train", False)
+  stats = json.loads(
+      (tmp_path / "caches/toy_copy/stats.train.json").read_text()
+  )
+  assert stats["examples"] == 3 * (NUM_FILES + 1)
+  paths = list((tmp_path / "caches/toy_copy").glob("train.tfrecord-*"))
+  assert len(paths) == NUM_FILES + 1
+
+
+def test_a_split_without_files_is_left_out(tmp_path, global_cache_dirs):
+  task = toy_task(source=lines_source(tmp_path, 2, ["train"]))
+  shown = write(task, tmp_path / "caches")
+  assert "toy_copy validation: left out. no file of validation\n" in shown
+  global_cache_dirs([str(tmp_path / "caches")])
+  gin.parse_config("mesh_eval_dataset_fn.use_cached = True")
+  caching.check(task, "train", "mesh_eval_dataset_fn")
+  with pytest.raises(errors.UserError, match="with a 'validation' split"):
+    caching.check(task, "validation", "mesh_eval_dataset_fn")
+  for path in tmp_path.glob("train-*"):
+    path.unlink()
+  with pytest.raises(task_errors.DataError, match="^no file of"):
+    write(task, tmp_path / "others")
+
+
+def refusal(task, directory):
+  with pytest.raises(errors.UserError) as error:
+    write(task, directory)
+  assert "\n" not in str(error.value)
+  return str(error.value)
+
+
+def test_another_vocabulary_is_refused(caches):
+  before = contents(caches)
+  features = seqio.TaskRegistry.get("toy_sentinels").output_features
+  message = refusal(toy_task(output_features=features), caches)
+  assert message.startswith(
+      f"the cache in {caches / 'toy_copy'} is of a Byte vocabulary of 259 (sha"
+  )
+  assert "for the inputs, but the task has a Byte vocabulary of 264" in message
+  assert contents(caches) == before
+
+
+def test_other_data_is_refused(caches, tmp_path):
+  source = lines_source(tmp_path, 2, ["train", "validation"])
+  task = toy_task(source=source)
+  assert (
+      "is of FunctionDataSource, and the task has lines; delete it or take"
+      in refusal(task, caches)
+  )
+  write(task, tmp_path / "caches")
+  (tmp_path / "train-000").write_text("one more")
+  message = refusal(task, tmp_path / "caches")
+  assert "is of lines, which has changed; delete it" in message
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path):
+  (tmp_path / "toy_copy").mkdir()
+  (tmp_path / "toy_copy" / "notes").write_text("mine")
+  assert "are not of a cache of this program" in refusal(toy_task(), tmp_path)
+  assert list(contents(tmp_path)) == ["toy_copy/notes"]
+
+
+def test_what_has_no_place_for_a_cache_is_refused(tmp_path):
+  task = toy_task(preprocessors=[seqio.preprocessors.tokenize])
+  assert refusal(task, tmp_path).startswith(
+      "'toy_copy' cannot be cached: there"
+  )
+
+
+# Runs.
+
+
+@pytest.fixture
+def registered():
+  """A task whose cache no other test knows, in the registry.
+
+  Its source gives nothing when `is_broken` is set.
+  """
+  is_broken = []
+
+  def dataset_fn(split, shuffle_files, seed=None):
+    del shuffle_files, seed
+    assert not is_broken
+    texts = toy_tasks.texts(split)
+    return tf.data.Dataset.from_tensor_slices(
+        {"inputs": texts, "targets": texts}
+    )
+
+  source = seqio.FunctionDataSource(dataset_fn, ["train"])
+  task = toy_task(source=source).replace(name="toy_cached")
+  seqio.TaskRegistry.add_provider("toy_cached", task)
+  yield task, is_broken
+  seqio.TaskRegistry.remove("toy_cached")
+
+
+def training_batches(first_step):
+  """The batches from a step until the end of the block, of four."""
+  with tf.Graph().as_default():
+    batches = inputs.training_batches(
+        "toy_cached", LENGTHS, 3, 0, first_step, steps_per_block=4
+    )
+    return list(tfds.as_numpy(batches))
+
+
+def test_runs_read_it(registered, tmp_path, global_cache_dirs):
+  task, is_broken = registered
+  write(task, tmp_path)
+  is_broken.append(True)
+  global_cache_dirs([str(tmp_path)])
+  gin.parse_config("mesh_train_dataset_fn.use_cached = True")
+  caching.check(task, "train", "mesh_train_dataset_fn")
+  batches = training_batches(0)
+  assert batches[0]["inputs"].any()
+  # A run that resumes goes on with the same ones.
+  assert str(training_batches(2)) == str(batches[2:])
+
+
+def test_a_run_without_its_cache_is_refused(registered, global_cache_dirs):
+  check = functools.partial(
+      caching.check, registered[0], "train", "mesh_train_dataset_fn"
+  )
+  check()  # It does not ask for one.
+  gin.parse_config("""
+      use_cached = True
+      mesh_train_dataset_fn.use_cached = %use_cached
+  """)
+  global_cache_dirs(["nowhere"])
+  with pytest.raises(errors.UserError) as error:
+    check()
+  assert str(error.value) == (
+      "mesh_train_dataset_fn.use_cached = True, but "
+      "--additional_task_cache_dirs (nowhere) has no complete cache of "
+      "'toy_cached' with a 'train' split; write it with --mode=cache "
+      "--task=toy_cached --output_dir=DIR."
+  )
+
+
+def test_a_run_with_another_vocabulary_is_refused(caches, global_cache_dirs):
+  global_cache_dirs([str(caches)])
+  gin.parse_config("mesh_train_dataset_fn.use_cached = True")
+  features = seqio.TaskRegistry.get("toy_sentinels").output_features
+  task = toy_task(output_features=features)
+  with pytest.raises(errors.UserError, match="but the task has a Byte vocab"):
+    caching.check(task, "train", "mesh_train_dataset_fn")
+  caching.check(toy_task(), "train", "mesh_train_dataset_fn")

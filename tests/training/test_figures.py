@@ -1,0 +1,401 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Cross-entropy and the figures made of it, by hand."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import math
+
+import mesh_tensorflow as mtf
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from mtf_switch.training import figures
+from mtf_switch.transformer import metrics
+from tests import graphs
+
+BATCH = mtf.Dimension("batch", 2)
+LENGTH = mtf.Dimension("length", 3)
+VOCABULARY = mtf.Dimension("vocab", 4)
+
+# Two real tokens in the first sequence, one in the second. 0 is padding, and
+# -2 a token that is not to be learnt.
+TARGETS = [[1, 3, 0], [-2, 2, 0]]
+# Probabilities of the tokens that are counted: 1/2, 1/4, 1/8.
+PROBABILITIES = [
+    [[1 / 6, 1 / 2, 1 / 6, 1 / 6], [1 / 4] * 4, [1, 0.01, 0.01, 0.01]],
+    [[1, 0.01, 0.01, 0.01], [1 / 2, 1 / 4, 1 / 8, 1 / 8], [1, 0.1, 0.1, 0.1]],
+]
+
+
+class ModelWithOtherLosses:
+  """Gives logits, and a loss that has little to do with them."""
+
+  mesh_shape = None
+
+  def call_simple(self, inputs, targets, compute_loss, **kwargs):
+    del targets, kwargs
+    assert compute_loss
+    for loss in (0.5, 2.5):
+      metrics.add("router_loss", mtf.constant(inputs.mesh, loss))
+    metrics.add("a/layer/routed", mtf.constant(inputs.mesh, 8.0))
+    # Any constant may be added to logits.
+    logits = graphs.constant(
+        inputs.mesh, np.log(PROBABILITIES) + 7, [BATCH, LENGTH, VOCABULARY]
+    )
+    return logits, mtf.constant(inputs.mesh, 100.0)
+
+
+def totals(model):
+  names = []
+
+  def build(mesh):
+    tokens = graphs.constant(mesh, np.array(TARGETS, np.int32), [BATCH, LENGTH])
+    totals_ = figures.totals(
+        model,
+        {"inputs": tokens, "targets": tokens},
+        tf.estimator.ModeKeys.TRAIN,
+        mtf.VariableDType(),
+    )
+    names.extend(totals_)
+    return list(totals_.values())
+
+  values, _ = graphs.evaluate(build)
+  return dict(zip(names, values))
+
+
+def test_cross_entropy_is_of_real_targets_alone():
+  assert totals(ModelWithOtherLosses()) == pytest.approx(
+      {
+          # The router's losses are trained and, without a name, not reported.
+          "loss": 100 + 0.5 + 2.5,
+          "cross_entropy": math.log(2) + math.log(4) + math.log(8),
+          "target_tokens": 3,
+          # Inputs and targets alike, two and two of three in each row: a token
+          # that is not to be learnt is no padding.
+          "real_tokens": 2 * (2 + 2),
+          "positions": 2 * (3 + 3),
+          "a/layer/routed": 8,
+      }
+  )
+
+
+class ModelOfNothing:
+  """Gives logits, all zero."""
+
+  mesh_shape = None
+
+  def call_simple(self, targets, **kwargs):
+    del kwargs
+    logits = mtf.zeros(targets.mesh, [*targets.shape.dims, VOCABULARY])
+    return logits, mtf.constant(targets.mesh, 0.0)
+
+
+@pytest.mark.parametrize("mesh_shape", ["", "all:2"])
+def test_packing_is_counted_over_inputs_and_targets(mesh_shape):
+  rows = mtf.Dimension("batch", 4)
+  # 3 + 2 tokens in the first row, 1 + 2 in the second and 4 + 1 in the third,
+  # of 4 + 2 positions each. The last row fills up the batch.
+  inputs = [[9, 8, 1, 0], [1, 0, 0, 0], [7, 8, 9, 1], [0, 0, 0, 0]]
+  targets = [[3, 1], [-2, 1], [1, 0], [0, 0]]
+
+  def build(mesh):
+    features = {
+        name: graphs.constant(
+            mesh, np.array(ids, np.int32), [rows, mtf.Dimension("length", size)]
+        )
+        for name, ids, size in (("inputs", inputs, 4), ("targets", targets, 2))
+    }
+    mode = tf.estimator.ModeKeys.EVAL
+    dtype = mtf.VariableDType()
+    totals_ = figures.totals(ModelOfNothing(), features, mode, dtype)
+    return [totals_["real_tokens"], totals_["positions"]]
+
+  (real_tokens, positions), _ = graphs.evaluate(build, mesh_shape, "batch:all")
+  assert real_tokens == 5 + 3 + 5
+  assert positions == 3 * (4 + 2)
+
+
+def evaluate(build):
+  """Runs a function of no argument in a graph of its own."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    return session.run(build())
+
+
+# What two layers collect from a batch.
+FIRST = {
+    "tokens": 10.0,
+    "routed": 16.0,
+    "dropped": 4.0,
+    "entropy": 5.0,
+    "gate": 12.0,
+    # The mean is 2; relative to it: 0, 0.5, 0, 1, 1.5, 0, 0.5, 4.5.
+    "expert_load": [0.0, 1.0, 0.0, 2.0, 3.0, 0.0, 1.0, 9.0],
+    "aux_loss": 0.25,
+    "z_loss": 0.125,
+}
+SECOND = {
+    "tokens": 10.0,
+    "routed": 48.0,
+    "dropped": 0.0,
+    "entropy": 20.0,
+    "gate": 12.0,
+    "expert_load": [6.0] * 8,
+    "aux_loss": 0.5,
+    "z_loss": 0.25,
+}
+
+
+def sparse_totals(cross_entropy=30.0, target_tokens=10.0, **layers):
+  """Sums of a model; its layers are "encoder/<name>"."""
+  return {
+      "loss": 1000.0,
+      "cross_entropy": cross_entropy,
+      "target_tokens": target_tokens,
+      "real_tokens": 3 * target_tokens,
+      "positions": 40.0,
+      **{
+          f"encoder/{layer}/{name}": value
+          for layer, sums in layers.items()
+          for name, value in sums.items()
+      },
+  }
+
+
+def figures_of_batch(totals_):
+  """By name, vectors as lists."""
+  figures_ = evaluate(
+      lambda: figures.of_batch({k: tf.constant(x) for k, x in totals_.items()})
+  )
+  return {name: value.tolist() for name, value in figures_.items()}
+
+
+def approx(expected):
+  """Numbers by name, and lists of them."""
+  return {name: pytest.approx(value) for name, value in expected.items()}
+
+
+def test_figures_of_a_batch():
+  assert figures_of_batch(sparse_totals(first=FIRST, second=SECOND)) == approx(
+      {
+          "cross_entropy": 3.0,
+          "neg_log_perplexity": -3.0,
+          "packing_efficiency": 30 / 40,
+          "aux_loss": 0.75,
+          "z_loss": 0.375,
+          "fraction_dropped": 4 / 64,
+          "encoder/first/entropy": 0.5,
+          "encoder/first/gate": 0.75,
+          "encoder/first/fraction_dropped": 0.25,
+          "encoder/first/load_max": 4.5,
+          "encoder/first/load_min": 0.0,
+          # Squares around 1: three of 1, two of 0.25, 0, 0.25 and 12.25.
+          "encoder/first/load_cv": math.sqrt(16 / 8),
+          # A load on the border of two bins is in the upper one.
+          "encoder/first/load_histogram": [3, 0, 2, 0, 1, 0, 1, 0, 1],
+          "encoder/first/aux_loss": 0.25,
+          "encoder/first/z_loss": 0.125,
+          "encoder/second/entropy": 2.0,
+          "encoder/second/gate": 0.25,
+          "encoder/second/fraction_dropped": 0.0,
+          "encoder/second/load_max": 1.0,
+          "encoder/second/load_min": 1.0,
+          "encoder/second/load_cv": 0.0,
+          "encoder/second/load_histogram": [0, 0, 0, 0, 8, 0, 0, 0, 0],
+          "encoder/second/aux_loss": 0.5,
+          "encoder/second/z_loss": 0.25,
+      }
+  )
+
+
+def test_each_layer_has_the_figures_that_are_described():
+  names = figures_of_batch(sparse_totals(first=FIRST))
+  assert [
+      name.removeprefix("encoder/first/") for name in names if "/" in name
+  ] == list(figures.LAYER_FIGURES)
+
+
+def test_figures_do_not_grow_with_the_number_of_experts():
+  def shapes(num_experts):
+    layer = {**FIRST, "expert_load": [1.0] * num_experts}
+    return {
+        name: np.shape(value)
+        for name, value in figures_of_batch(sparse_totals(a=layer)).items()
+    }
+
+  assert shapes(2) == shapes(64)
+
+
+def test_the_last_bin_has_no_upper_end():
+  load = [0.0] * 63 + [1.0]  # One expert takes all: 64 times the mean.
+  layer = {**FIRST, "expert_load": load}
+  of_layer = figures_of_batch(sparse_totals(a=layer))
+  assert of_layer["encoder/a/load_max"] == 64
+  assert of_layer["encoder/a/load_histogram"] == [63] + [0] * 7 + [1]
+
+
+def nothing(layer):
+  """The sums of a layer that has seen padding only."""
+  return {name: np.zeros_like(x).tolist() for name, x in layer.items()}
+
+
+def test_layer_that_routes_nothing_has_zeros():
+  figures_ = figures_of_batch(sparse_totals(first=nothing(FIRST)))
+  assert figures_.pop("cross_entropy") == 3.0
+  assert figures_.pop("neg_log_perplexity") == -3.0
+  assert figures_.pop("packing_efficiency") == 0.75
+  # All experts have as much as each other: nothing.
+  assert figures_.pop("encoder/first/load_histogram") == [8] + [0] * 8
+  assert set(figures_.values()) == {0.0}
+
+
+EMPTY = dict.fromkeys(
+    ["cross_entropy", "target_tokens", "real_tokens", "positions"], 0.0
+)
+
+
+def test_batch_without_real_tokens_has_no_cross_entropy():
+  of_batch = evaluate(
+      lambda: figures.of_batch({k: tf.constant(v) for k, v in EMPTY.items()})
+  )
+  assert of_batch == {
+      "cross_entropy": 0, "neg_log_perplexity": 0, "packing_efficiency": 0
+  }  # fmt: skip
+
+
+def figures_of_datasets(batches, num_cores=1):
+  """What an Estimator reports after it has seen batches of two datasets.
+
+  Args:
+    batches: pairs of the number of a dataset and sums.
+    num_cores: cores, each of which sends a copy.
+
+  Returns:
+    the figures of each.
+  """
+  with tf.Graph().as_default(), tf.Session() as session:
+    number = tf.placeholder(tf.int32, [num_cores])
+    placeholders = {
+        name: tf.placeholder(tf.float32, [num_cores, *np.shape(value)])
+        for name, value in batches[0][1].items()
+    }
+    values_and_updates = figures.of_datasets(2, number, **placeholders)
+    session.run(tf.local_variables_initializer())
+    for dataset, batch in batches:
+      feed = {
+          placeholders[k]: [value] * num_cores for k, value in batch.items()
+      }
+      session.run(
+          [update for _, update in values_and_updates.values()],
+          {number: [dataset] * num_cores, **feed},
+      )
+    values = session.run(
+        {name: value for name, (value, _) in values_and_updates.items()}
+    )
+  return [
+      {name: value[dataset].tolist() for name, value in values.items()}
+      for dataset in range(2)
+  ]
+
+
+def figures_of_split(batches, num_cores=1):
+  """The figures of the second of two datasets; there is none of the first."""
+  return figures_of_datasets([(1, batch) for batch in batches], num_cores)[1]
+
+
+def test_datasets_do_not_mix():
+  first = [sparse_totals(30.0, 10.0, a=FIRST), sparse_totals(4.0, 2.0, a=FIRST)]
+  second = [sparse_totals(6.0, 2.0, a=SECOND)]
+  # A loss that is not a number stays where it is.
+  second[0]["cross_entropy"] = math.nan
+  of_first, of_second = figures_of_datasets(
+      [(0, first[0]), (1, second[0]), (0, first[1])]
+  )
+  assert of_first == figures_of_split(first)
+  assert of_first["cross_entropy"] == np.float32(34 / 12)
+  assert math.isnan(of_second.pop("cross_entropy"))
+  assert math.isnan(of_second.pop("neg_log_perplexity"))
+  expected = figures_of_split([sparse_totals(6.0, 2.0, a=SECOND)])
+  assert of_second.items() <= expected.items()
+
+
+@pytest.mark.parametrize("num_cores", [1, 4])
+def test_figures_of_a_split_are_those_of_all_its_tokens(num_cores):
+  split = [
+      sparse_totals(30.0, 10.0, a=FIRST, b=SECOND),
+      sparse_totals(6.0, 2.0, a=SECOND, b=FIRST),
+      sparse_totals(0.0, 0.0, a=nothing(FIRST), b=nothing(SECOND)),
+  ]
+  together = {
+      name: np.sum([batch[name] for batch in split], axis=0, dtype=np.float32)
+      for name in split[0]
+  }
+  for name in together:
+    if name.endswith("_loss"):  # A mean over tokens, not a sum.
+      of_a, of_b = split[0][name], split[1][name]
+      together[name] = np.float32((of_a * 10 + of_b * 2) / 12)
+  expected = figures_of_batch(together)
+  assert figures_of_split(split, num_cores) == approx(expected)
+  # Not the mean over batches.
+  assert expected["cross_entropy"] == 3.0
+  assert expected["packing_efficiency"] == pytest.approx(36 / 120)
+  assert expected["encoder/a/fraction_dropped"] == 4 / 64
+  assert expected["encoder/a/aux_loss"] == pytest.approx(3.5 / 12)
+
+
+def test_split_that_a_layer_sees_nothing_of_has_no_load():
+  of_layer = figures_of_split([sparse_totals(a=nothing(FIRST))])
+  assert of_layer["cross_entropy"] == 3.0
+  assert math.isnan(of_layer["encoder/a/load_max"])
+  assert math.isnan(of_layer["encoder/a/entropy"])
+  assert of_layer["encoder/a/load_histogram"] == [0] * 9
+
+
+def test_many_batches_lose_no_precision():
+  # In float32 the sum would stop growing: 2^24 + 1 = 2^24.
+  large = {**EMPTY, "cross_entropy": 2.0**24, "target_tokens": 2.0**24}
+  small = {**EMPTY, "cross_entropy": 1.0}
+  exact = figures_of_split([large] + [small] * 64)["cross_entropy"]
+  assert exact == np.float32(1 + 2.0**-18)
+
+
+def test_split_without_tokens_is_not_a_number():
+  assert math.isnan(figures_of_split([EMPTY])["cross_entropy"])
+
+
+def test_host_of_a_tpu_keeps_the_figures(tmp_path):
+  with tf.Graph().as_default(), tf.Session() as session:
+    tf.train.create_global_step()
+    sent = {
+        "cross_entropy": 2.5,
+        "a/layer/load_histogram": [0.0, 3.0, 1.0],
+        "aux_loss": 0.5,
+    }
+    # A layer's own summary, which goes to TensorBoard only.
+    tf.add_to_collection(
+        mtf.utils.SCALAR_SUMMARIES_COLLECTION_KEY, ("entropy", tf.constant(7.0))
+    )
+    (host_call_fn, tensors), latest = figures.send_to_host(
+        str(tmp_path), {name: tf.constant(x) for name, x in sent.items()}
+    )
+    # Each core sends a copy, and TPUEstimator joins them.
+    _, updates = host_call_fn(
+        *(tf.concat([tensor] * 4, axis=0) for tensor in tensors)
+    )
+    session.run(tf.local_variables_initializer())
+    session.run(tf.global_variables_initializer())
+    session.run(updates)
+    kept = {k: v.tolist() for k, v in session.run(latest).items()}
+    assert kept == sent

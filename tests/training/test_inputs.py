@@ -1,0 +1,214 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Batches for training, evaluation and inference."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import functools
+
+import gin
+import numpy as np
+import pytest
+import seqio
+import tensorflow.compat.v1 as tf
+from tensorflow.python.autograph.core import ag_ctx
+import tensorflow_datasets as tfds
+
+from mtf_switch import errors
+from mtf_switch.training import inputs
+import tasks  # noqa: F401  Registers the text_files tasks.
+from tests import toy_tasks
+
+LENGTHS = {"inputs": 48, "targets": 40}
+VOCABULARY = seqio.ByteVocabulary()
+
+
+def as_numpy(build):
+  with tf.Graph().as_default():
+    return list(tfds.as_numpy(build()))
+
+
+def training_batches(first_step, last_step, seed=0, steps_per_block=5):
+  """The batches of some steps, read block after block as in training."""
+  batches = []
+  step = first_step
+  while step < last_step:
+    build = functools.partial(
+        inputs.training_batches,
+        "toy_mixture",
+        LENGTHS,
+        batch_size=3,
+        seed=seed,
+        first_step=step,
+        steps_per_block=steps_per_block,
+    )
+    batches += as_numpy(build)
+    step = first_step + len(batches)
+  return batches[: last_step - first_step]
+
+
+def rows(batches):
+  """The rows of "inputs", as tuples."""
+  return [tuple(row) for batch in batches for row in batch["inputs"]]
+
+
+@pytest.fixture(scope="module")
+def twelve_batches():
+  return training_batches(0, 12)
+
+
+# In the middle of a block, at its end, and in a later one.
+@pytest.mark.parametrize("first_step", [3, 5, 11])
+def test_resumed_run_reads_what_an_uninterrupted_one_reads(
+    twelve_batches, first_step
+):
+  resumed = training_batches(first_step, 12)
+  assert len(resumed) == 12 - first_step
+  for batch, expected in zip(resumed, twelve_batches[first_step:]):
+    assert set(batch) == set(expected)
+    for name in expected:
+      np.testing.assert_array_equal(batch[name], expected[name])
+
+
+def test_blocks_and_seeds_have_orders_of_their_own(twelve_batches):
+  assert rows(twelve_batches[:5]) != rows(twelve_batches[5:10])
+  assert rows(twelve_batches) != rows(training_batches(0, 12, seed=1))
+
+
+def test_seeds_of_blocks_do_not_repeat():
+  seeds = {
+      inputs.block_seed(seed, block)
+      for seed in range(30)
+      for block in range(30)
+  }
+  assert len(seeds) == 900
+  assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_training_packs_and_splits_the_features(twelve_batches):
+  batch = twelve_batches[0]
+  assert batch["inputs"].shape == (3, LENGTHS["inputs"])
+  assert batch["targets"].shape == (3, LENGTHS["targets"])
+  # Several of the short sentences share a row.
+  assert batch["inputs_segmentation"].max() > 1
+
+
+@pytest.mark.parametrize("batch_size", [4, 13, 20])
+def test_evaluation_reads_each_example_once(batch_size):
+  datasets = inputs.evaluation_datasets("toy_mixture", LENGTHS, "validation")
+  assert [dataset.name for dataset in datasets] == ["toy_copy", "toy_reverse"]
+  dataset_fns = [dataset.dataset_fn for dataset in datasets]
+  batches = as_numpy(lambda: inputs.evaluation_batches(dataset_fns, batch_size))
+  num_batches = -(-13 // batch_size)
+  assert inputs.count_batches(dataset_fns, batch_size) == 2 * num_batches
+  texts = toy_tasks.texts("validation")
+  for number, targets in enumerate([texts, [text[::-1] for text in texts]]):
+    own, batches = batches[:num_batches], batches[num_batches:]
+    for batch in own:
+      assert batch.pop("dataset").tolist() == [number] * batch_size
+    assert all(set(batch) == {"inputs", "targets"} for batch in own)
+    ids = np.concatenate([batch["targets"] for batch in own])
+    assert ids.shape == (num_batches * batch_size, LENGTHS["targets"])
+    assert [VOCABULARY.decode(row.tolist()) for row in ids[:13]] == targets
+    assert not ids[13:].any()
+
+
+def test_missing_split_is_named():
+  with pytest.raises(errors.UserError, match="^'toy_copy' has no 'test' split"):
+    inputs.evaluation_datasets("toy_copy", LENGTHS, "test")
+
+
+def test_inference_fills_up_the_last_batch_with_empty_rows():
+  ids = np.arange(1, 16).reshape(5, 3)
+  batches = as_numpy(lambda: inputs.inference_batches({"inputs": ids}, 2))
+  assert [batch["batch_number"].tolist() for batch in batches] == [
+      [0, 0],
+      [1, 1],
+      [2, 2],
+  ]
+  read = np.concatenate([batch["inputs"] for batch in batches])
+  np.testing.assert_array_equal(read[:5], ids)
+  assert not read[5:].any()
+
+
+@pytest.mark.parametrize(
+    "add_eos, expected",
+    [
+        # ByteVocabulary: three special ids come before the bytes.
+        (True, [[100, 1, 0, 0], [100, 101, 102, 1]]),
+        (False, [[100, 0, 0, 0], [100, 101, 102, 103]]),
+    ],
+)
+def test_lines_are_cut_or_padded(add_eos, expected):
+  ids = inputs.encode_lines(["a", "abcdef"], VOCABULARY, 4, add_eos)
+  assert ids.dtype == np.int32
+  np.testing.assert_array_equal(ids, expected)
+
+
+def test_no_lines_are_no_rows():
+  assert inputs.encode_lines([], VOCABULARY, 4, True).shape == (0, 4)
+
+
+def test_only_preprocessors_that_need_it_are_translated():
+  def build(branch):
+    statuses = []
+
+    def preprocess(x):
+      statuses.append(ag_ctx.control_status_ctx().status.name)
+      return branch(x)
+
+    dataset = inputs.without_autograph(
+        lambda: tf.data.Dataset.range(3).map(preprocess)
+    )
+    return statuses, dataset
+
+  def with_python_if(x):
+    if x > 1:
+      return x * 10
+    return x
+
+  with tf.Graph().as_default():
+    statuses, dataset = build(lambda x: tf.where(x > 1, x * 10, x))
+    assert statuses == ["DISABLED"]
+    assert list(tfds.as_numpy(dataset)) == [0, 1, 20]
+    statuses, dataset = build(with_python_if)
+    assert statuses[0] == "DISABLED"
+    assert statuses[-1] != "DISABLED"
+    assert list(tfds.as_numpy(dataset)) == [0, 1, 20]
+
+
+def test_evaluation_masks_the_same_tokens_in_every_run(tmp_path, monkeypatch):
+  monkeypatch.setenv("MTF_SWITCH_CACHE", str(tmp_path / "cache"))
+  lines = [" ".join(f"word{i * j % 97}" for j in range(60)) for i in range(99)]
+  (tmp_path / "text.txt").write_text("\n".join(lines))
+  gin.parse_config(f"""
+      text_files.path = "{tmp_path / "text.txt"}"
+      text_files.document = "line"
+      vocabulary.size = 130
+      """)
+
+  def read(seed, number=0):
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.set_random_seed(seed)
+      (dataset,) = inputs.evaluation_datasets(
+          "text_files_span_corruption", {"inputs": 64, "targets": 32}, "train"
+      )
+      batches = inputs.evaluation_batches([dataset.dataset_fn] * 2, 4)
+      batches = batches.filter(lambda b: tf.equal(b["dataset"][0], number))
+      batch = tf.data.make_one_shot_iterator(batches).get_next()
+      return session.run(batch)["targets"]
+
+  np.testing.assert_array_equal(read(0), read(1))
+  # Nor does it matter which datasets are read before.
+  np.testing.assert_array_equal(read(0), read(0, number=1))

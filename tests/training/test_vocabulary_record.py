@@ -1,0 +1,143 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A directory of checkpoints keeps to its vocabularies."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import hashlib
+import json
+
+import pytest
+import seqio
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import errors
+from mtf_switch.training import vocabulary_record
+from tasks import vocabulary as vocabulary_lib
+
+TEXT = ["one two three four five six seven", "eight nine ten and so on", "zero"]
+BYTES = seqio.ByteVocabulary()
+BYTES_AND_SENTINELS = seqio.ByteVocabulary(extra_ids=100)
+
+
+def sentencepiece(path, size=30):
+  path.write_bytes(vocabulary_lib.train(TEXT * 5, size))
+  return seqio.SentencePieceVocabulary(str(path), extra_ids=100)
+
+
+def save_checkpoint(directory):
+  with tf.Graph().as_default(), tf.Session() as session:
+    variable = tf.get_variable("v", initializer=0)
+    session.run(variable.initializer)
+    tf.train.Saver([variable]).save(session, str(directory / "model.ckpt-7"))
+
+
+@pytest.fixture
+def trained(tmp_path):
+  """A directory whose checkpoint was trained on bytes."""
+  vocabulary_record.keep(str(tmp_path), (BYTES, BYTES))
+  save_checkpoint(tmp_path)
+  return tmp_path
+
+
+def test_the_record_says_what_the_vocabularies_are(tmp_path):
+  words = sentencepiece(tmp_path / "a.model")
+  vocabulary_record.keep(str(tmp_path / "run"), (words, BYTES_AND_SENTINELS))
+  record = json.loads((tmp_path / "run" / "vocabulary.json").read_text())
+  model = (tmp_path / "a.model").read_bytes()
+  assert record["inputs"] == {
+      "kind": "SentencePiece",
+      "size": words.vocab_size,
+      "extra_ids": 100,
+      "sha256": hashlib.sha256(model).hexdigest(),
+      "path": str(tmp_path / "a.model"),
+  }
+  # Padding, end and unknown, 256 bytes, 100 sentinels.
+  of_targets = record["targets"]
+  assert (of_targets["kind"], of_targets["size"]) == ("Byte", 3 + 256 + 100)
+  assert of_targets["path"] is None
+
+
+@pytest.mark.parametrize(
+    "inputs, targets, feature",
+    [
+        (BYTES_AND_SENTINELS, BYTES, "inputs"),
+        (BYTES, BYTES_AND_SENTINELS, "targets"),
+    ],
+    ids=["inputs", "targets"],
+)
+@pytest.mark.parametrize(
+    "function", [vocabulary_record.check, vocabulary_record.keep]
+)
+def test_another_vocabulary_is_refused(
+    trained, function, inputs, targets, feature
+):
+  before = (trained / "vocabulary.json").read_text()
+  with pytest.raises(errors.UserError) as error:
+    function(str(trained), (inputs, targets))
+  message = str(error.value)
+  assert "of a Byte vocabulary of 259 (sha256" in message
+  assert f"for the {feature}, but the task has a Byte vocab" in message
+  assert "of 359 (sha256" in message
+  assert message.endswith(
+      "use a task with that one, or take another directory."
+  )
+  assert "\n" not in message
+  assert (trained / "vocabulary.json").read_text() == before
+
+
+def test_a_sentencepiece_model_is_known_by_its_bytes(tmp_path):
+  first = sentencepiece(tmp_path / "first.model")
+  copy = sentencepiece(tmp_path / "copy.model")
+  # Of the same size, but with other pieces.
+  other = seqio.SentencePieceVocabulary(str(tmp_path / "other.model"), 100)
+  (tmp_path / "other.model").write_bytes(
+      vocabulary_lib.train([text.upper() for text in TEXT] * 5, 30)
+  )
+  assert other.vocab_size == first.vocab_size
+  run = tmp_path / "run"
+  vocabulary_record.keep(str(run), (first, first))
+  save_checkpoint(run)
+  vocabulary_record.check(str(run), (copy, copy))
+  with pytest.raises(
+      errors.UserError, match="vocabulary.path = .*first.model'"
+  ):
+    vocabulary_record.check(str(run), (other, other))
+
+
+def test_a_vocabulary_without_a_model_is_known_by_its_pieces(tmp_path):
+  unigrams = [seqio.UnigramVocabulary([x, "b", "c"]) for x in "az"]
+  vocabulary_record.keep(str(tmp_path), (unigrams[0],) * 2)
+  save_checkpoint(tmp_path)
+  vocabulary_record.check(str(tmp_path), (unigrams[0],) * 2)
+  with pytest.raises(errors.UserError, match="of a Unigram vocabulary of"):
+    vocabulary_record.check(str(tmp_path), (unigrams[1],) * 2)
+
+
+def test_what_no_checkpoint_rests_on_binds_nobody(tmp_path):
+  """A run that was stopped before its first checkpoint may start otherwise."""
+  vocabulary_record.keep(str(tmp_path), (BYTES, BYTES))
+  first = (tmp_path / "vocabulary.json").read_text()
+  vocabulary_record.check(str(tmp_path), (BYTES_AND_SENTINELS,) * 2)
+  vocabulary_record.keep(str(tmp_path), (BYTES_AND_SENTINELS,) * 2)
+  assert (tmp_path / "vocabulary.json").read_text() != first
+
+
+def test_an_older_directory_gets_its_record_when_it_is_trained(tmp_path):
+  save_checkpoint(tmp_path)
+  vocabulary_record.check(str(tmp_path), (BYTES, BYTES))
+  assert not (tmp_path / "vocabulary.json").exists()
+  vocabulary_record.keep(str(tmp_path), (BYTES, BYTES))
+  with pytest.raises(errors.UserError):
+    vocabulary_record.check(str(tmp_path), (BYTES_AND_SENTINELS,) * 2)
