@@ -20,7 +20,8 @@ import mesh_tensorflow as mtf
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import draws
+from mtf_switch.mesh import placement_mesh
 
 
 class Model:
@@ -66,10 +67,10 @@ def evaluate(
     graph = mtf.Graph()
     mesh = mtf.Mesh(graph, "mesh")
     outputs = [mtf.anonymize(x) for x in build(mesh)]
-    impl = mesh_lib.PlacementMeshImpl(
+    impl = placement_mesh.PlacementMeshImpl(
         shape, layout, [f"cpu:{i}" for i in range(shape.size)], seed, step
     )
-    mesh_lib.seed_loops(graph)
+    draws.seed_loops(graph)
     lowering = mtf.Lowering(graph, {mesh: impl}, autostack=False)
     tensors = [lowering.export_to_tf_tensor(x) for x in outputs]
     config = tf.ConfigProto(device_count={"CPU": shape.size})

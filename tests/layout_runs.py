@@ -30,7 +30,7 @@ import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
 from mtf_switch.layer import router as router_lib
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
 import mtf_switch.modes  # noqa: F401  Its names are in gin/runs.
 from mtf_switch.training import experiment as experiment_lib
@@ -311,7 +311,7 @@ class Run:
     names = [v.name for v in mesh.graph.trainable_variables]
     self._shapes = {v.name: v.shape for v in mesh.graph.all_variables}
     self._masters = {v.name: v.get_master() for v in mesh.graph.all_variables}
-    mesh_lib.seed_loops(mesh.graph)
+    draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: self._mesh_impl})
     self._updates = [lowering.lowered_operation(x) for x in training.updates]
     self._totals = {

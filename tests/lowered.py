@@ -37,8 +37,9 @@ from tensorflow.python.tpu import device_assignment
 from tensorflow.python.tpu import topology as topology_lib
 from tensorflow.python.tpu import tpu_function
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
+from mtf_switch.mesh import simd_mesh
 from mtf_switch.training import estimator
 from mtf_switch.training import experiment as experiment_lib
 
@@ -130,7 +131,7 @@ def tpu_context(topology: list[int]):
   )
 
 
-class _OneSlice(mesh_lib.SimdMeshImpl.LaidOutVariable):
+class _OneSlice(simd_mesh.SimdMeshImpl.LaidOutVariable):
   """A variable's slice on one core; upstream makes those of all cores.
 
   With them, one layer on 2048 cores takes a hundred times as long.
@@ -150,7 +151,7 @@ class _OneSlice(mesh_lib.SimdMeshImpl.LaidOutVariable):
 
 
 def _with_one_slice():
-  return mock.patch.object(mesh_lib.SimdMeshImpl, "LaidOutVariable", _OneSlice)
+  return mock.patch.object(simd_mesh.SimdMeshImpl, "LaidOutVariable", _OneSlice)
 
 
 def place(mesh_shape: str, layout: str) -> tuple[mtf.Mesh, mtf.MeshImpl]:
@@ -186,7 +187,7 @@ def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
   ):
     mesh, mesh_impl = place(mesh_shape, layout)
     outputs = build(mesh)
-    mesh_lib.seed_loops(mesh.graph)
+    draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     for output in outputs:
       # Sums that nobody asks for are left out.

@@ -27,7 +27,7 @@ import tensorflow as tf2
 import tensorflow.compat.v1 as tf
 
 from benchmarks.contenders import worker
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
 from mtf_switch.planning import accounting
 from mtf_switch.planning import chips
@@ -275,7 +275,7 @@ def optimizer(precision: str, **sizes) -> worker.Work:
   updates = experiment.optimizer(learning_rate=0.001).apply_grads(
       [v.outputs[0] for v in variables], variables
   )
-  mesh_lib.seed_loops(mesh.graph)
+  draws.seed_loops(mesh.graph)
   lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
   update = tf.group(*(lowering.lowered_operation(u) for u in updates))
   session = graphs.open_session(

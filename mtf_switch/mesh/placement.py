@@ -21,7 +21,8 @@ import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import placement_mesh
+from mtf_switch.mesh import simd_mesh
 
 
 def place(
@@ -50,7 +51,7 @@ def place(
   """
   devices = devices or [""] * mesh_shape.size
   if tpu_context is None:
-    return mtf.Mesh(mtf.Graph(), "mesh"), mesh_lib.PlacementMeshImpl(
+    return mtf.Mesh(mtf.Graph(), "mesh"), placement_mesh.PlacementMeshImpl(
         mesh_shape, layout, devices, seed=seed, step=step
     )
   if mesh_shape.size != tpu_context.num_replicas:
@@ -69,7 +70,7 @@ def place(
   used = [300 * 1000000 * tpu_context.num_replicas] + [0] * (len(hosts) - 1)
   placer = mtf.utils.BalancedVariablePlacer(hosts, used)
   assignment = tpu_context.device_assignment
-  return mtf.Mesh(mtf.Graph(), "mesh", placer), mesh_lib.SimdMeshImpl(
+  return mtf.Mesh(mtf.Graph(), "mesh", placer), simd_mesh.SimdMeshImpl(
       mesh_shape,
       layout,
       devices,

@@ -19,7 +19,7 @@ import gin
 from mesh_tensorflow.transformer import utils
 
 from mtf_switch import errors
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import splits
 
 
 @gin.configurable(module="mtf_switch.tpu")
@@ -34,7 +34,7 @@ def default_activation_dtype() -> str:
 
   Source: section 2.4.
   """
-  return "bfloat16" if mesh_lib.is_on_tpu() else "float32"
+  return "bfloat16" if splits.is_on_tpu() else "float32"
 
 
 @gin.configurable(module="mtf_switch.tpu")

@@ -43,6 +43,7 @@ from mtf_switch.planning import communication
 from mtf_switch.planning import memory
 from mtf_switch.training import training_step
 from mtf_switch.transformer import feed_forward as layers_lib
+from mtf_switch.transformer import layer_stack
 
 # Axes of meshes that are looked at.
 _POWERS_OF_2 = [2**i for i in range(13)]
@@ -200,7 +201,7 @@ class StepGraph:
       self.activation_dtype = utils.get_variable_dtype().activation_dtype
       model = experiment.build_model()
       if recompute:
-        layers_lib.recompute_gradients(model)
+        layer_stack.recompute_gradients(model)
       self.step = training_step.build(
           experiment,
           mesh,
@@ -475,7 +476,7 @@ def _variants(
   """
   inner_batch = experiment.sequences_per_batch // experiment.outer_batch_size
   sequences_per_part = slices.of(mtf.Dimension("batch", inner_batch))
-  recomputes = layers_lib.recomputes_gradients(step.model)
+  recomputes = layer_stack.recomputes_gradients(step.model)
   # A graph takes seconds to build; the run itself may be one of the variants.
   found = {(recomputes, step.num_microbatches): activation_bytes}
   variants = {}

@@ -35,7 +35,7 @@ from tensorflow.python.tpu import tpu_config
 from tensorflow.python.tpu import tpu_estimator
 
 from mtf_switch.mesh import cluster as cluster_lib
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
 from mtf_switch.mesh import servers
 from mtf_switch.training import figures as figures_lib
@@ -90,7 +90,7 @@ def training_model_fn(
     )
     learning_rate = _learning_rate(experiment, step, total_steps)
     training = training_step.build(experiment, mesh, features, learning_rate)
-    mesh_lib.seed_loops(mesh.graph)
+    draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     updates = [
         lowering.lowered_operation(update) for update in training.updates
@@ -220,7 +220,7 @@ def decoding_model_fn(experiment):
     else:
       samples = model.decode(inputs, variable_dtype=variable_dtype)
     samples = mtf.anonymize(samples)
-    mesh_lib.seed_loops(mesh.graph)
+    draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     outputs = utils.clean_decodes(lowering.export_to_tf_tensor(samples))
     with mtf.utils.outside_all_rewrites():

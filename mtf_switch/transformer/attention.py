@@ -28,7 +28,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.layer import initializers
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import splits
 from mtf_switch.transformer import dot_product
 from mtf_switch.transformer import embedding
 
@@ -78,7 +78,7 @@ def attention_fn(
   drops = context.train and dropout_rate > 0.0
   queries = set(q.shape.dims) - set(k.shape.dims)
   if (
-      not mesh_lib.are_whole(context.model, whole)
+      not splits.are_whole(context.model, whole)
       or any(option is not None for option in kwargs.values())
       or (drops and not queries <= set(dropout_broadcast_dims))
   ):
@@ -107,7 +107,7 @@ def attention_fn(
 def _in_order(x: mtf.Tensor) -> mtf.Tensor:
   """Keys or values with positions after heads, where decoding keeps them."""
   lengths = [d for d in x.shape.dims if d.name == "memory_length"]
-  if mesh_lib.is_on_tpu() or not lengths:
+  if splits.is_on_tpu() or not lengths:
     return x
   return dot_product.in_order(x, *lengths)
 
@@ -326,7 +326,7 @@ class _SelfAttention(transformer_layers.SelfAttention):
         context.mode != "incremental"
         or self.hyperprompt_length_encoder
         or self.hyperprompt_length_decoder
-        or not mesh_lib.are_whole(context.model, [memory_length, self.kv_dim])
+        or not splits.are_whole(context.model, [memory_length, self.kv_dim])
     ):
       return super().call(context, x, losses)
     params = self.make_params(context)
@@ -385,7 +385,7 @@ class _SelfAttention(transformer_layers.SelfAttention):
       there is a table; or None.
     """
     if (
-        mesh_lib.is_on_tpu()
+        splits.is_on_tpu()
         or self.relative_attention_type not in ("bias", "bias_shared")
         or use_prompt_kv
         or context.model.ensemble_dims

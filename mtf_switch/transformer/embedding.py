@@ -22,7 +22,7 @@ are copied, and the softmax reads its logits once.
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import splits
 
 
 def lookup(
@@ -115,7 +115,7 @@ class _LookupGradientOperation(mtf.Operation):
     y = mesh_impl.slicewise(
         add_up, *args, *([] if first_row is None else [first_row])
     )
-    mesh_lib.add_over_cores(
+    splits.add_over_cores(
         lowering, mesh_impl, y, self.outputs[0], self.inputs[1].shape, "lookup"
     )
 
@@ -144,7 +144,7 @@ def softmax_cross_entropy(
   Returns:
     two tensors `[batch, length]` float32.
   """
-  if mesh_lib.ways(model, vocab_dim) == 1 and not mesh_lib.is_on_tpu():
+  if splits.ways(model, vocab_dim) == 1 and not splits.is_on_tpu():
     log_z, target_logit = _log_partition_and_target_logit(
         logits, targets, vocab_dim
     )

@@ -31,7 +31,8 @@ from mtf_switch.layer import initializers
 from mtf_switch.layer import router as router_lib
 from mtf_switch.layer import routing as routing_lib
 from mtf_switch.layer import switch_layer as switch_layer_lib
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import splits
+from mtf_switch.transformer import layer_stack
 from mtf_switch.transformer import metrics
 
 # The routers under their gin names.
@@ -332,7 +333,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
           "there, for example decoder/SwitchFeedForward.priority = 'causal'."
       )
     stack = getattr(context.model, "layer_stack", None)
-    if not context.train or isinstance(stack, SwitchLayerStack):
+    if not context.train or isinstance(stack, layer_stack.SwitchLayerStack):
       return
     if isinstance(stack, transformer.ReversibleLayerStack):
       raise errors.UserError(
@@ -368,7 +369,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       return dropless.BlockDispatcher
     can_be_ragged = (
         on_one_slice
-        and all(mesh_lib.ways(context.model, d) == 1 for d in dims.groups)
+        and all(splits.ways(context.model, d) == 1 for d in dims.groups)
         # Expert dropout draws for slots, the same on every mesh.
         and not (context.train and self.expert_dropout_rate)
     )
@@ -380,7 +381,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       )
     if self.dispatch:
       return _DISPATCHERS[self.dispatch]
-    if mesh_lib.is_on_tpu():
+    if splits.is_on_tpu():
       return dispatch_lib.EinsumDispatcher
     num_tokens = mtf.Shape(dims.groups + [dims.tokens_per_core]).size
     rows_per_expert = num_tokens / self.num_experts
@@ -393,7 +394,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
 
     A TPU's shapes are static, and the number of blocks is not.
     """
-    return mesh_lib.are_whole(
+    return splits.are_whole(
         model,
         [mtf.Dimension(name, 1) for name in ("experts", "d_ff", "d_model")],
     )
@@ -413,7 +414,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       )
     outer_batch_size = mtf.Shape(others).size
     num_tokens = x.shape.size // d_model.size
-    batch_ways = mesh_lib.ways(model, batch_dim)
+    batch_ways = splits.ways(model, batch_dim)
     parts = outer_batch_size * batch_ways
     if context.mode in _EVALUATED_BY_BATCHES:
       num_cores = dims_lib.num_groups(
@@ -451,7 +452,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
         (dims.num_experts, "num_experts"),
         (mtf.Dimension("d_ff", self.hidden_size or 0), "hidden_size"),
     ):
-      ways = mesh_lib.ways(model, dim)
+      ways = splits.ways(model, dim)
       dims_lib.check_divides(ways, dim.size, what)
       if dim == dims.num_experts and ways == 1 and model.mesh_shape is not None:
         # Every core has all experts: the groups stay where they are.
@@ -486,7 +487,7 @@ def switches(model) -> list[SwitchFeedForward]:
   """
   return [
       switch
-      for stack in _stacks(model)
+      for stack in layer_stack.stacks(model)
       for layer in stack.layers
       for switch in getattr(layer, "switches", [layer])
       if isinstance(switch, SwitchFeedForward)
@@ -502,91 +503,3 @@ def count_switch_layers(model):
   all_switches = switches(model)
   for switch in all_switches:
     switch.switch_layers_in_model = len(all_switches)
-
-
-def recompute_gradients(model):
-  """Makes a model's stacks forget activations and make them again.
-
-  Args:
-    model: a Bitransformer or Unitransformer, before it is called.
-  """
-  for stack in _stacks(model):
-    if isinstance(stack, SwitchLayerStack):
-      stack.recompute = True
-    else:
-      stack._recompute_grads = True  # pylint: disable=protected-access
-
-
-def recomputes_gradients(model) -> bool:
-  """Whether all stacks of a model do.
-
-  Args:
-    model: a Bitransformer or Unitransformer.
-
-  Returns:
-    whether gradients are of activations that are made again.
-  """
-  return all(
-      # pylint: disable-next=protected-access
-      getattr(stack, "recompute", False) or stack._recompute_grads
-      for stack in _stacks(model)
-  )
-
-
-def _stacks(model) -> list[transformer.LayerStack]:
-  transformers = (
-      [model.encoder, model.decoder] if hasattr(model, "encoder") else [model]
-  )
-  return [x.layer_stack for x in transformers]
-
-
-@gin.configurable(module="mtf_switch.layers")
-class SwitchLayerStack(transformer.LayerStack):
-  """Upstream's LayerStack, whose recomputation keeps the router's losses.
-
-  Upstream recomputes a layer that returns its output alone; losses that the
-  layer appends to the context are then out of reach of the gradient, and an
-  error. Here they are outputs of what is recomputed, and so are its metrics.
-  """
-
-  def __init__(self, layers, **kwargs):
-    """Creates the stack; its options are LayerStack's, by gin too.
-
-    Args:
-      layers: a list of TransformerLayer.
-      **kwargs: LayerStack's other arguments.
-    """
-    super().__init__(layers, **kwargs)
-    # Upstream's call must not recompute what _layer_fn does.
-    self.recompute, self._recompute_grads = self._recompute_grads, False
-
-  def _layer_fn(self, x, layer, context):
-    """Calls a layer and the sublayers around it.
-
-    Args:
-      x: a Tensor.
-      layer: a TransformerLayer.
-      context: a transformer.Context.
-
-    Returns:
-      a Tensor.
-    """
-    if not self.recompute or not context.train:
-      return super()._layer_fn(x, layer, context)
-    outer_losses = context.losses
-    names = []
-
-    def recomputed(x):
-      context.losses = None if outer_losses is None else []
-      with metrics.collecting_apart() as collected:
-        y = super(SwitchLayerStack, self)._layer_fn(x, layer, context)
-      names.extend(collected)
-      return (y, *collected.values(), *(context.losses or ()))
-
-    y, *others = mtf.recompute_grad(recomputed, [x])
-    context.losses = outer_losses
-    for name, value in zip(names, others):
-      metrics.add(name, value)
-    if outer_losses is not None:
-      outer_losses.extend(others[len(names) :])
-    return y

@@ -23,7 +23,7 @@ import gin
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import splits
 
 
 @gin.configurable(module="mtf_switch")
@@ -108,6 +108,6 @@ class _SumOfSquares(mtf.Operation):
     y = mesh_impl.slicewise(
         lambda x: 2.0 * tf.nn.l2_loss(x), lowering.tensors[x]
     )
-    mesh_lib.add_over_cores(
+    splits.add_over_cores(
         lowering, mesh_impl, y, self.outputs[0], x.shape, "sum_of_squares"
     )

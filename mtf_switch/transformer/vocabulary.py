@@ -19,7 +19,7 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import splits
 from mtf_switch.transformer import embedding
 from mtf_switch.transformer import metrics
 
@@ -42,7 +42,7 @@ class GatheredVocabEmbedding(transformer.VocabEmbedding):
       the shape of ids with d_model at the end.
     """
     weights = self._embedding_weights
-    if mesh_lib.is_on_tpu() or weights.shape.ndims != 2:
+    if splits.is_on_tpu() or weights.shape.ndims != 2:
       return super().ids_to_embedding(ids, context)
     x = embedding.lookup(weights, ids, self._vocab_dim)
     if self._scale_variable_like_classifier_weights:
@@ -63,7 +63,7 @@ class GatheredVocabEmbedding(transformer.VocabEmbedding):
     if (
         context.mode != "incremental"
         or weights.shape.ndims != 2
-        or not mesh_lib.are_whole(context.model, [self._output_dim])
+        or not splits.are_whole(context.model, [self._output_dim])
     ):
       return super().hidden_to_logits(hidden, context)
     if not self._scale_variable_like_classifier_weights:

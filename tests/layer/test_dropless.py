@@ -24,7 +24,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.layer import dropless
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import draws
+from mtf_switch.mesh import placement_mesh
 from mtf_switch.transformer import feed_forward
 from mtf_switch.transformer import metrics
 from tests import gin_files
@@ -256,8 +257,8 @@ def scorer_and_decoder(router, batch, beam_size=1):
         for t in op.outputs
         if "expert_capacity" in t.shape.dimension_names
     ]
-    impl = mesh_lib.PlacementMeshImpl("", "", ["cpu:0"], 0, 0)
-    mesh_lib.seed_loops(graph)
+    impl = placement_mesh.PlacementMeshImpl("", "", ["cpu:0"], 0, 0)
+    draws.seed_loops(graph)
     outputs = [mtf.anonymize(log_probs), mtf.anonymize(decoded)]
     lowering = mtf.Lowering(graph, {mesh: impl}, autostack=False)
     tensors = [lowering.export_to_tf_tensor(x) for x in outputs]

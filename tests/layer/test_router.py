@@ -29,7 +29,7 @@ from mtf_switch.layer import router as router_lib
 from mtf_switch.layer import routing as routing_lib
 from mtf_switch.layer import slots
 from mtf_switch.layer import switch_layer
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import placement_mesh
 from tests import oracle
 from tests.layer.test_losses import SIX_TOKENS
 
@@ -85,7 +85,9 @@ class Program:
           )
       )
       outputs = [mtf.anonymize(x) for x in outputs]
-      impl = mesh_lib.PlacementMeshImpl(mtf.Shape([]), "", ["cpu:0"], 0, 0)
+      impl = placement_mesh.PlacementMeshImpl(
+          mtf.Shape([]), "", ["cpu:0"], 0, 0
+      )
       lowering = mtf.Lowering(graph, {mesh: impl}, autostack=False)
       self._outputs = [lowering.export_to_tf_tensor(x) for x in outputs]
       self._session = tf.Session()

@@ -22,7 +22,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import draws
+from mtf_switch.mesh import placement_mesh
+from mtf_switch.mesh import simd_mesh
 from tests import graphs
 
 ROWS, COLUMNS = mtf.Dimension("batch", 8), mtf.Dimension("d_model", 6)
@@ -34,7 +36,7 @@ MESHES = [
 ]
 
 
-def draws(mesh):
+def graph_with_draws(mesh):
   shape = [ROWS, COLUMNS]
   x = mtf.ones(mesh, shape)
   return [
@@ -48,17 +50,17 @@ def draws(mesh):
 
 @pytest.mark.parametrize("mesh_shape, layout", MESHES)
 def test_draws_do_not_depend_on_the_mesh(mesh_shape, layout):
-  single, _ = graphs.evaluate(draws)
-  several, _ = graphs.evaluate(draws, mesh_shape, layout)
+  single, _ = graphs.evaluate(graph_with_draws)
+  several, _ = graphs.evaluate(graph_with_draws, mesh_shape, layout)
   for one, other in zip(single, several):
     np.testing.assert_array_equal(one, other)
 
 
 def test_each_operation_step_and_seed_draws_anew_and_repeats():
-  (first, second, *_), _ = graphs.evaluate(draws)
-  (again, *_), _ = graphs.evaluate(draws)
-  (next_step, *_), _ = graphs.evaluate(draws, step=1)
-  (other_seed, *_), _ = graphs.evaluate(draws, seed=1)
+  (first, second, *_), _ = graphs.evaluate(graph_with_draws)
+  (again, *_), _ = graphs.evaluate(graph_with_draws)
+  (next_step, *_), _ = graphs.evaluate(graph_with_draws, step=1)
+  (other_seed, *_), _ = graphs.evaluate(graph_with_draws, seed=1)
   np.testing.assert_array_equal(first, again)
   for one, other in itertools.combinations(
       (first, second, next_step, other_seed), 2
@@ -105,10 +107,10 @@ def test_a_core_draws_its_slice_of_the_global_tensor(dtype):
         [
             tf.cast(x, tf.float32)
             for x in (
-                mesh_lib.uniform_at(key, [0, 0], [40, 50], dtype),
-                mesh_lib.uniform_at(key, [0, 20], [10, 30], dtype),
-                mesh_lib.uniform_at(key, [tf.constant(30), 0], [10, 50], dtype),
-                mesh_lib.uniform_at(key + 1, [0, 0], [40, 50], dtype),
+                draws.uniform_at(key, [0, 0], [40, 50], dtype),
+                draws.uniform_at(key, [0, 20], [10, 30], dtype),
+                draws.uniform_at(key, [tf.constant(30), 0], [10, 50], dtype),
+                draws.uniform_at(key + 1, [0, 0], [40, 50], dtype),
             )
         ]
     )
@@ -122,7 +124,7 @@ def test_a_core_draws_its_slice_of_the_global_tensor(dtype):
 def test_slices_are_uniform_and_neighbours_unrelated():
   with tf.Graph().as_default(), tf.Session() as session:
     x = session.run(
-        mesh_lib.uniform_at(tf.constant([0, 0]), [0, 0], [1000, 1000])
+        draws.uniform_at(tf.constant([0, 0]), [0, 0], [1000, 1000])
     ).astype(float)
   # A million draws: the mean's standard error is 2.9e-4, a bin's 3e-4.
   assert abs(x.mean() - 0.5) < 1.5e-3
@@ -148,10 +150,10 @@ def test_slices_are_uniform_and_neighbours_unrelated():
 )
 def test_a_core_draws_from_the_distribution_asked_for(tf_fn, kwargs, check):
   def uniform(dtype):
-    return mesh_lib.uniform_at(tf.constant([1, 2]), [0], [10**5], dtype)
+    return draws.uniform_at(tf.constant([1, 2]), [0], [10**5], dtype)
 
   with tf.Graph().as_default(), tf.Session() as session:
-    x = session.run(mesh_lib.scaled(tf_fn, uniform, **kwargs))
+    x = session.run(draws.scaled(tf_fn, uniform, **kwargs))
   low, high, mean = check
   assert x.min() >= low and x.max() < high
   assert abs(x.mean() - mean) < 0.03  # Four standard errors or more.
@@ -174,8 +176,8 @@ def test_a_draw_on_tpu_cores_needs_no_all_reduce():
           [mtf.zeros(mesh, [], tf.int32), mtf.zeros(mesh, [ROWS])],
       )
       impl = mesh_impl_class("data:4;model:2", "batch:data", None, None)
-      if mesh_impl_class is mesh_lib.SimdMeshImpl:
-        mesh_lib.seed_loops(graph)
+      if mesh_impl_class is simd_mesh.SimdMeshImpl:
+        draws.seed_loops(graph)
       mtf.Lowering(graph, {mesh: impl}, autostack=False)
       types = [op.type for op in tf_graph.get_operations()]
       for function in tf_graph.as_graph_def().library.function:
@@ -184,7 +186,7 @@ def test_a_draw_on_tpu_cores_needs_no_all_reduce():
 
   upstream = simd_mesh_impl.SimdMeshImpl
   assert operations(upstream).count("CrossReplicaSum") == 3
-  assert "CrossReplicaSum" not in operations(mesh_lib.SimdMeshImpl)
+  assert "CrossReplicaSum" not in operations(simd_mesh.SimdMeshImpl)
 
 
 @pytest.mark.parametrize("mesh_size", [1, 2])
@@ -199,7 +201,7 @@ def test_a_step_reads_each_slice_once(mesh_size):
     y = mtf.einsum([mtf.einsum([x, weight], [columns]), weight], [rows])
     (gradient,) = mtf.gradients([mtf.reduce_sum(y)], [weight])
     update = mtf.assign(weight.operation, weight - gradient)
-    mesh_impl = mesh_lib.PlacementMeshImpl(
+    mesh_impl = placement_mesh.PlacementMeshImpl(
         f"all:{mesh_size}",
         "columns:all",
         [f"cpu:{i}" for i in range(mesh_size)],
@@ -234,7 +236,7 @@ def test_einsums_that_are_matrix_products_transpose_nothing(equation, a, b):
   rng = np.random.RandomState(0)
   a, b = rng.randn(*a), rng.randn(*b)
   with tf.Graph().as_default() as graph:
-    mesh_impl = mesh_lib.PlacementMeshImpl("", "", ["cpu:0"])
+    mesh_impl = placement_mesh.PlacementMeshImpl("", "", ["cpu:0"])
     y = mesh_impl.einsum(equation, tf.constant(a), tf.constant(b))
     kinds = {op.type for op in graph.get_operations()}
     with tf.Session() as session:
@@ -258,7 +260,7 @@ def test_other_einsums_stay_einsums(equation, shapes):
   rng = np.random.RandomState(0)
   operands = [rng.randn(*shape) for shape in shapes]
   with tf.Graph().as_default():
-    mesh_impl = mesh_lib.PlacementMeshImpl("", "", ["cpu:0"])
+    mesh_impl = placement_mesh.PlacementMeshImpl("", "", ["cpu:0"])
     y = mesh_impl.einsum(equation, *map(tf.constant, operands))
     with tf.Session() as session:
       result = session.run(y)

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import placement_mesh
 from mtf_switch.planning import graph_optimizer
 
 ROWS = mtf.Dimension("rows", 64)
@@ -56,7 +56,7 @@ def both(build):
     ]
     nodes = graph_optimizer.optimize(nodes, results)
     step = tf.placeholder(tf.int32, [])
-    impl = mesh_lib.PlacementMeshImpl("", "", [""], seed=0, step=step)
+    impl = placement_mesh.PlacementMeshImpl("", "", [""], seed=0, step=step)
     lowering = mtf.Lowering(mesh.graph, {mesh: impl})
     tensors = [lowering.export_to_tf_tensor(x) for x in results]
     feed = {

@@ -26,7 +26,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 from tensorflow.python.tpu import tpu_function
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import placement_mesh
+from mtf_switch.mesh import simd_mesh
 from mtf_switch.training import experiment as experiment_lib
 from mtf_switch.training import strict_gin
 from mtf_switch.transformer import feed_forward
@@ -231,13 +232,13 @@ def test_maxima_over_cores(size, reduction, expected):
   values = np.stack([(columns * 7) % 8 - 5.0, np.full(size, -np.inf)])
   values[0, -1] = 6.0
   values[0, 0] = -5.0
-  mesh_impl = mesh_lib.PlacementMeshImpl(
+  mesh_impl = placement_mesh.PlacementMeshImpl(
       f"data:{size}", "", [f"cpu:{i}" for i in columns]
   )
   config = tf.ConfigProto(device_count={"CPU": size})
   with tf.Graph().as_default(), tf.Session(config=config) as session:
     slices = [tf.constant(values[:, i]) for i in columns]
-    reduced = mesh_lib.reduce_by_shifts(
+    reduced = simd_mesh.reduce_by_shifts(
         mesh_impl, mesh_impl.LaidOutTensor(slices), [0], reduction
     )
     for x in session.run(reduced.tensor_list):

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.mesh import implementations as mesh_lib
+from mtf_switch.mesh import placement_mesh
 from mtf_switch.transformer import optimizer
 
 EXPERTS = mtf.Dimension("experts", 4)
@@ -69,7 +69,7 @@ def steps(optimizer_class, mesh_shape="", layout="", num_steps=3, **options):
     lowering = mtf.Lowering(
         mtf_graph,
         {
-            mesh: mesh_lib.PlacementMeshImpl(
+            mesh: placement_mesh.PlacementMeshImpl(
                 shape, layout, [f"cpu:{i}" for i in range(shape.size)]
             )
         },

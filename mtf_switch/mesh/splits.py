@@ -1,0 +1,84 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How a model's mesh splits its dimensions."""
+
+import mesh_tensorflow as mtf
+from tensorflow.python.tpu import tpu_function
+
+
+def is_on_tpu() -> bool:
+  """Whether the graph that is being built will run on a TPU."""
+  return tpu_function.get_tpu_context().number_of_shards is not None
+
+
+def ways(model, dim: mtf.Dimension) -> int:
+  """How many parts a model's mesh splits a dimension into.
+
+  Args:
+    model: a Unitransformer.
+    dim: the dimension.
+
+  Returns:
+    the size of the mesh axis; 1 for dimensions that are not split, and for
+    models that do not know their mesh.
+  """
+  if model.mesh_shape is None:
+    return 1
+  return mtf.tensor_dim_to_mesh_dim_size(model.layout, model.mesh_shape, dim)
+
+
+def are_whole(model, dims) -> bool:
+  """Whether dimensions are known to be whole on each core; never on a TPU.
+
+  A TPU's compiler does better than what CPUs and GPUs need there.
+
+  Args:
+    model: a Unitransformer.
+    dims: mtf.Dimensions, of which only the names count.
+
+  Returns:
+    whether the model knows its mesh, which is of CPUs or GPUs and splits none
+    of them.
+  """
+  return (
+      not is_on_tpu()
+      and model.mesh_shape is not None
+      and all(ways(model, dim) == 1 for dim in dims)
+  )
+
+
+def add_over_cores(lowering, mesh_impl, x, output, summed: mtf.Shape, name):
+  """Lowers an operation's output to the sum of what each core has of it.
+
+  Args:
+    lowering: the mtf.Lowering.
+    mesh_impl: of the operation's mesh.
+    x: a laid-out tensor, each core's sum over its slice.
+    output: the operation's output.
+    summed: the shape whose split dimensions the sum is over.
+    name: of the operation, for the counter of what is moved.
+  """
+  layout = mesh_impl.tensor_layout(summed).tensor_axis_to_mesh_axis
+  axes = [axis for axis in layout if axis is not None]
+  if axes:
+    x = mtf.LazyAllreduceSum(
+        mesh_impl,
+        x,
+        axes,
+        lambda: lowering.add_counter(
+            f"allreduce/{axes}/{name}", mesh_impl.laid_out_size(output.shape)
+        ),
+    )
+  lowering.set_tensor_lowering(output, x)

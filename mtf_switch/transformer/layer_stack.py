@@ -1,0 +1,114 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Layer stacks whose recomputation keeps the router's losses."""
+
+import gin
+import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import transformer
+
+from mtf_switch.transformer import metrics
+
+
+def recompute_gradients(model):
+  """Makes a model's stacks forget activations and make them again.
+
+  Args:
+    model: a Bitransformer or Unitransformer, before it is called.
+  """
+  for stack in stacks(model):
+    if isinstance(stack, SwitchLayerStack):
+      stack.recompute = True
+    else:
+      stack._recompute_grads = True  # pylint: disable=protected-access
+
+
+def recomputes_gradients(model) -> bool:
+  """Whether all stacks of a model do.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+
+  Returns:
+    whether gradients are of activations that are made again.
+  """
+  return all(
+      # pylint: disable-next=protected-access
+      getattr(stack, "recompute", False) or stack._recompute_grads
+      for stack in stacks(model)
+  )
+
+
+def stacks(model) -> list[transformer.LayerStack]:
+  """Returns the layer stacks of a model, the encoder's first.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+  """
+  transformers = (
+      [model.encoder, model.decoder] if hasattr(model, "encoder") else [model]
+  )
+  return [x.layer_stack for x in transformers]
+
+
+@gin.configurable(module="mtf_switch.layers")
+class SwitchLayerStack(transformer.LayerStack):
+  """Upstream's LayerStack, whose recomputation keeps the router's losses.
+
+  Upstream recomputes a layer that returns its output alone; losses that the
+  layer appends to the context are then out of reach of the gradient, and an
+  error. Here they are outputs of what is recomputed, and so are its metrics.
+  """
+
+  def __init__(self, layers, **kwargs):
+    """Creates the stack; its options are LayerStack's, by gin too.
+
+    Args:
+      layers: a list of TransformerLayer.
+      **kwargs: LayerStack's other arguments.
+    """
+    super().__init__(layers, **kwargs)
+    # Upstream's call must not recompute what _layer_fn does.
+    self.recompute, self._recompute_grads = self._recompute_grads, False
+
+  def _layer_fn(self, x, layer, context):
+    """Calls a layer and the sublayers around it.
+
+    Args:
+      x: a Tensor.
+      layer: a TransformerLayer.
+      context: a transformer.Context.
+
+    Returns:
+      a Tensor.
+    """
+    if not self.recompute or not context.train:
+      return super()._layer_fn(x, layer, context)
+    outer_losses = context.losses
+    names = []
+
+    def recomputed(x):
+      context.losses = None if outer_losses is None else []
+      with metrics.collecting_apart() as collected:
+        y = super(SwitchLayerStack, self)._layer_fn(x, layer, context)
+      names.extend(collected)
+      return (y, *collected.values(), *(context.losses or ()))
+
+    y, *others = mtf.recompute_grad(recomputed, [x])
+    context.losses = outer_losses
+    for name, value in zip(names, others):
+      metrics.add(name, value)
+    if outer_losses is not None:
+      outer_losses.extend(others[len(names) :])
+    return y
