@@ -14,16 +14,19 @@
 
 """The demo: a small Switch Transformer beside its dense twin.
 
-Both are pre-trained on the same batches of the embedded corpus, by the same
-program that trains the paper's models, and evaluated on a held-out split. Then
-one table and one picture compare them. `make demo` runs it; what is already
-trained is not trained again.
+Both are pre-trained on the same batches, by the same program that trains the
+paper's models, and evaluated on held-out text. They have the same attention,
+initial values, optimizer and FLOPs for each token; each has the learning rate
+that was best for it among the same few. One table and one picture compare
+them. `make demo` runs it; finished runs are not trained again.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 import json
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -43,9 +46,11 @@ RUNS = {
     "demo_dense": ("T5 (dense)", "tab:gray"),
     "demo_switch": ("Switch", "tab:blue"),
 }
+# The directories of a model's runs, one for each seed.
+Runs = Mapping[str, Sequence[pathlib.Path]]
 
 
-def train(name: str, model_dir: pathlib.Path):
+def train(name: str, model_dir: pathlib.Path, seed: int):
   """Pre-trains and evaluates one model, as a user would."""
   subprocess.run(
       [
@@ -54,6 +59,7 @@ def train(name: str, model_dir: pathlib.Path):
           "--mode=train",
           f"--gin_file=experiments/{name}.gin",
           f"--model_dir={model_dir}",
+          f"--seed={seed}",
       ],
       check=True,
   )
@@ -65,32 +71,46 @@ def read_lines(model_dir: pathlib.Path, kind: str) -> list[dict[str, Any]]:
   return [x for x in map(json.loads, lines) if x["kind"] == kind]
 
 
-def summarize(model_dir: pathlib.Path) -> dict[str, Any]:
+def summarize(model_dirs: Sequence[pathlib.Path]) -> dict[str, Any]:
   """The figures of one row of the table.
 
   Args:
-    model_dir: of a run that has been trained and evaluated.
+    model_dirs: of a model's runs, trained and evaluated, one for each seed.
 
   Returns:
-    parameters and flops_per_sequence of the model; neg_log_perplexity of the
-    last evaluation; tokens_per_second, the median of training;
-    fraction_dropped, the mean of training, None for a dense model.
+    parameters and flops_per_sequence of the model; steps; lists with a number
+    for each run: neg_log_perplexity of the last evaluation, seconds until then,
+    tokens_per_second (the median of training) and fraction_dropped (the mean
+    of training, None for a dense model).
   """
-  model = json.loads((model_dir / "model.json").read_text())
-  training = read_lines(model_dir, "train")
-  speeds = sorted(x["tokens_per_second"] for x in training)
-  dropped = [x["fraction_dropped"] for x in training]
+  model = json.loads((model_dirs[0] / "model.json").read_text())
+  training = [read_lines(model_dir, "train") for model_dir in model_dirs]
+  last = [read_lines(model_dir, "eval")[-1] for model_dir in model_dirs]
+
+  def mean_dropped(lines):
+    dropped = [x["fraction_dropped"] for x in lines]
+    return None if None in dropped else statistics.mean(dropped)
+
   return {
       "parameters": model["parameters"],
       "flops_per_sequence": model["flops_per_sequence"],
-      "neg_log_perplexity": read_lines(model_dir, "eval")[-1][
-          "neg_log_perplexity"
+      "steps": last[0]["step"],
+      "neg_log_perplexity": [x["neg_log_perplexity"] for x in last],
+      "seconds": [x["seconds"] for x in last],
+      "tokens_per_second": [
+          statistics.median_high(x["tokens_per_second"] for x in lines)
+          for lines in training
       ],
-      "tokens_per_second": speeds[len(speeds) // 2],
-      "fraction_dropped": (
-          None if None in dropped else sum(dropped) / len(dropped)
-      ),
+      "fraction_dropped": [mean_dropped(lines) for lines in training],
   }
+
+
+def with_spread(values: Sequence[float], form: str) -> str:
+  """The mean of several runs, with the least and the greatest of them."""
+  text = format(statistics.mean(values), form)
+  if len(values) == 1:
+    return text
+  return f"{text} ({min(values):{form}} to {max(values):{form}})"
 
 
 def make_table(rows: dict[str, dict[str, Any]]) -> rich_table.Table:
@@ -101,6 +121,7 @@ def make_table(rows: dict[str, dict[str, Any]]) -> rich_table.Table:
       "parameters",
       "FLOPs per sequence",
       "neg log perplexity",
+      "seconds",
       "tokens/s",
       "tokens dropped",
   ):
@@ -111,49 +132,73 @@ def make_table(rows: dict[str, dict[str, Any]]) -> rich_table.Table:
         title,
         f"{row['parameters'] / 1e6:.2f}M",
         f"{row['flops_per_sequence'] / 1e6:.0f}M",
-        f"{row['neg_log_perplexity']:.3f}",
-        f"{row['tokens_per_second']:,.0f}",
-        "-" if dropped is None else f"{dropped:.1%}",
+        with_spread(row["neg_log_perplexity"], ".3f"),
+        f"{statistics.mean(row['seconds']):.0f}",
+        f"{statistics.mean(row['tokens_per_second']):,.0f}",
+        "-" if None in dropped else f"{statistics.mean(dropped):.1%}",
     )
   return table
 
 
-def plot(runs: dict[str, pathlib.Path], path: pathlib.Path):
-  """Draws the learning curves of both models.
+def plot(runs: Runs, caption: str, path: pathlib.Path):
+  """Draws the learning curves of both models, over steps and over seconds.
 
   Args:
-    runs: the model_dir of each run of `RUNS`.
+    runs: the directories of each model of `RUNS`.
+    caption: the settings, in a line or two.
     path: the PNG file to write.
   """
-  figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-  held_out = []
-  for name, model_dir in runs.items():
-    title, color = RUNS[name]
-    lines = read_lines(model_dir, "eval")
-    held_out += [x["neg_log_perplexity"] for x in lines]
-    for kind, style in (
-        ("train", dict(alpha=0.35, linewidth=1)),
-        ("eval", dict(marker="o", label=f"{title}: {held_out[-1]:.3f}")),
-    ):
-      lines = read_lines(model_dir, kind)
-      axes.plot(
-          [x["step"] for x in lines],
-          [x["neg_log_perplexity"] for x in lines],
-          color=color,
-          **style,
-      )
-  # The first steps, from the initial loss, would flatten all the rest.
-  axes.set_ylim(min(held_out) - 1.0, max(held_out) + 0.3)
-  axes.set_xlabel("step")
-  axes.set_ylabel("neg log perplexity")
-  axes.set_title(
-      "Same FLOPs for each token, same batches; points: held-out text",
-      fontsize=10,
+  figure, panels = plt.subplots(
+      1, 2, figsize=(10, 4.2), layout="constrained", sharey=True
   )
-  axes.grid(alpha=0.3)
-  axes.legend(loc="lower right")
+  held_out = []
+  for axes, key in zip(panels, ("step", "seconds")):
+    for name, model_dirs in runs.items():
+      title, color = RUNS[name]
+      for number, model_dir in enumerate(model_dirs):
+        training = read_lines(model_dir, "train")
+        lines = read_lines(model_dir, "eval")
+        held_out += [x["neg_log_perplexity"] for x in lines]
+        axes.plot(
+            [x[key] for x in training],
+            [x["neg_log_perplexity"] for x in training],
+            color=color,
+            alpha=0.25,
+            linewidth=0.8,
+        )
+        axes.plot(
+            [x[key] for x in lines],
+            [x["neg_log_perplexity"] for x in lines],
+            color=color,
+            marker="o",
+            markersize=4,
+            label=None if number else title,
+        )
+    axes.set_xlabel(key)
+    axes.grid(alpha=0.3)
+  # The first steps, from the initial loss, would flatten all the rest.
+  panels[0].set_ylim(min(held_out) - 0.3, max(held_out) + 0.3)
+  panels[0].set_ylabel("neg log perplexity")
+  panels[0].legend(loc="lower right", title="points: held-out text")
+  figure.suptitle(caption, fontsize=9)
   figure.savefig(path, dpi=150)
   plt.close(figure)
+
+
+def caption(rows: Mapping[str, Mapping[str, Any]]) -> str:
+  """The settings of the comparison, for its picture."""
+  seeds = {len(row["seconds"]) for row in rows.values()}
+  row = next(iter(rows.values()))
+  return (
+      f"{row['steps']} steps of the same batches, "
+      f"{row['flops_per_sequence'] / 1e6:.0f}M FLOPs for a sequence in both "
+      "models\n"
+      + ", ".join(
+          f"{title}: {row['parameters'] / 1e6:.1f}M parameters"
+          for title, row in rows.items()
+      )
+      + (f"; {max(seeds)} seeds" if max(seeds) > 1 else "; one seed")
+  )
 
 
 def main():
@@ -166,28 +211,33 @@ def main():
       help="where the runs, the table and the picture go",
   )
   parser.add_argument(
+      "--seeds", type=int, default=1, help="how often to train each model"
+  )
+  parser.add_argument(
       "--fresh", action="store_true", help="train again from the start"
   )
   arguments = parser.parse_args()
+  if arguments.seeds < 1:
+    parser.error(f"--seeds={arguments.seeds}: at least 1 is needed")
   if arguments.fresh:
     shutil.rmtree(arguments.directory, ignore_errors=True)
   start = time.time()
-  runs = {name: arguments.directory / name for name in RUNS}
-  for name, model_dir in runs.items():
-    rich.print(f"[bold]{RUNS[name][0]}[/bold]  experiments/{name}.gin")
-    try:
-      train(name, model_dir)
-    except subprocess.CalledProcessError as error:
-      sys.exit(error.returncode)  # It has said why.
-    except KeyboardInterrupt:
-      sys.exit(130)
-  rows = {
-      RUNS[name][0]: summarize(model_dir) for name, model_dir in runs.items()
-  }
+  runs = {name: [] for name in RUNS}
+  for seed in range(arguments.seeds):
+    for name in RUNS:
+      rich.print(f"[bold]{RUNS[name][0]}[/bold]  experiments/{name}.gin")
+      runs[name].append(arguments.directory / f"{name}_seed{seed}")
+      try:
+        train(name, runs[name][-1], seed)
+      except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)  # It has said why.
+      except KeyboardInterrupt:
+        sys.exit(130)
+  rows = {RUNS[name][0]: summarize(dirs) for name, dirs in runs.items()}
   rich.print(make_table(rows))
   (arguments.directory / "table.json").write_text(json.dumps(rows, indent=2))
   picture = arguments.directory / "learning_curves.png"
-  plot(runs, picture)
+  plot(runs, caption(rows), picture)
   print(f"Learning curves: {picture}")
   print(f"Trained and evaluated in {time.time() - start:.0f} s.")
 

@@ -43,7 +43,10 @@ class Server:
 
   def __init__(self, **variables: str):
     self._process = subprocess.Popen(
-        [sys.executable, __file__],
+        # By its name: a script's own directory comes first on sys.path, and
+        # tests/ has a package `tasks`.
+        [sys.executable, "-m", "tests.programs"],
+        cwd=PROJECT,
         env=environment(**variables),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
