@@ -28,8 +28,8 @@ import threading
 import types
 import warnings
 
-# On every import, TensorFlow's C++ code prints some ten lines about CUDA and CPU
-# features. A value that the user has set takes precedence.
+# Symptom: ten lines about CUDA and CPU features from TensorFlow's C++ code on
+# every import. A value that the user has set takes precedence.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # Symptom: "UserWarning: pkg_resources is deprecated as an API".

@@ -27,6 +27,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch.training import cached_split
 from mtf_switch.training import caching
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
@@ -35,7 +36,7 @@ from tasks import sources
 from tests import toy_tasks
 
 LENGTHS = {"inputs": 48, "targets": 40}
-NUM_FILES = 4  # Of each split, in place of caching.MIN_FILES: to save time.
+NUM_FILES = 4  # In each split, in place of MIN_FILES, to save time.
 
 
 def toy_task(name="toy_copy", **changes):
@@ -93,7 +94,7 @@ def write(task, directory):
 @pytest.fixture(scope="module", autouse=True)
 def few_files():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(caching, "MIN_FILES", NUM_FILES)
+    patch.setattr(cached_split, "MIN_FILES", NUM_FILES)
     yield
 
 
@@ -218,7 +219,7 @@ def test_the_same_bytes_when_repeated(caches, tmp_path):
 def test_what_was_interrupted_goes_on(
     caches, tmp_path, monkeypatch, global_cache_dirs, at
 ):
-  monkeypatch.setattr(caching, "_EXAMPLES_A_REPORT", 1)
+  monkeypatch.setattr(cached_split, "_EXAMPLES_A_REPORT", 1)
   with pytest.raises(KeyboardInterrupt):
     caching.write(toy_task(), str(tmp_path), Interruption(at))
   global_cache_dirs([str(tmp_path)])
