@@ -26,7 +26,7 @@ from mtf_switch import errors
 Shape = Sequence[int]
 
 _SUBLAYER = re.compile(r"(.+)/block_(\d+)/layer_(\d+)/(.+)")
-# The first two as in T5's first public checkpoints, the last in T5 1.1 and here.
+# The first two as in T5's first public checkpoints, the last as in T5 1.1's.
 _NORM = re.compile(r"\b(final_layer_norm|layer_norm|rms_norm)\b")
 # Added to checkpoints by mesh_tensorflow's optimizers and by TensorFlow.
 _NO_WEIGHT = re.compile(r"_slot_(v|vr|vc|m)$|/adam_(m|v)$|^global_step$")

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The embedded corpus and the cache, on small source trees made by hand."""
+"""The embedded corpus and the cache, with small source trees made by hand."""
 
 import collections
 import fcntl
@@ -39,19 +39,19 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def sentence(name: str) -> str:
-  """A docstring that is long enough, and unlike that of any other name."""
+  """Returns a docstring that is long enough and unlike those of other names."""
   return " ".join([name, "does what only", *[name] * 50, "can do."])
 
 
 def module(*names: str) -> str:
-  """Source with one documented function for each name."""
+  """Returns source with one documented function for each name."""
   return "\n".join(
       f'def {name}():\n  """{sentence(name)}"""\n' for name in names
   )
 
 
 def make_tree(directory: pathlib.Path, num_modules: int = 60):
-  """Writes modules and returns them as build wants them."""
+  """Writes modules and returns them as `build` expects them."""
   directory.mkdir()
   files = []
   for index in range(num_modules):
@@ -70,7 +70,7 @@ def build(directory, files, max_bytes=None, num_workers=1, report=print):
 # Extraction.
 
 
-def test_docstrings_of_everything_in_source_order():
+def test_all_docstrings_in_source_order():
   source = '''
 """Module."""
 
@@ -152,7 +152,7 @@ def last():
         b"# coding: no-such-encoding\n'''Text.'''",
     ],
 )
-def test_what_is_not_python_has_no_docstrings(source):
+def test_other_files_than_python_have_no_docstrings(source):
   assert extraction.docstrings(source) is None
 
 
@@ -172,7 +172,7 @@ def test_encodings_and_escapes(source, expected, recwarn):
 
 
 @pytest.mark.parametrize("num_workers", [2, 3, 7])
-def test_workers_give_what_one_process_gives(tmp_path, num_workers):
+def test_workers_find_the_same_as_one_process(tmp_path, num_workers):
   paths = [file.path for file in make_tree(tmp_path / "tree", 20)]
   (tmp_path / "broken.py").write_text("def f(:")
   paths[3:3] = [str(tmp_path / "broken.py"), str(tmp_path / "absent.py")]
@@ -185,7 +185,7 @@ def test_workers_give_what_one_process_gives(tmp_path, num_workers):
 
 
 def recorded_popen(monkeypatch):
-  """Returns a list that receives the processes that are started."""
+  """Returns a list to which all started processes are appended."""
   started = []
   popen = subprocess.Popen
 
@@ -199,7 +199,7 @@ def recorded_popen(monkeypatch):
 
 def test_stopping_early_leaves_no_worker(tmp_path, monkeypatch):
   started = recorded_popen(monkeypatch)
-  # More than the workers can write ahead of their reader.
+  # More than the workers can write ahead of the reader.
   paths = [file.path for file in make_tree(tmp_path / "tree", 20)] * 100
   extracted = extraction.extract(paths, 2)
   next(extracted)
@@ -241,17 +241,17 @@ def test_select_drops_repeated_short_and_sentinel_text():
 
 @pytest.mark.parametrize("room", [-1, 0, 1])
 def test_select_stops_at_max_bytes(room):
-  texts = [sentence(name) + "\u00e9" for name in "abcd"]  # Two bytes more.
+  texts = [sentence(name) + "\u00e9" for name in "abcd"]  # Two more bytes.
   size = sum(len(text) + 1 for text in texts[:3])
   modules = iter([texts[:2], texts[2:], [sentence("never")]])
   counts = collections.Counter()
   selected = list(corpus.select(modules, size + room, counts))
   assert sum(selected, []) == texts[: 3 if room >= 0 else 2]
   assert counts["bytes"] <= size + room
-  assert next(modules) == [sentence("never")]  # The rest was not asked for.
+  assert next(modules) == [sentence("never")]  # The rest was not read.
 
 
-def test_documents_are_runs_up_to_a_size(monkeypatch):
+def test_documents_are_consecutive_docstrings_up_to_a_size(monkeypatch):
   monkeypatch.setattr(corpus, "DOCUMENT_CHARACTERS", 10)
   docstrings = ["aaaa", "bbbb", "cccc", "d" * 30, "ee", "ffffffff", "g"]
   assert list(corpus.group(docstrings)) == [
@@ -264,7 +264,7 @@ def test_documents_are_runs_up_to_a_size(monkeypatch):
   assert not list(corpus.group([]))
 
 
-def test_split_keeps_what_train_has_out_of_validation():
+def test_validation_omits_docstrings_of_the_training_text():
   shared_lines = "\n".join(f"    parameter {i} is common" for i in range(5))
   documents = [
       [
@@ -281,14 +281,14 @@ def test_split_keeps_what_train_has_out_of_validation():
   assert set(texts["train"]) <= set(joined)
   num_validation = len(texts["validation"])
   assert len(texts["train"]) + num_validation == 400
-  assert 2 <= num_validation <= 25  # 10 expected; 2.5 % of 400.
+  assert 2 <= num_validation <= 25  # 10 expected: 2.5% of 400.
   for text in texts["validation"]:
     (i,) = set(re.findall(r"own(\d+)", text))
     assert text == "\n\n".join(documents[int(i)][:2])
 
 
-def test_split_leaves_out_documents_that_train_contains():
-  # Each document stands in another one, with other line ends and indents.
+def test_validation_omits_documents_of_the_training_text():
+  # Each document is part of another, with other line breaks and indentation.
   documents = [[sentence(f"a{i}")] for i in range(200)]
   documents += [
       [f"  {sentence(f'a{i}')}\n{sentence(f'b{i}')}"] for i in range(200)
@@ -304,11 +304,11 @@ def test_split_leaves_out_documents_that_train_contains():
 @pytest.mark.parametrize(
     "hashes, expected",
     [
-        # Some below 2.5 % of 2**64 and some not.
+        # Some below 2.5% of 2**64 and some not.
         ([1, 2**63], prepared_text.VALIDATION_LIMIT),
-        # None below: the smallest alone.
+        # None below: only the smallest.
         ([2**63 + 5, 2**63 + 3, 2**64 - 1], 2**63 + 4),
-        # All below: the smallest alone.
+        # All below: only the smallest.
         ([7, 5, 6], 6),
     ],
 )
@@ -316,7 +316,7 @@ def test_both_splits_have_a_document(hashes, expected):
   assert prepared_text.validation_limit(hashes) == expected
 
 
-def test_text_hash_is_that_of_the_words():
+def test_text_hash_depends_on_the_words_only():
   text_hash = prepared_text.text_hash
   assert text_hash("a b\n  c") == text_hash("a  b c") != text_hash("a bc")
   # SHA-256 of "abc" starts with ba7816bf8f01cfea.
@@ -378,7 +378,7 @@ def test_build_keeps_every_docstring_once(tmp_path):
   assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) == 63
 
 
-def test_a_capped_build_is_the_start_of_the_whole(tmp_path):
+def test_a_limited_build_is_the_start_of_the_whole(tmp_path):
   files = make_tree(tmp_path / "tree")
   whole = build(tmp_path / "whole", files)
   capped = build(tmp_path / "capped", files, max_bytes=20_000, num_workers=2)
@@ -447,7 +447,7 @@ def test_a_missing_package():
 
 
 def test_the_embedded_corpus_has_more_than_20_megabytes():
-  """By a sample of one file in twenty, as reading all takes half a minute."""
+  """Estimated from one file in twenty, as all would take half a minute."""
   files = corpus.installed_files(corpus.DISTRIBUTIONS)
   sample = [file.path for file in files[::20]]
   counts = collections.Counter()
@@ -467,7 +467,7 @@ def cache_directory(tmp_path, monkeypatch):
   return tmp_path / "cache"
 
 
-def test_where_the_cache_is(monkeypatch):
+def test_the_cache_directory_follows_the_environment(monkeypatch):
   monkeypatch.setenv("HOME", "/home/someone")
   monkeypatch.delenv("MTF_SWITCH_CACHE", raising=False)
   monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -498,7 +498,7 @@ def test_an_entry_is_built_once_for_each_key(cache_directory):
 
 
 def test_an_entry_is_read_without_a_lock(cache_directory, monkeypatch):
-  """So that a cache which others have filled may be read-only."""
+  """A filled cache may be read-only."""
   entry = cache.build_once("name", 1, lambda directory: None)
   monkeypatch.delattr(fcntl, "flock")
   assert cache.build_once("name", 1, print) == entry
@@ -538,7 +538,7 @@ cache.build_once("docstrings", 1, lambda directory: corpus.build(
 def run_python(program: str, *arguments: str) -> subprocess.Popen:
   """Starts a program in which `tasks` is a bare package that registers nothing.
 
-  The modules it imports need no more, and importing all takes seconds.
+  Its modules are importable without the registration, which takes seconds.
   """
   bare = f"""
 import sys, types
@@ -561,7 +561,7 @@ def test_a_killed_build_leaves_no_entry_and_the_next_one_works(
   killed = run_python(KILLED, str(tmp_path / "tree"))
   output = killed.communicate()
   assert killed.returncode == -signal.SIGKILL, output
-  (partial,) = cache_directory.glob(".*partial")  # It was at work.
+  (partial,) = cache_directory.glob(".*partial")  # The build had begun.
   assert not visible(cache_directory)
 
   (partial / "leftover").write_text("of the killed build")
@@ -649,7 +649,7 @@ def test_the_command_builds_corpus_and_vocabulary(
   assert [p.stat().st_mtime_ns for p in (text, vocabulary)] == stamps
 
 
-def test_the_command_says_what_is_wrong_in_one_line(
+def test_the_command_reports_an_error_in_one_line(
     cache_directory, monkeypatch, capsys
 ):
   from tasks import __main__ as command

@@ -49,13 +49,7 @@ MAX_BYTES = 150_000
 NUM_PIECES = 1000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache_directory(tmp_path_factory):
-  """One cache for the module, in which everything is built once."""
-  directory = tmp_path_factory.mktemp("cache")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("MTF_SWITCH_CACHE", str(directory))
-    yield directory
+pytestmark = pytest.mark.usefixtures("cache_directory")
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +64,7 @@ def parameters():
 
 
 def examples(name="docstrings_span_corruption", split="train", **kwargs):
-  """The examples of a task, as dicts of lists."""
+  """Returns the examples of a task, as dicts of lists."""
   task = seqio.get_mixture_or_task(name)
   kwargs = {"shuffle": False, "seed": 1, **kwargs}
   lengths = kwargs.pop("sequence_length", LENGTHS)
@@ -88,7 +82,7 @@ def train_examples():
 
 
 def spans(ids, sentinels):
-  """Cuts ids before each sentinel: [(sentinel or None, [id, ...]), ...]."""
+  """Splits ids at each sentinel: [(sentinel or None, [id, ...]), ...]."""
   cut = [(None, [])]
   for i in ids:
     if i in sentinels:
@@ -124,7 +118,7 @@ assert "docstrings_span_corruption" in seqio.TaskRegistry.names()
 
 os.environ["MTF_SWITCH_CACHE"] = sys.argv[2]
 gin.parse_config(json.loads(sys.argv[3]))
-tf.random.set_seed(0)  # As tests/conftest.py.
+tf.random.set_seed(0)  # As in tests/conftest.py.
 task = seqio.get_mixture_or_task("docstrings_span_corruption")
 dataset = task.get_dataset(
     {"inputs": 128, "targets": 29}, "train", seed=3, shuffle=True)
@@ -168,7 +162,7 @@ def test_a_fresh_process_imports_without_work_and_reads_the_same(
 # The source.
 
 
-def test_the_source_gives_the_documents_in_order_or_shuffled():
+def test_the_source_yields_the_documents_in_order_or_shuffled():
   text = corpus.docstrings()
   source = sources.PreparedTextSource(corpus.docstrings, lambda: "")
 
@@ -188,7 +182,7 @@ def test_the_source_gives_the_documents_in_order_or_shuffled():
 
 
 def test_the_shuffle_is_limited_in_bytes(monkeypatch):
-  monkeypatch.setattr(sources, "SHUFFLE_BYTES", 1)  # One document.
+  monkeypatch.setattr(sources, "SHUFFLE_BYTES", 1)  # A buffer of one document.
   source = sources.PreparedTextSource(corpus.docstrings, lambda: "")
   seqio.test_utils.assert_dataset(
       source.get_dataset("train", shuffle=True, seed=1),
@@ -216,7 +210,7 @@ def test_an_unknown_split():
   )
 
 
-def test_no_validation_docstring_stands_in_the_training_text():
+def test_no_validation_docstring_is_in_the_training_text():
   text = corpus.docstrings()
   train = " ".join(" ".join(d.split()) for d in text.documents("train"))
   documents = list(text.documents("validation"))
@@ -228,8 +222,8 @@ def test_no_validation_docstring_stands_in_the_training_text():
 # Span corruption.
 
 
-def test_spans_put_back_are_the_text():
-  """Without shuffling, the segments are the documents, end to end."""
+def test_inputs_and_targets_together_are_the_text():
+  """Without shuffling, the segments are the concatenated documents."""
   words = (
       seqio.get_mixture_or_task("docstrings_span_corruption")
       .output_features["targets"]
@@ -241,7 +235,7 @@ def test_spans_put_back_are_the_text():
     assert example["inputs"][-1] == example["targets"][-1] == words.eos_id
     inputs = spans(example["inputs"][:-1], sentinels)
     targets = spans(example["targets"][:-1], sentinels)
-    # The same sentinels, in T5's order: from the last id downwards.
+    # The same sentinels, in T5's order: from the last id downward.
     order = [sentinel for sentinel, _ in inputs[1:]]
     assert order == [words.vocab_size - 1 - i for i in range(len(order))]
     assert [sentinel for sentinel, _ in targets] == [None, *order]
@@ -265,20 +259,20 @@ def test_15_percent_of_the_tokens_are_dropped_in_spans_of_3():
     inputs = spans(example["inputs"][:-1], sentinels)
     kept += sum(len(ids) for _, ids in inputs)
   assert dropped + kept > 30_000
-  # T5 rounds the numbers of tokens and of spans of each segment: 21 of 141.
+  # T5 rounds the numbers of tokens and of spans in each segment: 21 of 141.
   assert dropped / (dropped + kept) == pytest.approx(21 / 141, abs=0.001)
   assert dropped / num_spans == pytest.approx(3.0, abs=0.01)
 
 
 @pytest.mark.parametrize("length, targets", [(512, 114), (128, 29)])
 def test_sequences_are_full(length, targets):
-  """512 and 114 are the lengths of the paper."""
+  """The paper's lengths are 512 and 114."""
   lengths = {"inputs": length, "targets": targets}
   read = examples(sequence_length=lengths)
   full = [
       (len(x["inputs"]), len(x["targets"])) == (length, targets) for x in read
   ]
-  # All but the ends of the runs of 128 documents that T5 joins.
+  # Except at the ends of the 128 documents that T5 concatenates.
   assert sum(full) >= len(full) - 2 and len(full) > 50
 
 
@@ -300,7 +294,7 @@ def test_examples_are_a_function_of_the_seed(shuffle):
   assert len(other) == len(first) and other != first
 
 
-def test_epochs_drop_other_spans():
+def test_each_epoch_drops_different_spans():
   once = examples("docstrings_span_corruption", "validation")
   twice = examples("docstrings_span_corruption", "validation", num_epochs=2)
   assert len(twice) >= 2 * len(once) - 1 and len(once) > 2
@@ -330,17 +324,17 @@ def test_packed_batches_repeat_bit_for_bit():
       assert value.shape == (16, LENGTHS[key.split("_")[0]])
       np.testing.assert_array_equal(value, same[key])
     tokens += np.count_nonzero(batch["inputs"])
-  assert tokens > 0.98 * 30 * 16 * 128  # Hardly any padding.
+  assert tokens > 0.98 * 30 * 16 * 128  # Almost no padding.
 
 
-def test_a_graph_reads_what_eager_execution_reads():
+def test_a_graph_reads_the_same_as_eager_execution():
   def build():
     task = seqio.get_mixture_or_task("docstrings_span_corruption")
     return task.get_dataset(LENGTHS, "train", seed=4, shuffle=True).take(20)
 
   eager = [x["inputs"].tolist() for x in build().as_numpy_iterator()]
   with tf.Graph().as_default():
-    tf.random.set_seed(0)  # As tests/conftest.py.
+    tf.random.set_seed(0)  # As in tests/conftest.py.
     iterator = tf.compat.v1.data.make_one_shot_iterator(build())
     element = iterator.get_next()["inputs"]
     with tf.compat.v1.Session() as session:
@@ -380,7 +374,7 @@ def never():
   raise AssertionError("The text was asked for.")
 
 
-def test_the_vocabulary_is_as_t5_has_it():
+def test_the_vocabulary_is_like_t5s():
   words = vocabulary.LateVocabulary(corpus.docstrings)
   assert (words.pad_id, words.eos_id, words.unk_id) == (0, 1, 2)
   assert words.vocab_size == NUM_PIECES + 100
@@ -397,7 +391,7 @@ def test_the_vocabulary_is_as_t5_has_it():
   assert words.decode_tf(tf.constant(ids)).numpy().decode() == text
 
 
-def test_a_vocabulary_is_made_copied_and_compared_without_its_text():
+def test_a_vocabulary_is_created_copied_and_compared_without_its_text():
   words = vocabulary.LateVocabulary(never)
   assert pickle.loads(pickle.dumps(words)) == copy.deepcopy(words) == words
   assert words != vocabulary.LateVocabulary(corpus.docstrings)
@@ -446,7 +440,7 @@ def test_the_sample_is_from_all_over_the_text():
   text = corpus.docstrings()
   size = text.num_bytes("train")
   sampled = set(vocabulary.sample_lines(text, size // 4))
-  # Lines repeat, and one in four of the different ones is taken.
+  # Lines repeat, and one in four of the distinct ones is taken.
   assert sum(len(line) for line in sampled) < 0.4 * size
   documents = list(text.documents("train"))
   for part in (documents[:20], documents[-20:]):
@@ -454,7 +448,7 @@ def test_the_sample_is_from_all_over_the_text():
     assert 0.15 < len(lines & sampled) / len(lines) < 0.35
 
 
-def test_little_text_makes_a_small_vocabulary():
+def test_a_short_text_makes_a_small_vocabulary():
   model = sentencepiece.SentencePieceProcessor(
       model_proto=vocabulary.train(["a few words", "a few more words"], 8000)
   )
@@ -486,7 +480,7 @@ def write_model(path: pathlib.Path, **options) -> str:
   return str(path)
 
 
-def test_a_model_of_ones_own(tmp_path):
+def test_the_users_own_model(tmp_path):
   path = write_model(
       tmp_path / "own.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1
   )
@@ -559,7 +553,7 @@ def test_a_published_vocabulary_that_is_not_reachable(monkeypatch, tmp_path):
 
 
 def test_a_model_that_has_sentinels_gets_no_more(tmp_path):
-  """As mT5's, with the first sentinel at the end."""
+  """Like mT5's, with the first sentinel as the last piece."""
   sentinels = [f"\u2581<extra_id_{i}>" for i in reversed(range(3))]
   path = write_model(
       tmp_path / "own.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1
@@ -613,7 +607,7 @@ OBJECTS = [{"text": text, "url": "x"} for text in PARAGRAPHS] + [{"text": " "}]
         ("empty.jsonl", "\n", "paragraph", []),
     ],
 )
-def test_every_form_of_text(
+def test_every_format_of_text(
     tmp_path, name, content, document, expected, packed
 ):
   path = tmp_path / (name + ".gz" * packed)
@@ -629,7 +623,7 @@ def write_files(directory: pathlib.Path, *names: str):
     path.write_text(f"Text of {name}.\n\nMore of {name}.")
 
 
-def test_which_files_a_path_stands_for(tmp_path, monkeypatch):
+def test_the_files_of_a_path(tmp_path, monkeypatch):
   names = ["b.txt", "a.json.gz", "d/c.jsonl", "d/e/f.txt.gz", "x[1].txt"]
   others = ["README.md", ".hidden.txt", ".git/g.txt", "d/n.zip", "txt"]
   write_files(tmp_path, *names, *others)
@@ -652,7 +646,7 @@ def test_which_files_a_path_stands_for(tmp_path, monkeypatch):
   assert found("~/b.txt") == ["b.txt"]
 
 
-def test_a_file_system_that_is_not_there():
+def test_an_unknown_file_system():
   with pytest.raises(errors.DataError) as raised:
     text_files.find_files("nowhere://a/b.txt")
   message = str(raised.value)
@@ -732,13 +726,13 @@ def test_no_such_files(tmp_path):
         ),
         (
             "a.txt.gz",
-            # The test's name holds these bytes: a time must not be in them.
+            # Without a time: these bytes are part of the test's name.
             gzip.compress(b"Good.\n" * 9, mtime=0)[:-8],
             "{file}, after line 9: this is not a whole gzip file.",
         ),
     ],
 )
-def test_files_that_are_not_what_their_name_says(
+def test_files_without_the_format_of_their_name(
     tmp_path, name, content, message
 ):
   path = tmp_path / name
@@ -750,7 +744,7 @@ def test_files_that_are_not_what_their_name_says(
 
 def test_damaged_and_absent_files(tmp_path):
   data = bytearray(gzip.compress(b"Good.\n" * 9))
-  data[10] = 0xFF  # No such kind of block.
+  data[10] = 0xFF  # An invalid type of block.
   (tmp_path / "damaged.txt.gz").write_bytes(data)
   for name, message in (
       (
@@ -829,8 +823,8 @@ def test_a_single_document(tmp_path, document, other):
     build(tmp_path / "out", [tmp_path / "a.txt"], document)
   assert str(raised.value) == (
       f"There is only one document in {tmp_path}/a.txt, and at least two are "
-      "needed, to train on and to validate with; what is a document in plain "
-      f"text says text_files.document ({document!r} now, or {other!r})."
+      "needed, to train on and to validate with; text_files.document sets the "
+      f"unit of plain text ({document!r} now, or {other!r})."
   )
 
 
@@ -857,7 +851,7 @@ def test_text_files_need_a_path():
   )
 
 
-def test_an_unknown_kind_of_document(tmp_path):
+def test_an_unknown_unit_of_plain_text(tmp_path):
   set_path(tmp_path)
   gin.parse_config("tasks.text_files.document = 'page'")
   with pytest.raises(errors.DataError) as raised:
@@ -873,7 +867,7 @@ def test_text_is_read_once_until_it_changes(tmp_path, monkeypatch):
   path.write_text("One.\n\nTwo.")
 
   def directory():
-    text_files._prepared.cache_clear()  # As a new process.
+    text_files._prepared.cache_clear()  # As in a new process.
     set_path(path)
     return text_files.text_files().directory
 
@@ -886,7 +880,7 @@ def test_text_is_read_once_until_it_changes(tmp_path, monkeypatch):
   assert second != first
   os.utime(path, ns=(1, 1))
   assert directory() not in (first, second)
-  # A vocabulary depends on the text only.
+  # A vocabulary depends only on the text.
   models = {
       vocabulary.trained_on(prepared_text.PreparedText(entry), 100)
       for entry in (second, directory())
@@ -894,7 +888,7 @@ def test_text_is_read_once_until_it_changes(tmp_path, monkeypatch):
   assert len(models) == 1
 
 
-def test_the_users_text_makes_tasks_with_their_own_vocabulary(tmp_path):
+def test_tasks_on_the_users_text_have_its_vocabulary(tmp_path):
   path = tmp_path / "speeches" / "a.jsonl.gz"
   path.parent.mkdir()
   with gzip.open(path, "wt") as file:
