@@ -130,29 +130,11 @@ def run_all(title: str, commands: list[list[str]], lock: int):
     seconds = time.monotonic() - start
     print(f"{repeated} {seconds:.0f} s", end=end, flush=True)
 
-  # Without the variables that the shell exports for other projects.
-  environment = {
-      name: value
-      for name, value in os.environ.items()
-      if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-  }
   print(heading, end="", flush=True)
   processes = []
   try:
-    with open(LOG, "ab") as log:
-      for command in commands:
-        processes.append(
-            subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=CHECKOUT,
-                env=environment,
-                pass_fds=(lock,),
-                process_group=0,
-            )
-        )
+    for command in commands:
+      processes.append(start_process(command, lock))
     while {process.poll() for process in processes} <= {0, None}:
       if all(process.poll() == 0 for process in processes):
         break
@@ -173,6 +155,32 @@ def run_all(title: str, commands: list[list[str]], lock: int):
     raise SetupError(
         f"{title} failed: {reason} (Is the package registry reachable? Is the"
         f" disk full? pip's full output is in {LOG})"
+    )
+
+
+def start_process(command: list[str], lock: int) -> subprocess.Popen:
+  """Starts a command in a process group of its own, with its output in LOG.
+
+  Args:
+    command: a list of arguments.
+    lock: the file descriptor of the lock, which it inherits.
+  """
+  # Without the variables that the shell exports for other projects.
+  environment = {
+      name: value
+      for name, value in os.environ.items()
+      if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+  }
+  with open(LOG, "ab") as log:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        cwd=CHECKOUT,
+        env=environment,
+        pass_fds=(lock,),
+        process_group=0,
     )
 
 

@@ -66,8 +66,8 @@ def build_once(
     lock = open(entry.with_name(f".{entry.name}.lock"), "wb")
   except OSError as error:
     raise errors.DataError(
-        f"The cache directory {entry.parent} cannot be written "
-        f"({error.strerror}); set MTF_SWITCH_CACHE to one that can."
+        f"The cache directory {entry.parent} is not writable "
+        f"({error.strerror}); set MTF_SWITCH_CACHE to one that is."
     ) from error
   with lock:
     fcntl.flock(lock, fcntl.LOCK_EX)  # The end of the process releases it too.

@@ -52,7 +52,7 @@ def problem(error: Exception) -> str:
   """Describes one of BROKEN in one line."""
   if isinstance(error, KeyError):
     return f"there is no {error}"
-  return " ".join(str(error).split()) or f"it leads to {error!r}"
+  return " ".join(str(error).split()) or f"it causes {error!r}"
 
 
 def super_glue_entries(
@@ -75,45 +75,9 @@ def super_glue_examples(
       becomes -1, as in TFDS.
   """
   if config.name == "multirc":
-    return [
-        {
-            "paragraph": entry["passage"]["text"],
-            "question": question["question"],
-            "answer": answer["text"],
-            "label": (
-                str(bool(answer["label"]))
-                if labelled or "label" in answer
-                else -1
-            ),
-            "idx": {
-                "paragraph": entry["idx"],
-                "question": question["idx"],
-                "answer": answer["idx"],
-            },
-        }
-        for question in entry["passage"]["questions"]
-        for answer in question["answers"]
-    ]
+    return _multirc_examples(entry, labelled)
   if config.name == "record":
-    text = entry["passage"]["text"]
-    entities = {
-        text[entity["start"] : entity["end"] + 1]
-        for entity in entry["passage"]["entities"]
-    }
-    return [
-        {
-            "passage": text,
-            "query": query["query"],
-            "entities": sorted(entities),
-            "answers": sorted(
-                {answer["text"] for answer in query["answers"]}
-                if labelled or "answers" in query
-                else ()
-            ),
-            "idx": {"passage": entry["idx"], "query": query["idx"]},
-        }
-        for query in entry["qas"]
-    ]
+    return _record_examples(entry, labelled)
   fields = {**entry, **entry.get("target", {})}  # WSC has its spans there.
   example = {name: fields[name] for name in [*config.features, "idx"]}
   if config.name == "wsc.fixed":
@@ -128,6 +92,54 @@ def super_glue_examples(
         str(label) if isinstance(label, bool) else label, config.label_classes
     )
   return [{**example, "label": label}]
+
+
+def _multirc_examples(
+    entry: Mapping[str, Any], labelled: bool
+) -> list[Example]:
+  """Returns an example for each answer to each question of a passage."""
+  return [
+      {
+          "paragraph": entry["passage"]["text"],
+          "question": question["question"],
+          "answer": answer["text"],
+          "label": (
+              str(bool(answer["label"]))
+              if labelled or "label" in answer
+              else -1
+          ),
+          "idx": {
+              "paragraph": entry["idx"],
+              "question": question["idx"],
+              "answer": answer["idx"],
+          },
+      }
+      for question in entry["passage"]["questions"]
+      for answer in question["answers"]
+  ]
+
+
+def _record_examples(entry: Mapping[str, Any], labelled: bool) -> list[Example]:
+  """Returns an example for each query about a passage of ReCoRD."""
+  text = entry["passage"]["text"]
+  entities = {
+      text[entity["start"] : entity["end"] + 1]
+      for entity in entry["passage"]["entities"]
+  }
+  return [
+      {
+          "passage": text,
+          "query": query["query"],
+          "entities": sorted(entities),
+          "answers": sorted(
+              {answer["text"] for answer in query["answers"]}
+              if labelled or "answers" in query
+              else ()
+          ),
+          "idx": {"passage": entry["idx"], "query": query["idx"]},
+      }
+      for query in entry["qas"]
+  ]
 
 
 def _class_of(label: Any, classes: Sequence[Any]) -> int:
@@ -248,7 +260,7 @@ def squad_examples(
   del config, labelled  # There is one form, always with answers.
   answers = entry["answers"]
   if not answers:
-    raise ValueError("it has no answers; is this SQuAD 2.0 in place of 1.1?")
+    raise ValueError("it has no answers; is this SQuAD 2.0 instead of 1.1?")
   return [
       {
           **{

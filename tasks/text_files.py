@@ -161,8 +161,8 @@ def _parse_json(place: str, text: str) -> Any:
     return json.loads(text)
   except json.JSONDecodeError as error:
     raise errors.DataError(
-        f"{place}: this is not JSON ({error.msg}); a line is to be one object, "
-        "or the file one array of objects."
+        f"{place}: this is not JSON ({error.msg}); each line must be an "
+        "object, or the file one array of objects."
     ) from error
 
 

@@ -141,8 +141,8 @@ def _claim(root: str, manifest: Mapping[str, Any]):
   if written is None:
     if tf.io.gfile.exists(root) and tf.io.gfile.listdir(root):
       raise errors.UserError(
-          f"{root} has files that are not of a cache of this program; take "
-          "another --output_dir."
+          f"{root} has files that do not belong to a cache of this program; "
+          "choose another --output_dir."
       )
     path = os.path.join(root, _MANIFEST)
     files.write_json(path, manifest, sort_keys=True)

@@ -14,13 +14,35 @@
 
 """Fixtures for the tests of tasks."""
 
+import gin
 import pytest
 
+from tests import small_corpus as small_corpus_lib
 
-@pytest.fixture(scope="module")
-def cache_directory(tmp_path_factory):
-  """One cache for a module, in which each entry is built once."""
-  directory = tmp_path_factory.mktemp("cache")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("MTF_SWITCH_CACHE", str(directory))
-    yield directory
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory):
+  """The directory of a cache in which each entry is built once."""
+  return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def cache_directory(shared_cache, monkeypatch):
+  """Uses the shared cache for one test."""
+  monkeypatch.setenv("MTF_SWITCH_CACHE", str(shared_cache))
+  return shared_cache
+
+
+@pytest.fixture
+def small_corpus(cache_directory):
+  """Uses a small embedded corpus; tests/conftest.py clears gin afterwards."""
+  del cache_directory
+  gin.parse_config(small_corpus_lib.BINDINGS)
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+  """A cache directory for one test, which does not exist yet."""
+  directory = tmp_path / "cache"
+  monkeypatch.setenv("MTF_SWITCH_CACHE", str(directory))
+  return directory

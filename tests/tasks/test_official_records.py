@@ -250,7 +250,7 @@ def test_a_question_without_an_answer_is_named(tmp_path):
       b"b"
   ]
   (problem,) = records.skipped().values()
-  assert problem == "it has no answers; is this SQuAD 2.0 in place of 1.1?"
+  assert problem == "it has no answers; is this SQuAD 2.0 instead of 1.1?"
 
 
 @pytest.mark.parametrize(

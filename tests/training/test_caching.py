@@ -308,7 +308,9 @@ def test_other_data_is_refused(caches, tmp_path):
 def test_a_directory_with_other_files_is_refused(tmp_path):
   (tmp_path / "toy_copy").mkdir()
   (tmp_path / "toy_copy" / "notes").write_text("mine")
-  assert "are not of a cache of this program" in refusal(toy_task(), tmp_path)
+  assert "do not belong to a cache of this program" in refusal(
+      toy_task(), tmp_path
+  )
   assert list(contents(tmp_path)) == ["toy_copy/notes"]
 
 
