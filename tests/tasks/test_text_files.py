@@ -163,14 +163,14 @@ def test_no_such_files(tmp_path):
         (
             "a.jsonl",
             b'{"text": "a"}\n{"text": ',
-            "{file}, line 2: this is not JSON (Expecting value); a line is to "
-            "be one object, or the file one array of objects.",
+            "{file}, line 2: this is not JSON (Expecting value); each line "
+            "must be an object, or the file one array of objects.",
         ),
         (
             "a.json",
             b'[{"text": "a"}',
-            "{file}: this is not JSON (Expecting ',' delimiter); a line is to "
-            "be one object, or the file one array of objects.",
+            "{file}: this is not JSON (Expecting ',' delimiter); each line "
+            "must be an object, or the file one array of objects.",
         ),
         (
             "a.txt",
