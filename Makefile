@@ -1,4 +1,4 @@
-# Every target runs in .venv in this checkout, which `make setup` makes.
+# Every target runs in this checkout's .venv, which `make setup` creates.
 
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
@@ -11,7 +11,7 @@ help: ## Show this list.
 	@echo "Targets:"
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
-setup: ## Make .venv or bring it up to date (the other targets do it too).
+setup: ## Create or update .venv (the other targets do so too).
 	@for python in python3.11 python3; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	    2> /dev/null; then \
@@ -28,11 +28,11 @@ demo: setup ## Pre-train a small Switch Transformer and its dense twin.
 test: setup ## Run the tests.
 	@$(PYTHON) -m pytest -n 2 tests/
 
-bench: setup ## Measure the speed; writes docs/performance.md.
+bench: setup ## Measure the speed and write docs/performance.md.
 	@$(PYTHON) -m benchmarks
 	@$(PYTHON) -m benchmarks.report
 
-bench-peers: setup ## Make .venv-peers: Hugging Face, to compare with.
+bench-peers: setup ## Create .venv-peers with Hugging Face, for comparison.
 	@$(PYTHON) -m venv --without-pip .venv-peers
 	@$(PYTHON) -m pip --python .venv-peers/bin/python install --quiet \
 	  -r benchmarks/requirements-huggingface.txt
@@ -41,7 +41,7 @@ lint: setup ## Check the style.
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m pyink --quiet --check .
 
-format: setup ## Put the code into the house style.
+format: setup ## Format the code in the house style.
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m pyink --quiet .
 
@@ -53,6 +53,6 @@ lock: ## Regenerate requirements.txt from requirements.in.
 	  --output-file requirements.txt --custom-compile-command \
 	  "make lock  (to install: pip install --no-deps -r requirements.txt)"
 
-clean: ## Remove the environments and what tools have cached in the checkout.
+clean: ## Remove the environments and the caches of tools.
 	@rm -rf .venv .venv-peers .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Version shims, in one place; imported before anything else of the project.
+"""Version shims, in one place; imported before the rest of the project.
 
-Each shim names its symptom and the versions that need it. Nothing else in
+Each shim names its symptom and the versions that need it. No other module of
 the project assigns to another package's attributes.
 """
 
@@ -28,8 +28,8 @@ import threading
 import types
 import warnings
 
-# TensorFlow's C++ start-up prints some ten lines about CUDA and CPU features
-# on every import. Setting the variable oneself brings them back.
+# Symptom: ten lines about CUDA and CPU features from TensorFlow's C++ code on
+# every import. A value that the user has set takes precedence.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # Symptom: "UserWarning: pkg_resources is deprecated as an API".
@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 
 # Symptom: every start takes a second longer. Keras 2.15 imports pandas,
 # tensorflow-text 2.15.0 tensorflow_hub, seqio 0.0.18 pyglove and t5 0.9.4
-# rouge_scorer (which brings nltk), for functions that a run may never call.
+# rouge_scorer (and with it nltk), for functions that a run may never call.
 _LOADED_ON_FIRST_USE = (
     "pandas",
     "pyglove",
@@ -51,10 +51,10 @@ _loading = threading.RLock()
 
 
 class _LazyModule(types.ModuleType):
-  """A module that is loaded when one of its attributes is asked for.
+  """A module that is loaded when one of its attributes is first read.
 
-  That of importlib.util.LazyLoader does not stay lazy: in Python 3.11 a second
-  import of it loads it.
+  A module of importlib.util.LazyLoader does not stay lazy: in Python 3.11 its
+  second import loads it.
   """
 
   def __getattr__(self, name):
@@ -63,7 +63,7 @@ class _LazyModule(types.ModuleType):
 
 
 def _load(module: _LazyModule):
-  """Executes a module, once; other threads wait until that is done."""
+  """Executes a module once; other threads wait until it is loaded."""
   with _loading:
     if module.__spec__.loader is not module.__loader__:
       module.__spec__.loader = module.__loader__
@@ -72,7 +72,7 @@ def _load(module: _LazyModule):
 
 
 class _LazyLoader(importlib.abc.Loader):
-  """Makes a _LazyModule and leaves the rest to another loader."""
+  """Turns a module into a _LazyModule, which another loader then executes."""
 
   def __init__(self, loader: importlib.abc.Loader):
     self._loader = loader
@@ -83,7 +83,7 @@ class _LazyLoader(importlib.abc.Loader):
 
 
 class _LazyFinder(importlib.abc.MetaPathFinder):
-  """Finds what _LOADED_ON_FIRST_USE lists, where Python finds it."""
+  """Finds the modules of _LOADED_ON_FIRST_USE where Python would find them."""
 
   def find_spec(self, fullname, path, target=None):
     parent = sys.modules.get(fullname.rpartition(".")[0])
@@ -114,16 +114,16 @@ if not hasattr(ops, "register_tensor_conversion_function"):
   )
 
 # Symptom: "ModuleNotFoundError: No module named 'torch'" on `import t5.models`.
-# t5 0.9.4 imports its PyTorch model together with the Mesh-TensorFlow one.
+# t5 0.9.4 imports its PyTorch model along with the Mesh TensorFlow one.
 if importlib.util.find_spec("torch") is None:
   _hf_model = types.ModuleType("t5.models.hf_model")
   _hf_model.HfPyTorchModel = None
   sys.modules.setdefault("t5.models.hf_model", _hf_model)
 
 # Symptom: "TypeError: expected str, bytes or os.PathLike object, not NoneType"
-# for a gin file named `models/x.gin` where the working directory has a folder
-# `models`. gin-config 0.5.0 also looks into the Python package of that name,
-# and a folder passes for a package without a file.
+# for a gin file named `models/x.gin` if the working directory has a folder
+# `models`. gin-config 0.5.0 also searches the Python package of that name, and
+# a folder passes for a package without a file.
 _parse_config_path = resource_reader._parse_config_path  # pylint: disable=protected-access
 
 
@@ -136,10 +136,10 @@ def _parse_path_in_package(config_path: str) -> str:
 
 resource_reader._parse_config_path = _parse_path_in_package  # pylint: disable=protected-access
 
-# Symptom: the same run gives other losses each time it is started.
-# mesh-tensorflow 0.1.21 makes reference variables, which Adafactor updates
-# while the backward pass still reads them. A resource variable's value stays
-# what it was when it was read, which the mesh does once a step.
+# Symptom: the losses of a run differ each time it is started.
+# mesh-tensorflow 0.1.21 creates reference variables, which Adafactor updates
+# while the backward pass still reads them. The mesh reads each variable once a
+# step, and a value read from a resource variable does not change.
 tf.enable_resource_variables()
 
 
@@ -147,17 +147,17 @@ def use_graph_mode():
   """Switches the process to TF1 graphs, as T5's own programs do.
 
   TPUEstimator and Mesh TensorFlow build graphs. `disable_v2_behavior` also
-  switches resource variables off, so they are switched on again.
+  disables resource variables, so they are enabled again.
   """
   tf.disable_v2_behavior()
   tf.enable_resource_variables()
 
 
 def t5_mesh_transformer():
-  """Runs T5's `t5_mesh_transformer` program with the shims in place.
+  """Runs T5's program `t5_mesh_transformer` with the shims in place.
 
   T5's own console script fails on import with TensorFlow >= 2.13, before
-  `--module_import` can help, so this one takes its name in the environment.
+  `--module_import` can help; the script of this project replaces it.
   """
   from absl import app  # pylint: disable=g-import-not-at-top
   from t5.models import mesh_transformer_main  # pylint: disable=g-import-not-at-top
@@ -168,7 +168,7 @@ def t5_mesh_transformer():
 
 
 if __name__ == "__main__":
-  # python -m mtf_switch.compat PROGRAM ARGS...: any module, shims first.
+  # python -m mtf_switch.compat PROGRAM ARGS...: runs any module, shims first.
   if len(sys.argv) < 2:
     sys.exit(
         "usage: python -m mtf_switch.compat MODULE|t5_mesh_transformer ..."

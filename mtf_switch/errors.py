@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Mistakes of the user and notices to the user, each on one line."""
+"""Errors and notices for the user, each on one line."""
 
 
 class UserError(ValueError):
@@ -20,4 +20,4 @@ class UserError(ValueError):
 
 
 class UserNotice(UserWarning):
-  """What the user should know but need not correct, on one line."""
+  """Information that asks for no correction, on one line."""

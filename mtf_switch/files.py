@@ -12,9 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Text and JSON files that are written whole or not at all."""
+"""Files of a run: text, JSON, CSV and PNG, each written whole or not at all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+import csv
+import io
 import json
 import os
 from typing import Any
@@ -22,37 +25,79 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 
-def write_lines(path: str, lines: Iterable[Any]):
-  """Writes texts, one a line; the file is there with all of them or not.
+@contextlib.contextmanager
+def _whole(path: str, mode: str) -> Iterator[tf.io.gfile.GFile]:
+  """Opens a file that takes its name once it is complete.
 
   Args:
-    path: the file, local or remote; its directory is made.
-    lines: texts, or what can be turned into them; line breaks become spaces.
+    path: the file, local or remote; its directory is created.
+    mode: "w" or "wb".
+
+  Yields:
+    The file to write to.
   """
   directory = os.path.dirname(path)
   if directory:
     tf.io.gfile.makedirs(directory)
-  with tf.io.gfile.GFile(path + ".new", "w") as file:
-    file.write("")  # What is never written to is not made.
-    for line in lines:
-      file.write(" ".join(str(line).splitlines()) + "\n")
+  with tf.io.gfile.GFile(path + ".new", mode) as file:
+    yield file
   tf.io.gfile.rename(path + ".new", path, overwrite=True)
 
 
-def write_json(path: str, content: Any, sort_keys: bool = False):
-  """Writes an indented JSON file; it is there with all of that or not at all.
+def write_lines(path: str, lines: Iterable[Any]):
+  """Writes one text a line.
 
   Args:
-    path: the file; its directory is made.
+    path: the file, local or remote; its directory is created.
+    lines: texts, or values to convert to text; line breaks become spaces.
+  """
+  with _whole(path, "w") as file:
+    file.write("")  # Without any write, no file would be created.
+    for line in lines:
+      file.write(" ".join(str(line).splitlines()) + "\n")
+
+
+def write_json(path: str, content: Any, sort_keys: bool = False):
+  """Writes an indented JSON file.
+
+  Args:
+    path: the file; its directory is created.
     content: in JSON types.
-    sort_keys: whether keys come in order of the alphabet, or as they are.
+    sort_keys: whether to sort the keys or to keep their order.
   """
   text = json.dumps(content, indent=2, sort_keys=sort_keys)
   write_lines(path, text.splitlines())
 
 
+def write_csv(path: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]):
+  """Writes a CSV file with a header.
+
+  Args:
+    path: the file; its directory is created.
+    columns: the columns' names.
+    rows: one value for each column; None becomes an empty cell.
+  """
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator="\n")
+  writer.writerow(columns)
+  writer.writerows(rows)
+  write_lines(path, text.getvalue().splitlines())
+
+
+def write_png(path: str, figure):
+  """Writes a picture.
+
+  Args:
+    path: the file; its directory is created.
+    figure: a matplotlib.figure.Figure, which is not imported here because most
+      runs have no use for matplotlib.
+  """
+  with _whole(path, "wb") as file:
+    figure.savefig(file, format="png", dpi=120)
+
+
 def read_json(path: str) -> Any:
-  """The content of a JSON file; None if it is not there."""
+  """Returns the content of a JSON file, or None if there is no such file."""
   if not tf.io.gfile.exists(path):
     return None
   with tf.io.gfile.GFile(path) as file:
@@ -60,14 +105,14 @@ def read_json(path: str) -> Any:
 
 
 def append_record(path: str, record: Mapping[str, Any]):
-  """Adds a line of JSON to a file.
+  """Appends a line of JSON to a file.
 
-  Opened for each line and written at once, so that a run can be killed at any
-  time and leaves whole lines.
+  The file is opened for each line and written at once, so that a run that is
+  killed leaves whole lines.
 
   Args:
     path: the file; its directory exists.
-    record: what the line says; NumPy's numbers become Python's.
+    record: the content of the line; NumPy numbers become Python's.
   """
   with tf.io.gfile.GFile(path, "a") as file:
     file.write(json.dumps(record, default=float) + "\n")

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Suggestions for names that are not known."""
+"""Suggestions for misspelt names."""
 
 from collections.abc import Iterable
 import difflib
@@ -21,12 +21,15 @@ import difflib
 def did_you_mean(
     name: str, known: Iterable[str], similarity: float = 0.6
 ) -> str:
-  """Returns "did you mean ...?" with the names that are near, or nothing.
+  """Returns "did you mean a or b?" for an unknown name.
 
   Args:
-    name: what was asked for.
-    known: the names that would have been right.
-    similarity: from 0 to 1, how alike they must be.
+    name: the unknown name.
+    known: the valid names.
+    similarity: the least similarity of a suggestion, from 0 (any) to 1 (equal).
+
+  Returns:
+    the question, the most similar name first; "" if no name is similar.
   """
   near = difflib.get_close_matches(name, sorted(known), cutoff=similarity)
   return f"did you mean {' or '.join(near)}?" if near else ""

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Makes `.venv` from `requirements.txt`; does nothing where that is done.
+"""Creates `.venv` from `requirements.txt`, unless it is up to date.
 
-Runs with the system's Python 3.11 before anything is installed, so it uses the
-standard library only. `make setup` is its command line.
+Runs under the system's Python 3.11 before anything is installed, and therefore
+uses only the standard library. `make setup` is its command.
 """
 
 import contextlib
@@ -37,21 +37,21 @@ LOCK = CHECKOUT / "requirements.txt"
 PROJECT = CHECKOUT / "pyproject.toml"
 VENV = CHECKOUT / ".venv"
 PYTHON = VENV / "bin" / "python"
-# Exists from the first moment of an environment that this program made, and
-# names what is complete in it: a killed set-up leaves it empty.
+# Exists from the start in an environment that this program creates, and names
+# its completed parts: a killed set-up leaves it empty.
 STAMP = VENV / "setup.json"
 LOG = VENV / "setup.log"
 
-# What pip needs to install the others.
+# pip needs these to install the others.
 INSTALLERS = ("pip", "setuptools", "wheel")
-# The processes that install at the same time. TensorFlow is more than half of
-# all bytes; the others wait for the registry's answers more than for the disk.
+# Processes that install in parallel. TensorFlow is more than half of all bytes;
+# the others wait more for the registry's answers than for the disk.
 NUM_PROCESSES = 3
-STOPPED = "Set-up was stopped; the next one starts afresh."
+STOPPED = "The set-up was stopped; the next one starts again."
 
 
 class SetupError(Exception):
-  """What stands in the way, in one line that says what to do."""
+  """A reason why the set-up failed, in one line that says what to do."""
 
 
 def locked_requirements(text: str) -> dict[str, str]:
@@ -72,8 +72,8 @@ def split_requirements(pins: dict[str, str]) -> list[list[str]]:
 
 
 def wanted_stamp() -> dict[str, str]:
-  """Returns what the stamp of a complete environment holds."""
-  # Scripts in an environment name its path, so a moved checkout needs another.
+  """Returns the stamp of a complete environment."""
+  # Scripts in an environment contain its path: a moved checkout needs another.
   place = f"{CHECKOUT}\n".encode()
   return {
       "environment": hashlib.sha256(place + LOCK.read_bytes()).hexdigest(),
@@ -82,14 +82,14 @@ def wanted_stamp() -> dict[str, str]:
 
 
 def read_stamp() -> dict[str, str]:
-  """Returns what is complete in the environment, possibly nothing."""
+  """Returns the stamp of the completed parts; empty if there are none."""
   if not PYTHON.exists() or not STAMP.exists():
     return {}
   return json.loads(STAMP.read_text() or "{}")
 
 
 def write_stamp(stamp: dict[str, str]):
-  """Replaces the stamp, all of it or nothing."""
+  """Replaces the stamp in one step."""
   partial = STAMP.with_suffix(".partial")
   partial.write_text(json.dumps(stamp, indent=2) + "\n")
   partial.replace(STAMP)
@@ -99,8 +99,8 @@ def write_stamp(stamp: dict[str, str]):
 def only_one_at_a_time():
   """Holds a lock on the checkout and yields its file descriptor.
 
-  The processes started inherit the descriptor: where this program is killed
-  and they are not, the next set-up waits until the last of them has ended.
+  Child processes inherit the descriptor: if this program is killed but they are
+  not, the next set-up waits until the last of them has ended.
   """
   with open(LOCK, "rb") as lock:
     try:
@@ -112,15 +112,15 @@ def only_one_at_a_time():
 
 
 def run_all(title: str, commands: list[list[str]], lock: int):
-  """Runs commands at the same time and waits, showing the time that passes.
+  """Runs commands in parallel and waits, showing the elapsed time.
 
   Args:
-    title: what they do, for the terminal.
+    title: a description of the commands, for the terminal.
     commands: the commands, each a list of arguments.
-    lock: the file descriptor of the lock that they inherit.
+    lock: the file descriptor of the lock, which they inherit.
 
   Raises:
-    SetupError: one of them failed.
+    SetupError: a command failed.
   """
   heading = f"{title} ..."
   repeated = f"\r{heading}" if sys.stdout.isatty() else ""
@@ -130,29 +130,11 @@ def run_all(title: str, commands: list[list[str]], lock: int):
     seconds = time.monotonic() - start
     print(f"{repeated} {seconds:.0f} s", end=end, flush=True)
 
-  # Whatever the user's shell exports for other projects stays out.
-  environment = {
-      name: value
-      for name, value in os.environ.items()
-      if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-  }
   print(heading, end="", flush=True)
   processes = []
   try:
-    with open(LOG, "ab") as log:
-      for command in commands:
-        processes.append(
-            subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=CHECKOUT,
-                env=environment,
-                pass_fds=(lock,),
-                process_group=0,
-            )
-        )
+    for command in commands:
+      processes.append(start_process(command, lock))
     while {process.poll() for process in processes} <= {0, None}:
       if all(process.poll() == 0 for process in processes):
         break
@@ -162,7 +144,7 @@ def run_all(title: str, commands: list[list[str]], lock: int):
   finally:
     for process in processes:
       if process.poll() is None:
-        # With the processes that it has started itself.
+        # Together with its own child processes.
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
     show_time(end="\n")
@@ -171,8 +153,34 @@ def run_all(title: str, commands: list[list[str]], lock: int):
     errors = [line for line in lines if line.startswith("ERROR: ")]
     reason = errors[-1].removeprefix("ERROR: ") if errors else "no message"
     raise SetupError(
-        f"{title} failed: {reason} (Is the package registry within reach? Is"
-        f" the disk full? All that pip said is in {LOG})"
+        f"{title} failed: {reason} (Is the package registry reachable? Is the"
+        f" disk full? pip's full output is in {LOG})"
+    )
+
+
+def start_process(command: list[str], lock: int) -> subprocess.Popen:
+  """Starts a command in a process group of its own, with its output in LOG.
+
+  Args:
+    command: a list of arguments.
+    lock: the file descriptor of the lock, which it inherits.
+  """
+  # Without the variables that the shell exports for other projects.
+  environment = {
+      name: value
+      for name, value in os.environ.items()
+      if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+  }
+  with open(LOG, "ab") as log:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        cwd=CHECKOUT,
+        env=environment,
+        pass_fds=(lock,),
+        process_group=0,
     )
 
 
@@ -180,7 +188,7 @@ def system_pip() -> list[str]:
   """Returns the command of a pip that installs into another environment.
 
   Raises:
-    SetupError: there is none, and none can be put into `.venv`.
+    SetupError: there is none, and none can be installed in `.venv`.
   """
   pip = [sys.executable, "-m", "pip"]
   answer = subprocess.run(
@@ -200,20 +208,21 @@ def system_pip() -> list[str]:
 
 
 def make_environment(lock: int):
-  """Makes `.venv` anew with every package of the lock.
+  """Creates `.venv` with all packages of requirements.txt; replaces an old one.
 
   Args:
-    lock: the file descriptor of the lock that child processes inherit.
+    lock: the file descriptor of the lock, which child processes inherit.
 
   Raises:
-    SetupError: a package does not install, or `.venv` is not ours to replace.
+    SetupError: the installation of a package failed, or this program did not
+      create the present `.venv`.
   """
   VENV.mkdir(exist_ok=True)
   if any(VENV.iterdir()) and not STAMP.exists():
     raise SetupError(
         f"{VENV} was not made by `make setup`; move it out of the way first"
     )
-  # Nothing is complete from here on, and all of it stays known to be ours.
+  # From here on nothing is complete, and the stamp marks `.venv` as ours.
   STAMP.write_text("")
   for entry in VENV.iterdir():
     if entry.is_dir() and not entry.is_symlink():
@@ -229,8 +238,8 @@ def make_environment(lock: int):
       [[*system_pip(), *options, *(pins[name] for name in INSTALLERS)]],
       lock,
   )
-  # Without --no-build-isolation the packages that come as source would be
-  # built with whatever setuptools is newest on that day.
+  # Without --no-build-isolation, packages that come as source would be built
+  # with the newest setuptools of the day.
   pip = [str(PYTHON), "-m", "pip", *options]
   pip += ["--no-build-isolation", "--no-compile"]
   run_all(
@@ -238,8 +247,8 @@ def make_environment(lock: int):
       [[*pip, *share] for share in split_requirements(pins)],
       lock,
   )
-  # One process of pip compiles one file at a time, and so does the first
-  # import; compiled here on all cores. The packages' own tests never run.
+  # On all cores, because pip and the first import compile one file at a time.
+  # Without the packages' own tests, which never run.
   compile_all = [str(PYTHON), "-W", "ignore", "-m", "compileall", "-q"]
   compile_all += ["-j", "0", "-x", "site-packages/.*/tests/"]
   run_all("Compiling them", [[*compile_all, str(VENV / "lib")]], lock)

@@ -15,9 +15,10 @@
 """Tasks to train on; importing the package registers them with seqio.
 
 `docstrings_span_corruption` needs no download, `c4_span_corruption` is the
-paper's, and `text_files_span_corruption` is for text of one's own; each has a
-`_full_lm` twin for decoder-only models. `mc4` and `cldr` are mixtures of many
-languages. The import reads and builds nothing: that waits until a task is used.
+paper's task, and `text_files_span_corruption` reads the user's own text; each
+has a `_full_lm` counterpart for decoder-only models. `mc4` and `cldr` are
+multilingual mixtures. The import neither reads nor builds anything; a task's
+first use does.
 """
 
 import seqio
@@ -29,7 +30,7 @@ from tasks import mc4  # noqa: F401
 from tasks import pretraining  # noqa: F401
 from tasks import sources
 
-# Those that T5 registers when its preprocessors for them are imported.
+# T5 registers these when its preprocessors are imported.
 T5_TASKS = frozenset(
     name
     for name in seqio.TaskRegistry.names()

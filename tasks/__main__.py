@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`python -m tasks` builds the embedded corpus ahead of its first use."""
+"""`python -m tasks`: builds the embedded corpus ahead of its first use."""
 
 import argparse
 
@@ -28,7 +28,7 @@ def main():
   """Builds the corpus and its vocabulary, with a progress bar."""
   parser = argparse.ArgumentParser(
       prog="python -m tasks",
-      description="Builds the embedded corpus and its vocabulary, if need be.",
+      description="Builds the embedded corpus and its vocabulary, if missing.",
   )
   parser.add_argument("--max_bytes", type=int, help="as docstrings.max_bytes")
   parser.add_argument(

@@ -15,12 +15,12 @@
 """C4, from TensorFlow Datasets or from shards of JSON.
 
 The tasks `c4_span_corruption` and `c4_full_lm` read TFDS's c4/en, or the shards
-in which C4 circulates:
+in which C4 is distributed:
 
   c4-train.00000-of-01024.json.gz ... c4-validation.00007-of-00008.json.gz
 
-A name tells its split by the word train or validation, set off by ".", "-" or
-"_", and ends in .json, .jsonl or either with .gz.
+A name contains its split, the word train or validation delimited by ".", "-" or
+"_", and ends in .json or .jsonl, optionally with .gz.
 """
 
 from collections.abc import Sequence
@@ -41,22 +41,22 @@ _NAME = re.compile(
     r"(?:.*[-._])?(train|validation)(?:[-._].*)?\.jsonl?(?:\.gz)?"
 )
 
-# What Python calls whitespace, but for the end of a line.
+# Whitespace as in Python, except for the line feed.
 _SPACES = r"[\t\v-\r\x1c-\x20\x85\p{Z}]+"
 
 
 @gin.configurable("c4", module="tasks")
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What gin decides about C4.
+  """Options of C4, set with gin.
 
   Attributes:
-    files: a glob pattern of JSON shards, or several; None for TFDS.
-    tfds_name: the dataset, with its version. Since 2.3.0 no line of a page
-      repeats another, as in the paper; T5's own was 2.2.0.
-    remove_repeated_lines: whether to remove the lines that do. Where there are
-      none, as in c4/en since 2.3.0 and the shards made from it, this changes
-      nothing, and costs about a tenth of what the tokenization does.
+    files: one or several glob patterns of JSON shards; None for TFDS.
+    tfds_name: the dataset with its version. Since 2.3.0 no line of a page
+      repeats another, as in the paper; T5 used 2.2.0.
+    remove_repeated_lines: whether to remove repeated lines. Without any, as in
+      c4/en since 2.3.0 and in shards made from it, this changes nothing and
+      costs about a tenth of the time of tokenization.
   """
 
   files: str | Sequence[str] | None = None
@@ -65,22 +65,22 @@ class Options:
 
 
 def split_of(name: str) -> str | None:
-  """Returns the split that the name of a shard tells, None if it tells none."""
+  """Returns the split in the name of a shard, or None if there is none."""
   match = _NAME.fullmatch(name)
   return match and match[1]
 
 
 def find_files(split: str) -> list[str]:
-  """Returns the shards of a split; a DataError if gin's files have none."""
+  """Returns the shards of a split; a DataError if c4.files has none."""
   example = f"c4-{split}.00000-of-00008.json.gz"
   return shards.find("c4.files", Options().files, split_of, split, example)
 
 
 def without_repeated_lines(text: tf.Tensor) -> tf.Tensor:
-  """Returns a text in which each line is there once, where it was first.
+  """Returns a text with the first occurrence of each line only.
 
-  Lines are the same if they differ in case or in the spaces around them only.
-  An empty line is one as well.
+  Lines are equal if they differ only in case or in surrounding whitespace.
+  Empty lines count as lines.
 
   Args:
     text: a string scalar, in UTF-8.
@@ -101,10 +101,10 @@ def without_repeated_lines(text: tf.Tensor) -> tf.Tensor:
 
 
 def remove_repeated_lines(dataset: tf.data.Dataset) -> tf.data.Dataset:
-  """Removes lines that repeat an earlier one of the same page.
+  """Removes lines that repeat an earlier line of the same page.
 
-  The paper's C4 has no duplication inside of examples; this removes it as TFDS
-  does since c4/en 2.3.0, except that no page is left out for being short then.
+  The paper's C4 has no duplication within examples. This removes it as TFDS
+  does since c4/en 2.3.0, except that pages that become short are kept.
 
   Args:
     dataset: examples with "text".
@@ -121,7 +121,7 @@ def remove_repeated_lines(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def clean(dataset: tf.data.Dataset) -> tf.data.Dataset:
-  """Applies `remove_repeated_lines`, unless gin says otherwise."""
+  """Applies `remove_repeated_lines`, unless the option is off."""
   if Options().remove_repeated_lines:
     return remove_repeated_lines(dataset)
   return dataset

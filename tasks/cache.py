@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The cache directory, in which an entry is whole or absent."""
+"""The cache directory, whose entries are whole or absent."""
 
 from collections.abc import Callable
 import fcntl
@@ -29,10 +29,10 @@ from tasks import errors
 
 
 def cache_directory() -> pathlib.Path:
-  """Returns where prepared text and vocabularies are kept.
+  """Returns the directory of prepared texts and vocabularies.
 
   It is $MTF_SWITCH_CACHE, else $XDG_CACHE_HOME/mtf_switch, else
-  ~/.cache/mtf_switch. Deleting it costs the time to build its entries again.
+  ~/.cache/mtf_switch. Deleted entries are built again when they are needed.
   """
   chosen = os.environ.get("MTF_SWITCH_CACHE")
   if chosen:
@@ -44,18 +44,18 @@ def cache_directory() -> pathlib.Path:
 def build_once(
     name: str, key: Any, build: Callable[[pathlib.Path], None]
 ) -> pathlib.Path:
-  """Returns the directory of a cache entry, which is built if it is not there.
+  """Returns the directory of a cache entry, and builds the entry if missing.
 
-  The entry is built beside its place and then renamed, so that a build that is
-  killed leaves no entry. Of several processes one builds and the others wait.
+  The entry is built beside its place and then renamed, so that a killed build
+  leaves no entry. Of several processes one builds and the others wait.
 
   Args:
-    name: what the entry is; its directory's name starts with it.
-    key: what the entry depends on, in JSON types.
-    build: writes the entry into the empty directory that it is given.
+    name: the kind of entry; its directory's name starts with it.
+    key: all that the entry depends on, in JSON types.
+    build: writes the entry into the empty directory that it gets.
 
   Raises:
-    DataError: the cache directory cannot be written.
+    DataError: the cache directory is not writable.
   """
   digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
   entry = cache_directory() / f"{name}-{digest[:16]}"
@@ -66,11 +66,11 @@ def build_once(
     lock = open(entry.with_name(f".{entry.name}.lock"), "wb")
   except OSError as error:
     raise errors.DataError(
-        f"The cache directory {entry.parent} cannot be written "
-        f"({error.strerror}); set MTF_SWITCH_CACHE to one that can."
+        f"The cache directory {entry.parent} is not writable "
+        f"({error.strerror}); set MTF_SWITCH_CACHE to one that is."
     ) from error
   with lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)  # Released when the process ends, too.
+    fcntl.flock(lock, fcntl.LOCK_EX)  # The end of the process releases it too.
     if entry.is_dir():
       return entry
     partial = entry.with_name(f".{entry.name}.partial")

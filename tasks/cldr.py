@@ -12,12 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Many languages without a download: the names in Unicode's CLDR.
+"""Multilingual text without a download: the names in Unicode's CLDR.
 
-How each language calls languages, countries, scripts, currencies, months, days
-and cities; Babel, which t5 needs, has these names. They stand in for mC4 where
-that is not at hand: 98 tasks `cldr.<language>`, with mC4's codes, and their
-mixture `cldr`. A document is a list of names.
+CLDR has each language's names of languages, countries, scripts, currencies,
+months, days and cities; they come with Babel, which t5 needs. Where mC4 is not
+available they replace it: 98 tasks `cldr.<language>`, with mC4's codes, and
+their mixture `cldr`. A document is a list of names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,8 +37,8 @@ from tasks import pretraining
 from tasks import sources
 from tasks import vocabulary
 
-# The languages of mC4 of which Babel has no names, or not enough for two
-# splits. What it has of Haitian is French.
+# The languages of mC4 for which Babel has no names, or too few for two splits.
+# Its Haitian names are French.
 WITHOUT_NAMES = frozenset(
     ["bg-Latn", "el-Latn", "hmn", "ht", "ja-Latn", "ny", "ru-Latn", "sm"]
     + ["zh-Latn"]
@@ -47,25 +47,26 @@ LANGUAGES = tuple(code for code in mc4.COUNTS if code not in WITHOUT_NAMES)
 
 NAMES_IN_A_DOCUMENT = 30
 
-# More than of other texts, because most languages have less than 2000 names.
+# More than for other texts, because most languages have fewer than 2000 names.
 VALIDATION_SHARE = 0.1
 
-# Part of the cache key; to be raised when the same names make other text.
+# Part of the cache key; increased when the same names give different text.
 _FORMAT = 1
 
 
 def names_of(language: str) -> dict[str, str]:
-  """Returns the names that a language gives to things.
+  """Returns the names in a language.
 
   Args:
     language: one of `LANGUAGES`.
 
   Returns:
-    names by what they name, "territory DE" for Germany. What Babel fills in
-    from another locale is not among them, as that is another language's.
+    names by kind and code, for example "territory DE" for Germany. Names that
+    Babel inherits from another locale are left out, as their language may
+    differ.
   """
   locale = {"iw": "he"}.get(language, language).replace("-", "_")
-  # Not localedata.load, whose cache cannot tell what it has merged.
+  # The cache of localedata.load ignores whether inherited names were merged.
   with open(localedata.resolve_locale_filename(locale), "rb") as file:
     data = pickle.load(file)
   tables = {
@@ -86,7 +87,7 @@ def names_of(language: str) -> dict[str, str]:
       f"{kind} {code}": name
       for kind, table in tables.items()
       for code, name in table.items()
-      if isinstance(name, str)  # And not a reference to another table.
+      if isinstance(name, str)  # Others are references to other tables.
   }
 
 
@@ -97,12 +98,12 @@ def _hash(key: str) -> int:
 def split(names: dict[str, str]) -> dict[str, list[str]]:
   """Returns the names of each split, in an order that mixes their kinds.
 
-  What is named decides, so that it is in the same split in all languages, and
-  the validation text is no translation of training text. A name that two things
-  have is there once, and in training if one of them is.
+  The split depends on the key and is the same in all languages, so that no
+  validation text is a translation of training text. A name with several keys
+  occurs once, in training if one of its keys is there.
 
   Args:
-    names: as `names_of` returns them.
+    names: as returned by `names_of`.
   """
   keys = sorted(names, key=_hash)
   limit = int(VALIDATION_SHARE * 2**64)
@@ -130,8 +131,8 @@ def build(directory: pathlib.Path, languages: Sequence[str]) -> None:
   """Writes the names as prepared text.
 
   Args:
-    directory: an existing, empty directory; the text of all languages is
-      written into it, and that of each into a directory below.
+    directory: an existing, empty directory; it receives the text of all
+      languages, and a subdirectory for each language that of this one.
     languages: some of `LANGUAGES`.
   """
   description = {"babel": babel.__version__}
@@ -144,18 +145,18 @@ def build(directory: pathlib.Path, languages: Sequence[str]) -> None:
 
 
 def all_languages() -> prepared_text.PreparedText:
-  """Returns the text of all languages; its first use prepares it."""
+  """Returns the text of all languages, which the first use prepares."""
   return prepared_text.PreparedText(_entry(cache.cache_directory()))
 
 
 def text_of(language: str) -> prepared_text.PreparedText:
-  """Returns the text of a language; its first use prepares all of them."""
+  """Returns the text of a language; the first use prepares all languages."""
   return prepared_text.PreparedText(_entry(cache.cache_directory()) / language)
 
 
 @functools.cache
 def _entry(cache_directory: pathlib.Path) -> pathlib.Path:
-  """The cache entry, looked up once in a process for each cache directory."""
+  """Returns the cache entry, found once per process and cache directory."""
   del cache_directory  # cache.build_once reads it.
   key = {
       "format": _FORMAT,
@@ -168,7 +169,7 @@ def _entry(cache_directory: pathlib.Path) -> pathlib.Path:
 
 
 def rate(task: seqio.Task) -> float:
-  """Returns a language's rate in the mixture: mC4's rule, by own counts."""
+  """Returns a language's rate in the mixture: mC4's rule with CLDR's counts."""
   return mc4.rate(task, task.source.num_input_examples("train"))
 
 

@@ -12,16 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The embedded corpus: what Python packages say about themselves.
+"""The embedded corpus: the documentation of installed Python packages.
 
-Its documents are the docstrings of packages that requirements.txt installs, so
-that there is real English text to train on without any download, and the same
-text on every machine with these versions. `python -m tasks` builds it ahead of
-its first use.
+Its documents are the docstrings of packages in requirements.txt. This is real
+English text that needs no download and is the same on every machine with these
+versions. `python -m tasks` builds the corpus ahead of its first use.
 """
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 import csv
 import dataclasses
@@ -35,14 +34,14 @@ from typing import Any, NamedTuple
 import gin
 
 from tasks import cache
+from tasks import docstring_documents
 from tasks import errors
 from tasks import extraction
 from tasks import prepared_text
 
-# Those whose documentation is prose, and much of it. They are named, rather
-# than taken from what happens to be installed, so that installing something
-# else changes neither the text nor the vocabulary that is trained on it.
-# tf-keras is left out because it repeats keras under another name.
+# Packages with much documentation in prose. The list is fixed, so that
+# installing other packages changes neither the text nor the vocabulary trained
+# on it. tf-keras is left out because it repeats keras under another name.
 DISTRIBUTIONS = (
     "flax",
     "jax",
@@ -63,17 +62,7 @@ DISTRIBUTIONS = (
     "tensorflow-text",
 )
 
-# Shorter ones ("Returns the name.") are many and say little.
-MIN_CHARACTERS = 100
-
-# A document is a run of docstrings of one module, up to about this size: long
-# enough to fill a sequence, short enough to mix well when shuffled.
-DOCUMENT_CHARACTERS = 8192
-
-# Of a validation docstring's characters; see `split`.
-MAX_SHARED_WITH_TRAIN = 0.5
-
-# Part of the cache key; to be raised when the same packages make other text.
+# Part of the cache key; increased when the same packages give different text.
 _FORMAT = 1
 
 
@@ -96,8 +85,8 @@ def installed_files(distributions: Sequence[str]) -> list[SourceFile]:
     distributions: names as on the package index.
 
   Returns:
-    The files in an order that is scrambled but the same everywhere (by a hash
-    of the name), so that any part of it is a sample of all packages.
+    the files in the order of a hash of their names, which is the same on every
+    machine, and any part of which is a sample of all packages.
 
   Raises:
     DataError: a package is not installed.
@@ -123,105 +112,8 @@ def _distribution(name: str) -> importlib.metadata.Distribution:
   except importlib.metadata.PackageNotFoundError as error:
     raise errors.DataError(
         f"The embedded corpus is made of {len(DISTRIBUTIONS)} packages, of "
-        f"which {name} is not installed; install what requirements.txt lists."
+        f"which {name} is not installed; install those of requirements.txt."
     ) from error
-
-
-def select(
-    modules: Iterable[list[str] | None],
-    max_bytes: int | None,
-    counts: dict[str, int],
-) -> Iterator[list[str]]:
-  """Yields the docstrings of each module that belong to the corpus.
-
-  Args:
-    modules: the docstrings of each file, None for one that is not Python.
-    max_bytes: where to stop; None to go through all modules.
-    counts: receives what was seen: "files", "files_not_python", "docstrings",
-      "duplicates" (of which the first was kept) and "bytes".
-  """
-  seen = set()
-  for docstrings in modules:
-    counts["files"] += 1
-    counts["files_not_python"] += docstrings is None
-    kept = []
-    for text in docstrings or ():
-      # T5's own documentation shows sentinels, which would be taken for ours.
-      if len(text) < MIN_CHARACTERS or "<extra_id_" in text:
-        continue
-      text_hash = prepared_text.text_hash(text)
-      if text_hash in seen:
-        counts["duplicates"] += 1
-        continue
-      seen.add(text_hash)
-      size = len(text.encode("utf-8"))
-      if max_bytes is not None and counts["bytes"] + size > max_bytes:
-        yield kept
-        return
-      counts["bytes"] += size
-      counts["docstrings"] += 1
-      kept.append(text)
-    yield kept
-
-
-def group(docstrings: Iterable[str]) -> Iterator[list[str]]:
-  """Yields the documents of a module, as lists of docstrings.
-
-  Args:
-    docstrings: those of one module. One that is longer than DOCUMENT_CHARACTERS
-      is a document by itself.
-  """
-  document, size = [], 0
-  for text in docstrings:
-    if document and size + len(text) > DOCUMENT_CHARACTERS:
-      yield document
-      document, size = [], 0
-    document.append(text)
-    size += len(text)
-  if document:
-    yield document
-
-
-def split(documents: Sequence[list[str]]) -> Iterator[tuple[str, str]]:
-  """Yields documents with the split that a hash of their text assigns.
-
-  Args:
-    documents: lists of docstrings.
-
-  Yields:
-    pairs of split and text. A docstring of which more than
-    MAX_SHARED_WITH_TRAIN stands in lines of the training text, too, is left out
-    of validation: packages repeat paragraphs from function to function, and
-    what was seen in training is no test.
-  """
-  texts = ["\n\n".join(document) for document in documents]
-  hashes = [prepared_text.text_hash(text) for text in texts]
-  limit = prepared_text.validation_limit(hashes)
-  train_lines = set()
-  for text, text_hash in zip(texts, hashes):
-    if text_hash >= limit:
-      train_lines.update(_lines(text))
-      yield "train", text
-  for document, text_hash in zip(documents, hashes):
-    if text_hash < limit:
-      unseen = [
-          text
-          for text in document
-          if shared(text, train_lines) <= MAX_SHARED_WITH_TRAIN
-      ]
-      if unseen:
-        yield "validation", "\n\n".join(unseen)
-
-
-def shared(text: str, lines: set[str]) -> float:
-  """Returns the share of a text's characters that stands in given lines."""
-  own = _lines(text)
-  return sum(len(line) for line in own if line in lines) / sum(map(len, own))
-
-
-def _lines(text: str) -> list[str]:
-  """The lines of a text, equal whatever their indentation."""
-  return [" ".join(line.split()) for line in text.splitlines()]
 
 
 def build(
@@ -236,10 +128,10 @@ def build(
 
   Args:
     directory: an existing, empty directory.
-    files: what to read, in this order.
-    max_bytes: how much text to take; None for all.
+    files: the source files, read in this order.
+    max_bytes: the size of the text; None for all of it.
     num_workers: processes that read; the result does not depend on it.
-    report: is told the share of the work that is done, from 0 to 1.
+    report: called with the completed share of the work, from 0 to 1.
     description: entries of the manifest, in JSON types.
 
   Raises:
@@ -249,11 +141,11 @@ def build(
   documents = []
   paths = [file.path for file in files]
   with contextlib.closing(extraction.extract(paths, num_workers)) as modules:
-    for docstrings in select(modules, max_bytes, counts):
-      documents.extend(group(docstrings))
+    for docstrings in docstring_documents.select(modules, max_bytes, counts):
+      documents.extend(docstring_documents.group(docstrings))
       done = counts["files"] / len(files)
       report(max(done, counts["bytes"] / (max_bytes or math.inf)))
-  pairs = list(split(documents)) if documents else []
+  pairs = list(docstring_documents.split(documents)) if documents else []
   if {name for name, _ in pairs} != set(prepared_text.SPLITS):
     raise errors.DataError(
         f"{counts['bytes']} bytes of docstrings are too few to train on and "
@@ -267,11 +159,11 @@ def build(
 @gin.configurable("docstrings", module="tasks")
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What gin decides about the embedded corpus.
+  """Options of the embedded corpus, set with gin.
 
   Attributes:
-    max_bytes: how much text to take, as a sample of all packages; None for all
-      of it. Each size is a corpus of its own.
+    max_bytes: the size of the text, a sample of all packages; None for all of
+      it. Each size is a separate corpus.
   """
 
   max_bytes: int | None = None
@@ -280,10 +172,10 @@ class Options:
 def docstrings(
     report: Callable[[float], Any] = lambda share: None,
 ) -> prepared_text.PreparedText:
-  """Returns the embedded corpus as gin wants it; its first use extracts it.
+  """Returns the embedded corpus with gin's options; extracts it on first use.
 
   Args:
-    report: is told the share of the extraction that is done, from 0 to 1.
+    report: called with the completed share of the extraction, from 0 to 1.
 
   Raises:
     DataError: as `embedded`.
@@ -294,7 +186,7 @@ def docstrings(
 def embedded(
     max_bytes: int | None, report: Callable[[float], Any]
 ) -> prepared_text.PreparedText:
-  """Returns the embedded corpus; its first use extracts it, on all cores.
+  """Returns the embedded corpus; extracts it on first use, on all cores.
 
   Args:
     max_bytes: as in `Options`.
@@ -312,7 +204,7 @@ def _embedded(
     max_bytes: int | None,
     report: Callable[[float], Any],
 ) -> prepared_text.PreparedText:
-  """`embedded`, looked up once in a process for each cache directory."""
+  """Implements `embedded`, once per process and cache directory."""
   del cache_directory  # cache.build_once reads it.
   versions = {name: _distribution(name).version for name in DISTRIBUTIONS}
   key = {"format": _FORMAT, "packages": versions, "max_bytes": max_bytes}

@@ -14,19 +14,19 @@
 
 """The tasks that the paper fine-tunes on (sections 4.1 and 5.6, Table 5).
 
-Most are T5's: formats, postprocessing and metrics are taken from the tasks that
-t5 registers, under names without a version. What t5 does not have is:
+Most are T5's: formats, postprocessing and metrics are those of the tasks that
+t5 registers, under names without a version. The others are not in t5:
 
-*   XSum, summarized as CNN/DailyMail is.
-*   ANLI, as T5 casts MNLI: "anli hypothesis: ... premise: ...".
-*   Winogrande, as T5 casts COPA: "winogrande option1: ... option2: ...
-    sentence: ..." with the target "option1" or "option2". The paper names no
-    format for it.
-*   ARC, the same with a question and up to five choices (question_formats.py),
-    of which there is no format in the paper either.
-*   closed-book questions, as in Roberts et al. (2020), in all: the last tenth
-    of the training set is the validation set, because Web Questions has no
-    other, and the published one is the test set.
+*   XSum, in the format of CNN/DailyMail.
+*   ANLI, in the format of MNLI: "anli hypothesis: ... premise: ...".
+*   Winogrande, in the format of COPA: "winogrande option1: ... option2: ...
+    sentence: ..." with the target "option1" or "option2". The paper gives no
+    format.
+*   ARC, likewise with a question and up to five choices (question_formats.py).
+    The paper gives no format for it either.
+*   closed-book questions, as in Roberts et al. (2020). In all three the last
+    tenth of the training set is the validation set, because Web Questions has
+    no other, and the published one is the test set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,7 @@ from tasks import question_formats
 from tasks import sources
 from tasks import vocabulary
 
-# T5's name of each of its tasks.
+# The T5 names of T5's tasks.
 FROM_T5 = {
     "dpr": "dpr_v001_simple",
     "super_glue_wsc_train": "super_glue_wsc_v102_simple_train",
@@ -60,7 +60,7 @@ FROM_T5 |= {
     for name in glue_utils.SUPERGLUE_METRICS
 }
 
-# In T5 the data that is prepared tells; here a task knows without it.
+# T5 reads the splits from the prepared data; here they are known without it.
 _ALL_SPLITS = ("train", "validation", "test")
 SPLITS = {
     "dpr": ("train", "test"),
@@ -81,7 +81,7 @@ SPLITS = {
     "glue_mnli_mismatched": ("validation", "test"),
 }
 
-# For lists of metrics: those that T5 makes in functions are called "fn".
+# T5 creates these metrics in functions, where all are named "fn".
 _METRIC_NAMES = {
     "glue_cola": "matthews_corrcoef",
     "super_glue_cb": "mean_3class_f1",
@@ -89,9 +89,9 @@ _METRIC_NAMES = {
     "super_glue_record": "squad",
 }
 
-# Of the training sets: T5's for GLUE and SuperGLUE, "Splits" of each dataset in
-# TFDS's catalogue (tensorflow.org/datasets/catalog) for the others, of which
-# closed book uses the part that Roberts et al. train on.
+# Sizes of training sets that are not in T5, from "Splits" in TFDS's catalog
+# (tensorflow.org/datasets/catalog). Of closed-book questions, only the examples
+# that Roberts et al. train on count.
 NUM_EXAMPLES = {
     "cnn_dailymail": 287_113,
     "xsum": 203_577,
@@ -124,7 +124,7 @@ def _register(
 
 
 def _named(metric_fn: Callable, name: str) -> Callable:
-  """Returns a metric by another name."""
+  """Returns a metric under another name."""
 
   @functools.wraps(metric_fn)
   def named(targets, predictions):
@@ -135,7 +135,7 @@ def _named(metric_fn: Callable, name: str) -> Callable:
 
 
 def _register_from_t5(name: str, t5_name: str):
-  """Registers a task of t5's by another name, with sources of ours."""
+  """Registers a task of t5 under another name, with its source from here."""
   task = seqio.TaskRegistry.get(t5_name)
   tfds_name = task.source.tfds_dataset.name
   splits = SPLITS.get(name, _ALL_SPLITS)
@@ -165,7 +165,7 @@ def _register_from_tfds(
     splits: Mapping[str, str] | Sequence[str] = _ALL_SPLITS,
     postprocess_fn: Callable | None = None,
 ):
-  """Registers a task that t5 does not have."""
+  """Registers a task that t5 lacks."""
   _register(
       name,
       sources.TfdsSource(tfds_name, splits),
@@ -181,7 +181,7 @@ def _register_from_tfds(
 
 
 def _class_of(names: Sequence[str]) -> Callable:
-  """Returns the postprocessor of a task whose targets are names of classes."""
+  """Returns the postprocessor for targets that are names of classes."""
   return functools.partial(
       postprocessors.string_label_to_class_id, label_classes=names
   )
@@ -201,10 +201,10 @@ def _register_closed_book(
   Args:
     name: the task's.
     tfds_name: the dataset's.
-    prefix: what the inputs start with.
+    prefix: the start of the inputs.
     target: see question_formats.closed_book.
     answers: see question_formats.closed_book.
-    published: TFDS's name of the split that results are published on.
+    published: TFDS's name of the split of published results.
     metric_fn: computes exact match and F1.
   """
   train = f"train[:{NUM_EXAMPLES[name]}]"
@@ -226,9 +226,7 @@ def _register_closed_book(
   )
 
 
-def _register_tasks():
-  for name, t5_name in FROM_T5.items():
-    _register_from_t5(name, t5_name)
+def _register_summaries():
   _register_from_tfds(
       "xsum",
       "xsum:1.1.0",
@@ -241,6 +239,9 @@ def _register_tasks():
       ],
       metrics.rouge,
   )
+
+
+def _register_entailment():
   entailment = ("entailment", "neutral", "contradiction")
   _register_from_tfds(
       "anli_r3",
@@ -264,6 +265,9 @@ def _register_tasks():
       metrics.accuracy,
       postprocess_fn=_class_of(entailment),
   )
+
+
+def _register_multiple_choice():
   options = ("option1", "option2")
   _register_from_tfds(
       "winogrande_xl",
@@ -291,6 +295,9 @@ def _register_tasks():
         metrics.accuracy,
         postprocess_fn=_class_of(question_formats.CHOICES),
     )
+
+
+def _register_questions():
   _register_closed_book(
       "natural_questions",
       "natural_questions_open:1.0.0",
@@ -330,10 +337,15 @@ def _register_mixtures():
   seqio.MixtureRegistry.add("glue", list(glue.items()))
   seqio.MixtureRegistry.add("super_glue", list(super_glue.items()))
   downstream = {**glue, **super_glue, **NUM_EXAMPLES}
-  for name in ("glue_rte", "super_glue_rte"):  # The same examples, as in T5.
+  for name in ("glue_rte", "super_glue_rte"):  # Equal examples; as in T5.
     downstream[name] /= 2
   seqio.MixtureRegistry.add("downstream", list(downstream.items()))
 
 
-_register_tasks()
+for _name, _t5_name in FROM_T5.items():
+  _register_from_t5(_name, _t5_name)
+_register_summaries()
+_register_entailment()
+_register_multiple_choice()
+_register_questions()
 _register_mixtures()

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a user can do wrong with data."""
+"""Errors in data, for the user to correct."""
 
 from collections.abc import Iterator
 import contextlib
@@ -21,14 +21,14 @@ _in_datasets: list["DataError"] = []
 
 
 class DataError(ValueError):
-  """Text that cannot be used; the message is one line and says what to do."""
+  """Unusable data; the message is one line and says what to change."""
 
 
 @contextlib.contextmanager
 def in_dataset() -> Iterator[None]:
   """Keeps a DataError that is raised while TensorFlow reads a dataset.
 
-  TensorFlow makes an error of its own of it, whose message is its traceback.
+  TensorFlow replaces it by its own error, whose message is the traceback.
   """
   try:
     yield
@@ -38,5 +38,5 @@ def in_dataset() -> Iterator[None]:
 
 
 def raised_in_dataset() -> DataError | None:
-  """Returns the last DataError that was raised `in_dataset`, if any."""
+  """Returns the latest DataError raised `in_dataset`, if any."""
   return _in_datasets[-1] if _in_datasets else None

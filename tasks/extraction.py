@@ -12,12 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The docstrings of Python source files, on all cores.
+"""Extraction of docstrings from Python source files, on all cores.
 
-This file is also the program that the worker processes run. It imports the
-standard library only, so that a worker starts in milliseconds, and it is
-started by its path, so that a worker imports neither `tasks` nor the user's
-main module.
+This file is also the program of the worker processes. It imports the standard
+library only, so that a worker starts in milliseconds, and it is run by its
+path, so that a worker imports neither `tasks` nor the user's main module.
 """
 
 import ast
@@ -44,15 +43,15 @@ def docstrings(source: bytes) -> list[str] | None:
   """Returns the docstrings of a source file, in the order of the file.
 
   Args:
-    source: the file's bytes; its encoding is Python's business.
+    source: the file's bytes, in any encoding that Python recognizes.
 
   Returns:
-    The docstrings of the module, its classes and functions at any depth,
-    without their indentation; None if this is not Python.
+    the docstrings of the module, its classes and functions at any depth,
+    without indentation; None if the source is not Python.
   """
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # Invalid escapes are not our business.
+      warnings.simplefilter("ignore")  # For example of invalid escapes.
       module = ast.parse(source)
   except (SyntaxError, ValueError, RecursionError, MemoryError):
     return None
@@ -63,7 +62,7 @@ def docstrings(source: bytes) -> list[str] | None:
     if isinstance(node, _DOCUMENTED):
       text = (ast.get_docstring(node) or "").strip()
       if text:
-        # A lone surrogate is legal in Python but not in UTF-8.
+        # A lone surrogate is valid in Python but not in UTF-8.
         found.append(text.encode("utf-8", "ignore").decode("utf-8"))
     inner = [
         child for field in _STATEMENTS for child in getattr(node, field, ())
@@ -73,7 +72,7 @@ def docstrings(source: bytes) -> list[str] | None:
 
 
 def read_docstrings(path: str) -> list[str] | None:
-  """Returns the docstrings of the file at a path, None if it has no Python."""
+  """Returns the docstrings of a file; None if it is not readable Python."""
   try:
     with open(path, "rb") as file:
       return docstrings(file.read())
@@ -82,7 +81,7 @@ def read_docstrings(path: str) -> list[str] | None:
 
 
 def num_cores() -> int:
-  """Returns how many cores this process may use."""
+  """Returns the number of cores that this process may use."""
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
@@ -95,12 +94,12 @@ def extract(
 
   Args:
     paths: source files.
-    num_workers: processes that read at the same time; with 1 this process
-      reads, and the result is the same.
+    num_workers: processes that read in parallel; with 1 this process reads. The
+      result does not depend on it.
 
   Yields:
-    What `read_docstrings` returns, in the order of the paths. Files that are
-    never asked for are read only as far as the workers run ahead.
+    the results of `read_docstrings`, in the order of the paths. If the caller
+    stops early, only the files that workers have read ahead are read in vain.
 
   Raises:
     RuntimeError: a worker died.
@@ -135,10 +134,10 @@ def extract(
 
 
 def main():
-  """Answers a JSON list of paths on stdin with one line of JSON for each."""
-  # On Ctrl-C the parent ends its workers; they have nothing to say about it.
+  """Prints a line of JSON for each path of a JSON list on stdin."""
+  # On Ctrl-C the parent ends its workers; without this each prints a traceback.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
-  gc.disable()  # Syntax trees have no cycles, and looking for them is slow.
+  gc.disable()  # Syntax trees have no cycles, and the search for them is slow.
   try:
     for path in json.load(sys.stdin):
       print(json.dumps(read_docstrings(path)))

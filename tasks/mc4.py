@@ -14,19 +14,19 @@
 
 """mC4, C4 in 101 languages: 107 tasks `mc4.<language>` and their mixture `mc4`.
 
-Languages have TFDS's codes ("iw" is Hebrew), six of them also as written in
-Latin letters: `mc4.ru_Latn`, because seqio allows no hyphen in a name. They are
-read from TFDS's c4/multilingual, or from shards of JSON, whose names are, for
-German,
+Languages have TFDS's codes ("iw" is Hebrew). Six of them also exist in Latin
+script, such as `mc4.ru_Latn`, with an underscore because seqio allows no hyphen
+in a name. The data is TFDS's c4/multilingual, or shards of JSON with names such
+as, for German,
 
   c4-de.tfrecord-00000-of-02048.json.gz   the training split
   c4-de-validation.tfrecord-00000-of-00002.json.gz
   c4-de.validation.00000-of-00001.json    either split, with or without "c4-",
   de.json, de-validation.json.gz          ".tfrecord", a number and ".gz"
 
-with the code as in TFDS's splits, "ru-Latn" too. Other names are passed over,
-such as those with "he", which is no code of mC4, or with "und", pages whose
-language was not found out.
+with the code as in TFDS's splits, also "ru-Latn". Files with other names are
+ignored, such as those with "he", which is not a code of mC4, or with "und",
+pages in an undetermined language.
 """
 
 from collections.abc import Sequence
@@ -43,8 +43,8 @@ from tasks import shards
 from tasks import sources
 from tasks import vocabulary
 
-# Less than seqio's 1000: a hundred tasks fill theirs before a mixture is mixed,
-# and the mixture keeps neighbours apart.
+# Less than seqio's 1000: a hundred tasks fill their buffers before the mixture
+# starts, and the mixture itself separates neighboring examples.
 SHUFFLE_BUFFER_SIZE = 100
 
 _NAME = re.compile(
@@ -56,14 +56,14 @@ _NAME = re.compile(
 @gin.configurable("mc4", module="tasks")
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What gin decides about mC4.
+  """Options of mC4, set with gin.
 
   Attributes:
-    files: a glob pattern of JSON shards, or several; None for TFDS.
-    tfds_name: the dataset, with its version. mT5 had 3.0.1, which today's TFDS
-      reads but does not prepare.
-    alpha: a language with n pages is drawn in proportion to n ** alpha: 1 is
-      the corpus as it is, and 0 all languages alike.
+    files: one or several glob patterns of JSON shards; None for TFDS.
+    tfds_name: the dataset with its version. mT5 used 3.0.1, which the installed
+      TFDS reads but does not prepare.
+    alpha: a language with n pages is sampled in proportion to n ** alpha: with
+      1 as in the corpus, with 0 uniformly.
   """
 
   files: str | Sequence[str] | None = None
@@ -86,15 +86,18 @@ COUNTS = read_counts()
 
 
 def task_name(language: str, data: str = "mc4") -> str:
-  """Returns the name of a language's task, as mT5's: "mc4.ru_Latn"."""
+  """Returns the name of a language's task, as in mT5: "mc4.ru_Latn"."""
   return f"{data}.{language.replace('-', '_')}"
 
 
 def part_of(name: str) -> tuple[str, str] | None:
-  """Returns the language and the split of a shard's name, None if it has none.
+  """Returns the language and the split in the name of a shard.
 
   Args:
-    name: as listed above; a name that tells no split is of training.
+    name: of a file; without a split in its name it is a training shard.
+
+  Returns:
+    language and split; None if the name has another form.
   """
   match = _NAME.fullmatch(name)
   return match and (match[1], match[2] or "train")
@@ -104,7 +107,7 @@ def find_files(language: str, split: str) -> list[str]:
   """Returns the shards of a language's split.
 
   Raises:
-    DataError: gin's files have none.
+    DataError: mc4.files has none.
   """
   infix = "" if split == "train" else f"-{split}"
   example = f"c4-{language}{infix}.tfrecord-00000-of-00002.json.gz"
@@ -115,7 +118,7 @@ def find_files(language: str, split: str) -> list[str]:
 def rate(task: seqio.Task, num_examples: int) -> float:
   """Returns a language's rate in the mixture, not normalized.
 
-  Source: section 4.3 trains as mT5 (Xue et al. 2020), whose alpha is 0.3.
+  Source: section 4.3 follows mT5 (Xue et al. 2020), whose alpha is 0.3.
   """
   del task
   return num_examples ** Options().alpha

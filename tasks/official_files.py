@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""SuperGLUE, GLUE and SQuAD as people have them on disk: the unpacked zips.
+"""SuperGLUE, GLUE and SQuAD from the official files, unpacked on disk.
 
-gin's `super_glue.directory`, `glue.directory` and `squad.directory` say where;
-without, the data comes from TensorFlow Datasets.
+gin's `super_glue.directory`, `glue.directory` and `squad.directory` name their
+directories; without them, the data comes from TensorFlow Datasets.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +28,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from tasks import errors
+from tasks import file_sources
 from tasks import official_records
 from tasks import records
 from tasks import sources
@@ -35,24 +36,24 @@ from tasks import sources
 
 @gin.configurable("super_glue", module="tasks")
 def super_glue_directory(directory: str | None = None) -> str | None:
-  """Where SuperGLUE's zip is unpacked (BoolQ/train.jsonl ...), from gin."""
+  """Returns the directory of SuperGLUE (BoolQ/train.jsonl ...), from gin."""
   return directory
 
 
 @gin.configurable("glue", module="tasks")
 def glue_directory(directory: str | None = None) -> str | None:
-  """Where GLUE's zips are unpacked (CoLA/train.tsv ...), from gin."""
+  """Returns the directory of GLUE (CoLA/train.tsv ...), from gin."""
   return directory
 
 
 @gin.configurable("squad", module="tasks")
 class SquadFiles(NamedTuple):
-  """Where SQuAD's files are, from gin.
+  """The files of SQuAD, from gin.
 
   Attributes:
-    directory: in which they are.
-    train_file: the name of the training set.
-    validation_file: the name of the development set.
+    directory: the directory of the files.
+    train_file: the file of the training set.
+    validation_file: the file of the development set.
   """
 
   directory: str | None = None
@@ -61,7 +62,7 @@ class SquadFiles(NamedTuple):
 
 
 def super_glue_file(config: tfds.core.BuilderConfig, split: str) -> str:
-  """Returns where in SuperGLUE's zip a split is."""
+  """Returns the file of a split within SuperGLUE's directory."""
   folder = os.path.splitext(os.path.basename(config.data_url))[0]
   if folder.startswith("AX"):
     return f"{folder}/{folder}.jsonl"
@@ -69,7 +70,7 @@ def super_glue_file(config: tfds.core.BuilderConfig, split: str) -> str:
 
 
 def glue_file(config: tfds.core.BuilderConfig, split: str) -> str:
-  """Returns where in GLUE's zips a split is."""
+  """Returns the file of a split within GLUE's directory."""
   if config.name == "ax":
     return "diagnostic/diagnostic.tsv"
   name = split.replace("validation", "dev")
@@ -80,13 +81,13 @@ def glue_file(config: tfds.core.BuilderConfig, split: str) -> str:
 
 
 def squad_file(config: tfds.core.BuilderConfig, split: str) -> str:
-  """Returns the file of a split of SQuAD."""
+  """Returns the file of a split within SQuAD's directory."""
   del config
   return getattr(SquadFiles(), f"{split}_file")
 
 
 class _Dataset(NamedTuple):
-  """How a dataset's zip is laid out and read; see official_records."""
+  """The layout and the readers of a dataset's files; see official_records."""
 
   directory: Callable[[], str | None]
   file: Callable
@@ -119,7 +120,7 @@ DATASETS = {
 @functools.cache
 def builder(name: str, config: str) -> tfds.core.DatasetBuilder:
   """Returns TFDS's builder, for its configuration and features only."""
-  # At a path where nothing can be, so that it looks for no data.
+  # At a path that cannot exist, so that it does not search for data.
   return tfds.builder_cls(name)(config=config, data_dir=os.devnull)
 
 
@@ -131,10 +132,10 @@ def read(name: str, config: str, file: str) -> Iterator[bytes]:
   Args:
     name: a key of DATASETS.
     config: TFDS's name of the task.
-    file: local or remote, as far as tf.io.gfile reaches.
+    file: any path that tf.io.gfile can read, local or remote.
 
   Raises:
-    DataError: the file cannot be read, or too much in it is broken.
+    DataError: the file cannot be read, or too many records are broken.
   """
   dataset = DATASETS[name]
   info = builder(name, config)
@@ -152,11 +153,11 @@ def read(name: str, config: str, file: str) -> Iterator[bytes]:
       yield from examples
 
 
-def source(tfds_name: str, splits: Sequence[str]) -> sources.EitherSource:
-  """Returns a source that reads the official files if gin says where they are.
+def source(tfds_name: str, splits: Sequence[str]) -> file_sources.EitherSource:
+  """Returns a source of the official files if gin names their directory.
 
   Args:
-    tfds_name: what to read otherwise, "super_glue/cb:1.0.2".
+    tfds_name: the dataset to read otherwise, "super_glue/cb:1.0.2".
     splits: the names of the splits.
   """
   name, config = tfds_name.partition(":")[0].split("/")
@@ -173,8 +174,8 @@ def source(tfds_name: str, splits: Sequence[str]) -> sources.EitherSource:
       )
     return [path]
 
-  return sources.EitherSource(
-      sources.FilesSource(
+  return file_sources.EitherSource(
+      file_sources.FilesSource(
           find_files,
           read=functools.partial(read, name, config),
           parse=lambda record: builder(

@@ -12,12 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The records in the files of the official SuperGLUE, GLUE and SQuAD zips.
+"""The records of the official SuperGLUE, GLUE and SQuAD files.
 
-They become what TensorFlow Datasets makes of the same files, so that T5's
-preprocessors work with both. Each dataset has two functions: `*_entries` yields
-the place and the content of each record of a file, `*_examples` makes examples
-of a content, and raises one of BROKEN if that is not possible.
+They are converted to the examples that TensorFlow Datasets makes of the same
+files, so that T5's preprocessors work with both. Each dataset has two
+functions: `*_entries` yields the place and the content of each record of a
+file, and `*_examples` converts a content to examples, or raises one of BROKEN.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +32,8 @@ from tensorflow_datasets.text import super_glue as tfds_super_glue
 from tasks import errors
 from tasks import records
 
-# What conversions raise when a field is missing or of another type. TFDS makes
-# RuntimeErrors, and assertions where spans are not found, of some of them.
+# Raised by conversions when a field is missing or has another type. TFDS turns
+# some of these into RuntimeErrors, and asserts that spans are found.
 BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError)
 BROKEN += (RuntimeError, TypeError, ValueError)
 
@@ -44,15 +44,15 @@ _MRPC_COLUMNS = {"sentence1": "#1 String", "sentence2": "#2 String"}
 
 
 def is_labelled(file: str) -> bool:
-  """Whether the records of an official file are to have labels."""
+  """Returns whether the records of an official file must have labels."""
   return os.path.basename(file).startswith(("train", "val", "dev"))
 
 
 def problem(error: Exception) -> str:
-  """Says in one line what one of BROKEN found wrong."""
+  """Describes one of BROKEN in one line."""
   if isinstance(error, KeyError):
     return f"there is no {error}"
-  return " ".join(str(error).split()) or f"it leads to {error!r}"
+  return " ".join(str(error).split()) or f"it causes {error!r}"
 
 
 def super_glue_entries(
@@ -71,49 +71,13 @@ def super_glue_examples(
   Args:
     config: TFDS's, of the task.
     entry: the object in the line.
-    labelled: whether it must have a label; one that need not and has none gets
-      -1, as in TFDS.
+    labelled: whether it must have a label; an optional label that is missing
+      becomes -1, as in TFDS.
   """
   if config.name == "multirc":
-    return [
-        {
-            "paragraph": entry["passage"]["text"],
-            "question": question["question"],
-            "answer": answer["text"],
-            "label": (
-                str(bool(answer["label"]))
-                if labelled or "label" in answer
-                else -1
-            ),
-            "idx": {
-                "paragraph": entry["idx"],
-                "question": question["idx"],
-                "answer": answer["idx"],
-            },
-        }
-        for question in entry["passage"]["questions"]
-        for answer in question["answers"]
-    ]
+    return _multirc_examples(entry, labelled)
   if config.name == "record":
-    text = entry["passage"]["text"]
-    entities = {
-        text[entity["start"] : entity["end"] + 1]
-        for entity in entry["passage"]["entities"]
-    }
-    return [
-        {
-            "passage": text,
-            "query": query["query"],
-            "entities": sorted(entities),
-            "answers": sorted(
-                {answer["text"] for answer in query["answers"]}
-                if labelled or "answers" in query
-                else ()
-            ),
-            "idx": {"passage": entry["idx"], "query": query["idx"]},
-        }
-        for query in entry["qas"]
-    ]
+    return _record_examples(entry, labelled)
   fields = {**entry, **entry.get("target", {})}  # WSC has its spans there.
   example = {name: fields[name] for name in [*config.features, "idx"]}
   if config.name == "wsc.fixed":
@@ -130,6 +94,54 @@ def super_glue_examples(
   return [{**example, "label": label}]
 
 
+def _multirc_examples(
+    entry: Mapping[str, Any], labelled: bool
+) -> list[Example]:
+  """Returns an example for each answer to each question of a passage."""
+  return [
+      {
+          "paragraph": entry["passage"]["text"],
+          "question": question["question"],
+          "answer": answer["text"],
+          "label": (
+              str(bool(answer["label"]))
+              if labelled or "label" in answer
+              else -1
+          ),
+          "idx": {
+              "paragraph": entry["idx"],
+              "question": question["idx"],
+              "answer": answer["idx"],
+          },
+      }
+      for question in entry["passage"]["questions"]
+      for answer in question["answers"]
+  ]
+
+
+def _record_examples(entry: Mapping[str, Any], labelled: bool) -> list[Example]:
+  """Returns an example for each query about a passage of ReCoRD."""
+  text = entry["passage"]["text"]
+  entities = {
+      text[entity["start"] : entity["end"] + 1]
+      for entity in entry["passage"]["entities"]
+  }
+  return [
+      {
+          "passage": text,
+          "query": query["query"],
+          "entities": sorted(entities),
+          "answers": sorted(
+              {answer["text"] for answer in query["answers"]}
+              if labelled or "answers" in query
+              else ()
+          ),
+          "idx": {"passage": entry["idx"], "query": query["idx"]},
+      }
+      for query in entry["qas"]
+  ]
+
+
 def _class_of(label: Any, classes: Sequence[Any]) -> int:
   if label not in classes:
     raise ValueError(
@@ -143,14 +155,14 @@ def glue_entries(
 ) -> Iterator[tuple[str, Example]]:
   """Yields the rows of a tsv file, with their numbers as "idx".
 
-  As in TFDS, numbers count broken rows, and empty lines are no rows.
+  As in TFDS, the numbers include broken rows but not empty lines.
 
   Raises:
-    DataError: a column is missing in the header.
+    DataError: the header lacks a column.
   """
   header = None
   if config.name == "cola" and is_labelled(file):
-    header = _COLA_HEADER  # The only ones that do not say it themselves.
+    header = _COLA_HEADER  # Only these files have no header.
   number_of_row = 0
   for number, line in records.numbered_lines(file):
     if not line:
@@ -160,14 +172,14 @@ def glue_entries(
       header = columns
       _check_header(config, file, header)
       continue
-    # Zipped, a row that is too short lacks the columns that are missing.
+    # A row that is too short lacks its last columns.
     row = dict(zip(header, columns))
     yield f"{file}, line {number}", {**row, "idx": number_of_row}
     number_of_row += 1
 
 
 def _glue_columns(config: tfds.core.BuilderConfig) -> Mapping[str, str]:
-  """The column of each text feature."""
+  """Returns the column of each text feature."""
   # TFDS reads MRPC from other files, which its columns do not describe.
   return _MRPC_COLUMNS if config.name == "mrpc" else config.text_features
 
@@ -194,7 +206,7 @@ def glue_examples(
   Args:
     config: TFDS's, of the task.
     entry: the row's columns by their names.
-    labelled: whether it has a label; without, it gets -1.
+    labelled: whether it has a label; otherwise the label becomes -1.
   """
   example = {
       feature: entry[column]
@@ -216,7 +228,7 @@ def squad_entries(
   """Yields the questions of a SQuAD file, with their title and context.
 
   Raises:
-    DataError: the file as a whole is not what it should be.
+    DataError: the file is not JSON, or not in SQuAD's format.
   """
   del config  # There is one form.
   text = "\n".join(line for _, line in records.numbered_lines(file))
@@ -248,7 +260,7 @@ def squad_examples(
   del config, labelled  # There is one form, always with answers.
   answers = entry["answers"]
   if not answers:
-    raise ValueError("it has no answers; is this SQuAD 2.0 in place of 1.1?")
+    raise ValueError("it has no answers; is this SQuAD 2.0 instead of 1.1?")
   return [
       {
           **{

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Text in the form in which tasks read it: documents, in two splits.
+"""Prepared text, the format that tasks read: documents in two splits.
 
-A directory holds one TFRecord file for each split, a record being a document
-in UTF-8, because tf.data reads that at the speed of the disk and without
-Python; and a manifest that says what the text is.
+A directory holds a TFRecord file for each split, whose records are documents in
+UTF-8, and a manifest that describes the text. tf.data reads TFRecord files at
+the speed of the disk and without Python.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ import tensorflow.compat.v1 as tf
 
 SPLITS = ("train", "validation")
 
-# 2.5 % of the documents are validation.
+# 2.5% of the documents are for validation.
 VALIDATION_LIMIT = int(0.025 * 2**64)
 
 
@@ -41,35 +41,35 @@ class PreparedText:
   """Documents on disk.
 
   Attributes:
-    directory: where `write` wrote them.
+    directory: the argument of `write`.
   """
 
   directory: pathlib.Path
 
   @functools.cached_property
   def manifest(self) -> dict[str, Any]:
-    """What the text is: the entries that `write` describes."""
+    """The description of the text; see `write` for its entries."""
     return json.loads((self.directory / "manifest.json").read_text())
 
   def path(self, split: str) -> str:
-    """The TFRecord file of a split."""
+    """Returns the TFRecord file of a split."""
     return str(self.directory / f"{split}.tfrecord")
 
   def num_documents(self, split: str) -> int:
-    """Documents in a split."""
+    """Returns the number of documents in a split."""
     return self.manifest["splits"][split]["documents"]
 
   def num_bytes(self, split: str) -> int:
-    """Bytes of text in a split."""
+    """Returns the number of bytes of text in a split."""
     return self.manifest["splits"][split]["bytes"]
 
   def sha256(self, split: str) -> str:
-    """A hash of a split's documents and their order."""
+    """Returns a hash of a split's documents in their order."""
     return self.manifest["splits"][split]["sha256"]
 
   def documents(self, split: str) -> Iterator[str]:
-    """Yields the documents of a split in their order."""
-    # tf.data would need a graph or eager execution; this works under both.
+    """Yields the documents of a split in order."""
+    # Unlike tf.data, this works both in graphs and under eager execution.
     with open(self.path(split), "rb") as file:
       while header := file.read(12):  # The record's length and its checksum.
         (length,) = struct.unpack("<Q4x", header)
@@ -78,7 +78,7 @@ class PreparedText:
 
 
 def text_hash(text: str) -> int:
-  """Returns 64 bits that depend on the words of a text, not on its layout."""
+  """Returns a 64-bit hash of the words of a text, ignoring its layout."""
   digest = hashlib.sha256(" ".join(text.split()).encode("utf-8")).digest()
   return int.from_bytes(digest[:8], "big")
 
@@ -86,8 +86,8 @@ def text_hash(text: str) -> int:
 def validation_limit(hashes: Iterable[int]) -> int:
   """Returns the `text_hash` below which a document is for validation.
 
-  2.5 % of the documents are; in a text of so few documents that a split
-  would be empty, it is the one with the smallest hash.
+  These are 2.5% of the documents. If that would leave a split empty, which
+  happens with few documents, only the document with the smallest hash is.
 
   Args:
     hashes: the `text_hash` of each document; at least one.
@@ -105,11 +105,11 @@ def write(
 ) -> None:
   """Writes documents and their manifest.
 
-  The manifest has "splits", with the number of documents, the bytes of text and
-  a hash of each split, and the entries of the description.
+  The manifest consists of "splits", with the number of documents, the bytes of
+  text and a hash of each split, and the entries of the description.
 
   Args:
-    directory: an existing directory; a text in it is replaced.
+    directory: an existing directory, whose text is replaced.
     documents: pairs of split and text.
     description: further entries of the manifest, in JSON types.
   """

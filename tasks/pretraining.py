@@ -38,19 +38,19 @@ def span_corruption(
     sequence_length: Mapping[str, int],
     output_features: Mapping[str, seqio.Feature],
 ) -> tf.data.Dataset:
-  """T5's span corruption: 15% of the tokens, in spans of 3 on average.
+  """Applies T5's span corruption: 15% of the tokens, in spans of 3 on average.
 
   Args:
     dataset: examples with tokenized "targets".
-    sequence_length: positions for "inputs" and "targets".
+    sequence_length: positions of "inputs" and "targets".
     output_features: the task's.
 
   Returns:
-    examples with "inputs", in which a sentinel stands for each span, and
-    "targets", in which a sentinel stands for all between them.
+    examples with "inputs", in which a sentinel replaces each span, and
+    "targets", in which a sentinel replaces the tokens between spans.
 
   Raises:
-    DataError: the targets' length is too small for that of the inputs.
+    DataError: the targets' length is too small for the inputs' length.
 
   Source: T5 (Raffel et al. 2019), section 3.3.4.
   """
@@ -76,13 +76,13 @@ def register(
   """Registers the two tasks of a text with seqio.
 
   Args:
-    name: what the tasks' names start with.
-    source: gives examples with "text".
+    name: the start of the tasks' names.
+    source: of examples with "text".
     words: the vocabulary.
-    cleaning: what happens to the examples before they are tokenized.
+    cleaning: preprocessors to apply before tokenization.
   """
   register_span_corruption(f"{name}_span_corruption", source, words, cleaning)
-  # As T5's "c4_v220_full_lm".
+  # As in T5's "c4_v220_full_lm".
   seqio.TaskRegistry.add(
       f"{name}_full_lm",
       source=source,
@@ -107,15 +107,15 @@ def register_span_corruption(
     cleaning: Preprocessors = (),
     shuffle_buffer_size: int = seqio.SHUFFLE_BUFFER_SIZE,
 ) -> None:
-  """Registers a task of span corruption, as T5's "c4_v220_span_corruption".
+  """Registers a span corruption task, as T5's "c4_v220_span_corruption".
 
   Args:
     name: the task's.
     source: as for `register`.
     words: as for `register`.
     cleaning: as for `register`.
-    shuffle_buffer_size: examples among which each is shuffled; all of them are
-      made before the task's first one.
+    shuffle_buffer_size: examples in the shuffle buffer, all of which are read
+      before the task yields its first example.
   """
   feature = seqio.Feature(words, add_eos=True)
   seqio.TaskRegistry.add(

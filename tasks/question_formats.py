@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Questions as text, for the tasks of Table 5 that t5 does not have."""
+"""Text formats of questions, for the tasks of Table 5 that t5 lacks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,13 +30,13 @@ def closed_book(
     target: Callable[[Mapping[str, Any]], tf.Tensor],
     answers: Callable[[Mapping[str, Any]], tf.Tensor],
 ) -> dict[str, tf.Tensor]:
-  """A question without a text in which the answer stands.
+  """Formats a question that comes without a text to find the answer in.
 
   Args:
     example: has a "question".
-    prefix: what the inputs start with, "nq question:".
+    prefix: the start of the inputs, "nq question:".
     target: returns the answer to train with, a string.
-    answers: returns all that count as correct, [answers].
+    answers: returns all correct answers, [answers].
 
   Returns:
     "inputs", "targets" and "answers".
@@ -55,14 +55,16 @@ def closed_book(
 def multiple_choice(
     example: Mapping[str, Any], prefix: str
 ) -> dict[str, tf.Tensor]:
-  """A question with named choices, as T5 casts COPA: the target is a name.
+  """Formats a question with named choices, as T5 does COPA's.
+
+  The target is the name of the correct choice.
 
   For example "arc question: What falls? A: rain B: light", with the target "A".
 
   Args:
     example: as in TFDS's ai2_arc: "question", "choices" with their "label" and
       "text", "answerKey".
-    prefix: what the inputs start with, "arc".
+    prefix: the start of the inputs, "arc".
 
   Returns:
     "inputs" and "targets".

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Files of records, read line by line; broken ones are skipped and counted."""
+"""Reading of files line by line; broken records are skipped and counted."""
 
 from collections.abc import Iterator
 import gzip
@@ -25,7 +25,7 @@ import tensorflow.compat.v1 as tf
 
 from tasks import errors
 
-# What was skipped in this process: the problem by its place, "file, line 3".
+# The records skipped in this process: the problem by its place, "file, line 3".
 _skipped: dict[str, str] = {}
 
 
@@ -33,11 +33,11 @@ def numbered_lines(file: str) -> Iterator[tuple[int, str]]:
   """Yields the lines of a text file with their numbers, from 1.
 
   Args:
-    file: local or remote, as far as tf.io.gfile reaches; compressed if its name
-      ends in .gz. In UTF-8.
+    file: any path that tf.io.gfile can read, local or remote, in UTF-8;
+      compressed if its name ends in .gz.
 
   Raises:
-    DataError: it cannot be read; names the line.
+    DataError: the file cannot be read; names the line.
   """
   number = 0
   try:
@@ -45,7 +45,7 @@ def numbered_lines(file: str) -> Iterator[tuple[int, str]]:
       if file.endswith(".gz"):
         stream = gzip.GzipFile(fileobj=stream)
       for number, line in enumerate(stream, 1):
-        # Files made on Windows may start with a mark, and end lines in \r\n.
+        # Files from Windows may start with a byte order mark and have \r\n.
         encoding = "utf-8-sig" if number == 1 else "utf-8"
         yield number, line.decode(encoding).rstrip("\r\n")
   except UnicodeDecodeError as error:
@@ -63,7 +63,7 @@ def numbered_lines(file: str) -> Iterator[tuple[int, str]]:
 def json_objects(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
   """Yields the place and the object of each line of a file of JSON objects.
 
-  Lines that hold something else are skipped, empty ones without being counted.
+  Other lines are skipped and counted; empty lines are not counted.
 
   Args:
     file: as for `numbered_lines`.
@@ -88,19 +88,19 @@ def json_objects(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @gin.configurable("broken_records", module="tasks")
 def _limit_of_broken_records(limit: int = 100) -> int:
-  """How many broken records are skipped before a run ends, from gin."""
+  """Returns the number of broken records that a run may skip, from gin."""
   return limit
 
 
 def skip(place: str, problem: str) -> None:
-  """Counts a broken record, once however often it is read.
+  """Counts a broken record, only once even if it is read again.
 
   Args:
-    place: where it is, "file, line 3".
-    problem: what is wrong with it.
+    place: the record's place, "file, line 3".
+    problem: the reason why it is broken.
 
   Raises:
-    DataError: there are more of them than gin's broken_records.limit.
+    DataError: more records are broken than broken_records.limit allows.
   """
   _skipped[place] = problem
   limit = _limit_of_broken_records()
@@ -112,5 +112,5 @@ def skip(place: str, problem: str) -> None:
 
 
 def skipped() -> dict[str, str]:
-  """Returns the problem of each record that was skipped, by its place."""
+  """Returns the problem of each skipped record, by its place."""
   return dict(_skipped)

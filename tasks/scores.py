@@ -12,13 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""One number for each task: what "the best checkpoint" is judged by."""
+"""The score of each task, by which the best checkpoint is chosen."""
 
 from collections.abc import Mapping
 import math
 
-# Where the paper reports one of the metrics that T5 computes. The others are
-# as GLUE and SuperGLUE count: a task's score is the mean of its metrics.
+# The metric that the paper reports, for tasks with several. The score of other
+# tasks is the mean of their metrics, as in GLUE and SuperGLUE.
 REPORTED = {
     "cnn_dailymail": "rouge2",
     "natural_questions": "em",
@@ -28,7 +28,7 @@ REPORTED = {
     "xsum": "rouge2",
 }
 
-# More data to train another task with; benchmarks do not count it.
+# Additional training data for another task; benchmarks do not count it.
 _AUXILIARY = frozenset({"dpr"})
 
 
@@ -37,9 +37,9 @@ def score(task: str, metrics: Mapping[str, float]) -> tuple[str, float] | None:
 
   Args:
     task: its name.
-    metrics: the values of its metrics by their names. A correlation with
-      constant predictions is not a number; it counts as 0, which is what it is
-      with predictions that say nothing.
+    metrics: the values of its metrics by name. NaN, which is the correlation
+      with constant predictions, counts as 0, the correlation with uninformative
+      ones.
 
   Returns:
     the metric's name, "mean(a, b)" for a mean of a and b, and its value; None
@@ -60,12 +60,12 @@ def score(task: str, metrics: Mapping[str, float]) -> tuple[str, float] | None:
 
 
 def mean_score(values: Mapping[str, float]) -> float | None:
-  """Returns the mean of a mixture's scores, as GLUE and SuperGLUE average.
+  """Returns the mean of a mixture's scores, as in GLUE and SuperGLUE.
 
   Args:
-    values: the score of each of its tasks that has one, by the task's name. All
-      forms of MNLI (matched, mismatched) together count as one task, and `dpr`
-      not at all.
+    values: the score of each task that has one, by the task's name. All forms
+      of MNLI (matched, mismatched) together count as one task, and `dpr` not at
+      all.
 
   Returns:
     the mean; None if no task counts.

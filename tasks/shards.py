@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Shards of text: files of one JSON object a line, the text under "text"."""
+"""Shards of text: files of JSON objects with a "text", one in each line."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 import functools
@@ -21,6 +21,7 @@ import os
 import tensorflow.compat.v2 as tf
 
 from tasks import errors
+from tasks import file_sources
 from tasks import records
 from tasks import sources
 
@@ -35,13 +36,13 @@ def find(
   """Returns the files of one part of a data set, sorted.
 
   Args:
-    option: the gin option that the patterns come from.
-    patterns: a glob pattern, or several; local or remote, as far as tf.io.gfile
-      reaches.
+    option: the gin option of the patterns.
+    patterns: one or several glob patterns, local or remote, that tf.io.gfile
+      can read.
     part_of: returns the part that the name of a file, without its directory,
-      says it belongs to; None if it says none.
-    part: which part to find.
-    example: the name of such a file.
+      indicates; None if it indicates none.
+    part: the part to find.
+    example: a valid file name, for the message.
 
   Raises:
     DataError: a pattern matches no file, or no file belongs to the part.
@@ -57,9 +58,9 @@ def find(
   return sorted(found)
 
 
-@functools.lru_cache(maxsize=16)  # All languages of mC4 ask for the same.
+@functools.lru_cache(maxsize=16)  # All languages of mC4 share one pattern.
 def _glob(option: str, pattern: str) -> list[str]:
-  """The files that match a pattern; a DataError if there are none."""
+  """Returns the files that match a pattern; a DataError if there are none."""
   try:
     files = tf.io.gfile.glob(os.path.expanduser(pattern))
   except tf.errors.OpError as error:
@@ -76,17 +77,17 @@ def source(
     patterns: Callable[[], str | Sequence[str] | None],
     find_files: Callable[[str], Sequence[str]],
     tfds_source: sources.TfdsSource,
-) -> sources.EitherSource:
-  """Returns a source of "text" that reads shards if gin says where they are.
+) -> file_sources.EitherSource:
+  """Returns a source of "text" from shards, or from TFDS if gin names none.
 
   Args:
-    option: the gin option for the patterns.
+    option: the gin option of the patterns.
     patterns: returns its value, None for TFDS.
     find_files: returns the shards of a split.
-    tfds_source: what is read otherwise.
+    tfds_source: the source in TFDS.
   """
-  return sources.EitherSource(
-      sources.FilesSource(
+  return file_sources.EitherSource(
+      file_sources.FilesSource(
           find_files,
           texts,
           lambda text: {"text": text},
@@ -102,9 +103,9 @@ def texts(file: str) -> Iterator[bytes]:
   """Yields the text of each line of a shard, in UTF-8.
 
   Args:
-    file: JSON objects, one a line, compressed if the name ends in .gz. What is
-      beside "text" (timestamp, url) is ignored. Lines without are skipped, and
-      a file without lines counts as a broken record.
+    file: JSON objects, one in each line, compressed if the name ends in .gz.
+      Keys other than "text" (timestamp, url) are ignored. Lines without "text"
+      are broken records, and so is a file without lines.
 
   Raises:
     DataError: as records.json_objects.
@@ -118,6 +119,6 @@ def texts(file: str) -> Iterator[bytes]:
     try:
       yield text.encode("utf-8")
     except UnicodeEncodeError:  # JSON can escape half of a surrogate pair.
-      records.skip(place, 'what is under "text" is not Unicode text')
+      records.skip(place, 'the string under "text" is not Unicode')
   if place is None:
     records.skip(file, "there is no JSON object in it")

@@ -31,26 +31,26 @@ from tasks import errors
 from tasks import prepared_text
 from tasks import records
 
-# What is read from a directory; each may also end in ".gz".
+# The files that are read from a directory; ".gz" may follow.
 SUFFIXES = (".txt", ".json", ".jsonl")
 
-# A limit on memory, and a sign that the documents are marked off otherwise.
+# Limits memory; longer documents are a sign of other separators.
 MAX_DOCUMENT_BYTES = 16 * 2**20
 
-# Part of the cache key; to be raised when the same files make other text.
+# Part of the cache key; increased when the same files give different text.
 _FORMAT = 1
 
 
 def find_files(path: str) -> list[str]:
-  """Returns the files that a path stands for, sorted.
+  """Returns the files that a path denotes, sorted.
 
   Args:
     path: a file, a directory (all files below it that end in one of SUFFIXES)
-      or a glob pattern; local or remote, as far as tf.io.gfile reaches. Hidden
+      or a glob pattern; any that tf.io.gfile can read, local or remote. Hidden
       files are left out unless named.
 
   Raises:
-    DataError: there are none.
+    DataError: there are no files.
   """
   path = os.path.expanduser(path)
   try:
@@ -77,7 +77,7 @@ def find_files(path: str) -> list[str]:
 
 
 def _files_below(directory: str) -> list[str]:
-  """The files in a directory and those below it that hold text."""
+  """Returns the text files in a directory and its subdirectories."""
   files = [
       os.path.join(parent, name)
       for parent, _, names in tf.io.gfile.walk(directory)
@@ -100,14 +100,14 @@ def read_documents(file: str, document: str) -> Iterator[str]:
   """Yields the documents of a file, without the empty ones.
 
   Args:
-    file: its name decides: .json and .jsonl hold one JSON object a line, or
-      one array of objects, with the document under "text"; everything else is
-      plain text. With a further .gz it is compressed. In UTF-8.
-    document: what a document is in plain text, "paragraph" (lines up to an
-      empty one) or "line".
+    file: in UTF-8. Its name determines its format: .json and .jsonl hold a JSON
+      object in each line, or one array of objects, with the document under
+      "text"; all others are plain text. A final .gz means compression.
+    document: the unit of plain text, "paragraph" (lines up to an empty one) or
+      "line".
 
   Raises:
-    DataError: the file is not what its name says.
+    DataError: the content does not have the format of the name.
   """
   lines = records.numbered_lines(file)
   if _suffix(file) in (".json", ".jsonl"):
@@ -122,7 +122,7 @@ def read_documents(file: str, document: str) -> Iterator[str]:
 
 
 def _paragraphs(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
-  """Yields runs of lines that are not empty."""
+  """Yields the paragraphs, between empty lines."""
   paragraph, size = [], 0
   for number, line in lines:
     if line.strip():
@@ -143,7 +143,7 @@ def _paragraphs(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
 def _json_documents(
     file: str, lines: Iterator[tuple[int, str]]
 ) -> Iterator[str]:
-  """Yields the "text" of JSON objects, one a line or all in one array."""
+  """Yields the "text" of JSON objects, in one line each or in one array."""
   lines = ((number, line) for number, line in lines if line.strip())
   for position, (number, line) in enumerate(lines):
     if position == 0 and line.lstrip().startswith("["):
@@ -161,8 +161,8 @@ def _parse_json(place: str, text: str) -> Any:
     return json.loads(text)
   except json.JSONDecodeError as error:
     raise errors.DataError(
-        f"{place}: this is not JSON ({error.msg}); a line is to be one object, "
-        "or the file one array of objects."
+        f"{place}: this is not JSON ({error.msg}); each line must be an "
+        "object, or the file one array of objects."
     ) from error
 
 
@@ -186,12 +186,12 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
 
   Args:
     directory: an existing, empty directory.
-    files: what to read, in this order.
+    files: the files, read in this order.
     document: as for `read_documents`.
 
   Raises:
-    DataError: a file is not what its name says, or there are fewer than two
-      different documents.
+    DataError: the content of a file does not have the format of its name, or
+      there are fewer than two different documents.
   """
   hashes = array.array("Q")
 
@@ -209,8 +209,8 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
   if min(hashes) == max(hashes):
     raise errors.DataError(
         f"There is only one document in {_names(files)}, and at least two are "
-        "needed, to train on and to validate with; what is a document in plain "
-        f"text says text_files.document ({document!r} now, or "
+        "needed, to train on and to validate with; text_files.document sets "
+        f"the unit of plain text ({document!r} now, or "
         f"{'line' if document == 'paragraph' else 'paragraph'!r})."
     )
   if prepared_text.validation_limit(hashes) != limit:
@@ -225,13 +225,13 @@ def _names(files: Sequence[str]) -> str:
 @gin.configurable("text_files", module="tasks")
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What gin decides about the user's text.
+  """Options of the user's text, set with gin.
 
   Attributes:
-    path: a file, directory or glob pattern; see `find_files` and
-      `read_documents` for what is read.
-    document: what a document is in plain text: "paragraph" (lines up to an
-      empty one) or "line".
+    path: a file, directory or glob pattern, see `find_files`; for the formats
+      see `read_documents`.
+    document: the unit of plain text, "paragraph" (lines up to an empty one) or
+      "line".
   """
 
   path: str | None = None
@@ -239,12 +239,12 @@ class Options:
 
 
 def text_files() -> prepared_text.PreparedText:
-  """Returns the user's text; a process that finds it changed reads it anew.
+  """Returns the user's text; a new process reads changed files again.
 
-  2.5 % of the documents, chosen by a hash of their text, are validation.
+  2.5% of the documents, chosen by a hash of their text, are for validation.
 
   Raises:
-    DataError: there is no such text, or it is not what it should be.
+    DataError: there is no text, or it is broken.
   """
   options = Options()
   if options.path is None:
@@ -261,7 +261,7 @@ def text_files() -> prepared_text.PreparedText:
 
 
 def describe() -> str:
-  """Returns where the user's text comes from, in a few words."""
+  """Returns the path of the user's text, or says that it is not set."""
   return Options().path or "text_files.path, which is not set"
 
 
@@ -278,14 +278,14 @@ def is_present() -> bool:
 def _prepared(
     cache_directory: pathlib.Path, path: str, document: str
 ) -> prepared_text.PreparedText:
-  """`text_files`, looked up once in a process for each cache directory."""
+  """Implements `text_files`, once per process and cache directory."""
   del cache_directory  # cache.build_once reads it.
   files = find_files(path)
   stats = {file: tf.io.gfile.stat(file) for file in files}
   key = {
       "format": _FORMAT,
       "files": {file: [s.length, s.mtime_nsec] for file, s in stats.items()},
-      "directory": os.getcwd(),  # Where relative paths start.
+      "directory": os.getcwd(),  # The base of relative paths.
       "document": document,
   }
   return prepared_text.PreparedText(

@@ -31,45 +31,47 @@ from tasks import corpus
 from tasks import errors
 from tasks import prepared_text
 
-# T5's number of sentinels, which follow the pieces.
+# The number of sentinels in T5; their ids follow those of the pieces.
 NUM_SENTINELS = 100
 
-# Where T5 and mT5 have put theirs.
+# The published models of T5 and mT5.
 PUBLISHED = {
     "t5": "gs://t5-data/vocabs/cc_all.32000/sentencepiece.model",
     "mt5": "gs://t5-data/vocabs/mc4.250000.100extra/sentencepiece.model",
 }
 
-# Their sizes, sentinels included, for those who plan a run without the files.
+# Their sizes, sentinels included, to plan runs without the files.
 PUBLISHED_SIZES = {"t5": 32_100, "mt5": 250_100}
 
-# With the sentinels this is close below a multiple of 128, to which
+# With the sentinels just below a multiple of 128, to which
 # mesh_tensorflow.transformer pads the embedding.
 DEFAULT_SIZE = 8000
 
-# More text makes the training slower and the pieces hardly better.
+# More text makes training slower and the pieces hardly better.
 SAMPLE_BYTES = 2_000_000
 
-# The result depends on this, so it does not follow the number of cores.
+# Fixed, whatever the number of cores, because the result depends on it.
 _NUM_THREADS = 2
 
-# In SentencePiece a longer line is skipped, with only a log line.
+# SentencePiece skips longer lines, and only logs that it does.
 _MAX_LINE_BYTES = 1 << 20
 
 
 class LateVocabulary(seqio.Vocabulary):
-  """A vocabulary that is found, or trained, when it is first used.
+  """A vocabulary that is loaded or trained on first use.
 
-  Registering a task makes its vocabulary, but neither gin nor the text is
-  there yet. It is all that the vocabulary is that gin chooses.
+  A task's vocabulary is created when the task is registered, before gin is
+  parsed and the text is available. Its methods are those of the vocabulary that
+  gin selects.
   """
 
   def __init__(self, default: str | Callable[[], prepared_text.PreparedText]):
     """Does no work.
 
     Args:
-      default: what it is unless gin chooses another: a name of `Options`, or a
-        module's function, which pickles, that returns the text to train on.
+      default: the vocabulary unless gin selects another: a name from `Options`,
+        or a function of a module, which can be pickled, that returns the text
+        to train on.
     """
     super().__init__()
     self._default = default
@@ -78,14 +80,14 @@ class LateVocabulary(seqio.Vocabulary):
     return isinstance(other, LateVocabulary) and self._default == other._default
 
   def __getattr__(self, name: str):
-    """What only SentencePiece's vocabularies have, such as their tokenizer."""
+    """Returns attributes of some vocabularies only, such as the tokenizer."""
     if name.startswith("_"):
       raise AttributeError(name)
     return getattr(self.found, name)
 
   @property
   def found(self) -> seqio.Vocabulary:
-    """The vocabulary that gin wants, which is trained now if need be."""
+    """The vocabulary that gin selects; trained now if missing."""
     return _find(self._default)
 
   @property
@@ -142,16 +144,16 @@ class LateVocabulary(seqio.Vocabulary):
 @gin.configurable("vocabulary", module="tasks")
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What gin decides about the vocabulary, for all tasks of a run.
+  """Options of the vocabulary of all tasks of a run, set with gin.
 
   Attributes:
     name: "t5" (cc_all.32000, 32,100 ids with the sentinels), "mt5" (250,100
       ids), "embedded" (trained on the embedded corpus) or "bytes"; None for
       each task's own.
-    path: a SentencePiece model to use instead, local or remote: a copy of T5's,
-      or one of your own. Its ids of padding, end and unknown must be 0, 1, 2.
-    size: pieces of a trained vocabulary, sentinels not counted. Little text
-      makes fewer.
+    path: a SentencePiece model to use instead, local or remote: a copy of T5's
+      or the user's own. Its ids of padding, end and unknown must be 0, 1, 2.
+    size: the number of pieces of a trained vocabulary, without the sentinels;
+      fewer if the text is short.
   """
 
   name: str | None = None
@@ -162,13 +164,13 @@ class Options:
 def _find(
     default: str | Callable[[], prepared_text.PreparedText],
 ) -> seqio.Vocabulary:
-  """Returns the vocabulary that gin wants.
+  """Returns the vocabulary that gin selects.
 
   Args:
     default: as for LateVocabulary.
 
   Raises:
-    DataError: there is no such vocabulary, or the text makes none.
+    DataError: there is no such vocabulary, or it cannot be trained.
   """
   options = Options()
   if options.path is not None:
@@ -197,7 +199,7 @@ def _sentencepiece(
 
   Args:
     path: local or remote.
-    published: its key in PUBLISHED, if gin has not named the path.
+    published: its key in PUBLISHED, unless the path is from gin.
 
   Raises:
     DataError: there is no usable model at the path.
@@ -222,7 +224,7 @@ def _sentencepiece(
         f"vocabulary.path = {path!r} has {ids} as ids of padding, end and "
         "unknown; T5 needs (0, 1, 2)."
     )
-  # mT5's model has the sentinels among its pieces.
+  # The pieces of mT5's model include the sentinels.
   last_piece = model.id_to_piece(model.get_piece_size() - 1)
   has_sentinels = "<extra_id_0>" in last_piece
   return seqio.SentencePieceVocabulary(
@@ -231,14 +233,14 @@ def _sentencepiece(
 
 
 def trained_on(text: prepared_text.PreparedText, size: int) -> str:
-  """Returns the path of a model trained on a text, training it if need be.
+  """Returns the path of a model trained on a text; trains it if missing.
 
   Args:
-    text: its training split is used.
-    size: pieces, sentinels not counted.
+    text: the text, of which the training split is used.
+    size: the number of pieces, without the sentinels.
 
   Raises:
-    DataError: the text makes no such vocabulary.
+    DataError: the vocabulary cannot be trained.
   """
   key = {
       "text": text.sha256("train"),
@@ -259,7 +261,7 @@ def trained_on(text: prepared_text.PreparedText, size: int) -> str:
 def sample_lines(
     text: prepared_text.PreparedText, num_bytes: int
 ) -> Iterator[str]:
-  """Yields about so many bytes of lines from all over the training split."""
+  """Yields lines from all of the training split, about `num_bytes` in total."""
   limit = 2**32 * num_bytes / max(1, text.num_bytes("train"))
   for document in text.documents("train"):
     for line in document.splitlines():
@@ -268,15 +270,18 @@ def sample_lines(
 
 
 def train(lines: Iterable[str], size: int) -> bytes:
-  """Returns a SentencePiece model, the same bytes for the same arguments.
+  """Trains a SentencePiece model.
 
   Args:
-    lines: text; the order matters.
-    size: pieces at most; as T5's, a unigram model in which padding is 0, the
-      end is 1 and the unknown is 2.
+    lines: the text; the result depends on their order.
+    size: the largest number of pieces.
+
+  Returns:
+    the model, the same bytes for the same arguments: a unigram model in which,
+    as in T5's, padding is 0, the end is 1 and unknown is 2.
 
   Raises:
-    DataError: the text makes no such vocabulary.
+    DataError: the vocabulary cannot be trained.
   """
   model = io.BytesIO()
   try:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Small C4 and mC4 data on the disk, in the forms of the real ones."""
+"""Small C4 and mC4 data on disk, in the formats of the real data."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ import seqio
 import tensorflow.compat.v2 as tf
 import tensorflow_datasets as tfds
 
-# What a record has beside its text.
+# The other fields of a record beside its text.
 REST = {
     "timestamp": "2019-04-25T12:57:54Z",
     "url": "https://example.org/bread",
@@ -31,7 +31,7 @@ REST = {
 
 
 def write(path: pathlib.Path, texts: list[str]):
-  """Writes a shard of JSON, compressed if its name says so."""
+  """Writes a shard of JSON, compressed if its name ends in .gz."""
   open_file = gzip.open if path.suffix == ".gz" else open
   with open_file(path, "wt", encoding="utf-8") as file:
     for text in texts:
@@ -46,7 +46,7 @@ def store_in_tfds(
   Args:
     directory: TFDS's data directory.
     name: with config and version, "c4/en:3.1.0".
-    texts: those of each split.
+    texts: the texts of each split.
   """
   path = directory / name.replace(":", "/")
   path.mkdir(parents=True)
@@ -77,7 +77,7 @@ def store_in_tfds(
 
 
 def read(task_name: str, split: str) -> list[str]:
-  """The texts that the source of a task gives, in their order."""
+  """Returns the texts from the source of a task, in their order."""
   source = seqio.get_mixture_or_task(task_name).source
   dataset = source.get_dataset(split, shuffle=False)
   return [

@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What holds for every test: quiet, on the CPU, seeded, and marked."""
+"""Settings of all tests: quiet, on the CPU, seeded, and marked."""
 
 import os
 import pathlib
 import random
 import sys
 
-# Read by TensorFlow when it is imported, hence before any test's imports.
+# TensorFlow reads these when it is imported, hence before any test's imports.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
@@ -34,7 +34,7 @@ REAL_DATA = "SWITCH_REAL_DATA"
 def pytest_configure(config: pytest.Config):
   config.addinivalue_line(
       "markers",
-      f"real_data: needs the directory of real data that {REAL_DATA} names",
+      f"real_data: needs the directory of real data named by {REAL_DATA}",
   )
 
 
@@ -56,7 +56,7 @@ def real_data() -> pathlib.Path:
 
 @pytest.fixture(autouse=True)
 def seeds():
-  """Seeds every generator that a test may draw from."""
+  """Seeds all generators that tests draw from."""
   random.seed(0)
   np.random.seed(0)
   if "tensorflow" in sys.modules:
@@ -65,7 +65,7 @@ def seeds():
 
 @pytest.fixture(autouse=True)
 def empty_gin():
-  """Leaves no gin configuration behind for the tests that follow."""
+  """Clears gin's configuration after each test."""
   yield
   if "gin" in sys.modules:
     sys.modules["gin"].clear_config()

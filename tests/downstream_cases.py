@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A few records of each downstream task, and what comes of them."""
+"""A few records of each downstream task, and the expected results."""
 
 from tests import glue_cases
 
@@ -23,7 +23,7 @@ def _summary(article):
       "summarize: Much text.",
       ["the cat sat"],
       ["the cat"],
-      # Both words, of 3; the one pair, of 2.
+      # Both words of 3, and one bigram of 2.
       {"rouge1": 80, "rouge2": 200 / 3, "rougeLsum": 80},
   )
 
@@ -150,7 +150,7 @@ OTHERS = {
         ],
         "trivia_qa question: Which band?",
         ["AC/DC"],
-        ["ac dc"],  # SQuAD's metric would see "acdc".
+        ["ac dc"],  # SQuAD's metric would normalize to "acdc".
         {"em": 100, "f1": 100},
     ),
 }

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads the project's gin files, and builds what they describe."""
+"""Parses the project's gin files, and builds their models."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from mtf_switch.mesh import placement
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "gin"
 
-# A model of any size becomes one that a test can run.
+# Shrinks a model of any size to one that a test can run.
 SHRUNK = (
     "d_model = 16",
     "d_ff = 32",
@@ -44,14 +44,14 @@ SHRUNK = (
 
 
 def names(folder: str) -> list[str]:
-  """The gin files of a folder, as one names them on the command line."""
+  """Returns the gin files of a folder, named as on the command line."""
   return sorted(
       f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.gin")
   )
 
 
 def parse(files: Sequence[str], bindings: Sequence[str] = ()):
-  """Replaces gin's configuration by that of files and bindings, finalized."""
+  """Replaces gin's configuration by files and bindings, and finalizes it."""
   clear()
   gin.parse_config_files_and_bindings(
       list(files), list(bindings), print_includes_and_imports=False
@@ -59,7 +59,7 @@ def parse(files: Sequence[str], bindings: Sequence[str] = ()):
 
 
 def parse_unfinished(file: str):
-  """Replaces gin's configuration by that of a file, not finalized."""
+  """Replaces gin's configuration by a file, without finalizing it."""
   clear()
   gin.parse_config_file(file)
 
@@ -70,7 +70,7 @@ def clear():
 
 
 def macros() -> tuple[set[str], set[str]]:
-  """The names of the macros that have a value, and of those that need one."""
+  """Returns the names of the macros with a value, and of those without."""
   config = gin.config._CONFIG  # pylint: disable=protected-access
   macro_fn = gin.get_configurable("gin.macro")
   required = {
@@ -88,7 +88,7 @@ def macros() -> tuple[set[str], set[str]]:
 
 
 def header(file: str) -> dict[str, str]:
-  """The comments that open a file: its text, "Provides" and "Requires"."""
+  """Returns the first comment of a file: "text", "Provides", "Requires"."""
   lines = []
   for line in (ROOT / file).read_text().splitlines():
     if not line.startswith("#"):
@@ -101,9 +101,9 @@ def header(file: str) -> dict[str, str]:
 
 
 def names_in_header(text: str) -> set[str]:
-  """The names of a list such as "a (which is), b", or of "nothing; but"."""
+  """Returns the names in a list such as "a (comment), b; comment"."""
   in_parentheses = 1
-  while in_parentheses:  # From the inside out.
+  while in_parentheses:  # From the innermost outward.
     text, in_parentheses = re.subn(r"\([^()]*\)", "", text)
   listed = text.split(";")[0]
   return {name.strip() for name in listed.split(",")} - {"nothing"}
@@ -115,21 +115,21 @@ def value_of(macro=gin.REQUIRED):
 
 
 def macro(name: str):
-  """The value of a macro in gin's configuration, its references resolved."""
+  """Returns the value of a macro, with its references resolved."""
   with gin.unlock_config():
     gin.parse_config(f"value_of.macro = %{name}")
   return value_of()
 
 
 def build_model(vocabulary: int, mesh_shape="", layout_rules=""):
-  """The transformer that gin's configuration describes."""
+  """Builds the transformer of gin's configuration."""
   return utils.build_model(
       macro("model_type"), vocabulary, vocabulary, layout_rules, mesh_shape
   )
 
 
 def call_model(model, inputs: mtf.Tensor, targets: mtf.Tensor) -> mtf.Tensor:
-  """The training loss of a model; a language model has no use for inputs."""
+  """Returns the training loss of a model; language models ignore the inputs."""
   if isinstance(model, transformer.Bitransformer):
     return model.call_simple(inputs, targets, compute_loss=True)[1]
   return model.call_simple(
@@ -140,10 +140,10 @@ def call_model(model, inputs: mtf.Tensor, targets: mtf.Tensor) -> mtf.Tensor:
 def variable_shapes(
     vocabulary: int, batch: int, inputs_length: int, targets_length: int
 ) -> dict[str, tuple[int, ...]]:
-  """The trainable variables of the model that gin's configuration describes.
+  """Returns the shapes of the trainable variables of gin's model by name.
 
-  They come from a Mesh TensorFlow graph that is never lowered, and placeholders
-  stand in for TensorFlow's variables, so that no size needs memory or time.
+  The Mesh TensorFlow graph is never lowered, and placeholders replace the
+  TensorFlow variables, so that models of any size need little memory and time.
   """
   with tf.Graph().as_default(), placement.placeholders_for_variables():
     graph = mtf.Graph()

@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A few records of each task of GLUE and SuperGLUE, and what comes of them.
+"""A few records of each task of GLUE and SuperGLUE, and the expected results.
 
-The texts are as T5 writes them, the metrics are computed by hand.
+The texts have T5's format; the metrics are computed by hand.
 """
 
 from typing import Any, NamedTuple
@@ -25,10 +25,10 @@ class Case(NamedTuple):
 
   Attributes:
     records: as TFDS stores them, before its features encode them.
-    inputs: what the model is fed for the first.
-    targets: what it is to answer to each example.
-    predictions: answers to each.
-    metrics: of the predictions; None for a task that is not evaluated.
+    inputs: the model's inputs for the first example.
+    targets: the target of each example.
+    predictions: a prediction for each example.
+    metrics: the predictions' metrics; None for a task without evaluation.
   """
 
   records: list[dict[str, Any]]
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 
 def _pair(names, classes, idx=True):
-  """Two sentences, in three records: of classes 0, 1 and the last."""
+  """Returns records of two sentences: of the first, second and last class."""
   labels = [classes[0], classes[1], classes[-1]]
   first, second = names
   return [
@@ -59,7 +59,7 @@ _RTE = ["entailment", "not_entailment"]
 
 
 def _nli(prefix, names, classes, idx=True):
-  """Two of three are right."""
+  """Returns a case of inference with two of three predictions right."""
   targets = [classes[0], classes[1], classes[-1]]
   first, second = sorted(names)
   texts = dict(zip(names, ("It rains.", "It is wet.")))
@@ -102,8 +102,8 @@ GLUE = {
         "mrpc sentence1: It rains. sentence2: It is wet.",
         ["equivalent", "equivalent", "not_equivalent"],
         ["equivalent", "not_equivalent", "nonsense"],
-        # For F1 nonsense is a wrong answer: 1 true, 1 false positive, 1 false
-        # negative, 2 / (2 + 1 + 1).
+        # For F1 nonsense is a wrong answer: 1 true positive, 1 false positive,
+        # 1 false negative, 2 / (2 + 1 + 1).
         {"f1": 50, "accuracy": 100 / 3},
     ),
     "glue_qqp": Case(
@@ -205,7 +205,7 @@ SUPER_GLUE = {
         "multirc question: Who? answer: I paragraph: Sent 1: I ran. ",
         ["True", "False", "True"],
         ["True", "False", "False"],
-        # 1 true positive, 1 false negative; of two questions the first.
+        # 1 true positive, 1 false negative; only the first question is right.
         {"f1": 200 / 3, "exact_match": 50},
     ),
     "super_glue_record": Case(
@@ -228,7 +228,7 @@ SUPER_GLUE = {
         "record query: @placeholder is old entities: Paris, Rome "
         "passage: Paris is old. So is Rome",
         ["City of Paris", "Paris", "Rome"],  # An example for each answer.
-        # Of the first question's the first counts; the second question's has
+        # The first answer to the first question counts; that to the second has
         # precision 1 / 2 and recall 1.
         ["the Paris", "nonsense", "Rome, Italy"],
         {"em": 50, "f1": (100 + 200 / 3) / 2},
@@ -285,7 +285,7 @@ SUPER_GLUE = {
             {**_WSC, "span1_text": "Ann", "label": "False", "idx": 1},
         ],
         "wsc: Ann told Bea that *he* would call back soon.",
-        ["Bea"],  # Only what is referred to is learned from.
+        ["Bea"],  # Training is on correct referents only.
     ),
     "super_glue_wsc_eval": accuracy(
         [
@@ -295,7 +295,7 @@ SUPER_GLUE = {
         ],
         "wsc: Ann told Bea that *he* would call back soon.",
         ["Bea", "Ann", "the call"],
-        ["bea", "Bea", "some call"],  # The last says yes, the truth is no.
+        ["bea", "Bea", "some call"],  # The last means yes, but the label is no.
         200 / 3,
     ),
 }

@@ -25,7 +25,7 @@ from mtf_switch.mesh import placement_mesh
 
 
 class Model:
-  """What a layer asks of the Unitransformer that calls it."""
+  """The attributes of a Unitransformer that layers read."""
 
   ensemble_dim = None
   ensemble_dims = []
@@ -36,7 +36,7 @@ class Model:
 
 
 def constant(mesh, array, dims) -> mtf.Tensor:
-  """An array as an mtf.Tensor; float64 becomes float32."""
+  """Returns an array as an mtf.Tensor; float64 becomes float32."""
   array = np.asarray(array)
   if array.dtype == np.float64:
     array = array.astype(np.float32)
@@ -54,12 +54,12 @@ def evaluate(
     build: a function from an mtf.Mesh to a list of mtf.Tensor.
     mesh_shape: for example "data:2".
     layout: for example "batch:data,experts:data".
-    seed: of variables and draws.
-    step: the global step that keys the draws.
-    before_run: makes the tf.Operations to run after initialization.
+    seed: of variables and random draws.
+    step: the global step, a key of the draws.
+    before_run: returns tf.Operations to run after initialization.
 
   Returns:
-    a list of arrays, and the Lowering's counters: name to the list of values.
+    a list of arrays, and the Lowering's counters, lists of values by name.
   """
   shape = mtf.convert_to_shape(mesh_shape)
   with tf.Graph().as_default():

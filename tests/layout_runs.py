@@ -14,9 +14,9 @@
 
 """Training steps of a small Switch Transformer under any layout.
 
-A `Run` has a graph and a session of its own, on devices of this process or of
-others; its weights and the optimizer's state can be set, so that two runs can
-be compared step by step.
+A `Run` has its own graph and session, on devices of this process or of others.
+Its weights and the optimizer's state can be set, to compare two runs step by
+step.
 """
 
 import mtf_switch  # isort: skip  # noqa: F401
@@ -47,7 +47,7 @@ FILES = (
     "schedules/rsqrt_no_ramp_down.gin",
     "runs/pretrain.gin",
 )
-# Whatever a layout splits can be split in four.
+# Every dimension that layouts split is divisible by four.
 BINDINGS = (
     f"batch_size = {BATCH}",
     "train_steps = 20",
@@ -59,17 +59,17 @@ BINDINGS = (
     "num_cores = 4",
     "dropout_rate = 0.1",
     "expert_dropout_rate = 0.2",
-    # Smooth: at the kink of relu a sum rounded in two ways has two gradients.
+    # Smooth: at the kink of relu, rounding of a sum decides between gradients.
     "activation = 'gelu'",
     "SwitchFeedForward.router = @observed_router",
     "SwitchFeedForward.z_loss_coefficient = 1e-3",
-    # Weights move by a tenth and more in 20 steps.
+    # Weights change by a tenth and more in 20 steps.
     "truncated_rsqrt.warmup_steps = 1000",
-    # So that some of the optimizer's state is factored, and some is not.
+    # Some of the optimizer's state is factored, and some is not.
     "AdafactorOptimizer.min_dim_size_to_factor = 16",
 )
-# Graphs take time to build: few layers of each kind, or the least that is a
-# model.
+# Few layers of each kind, or the smallest possible model, because graphs take
+# time to build.
 ENCODER_DECODER = (
     "task = 'toy_copy'",
     "sequence_length = {'inputs': 16, 'targets': 8}",
@@ -88,13 +88,13 @@ LM = (
     "@TruncatedNormalSelfAttention, @transformer_layers.DenseReluDense, "
     "@SwitchFeedForward]",
 )
-# Two sums of float32 that differ in order only differ by less than this.
+# The largest difference between float32 sums in different orders.
 CLOSE = 1e-5
 
 
 @gin.configurable
 def observed_router(inputs, router_weights, dims, *args, **kwargs):
-  """Figure 15's router; counts the tokens whose choice is as good as even."""
+  """Routes as Figure 15; counts the tokens with two nearly equal experts."""
   routing = router_lib.router(inputs, router_weights, dims, *args, **kwargs)
   two = mtf.Dimension("choices", 2)
   best, _ = mtf.top_k(
@@ -107,10 +107,10 @@ def observed_router(inputs, router_weights, dims, *args, **kwargs):
 
 
 def batch(number: int, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
-  """A packed batch: up to two examples in a row, and padding at the end.
+  """Returns a packed batch: up to two examples in a row, then padding.
 
   Args:
-    number: of the batch, which is a function of it.
+    number: the batch's, which determines it.
     lengths: positions by feature.
 
   Returns:
@@ -133,15 +133,15 @@ def batch(number: int, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
 
 
 class Step(NamedTuple):
-  """What a step computed.
+  """The results of a step.
 
   Attributes:
-    loss: what it minimized.
-    close_calls: in how many choices of a token, over all Switch layers, the
-      two best experts' probabilities are within CLOSE.
-    dropped: choices without a slot.
-    gradients: by variable, of the whole variable, float32.
-    state: weights and the optimizer's state after it, by variable.
+    loss: the loss that it minimizes.
+    close_calls: the number of tokens, over all Switch layers, whose two best
+      experts' probabilities are within CLOSE.
+    dropped: the number of choices without a slot.
+    gradients: float32 gradients by variable, each of the whole variable.
+    state: weights and the optimizer's state after the step, by variable.
   """
 
   loss: float
@@ -152,7 +152,7 @@ class Step(NamedTuple):
 
 
 class Run:
-  """A graph that trains, in a session; a context manager."""
+  """A training graph in a session; a context manager."""
 
   def __init__(
       self,
@@ -166,12 +166,12 @@ class Run:
     """Builds the graph.
 
     Args:
-      layout: a gin file of gin/layouts, without its directory and ending.
-      *bindings: of gin, after those that all runs have.
+      layout: a gin file of gin/layouts, without directory and extension.
+      *bindings: gin bindings, after those of all runs.
       model: ENCODER_DECODER or LM.
       devices: one for each core; None for CPUs of this process.
-      target: of the session, for example "grpc://localhost:1234".
-      seed: keys the noise and the initial weights.
+      target: the session's, for example "grpc://localhost:1234".
+      seed: of the noise and the initial weights.
     """
     gin_files.clear()
     strict_gin.parse(
@@ -188,9 +188,9 @@ class Run:
         self._graph,
         tf.ConfigProto(
             device_count={"CPU": num_cores},
-            # Servers would share the variables of all their sessions.
+            # Otherwise servers share variables between their sessions.
             isolate_session_state=True,
-            # Improving the graph takes longer than the steps do.
+            # Optimizing the graph takes longer than the steps.
             graph_options=tf.GraphOptions(
                 rewrite_options=rewriter_config_pb2.RewriterConfig(
                     disable_meta_optimizer=True
@@ -206,36 +206,36 @@ class Run:
     self._session.close()
 
   def initial_state(self) -> dict[str, np.ndarray]:
-    """Weights and the optimizer's state that follow from the seed, by name."""
+    """Returns the seed's weights and optimizer state, by name."""
     self._session.run(self._initialize)
     return self._session.run(self._masters)
 
   def set_state(self, state: Mapping[str, np.ndarray]):
-    """Sets weights and the optimizer's state, as restoring a checkpoint does.
+    """Sets weights and the optimizer's state, as if from a checkpoint.
 
     Args:
-      state: arrays by variable, all of them.
+      state: arrays of all variables by name.
     """
     feed = {self._new_state[name]: value for name, value in state.items()}
     self._session.run(self._set_masters, feed)
     self._session.run(self._to_slices)
 
   def saved_state(self) -> dict[str, np.ndarray]:
-    """Weights and the optimizer's state, as saving a checkpoint gets them."""
+    """Returns weights and the optimizer's state, as for a checkpoint."""
     self._session.run(self._to_masters)
     return self._session.run(self._masters)
 
   def share(self, variable: str) -> float:
-    """How much of a variable each core has."""
+    """Returns the share of a variable that each core has."""
     mesh_impl, shape = self._mesh_impl, self._shapes[variable]
     return mesh_impl.slice_size(shape) / shape.size
 
   def step(self, number: int, noise: int | None = None) -> Step:
-    """Makes a step, on the batch of that number.
+    """Makes a step, on the batch of the same number.
 
     Args:
-      number: of the step, and of the batch.
-      noise: the step whose noise it is; None for its own.
+      number: the step's and the batch's.
+      noise: the step whose noise to use; None for its own.
     """
     self._session.run(
         self._set_global_step,
@@ -260,7 +260,7 @@ class Run:
     )
 
   def _state(self) -> dict[str, np.ndarray]:
-    """The variables' values as the cores have them."""
+    """Returns the values of the variables, from the slices of the cores."""
     state = {}
     slices_of = self._session.run(self._variable_slices)
     for variable, slices in slices_of.items():
@@ -272,7 +272,7 @@ class Run:
     return state
 
   def _whole(self, shape: mtf.Shape, slices) -> np.ndarray:
-    """Puts slices together; cores that have the same one must agree on it."""
+    """Joins slices; the copies of a slice must be equal."""
     whole = np.empty(shape.to_integer_list, slices[0].dtype)
     seen = {}
     for core, value in enumerate(slices):
@@ -283,7 +283,7 @@ class Run:
     return whole
 
   def _build(self, experiment, devices):
-    """Adds the graph of a step, as the model function of training does."""
+    """Builds the graph of a step, as the model function of training does."""
     self._global_step = tf.train.create_global_step()
     self._new_global_step = tf.placeholder(tf.int64, [])
     self._set_global_step = self._global_step.assign(self._new_global_step)
@@ -307,7 +307,7 @@ class Run:
         step=step, total_train_steps=None
     )
     training = training_step.build(experiment, mesh, features, learning_rate)
-    # Before lowering, which stacks variables of one shape.
+    # Before lowering, which stacks variables of equal shape.
     names = [v.name for v in mesh.graph.trainable_variables]
     self._shapes = {v.name: v.shape for v in mesh.graph.all_variables}
     self._masters = {v.name: v.get_master() for v in mesh.graph.all_variables}

@@ -13,10 +13,10 @@
 # limitations under the License.
 
 
-"""Lowers graphs for TPUs that are not there, and reads what their cores send.
+"""Lowers graphs for absent TPUs, and lists the cores' collectives.
 
-The device assignment stands in for the pod: TensorFlow builds the graph of a
-core from it, and only running it would need the TPU.
+TensorFlow builds the graph of a core from a device assignment alone; the TPU is
+only needed to run it.
 """
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
@@ -43,7 +43,7 @@ from mtf_switch.mesh import simd_mesh
 from mtf_switch.training import estimator
 from mtf_switch.training import experiment as experiment_lib
 
-# TensorFlow's operations, and what plans call them.
+# The names in plans of TensorFlow's operations.
 KINDS = {
     "AllToAll": "all_to_all",
     "CrossReplicaSum": "all_reduce",
@@ -58,9 +58,9 @@ class Collective(NamedTuple):
     kind: "AllToAll", "CrossReplicaSum" or "CollectivePermute".
     shape: the operand's, on one core.
     dtype: the operand's.
-    groups: the cores that exchange with each other; for "CollectivePermute"
-      pairs of source and target.
-    name: of the tf.Operation.
+    groups: the cores that exchange data with each other; for
+      "CollectivePermute", pairs of source and target.
+    name: the tf.Operation's.
   """
 
   kind: str
@@ -71,7 +71,7 @@ class Collective(NamedTuple):
 
 
 def operations(tf_graph: tf.Graph) -> Iterator[tf.Operation]:
-  """The operations of a graph, and of the functions that they call."""
+  """Yields the operations of a graph and of the functions that they call."""
   graphs, seen = [tf_graph], set()
   while graphs:
     for operation in graphs.pop().get_operations():
@@ -84,7 +84,7 @@ def operations(tf_graph: tf.Graph) -> Iterator[tf.Operation]:
 
 
 def collectives(tf_graph: tf.Graph) -> list[Collective]:
-  """What a core sends in a graph, the bodies of loops included (once)."""
+  """Returns the collectives of a graph; those in loops count once."""
   result = []
   for operation in operations(tf_graph):
     if operation.type in KINDS:
@@ -102,14 +102,14 @@ def collectives(tf_graph: tf.Graph) -> list[Collective]:
 
 
 def chips(num_cores: int, cores_per_chip: int = 2) -> list[int]:
-  """The topology `[x, y, z, core]` of a pod that is nearly square."""
+  """Returns the topology `[x, y, z, core]` of a nearly square pod."""
   num_chips = num_cores // cores_per_chip
   y = 2 ** (int(math.log2(num_chips)) // 2)
   return [num_chips // y, y, 1, cores_per_chip]
 
 
 def tpu_context(topology: list[int]):
-  """What TPUEstimator tells of a TPU of `[x, y, z, core]`."""
+  """Returns TPUEstimator's description of a TPU of `[x, y, z, core]`."""
   num_cores = math.prod(topology)
   num_hosts = max(1, num_cores // 8)
   return types.SimpleNamespace(
@@ -132,9 +132,10 @@ def tpu_context(topology: list[int]):
 
 
 class _OneSlice(simd_mesh.SimdMeshImpl.LaidOutVariable):
-  """A variable's slice on one core; upstream makes those of all cores.
+  """A variable's slice on one core.
 
-  With them, one layer on 2048 cores takes a hundred times as long.
+  Upstream creates the slices of all cores, which takes a hundred times as long
+  for one layer on 2048 cores.
   """
 
   def __init__(self, variable, mesh_impl):
@@ -155,8 +156,8 @@ def _with_one_slice():
 
 
 def place(mesh_shape: str, layout: str) -> tuple[mtf.Mesh, mtf.MeshImpl]:
-  """A mesh of the cores of a TPU."""
-  flags.FLAGS.mark_as_parsed()  # Mesh TensorFlow reads some of its own.
+  """Returns a mesh of the cores of a TPU, and its implementation."""
+  flags.FLAGS.mark_as_parsed()  # Mesh TensorFlow reads flags of its own.
   shape = mtf.convert_to_shape(mesh_shape)
   return placement.place(
       shape,
@@ -169,7 +170,7 @@ def place(mesh_shape: str, layout: str) -> tuple[mtf.Mesh, mtf.MeshImpl]:
 
 
 def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
-  """Lowers a small graph for the cores of a TPU, with the variables of one.
+  """Lowers a small graph for the cores of a TPU, with one core's variables.
 
   Args:
     build: a function from an mtf.Mesh to a list of mtf.Tensor.
@@ -190,7 +191,7 @@ def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
     draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     for output in outputs:
-      # Sums that nobody asks for are left out.
+      # Without this, unused sums would be left out.
       lowering.tensors[output].to_laid_out_tensor()
   return tf_graph
 
@@ -198,12 +199,12 @@ def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
 def training_step(
     experiment: experiment_lib.Experiment, with_all_slices: bool = False
 ) -> tf.Graph:
-  """Lowers the training step that gin describes for the cores of a TPU.
+  """Lowers gin's training step for the cores of a TPU.
 
   Args:
-    experiment: with the mesh; `tpu` is filled in.
+    experiment: the experiment, with its mesh; `tpu` is filled in.
     with_all_slices: whether the graph has the variables of all cores, as in a
-      run; otherwise those of one, which takes a fraction of the time.
+      run; otherwise only those of one, which takes a fraction of the time.
 
   Returns:
     the tf.Graph.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The official zips of SuperGLUE, GLUE and SQuAD, small, and two readers."""
+"""Small copies of the SuperGLUE, GLUE and SQuAD files, and two readers."""
 
 import json
 
@@ -30,12 +30,12 @@ WSC = {
     "target": {
         "span1_text": "Bea",
         "span1_index": 2,
-        "span2_text": "She",  # Another case than in the text.
+        "span2_text": "She",  # In lower case in the text.
         "span2_index": 4,
     },
     "idx": 5,
 }
-# A line of each task as the zip has it, with its label.
+# A line of each task as in the official file, without its label.
 LINES = {
     "boolq": {"question": "is it é", "passage": "It is.", "idx": 0},
     "cb": PAIR,
@@ -136,8 +136,8 @@ def write_super_glue(directory, name):
 
 
 MNLI = "index promptID pairID genre x x x x sentence1 sentence2 label1".split()
-# The columns of each task's files in the official order; the test files have no
-# label, which is the last unless it is named.
+# The columns of each task's files in the official order. Test files lack the
+# label, which is the last column except in CoLA.
 COLUMNS = {
     "cola": ["source", "label", "author", "sentence"],
     "sst2": ["sentence", "label"],
@@ -160,7 +160,7 @@ def row(columns, label, number):
 
 
 def write_glue(directory, name, split):
-  """Writes the file of a split, returns its path."""
+  """Writes the file of a split and returns its path."""
   path = directory / official_files.glue_file(GLUE[name], split)
   path.parent.mkdir(exist_ok=True)
   columns = COLUMNS[name]
@@ -179,7 +179,7 @@ def write_glue(directory, name, split):
 
 
 def as_read(name, config, file):
-  """The records of a file, as ours reads them."""
+  """Returns the records of a file, as the project reads them."""
   features = official_files.builder(name, config).info.features
   return [
       features.deserialize_example_np(record)
@@ -188,7 +188,7 @@ def as_read(name, config, file):
 
 
 def as_in_tfds(builder, **generator):
-  """The records of a file, as TFDS generates and stores them."""
+  """Returns the records of a file, as TFDS generates and stores them."""
   features = builder.info.features
   return [
       features.deserialize_example_np(
@@ -238,7 +238,7 @@ SQUAD = {
 
 
 def write(directory):
-  """Writes all of them into directories named as the datasets."""
+  """Writes the files of all three into directories of their names."""
   for name in ("super_glue", "glue", "squad"):
     (directory / name).mkdir()
   for name in SUPER_GLUE:

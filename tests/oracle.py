@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Appendix F as NumPy loops, for tests to compare with.
+"""Appendix F as NumPy loops, a reference for tests.
 
-Written from the paper alone: it imports nothing of the project, and where the
-printed pseudocode cannot be right it does what is meant (docs/appendix_f.md).
+Written from the paper alone, without imports from the project. It computes the
+intended result where the printed pseudocode is wrong (docs/appendix_f.md).
 Arrays are float64 unless given otherwise; `nonpadding` is 0 or 1.
 """
 
@@ -85,7 +85,7 @@ def router(router_probs, expert_capacity, nonpadding):
 
 
 def best_experts(probs, num_choices):
-  """A token's best experts, the best first; of equals the first expert."""
+  """Returns a token's best experts, the best first; ties go to the first."""
   return sorted(range(len(probs)), key=lambda expert: -probs[expert])[
       :num_choices
   ]
@@ -99,18 +99,19 @@ def top_n(
     priority="position",
     asks=None,
 ):
-  """Equation (2) with gates that add up to 1, and slots one by one.
+  """Equation (2) with gates that sum to 1; assigns slots one by one.
 
   Args:
     router_probs: [num_cores, tokens_per_core, num_experts].
     expert_capacity: slots of each expert in each group.
     nonpadding: [num_cores, tokens_per_core].
-    num_choices: the experts of a token.
-    priority: whose request comes first: "position", all first choices, then
-      all second ones, each from left to right; "gate", the same, each from the
-      greatest gate down; "causal", token by token with all its choices.
-    asks: [num_cores, tokens_per_core, num_choices], which choices ask for a
-      slot; None for all. Padding never does.
+    num_choices: the number of experts of a token.
+    priority: the order of the requests for slots: "position", all first
+      choices, then all second ones, each from left to right; "gate", the same,
+      each from the largest gate to the smallest; "causal", token by token with
+      all its choices.
+    asks: [num_cores, tokens_per_core, num_choices], the choices that request a
+      slot; None for all. Padding never requests one.
 
   Returns:
     expert_index, slot (-1 for none) and gate (0 without a slot), each
@@ -145,7 +146,7 @@ def top_n(
 
 
 def requests(gate, priority):
-  """The (token, choice) of a group in the order in which they are served.
+  """Returns the (token, choice) requests of a group in their order.
 
   Args:
     gate: [tokens_per_core, choices].
@@ -173,19 +174,19 @@ def no_token_left_behind(
     priority="position",
     max_stages=None,
 ):
-  """Appendix B: who finds no slot at its best expert asks at the next one.
+  """Appendix B: a token without a slot tries its next-best expert.
 
   Args:
     router_probs: [num_cores, tokens_per_core, num_experts].
     expert_capacity: slots of each expert in each group.
     nonpadding: [num_cores, tokens_per_core].
-    priority: "position" or "gate", the order in which tokens ask at each stage;
-      or "causal", each token takes the best expert with a free slot before the
-      next token asks.
-    max_stages: how many experts a token tries; None for all.
+    priority: "position" or "gate", the order of the tokens at each stage; or
+      "causal", each token takes the best expert with a free slot before the
+      next token tries.
+    max_stages: the number of experts that a token tries; None for all.
 
   Returns:
-    expert_index (the last one tried if there was no slot, the best for
+    expert_index (the last expert tried if no slot was free, the best one for
     padding), slot (-1 for none) and gate, each [num_cores, tokens_per_core].
   """
   num_cores, tokens_per_core, num_experts = router_probs.shape
@@ -218,7 +219,7 @@ def combine_tensor(expert_index, slot, gate, num_experts, expert_capacity):
   """The figure's [num_cores, tokens_per_core, num_experts, expert_capacity].
 
   Args:
-    expert_index: [num_cores, tokens_per_core] or, of several choices,
+    expert_index: [num_cores, tokens_per_core] or, for several choices,
       [num_cores, tokens_per_core, choices].
     slot: the same shape, -1 for none.
     gate: the same shape.

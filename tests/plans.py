@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the tests of plans share."""
+"""Helpers for the tests of plans."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from mtf_switch.planning import plan as plan_lib
 from mtf_switch.training import experiment as experiment_lib
 from tests import gin_files
 
-# Of the program's interface: to be changed with a line in the changelog only.
+# Part of the interface: a change needs a line in the changelog.
 KEYS = (
     "parameters",
     "parameters_per_core",
@@ -35,7 +35,7 @@ KEYS = (
     "all_reduce_bytes_per_step",
     "fits",
 )
-# Of a toy with an encoder, whose experts eight cores can share.
+# A toy with an encoder, and experts for eight cores.
 SIZES = (
     "task = 'toy_copy'",
     "batch_size = 16",
@@ -53,7 +53,7 @@ SIZES = (
 def experiment(
     model: str, layout: str, bindings: Sequence[str]
 ) -> experiment_lib.Experiment:
-  """A run of files of gin/models and gin/layouts on a TPU."""
+  """Returns an experiment of gin/models and gin/layouts on a TPU."""
   gin_files.parse(
       [
           f"models/{model}.gin",
@@ -71,6 +71,6 @@ def experiment(
 def collectives(
     experiment_: experiment_lib.Experiment,
 ) -> list[communication.Collective]:
-  """What is planned to be sent in a step on a TPU."""
+  """Returns the planned collectives of a step on a TPU."""
   graph = plan_lib.StepGraph(experiment_, on_tpu=True)
   return graph.collectives(experiment_.mesh, experiment_.layout)

@@ -14,13 +14,13 @@
 
 """Runs run_switch.py as a user would, many times, but loads TensorFlow once.
 
-A server process imports what the program imports and forks for each command
-line. The child runs the program itself, with flags, working directory, stdout,
-stderr and exit status of its own.
+A server process imports the program's modules and forks for each command line.
+The child runs the program with its own flags, working directory, stdout, stderr
+and exit status.
 
-Run as a program, this is the server: it reads a JSON object a line, {"argv",
-"cwd", "stdout", "stderr"}, and answers with the child's process id and, when
-it ends, its exit status.
+Run as a program, this file is the server: it reads lines of JSON objects,
+{"argv", "cwd", "stdout", "stderr"}, and answers each with the process id of the
+child and, when the child ends, its exit status.
 """
 
 import json
@@ -34,12 +34,12 @@ PROGRAM = PROJECT / "run_switch.py"
 
 
 def environment(**variables: str) -> dict[str, str]:
-  """Like the user's, with the tests' tasks importable."""
+  """Returns this process's environment, with the tests' tasks importable."""
   return {**os.environ, "PYTHONPATH": str(PROJECT), **variables}
 
 
 class Server:
-  """Forks programs; close it in the end."""
+  """Forks programs, until it is closed."""
 
   def __init__(self, **variables: str):
     self._process = subprocess.Popen(
@@ -84,7 +84,7 @@ class Server:
 
 
 def _serve():
-  """The server's loop."""
+  """Forks a child for each line on stdin."""
   import run_switch  # isort: skip  First, as in a process of its own: its flags.
   from mtf_switch.modes import decode  # noqa: F401
   from mtf_switch.modes import train  # noqa: F401
@@ -106,7 +106,7 @@ def _serve():
     try:
       run_switch.main()
     except SystemExit as end:
-      # Python's own way out takes two seconds, to free all modules.
+      # A normal exit takes two seconds, in which Python frees all modules.
       sys.stdout.flush()
       sys.stderr.flush()
       os._exit(end.code)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The shims: each symptom is gone."""
+"""The symptom of each shim is gone."""
 
 import importlib
 import inspect
@@ -58,7 +58,7 @@ def test_t5_models_import_without_torch():
 
 @pytest.fixture
 def lazy_package(tmp_path, monkeypatch):
-  """A package that is loaded on first use, and the file that it then makes."""
+  """A package that is loaded on first use, and the file that loading writes."""
   package = tmp_path / "package_of_test"
   package.mkdir()
   (package / "__init__.py").write_text(
@@ -79,7 +79,7 @@ def lazy_package(tmp_path, monkeypatch):
 def test_lazy_module_is_loaded_by_its_first_attribute(lazy_package):
   import package_of_test  # pylint: disable=g-import-not-at-top
 
-  importlib.import_module("package_of_test")  # A second import does not.
+  importlib.import_module("package_of_test")  # Nor does a second import load.
   assert inspect.getmodule(compat) is not package_of_test
   assert not lazy_package.exists()
   assert package_of_test.load == 3

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The lock, the set-up of `.venv`, and what a wheel contains."""
+"""The lock, the set-up of `.venv`, and the contents of a wheel."""
 
 import ast
 import fcntl
@@ -64,9 +64,9 @@ def asked_for() -> list[requirements_lib.Requirement]:
 
 
 def needed() -> set[str]:
-  """Returns all that requirements.in needs, as the packages declare it.
+  """Returns the dependencies of requirements.in, as the packages declare them.
 
-  What is not installed is named, but not asked for its own needs.
+  Packages that are not installed are included without their own dependencies.
   """
   found = set()
   to_visit = asked_for()
@@ -108,7 +108,7 @@ def test_lock_satisfies_every_requirement():
     assert requirement.specifier.contains(pin.split("==")[1]), requirement
 
 
-def test_lock_leaves_out_what_is_excluded():
+def test_lock_omits_the_excluded_packages():
   assert not EXCLUDED & set(PINS)
 
 
@@ -125,7 +125,7 @@ def test_environment_is_the_lock():
 
 
 @in_dot_venv
-def test_lock_is_complete_but_for_what_is_excluded():
+def test_lock_is_complete_except_for_the_excluded_packages():
   assert needed() == set(PINS) | EXCLUDED
 
 
@@ -150,13 +150,13 @@ def test_t5_mesh_transformer_is_ours():
   assert "from mtf_switch.compat import t5_mesh_transformer" in script
 
 
-# The set-up. A package installer that only notes what it is asked stands in
-# for pip; everything else is real.
+# The set-up. A fake installer, which only records its arguments, replaces pip;
+# everything else is real.
 
 
 @pytest.fixture
 def setup_env(tmp_path, monkeypatch):
-  """The set-up program on an empty checkout whose path has a space."""
+  """The set-up program in an empty checkout whose path has a space."""
   module = load_setup_env()
   checkout = tmp_path / "my checkout"
   checkout.mkdir()
@@ -307,7 +307,7 @@ def test_failed_command_ends_the_others_and_names_the_log(setup_env):
 
 
 def test_killed_setup_leaves_a_lock_until_its_processes_end(setup_env):
-  """An installer that outlives the set-up must not meet the next one's."""
+  """An installer that outlives its set-up must end before the next one."""
   with setup_env.only_one_at_a_time() as lock:
     orphan = subprocess.Popen(["sleep", "3600"], pass_fds=(lock,))
   try:
@@ -327,7 +327,7 @@ def test_missing_python_gives_one_line(tmp_path):
   shutil.copy(ROOT / "Makefile", checkout)
   tools = tmp_path / "bin"
   tools.mkdir()
-  # Another Python does not do.
+  # Other versions of Python are refused.
   newer = "import sys; sys.version_info = (3, 13); exec(sys.argv[1])"
   (tools / "python3").write_text(
       f"#!/bin/sh\nexec '{sys.executable}' -c '{newer}' \"$2\"\n"
@@ -354,7 +354,7 @@ def test_missing_python_gives_one_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
-  """The project's wheel, built from a copy of what git would hold."""
+  """The project's wheel, built from a copy of the files that git tracks."""
   copy = tmp_path_factory.mktemp("my checkout")
   ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info")
   shutil.copytree(ROOT, copy, ignore=ignored, dirs_exist_ok=True)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Seqio tasks that need no file, for tests of training and evaluation."""
+"""Seqio tasks without files, for tests of training and evaluation."""
 
 import functools
 
@@ -24,7 +24,7 @@ NUM_EXAMPLES = {"train": 50, "validation": 13}
 
 
 def texts(split: str) -> list[str]:
-  """Sentences of 1 to 5 words; those of the splits differ."""
+  """Returns sentences of 1 to 5 words, which differ between splits."""
   words = "the switch sends each token to one expert".split()
   offset = len(split)
   return [
@@ -42,7 +42,7 @@ def _dataset(split, shuffle_files=False, seed=None, reverse=False):
 
 
 def share_of_letters(targets, predictions):
-  """The share of positions where a prediction agrees with its target."""
+  """Returns the share of positions at which predictions are right."""
   pairs = [
       (letter, prediction[i : i + 1])
       for target, prediction in zip(targets, predictions)

@@ -23,7 +23,6 @@ import rich.console
 
 from mtf_switch import errors
 from mtf_switch import files
-from mtf_switch import tables
 
 # The two panels of Figure 13.
 _PANELS = {"super_glue": "SuperGLUE score", "trivia_qa": "TriviaQA score"}
@@ -61,9 +60,9 @@ def compare_downstream(
       ]
   )
   table = os.path.join(output_dir, "downstream.csv")
-  tables.write_table(table, _COLUMNS, [point.values() for point in found])
+  files.write_csv(table, _COLUMNS, [point.values() for point in found])
   picture = os.path.join(output_dir, "downstream.png")
-  tables.write_plot(picture, plot(found))
+  files.write_png(picture, plot(found))
   for point in found:
     if point["neg_log_perplexity"] is None:
       console.print(

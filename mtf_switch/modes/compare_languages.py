@@ -24,7 +24,7 @@ import rich.console
 import rich.table
 
 from mtf_switch import errors
-from mtf_switch import tables
+from mtf_switch import files
 from mtf_switch.training import progress
 
 # A language of which Switch needs a quarter of the steps: section 4.3.
@@ -203,7 +203,7 @@ def compare_languages(
     )
   console.print(_table(languages))
   console.print(summary(languages), highlight=False)
-  tables.write_table(
+  files.write_csv(
       os.path.join(output_dir, "languages.csv"),
       Language._fields,
       map(_cells, languages),
@@ -212,7 +212,7 @@ def compare_languages(
       ("languages.png", plot_quality(languages)),
       ("speed_ups.png", plot_speed_ups(languages)),
   ):
-    tables.write_plot(os.path.join(output_dir, name), figure)
+    files.write_png(os.path.join(output_dir, name), figure)
 
 
 def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:

@@ -27,7 +27,7 @@ import matplotlib.patches
 import mesh_tensorflow as mtf
 
 from mtf_switch import errors
-from mtf_switch import tables
+from mtf_switch import files
 
 MAX_CORES = 64
 _INCHES_OF_A_PANEL = 2.6
@@ -353,7 +353,7 @@ def draw(layouts: Sequence[Layout], path: str):
   figure.supxlabel(
       textwrap.fill(_LEGEND, _CHARACTERS_OF_A_PANEL * len(layouts)), fontsize=7
   )
-  tables.write_plot(path, figure)
+  files.write_png(path, figure)
 
 
 def _draw_cells(

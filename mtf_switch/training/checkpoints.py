@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Checkpoints: which ones there are, and when a run writes one."""
+"""Checkpoints: finding those of a directory, and saving those of a run."""
 
 from collections.abc import Sequence
 import os
@@ -23,15 +23,15 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 
-# Which checkpoints: a step, a list of steps, "all", or None for the latest; -1
-# is the latest as well, as in T5's gin files.
+# A step, a list of steps, "all", or None for the latest; -1 is the latest too,
+# as in T5's gin files.
 Selection = None | int | str | Sequence[int]
 
 _PREFIX = "model.ckpt-"
 
 
 def steps(model_dir: str) -> list[int]:
-  """The steps of the complete checkpoints in a directory, in order."""
+  """Returns the steps of the complete checkpoints of a directory, in order."""
   state = tf.train.get_checkpoint_state(model_dir)
   if state is None:
     return []
@@ -41,24 +41,24 @@ def steps(model_dir: str) -> list[int]:
 
 
 def latest_step(model_dir: str) -> int:
-  """The step at which training in a directory would go on; 0 for a new one."""
+  """Returns the step at which training would resume; 0 in a new directory."""
   return max(steps(model_dir), default=0)
 
 
 def path(model_dir: str, step: int | str) -> str:
-  """The path of one checkpoint, as tf.train.Saver wants it."""
+  """Returns the path of a checkpoint, as tf.train.Saver expects it."""
   return os.path.join(model_dir, f"{_PREFIX}{step}")
 
 
 def select(
     model_dir: str, checkpoint_step: Selection, setting: str = "--model_dir"
 ) -> list[int]:
-  """The steps of the checkpoints that are asked for.
+  """Returns the steps of the selected checkpoints.
 
   Args:
     model_dir: the directory of the checkpoints.
     checkpoint_step: see Selection.
-    setting: what the user would correct.
+    setting: the flag or gin parameter that names the directory.
 
   Returns:
     steps, in order.
@@ -88,18 +88,21 @@ def select(
 
 
 def _steps_of_files(model_dir: str) -> list[int]:
-  """The steps of checkpoints without TensorFlow's list, as copies often are."""
+  """Returns the steps of checkpoints that TensorFlow's list does not name.
+
+  Copies often come without the list.
+  """
   names = tf.io.gfile.glob(path(model_dir, "*.index"))
   found = (re.fullmatch(r".*-(\d+)\.index", name) for name in names)
   return sorted(int(match[1]) for match in found if match)
 
 
 class _MultiplesTimer(tf.train.SecondOrStepTimer):
-  """Triggers when a multiple of one of several numbers of steps is reached.
+  """Triggers at the multiples of several numbers of steps.
 
-  Steps are counted from 0 and not from where a run resumed, so that runs with
-  and without an interruption save at the same steps. On TPUs a call of the
-  session makes many steps; the multiple may lie between two of them.
+  Steps count from 0 and not from the step at which a run resumed, so that runs
+  with and without an interruption save at the same steps. On TPUs one call of
+  the session makes many steps, and a multiple may lie between two calls.
   """
 
   def __init__(self, periods: Sequence[int]):
@@ -115,8 +118,8 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
   """Saves at multiples of the given numbers of steps and at the end.
 
   TensorFlow's hook also writes the graph as text, twice, which takes longer
-  than the first hundred steps of a small model, and saves what it has just
-  restored.
+  than the first hundred steps of a small model, and saves the checkpoint that
+  it has just restored again.
   """
 
   def __init__(
@@ -131,10 +134,10 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
 
     Args:
       model_dir: the directory of the checkpoints.
-      lowering: knows the variables' slices.
-      periods: numbers of steps, each multiple of which is saved.
-      keep_checkpoint_max: how many of the latest checkpoints stay.
-      listeners: called before and after each.
+      lowering: copies the variables' slices to their masters.
+      periods: numbers of steps; a checkpoint is saved at their multiples.
+      keep_checkpoint_max: the number of latest checkpoints to keep.
+      listeners: called before and after each checkpoint.
     """
     saver = tf.train.Saver(
         tf.global_variables(),
@@ -142,7 +145,7 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
         max_to_keep=keep_checkpoint_max,
         save_relative_paths=True,
     )
-    # Where the Estimator finds it to restore.
+    # The Estimator restores with the saver in this collection.
     tf.add_to_collection(tf.GraphKeys.SAVERS, saver)
     super().__init__(
         model_dir,
@@ -154,7 +157,7 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
     self._timer = _MultiplesTimer(periods)
 
   def after_create_session(self, session, coord):
-    """Counts from the restored step, which need not be saved again."""
+    """Counts from the restored step, so that it is not saved again."""
     del coord
     step = session.run(self._global_step_tensor)
     self._timer.update_last_triggered_step(step)

@@ -12,13 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What enters the estimators: batches for training, evaluation, inference.
+"""Batches for training, evaluation and inference.
 
-Training reads a stream that is a function of the seed alone. It is made of
-blocks of `steps_per_block` batches; each block is the shuffled, endless
-dataset with a seed of its own. So a run that resumes at any step opens that
-step's block, skips at most one block's batches and reads what it would have
-read without the interruption.
+Training reads a stream that is a function of the seed alone. The stream
+consists of blocks of `steps_per_block` batches; each block is the shuffled,
+endless dataset with its own seed. A run that resumes at any step therefore
+opens that step's block, skips less than one block of batches, and continues
+with the batches of an uninterrupted run.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ from mtf_switch import errors
 
 
 def block_seed(seed: int, block: int) -> int:
-  """The seed of one block: 31 bits, unrelated to its neighbours'."""
+  """Returns the seed of one block: 31 bits, unrelated to its neighbours'."""
   state = np.random.SeedSequence([seed, block]).generate_state(1)[0]
   return int(state >> 1)
 
@@ -48,15 +48,15 @@ def training_batches(
     first_step: int,
     steps_per_block: int,
 ) -> tf.data.Dataset:
-  """The batches from a step until the end of its block.
+  """Returns the batches from a step until the end of its block.
 
   Args:
     task: the name of a seqio Task or Mixture.
-    sequence_length: positions for each feature.
+    sequence_length: positions of each feature.
     batch_size: sequences in a batch.
-    seed: decides order, mixing and the task's own draws.
+    seed: determines the order, the mixing and the task's own draws.
     first_step: updates made so far.
-    steps_per_block: batches before the dataset starts afresh, reshuffled.
+    steps_per_block: batches before the dataset is reshuffled and starts again.
 
   Returns:
     dicts of `[batch_size, length]` integers.
@@ -81,9 +81,9 @@ def training_batches(
 def without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
   """Builds a dataset without translating its Python to graph operations.
 
-  T5's preprocessors are graph operations already; translating them takes two
-  thirds of the time until the first batch. Preprocessors that do need it say
-  so: a tensor as a Python bool, range or length is a TypeError.
+  T5's preprocessors consist of graph operations already; their translation
+  takes two thirds of the time until the first batch. Preprocessors that do need
+  it raise a TypeError, for a tensor used as a Python bool, range or length.
   """
   try:
     return tf.autograph.experimental.do_not_convert(build)()
@@ -94,11 +94,11 @@ def without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
 def evaluation_datasets(
     task: str, sequence_length: Mapping[str, int], split: str
 ) -> list[transformer_dataset.EvalDataset]:
-  """The examples of each task of a mixture, once, in a fixed order.
+  """Returns the examples of each task of a mixture, once, in a fixed order.
 
   Args:
     task: the name of a seqio Task or Mixture.
-    sequence_length: positions for each feature.
+    sequence_length: positions of each feature.
     split: for example "validation".
 
   Returns:
@@ -111,7 +111,7 @@ def evaluation_datasets(
       mixture_or_task_name=task,
       sequence_length=sequence_length,
       dataset_split=split,
-      # What a task draws, masks for example, is drawn once for all.
+      # Random parts of a task, such as masks, are the same in all runs.
       seed=0,
   )
   if not datasets:
@@ -122,21 +122,22 @@ def evaluation_datasets(
 def evaluation_batches(
     dataset_fns: Sequence[Callable[[], tf.data.Dataset]], batch_size: int
 ) -> tf.data.Dataset:
-  """Batches of all examples, the last one of a dataset filled with empty rows.
+  """Returns batches of all examples, the last of a dataset with empty rows.
 
-  Upstream fills up with copies of real rows, or stops after a number of
-  batches, so that its figures depend on the batch size.
+  Upstream fills the last batch with copies of real rows, or stops after a
+  number of batches, so that its metrics depend on the batch size.
 
   Args:
-    dataset_fns: each gives a dataset's examples, dicts of `[length]` integers.
+    dataset_fns: each returns the examples of a dataset, dicts of `[length]`
+      integers.
     batch_size: sequences in a batch.
 
   Returns:
     dicts of `[batch_size, length]` integers, in which an empty row is all
-    padding, and "dataset", `[batch_size]`: the number of the dataset. A batch
-    is of one dataset.
+    padding, and "dataset", `[batch_size]`: the number of the dataset. No batch
+    mixes datasets.
   """
-  # tf.data mixes the graph's seed, that of the run, into each of its own.
+  # tf.data mixes the graph's seed, which is the run's, into each of its own.
   tf.set_random_seed(0)
   batches = [
       _numbered(_batches_of_all(dataset_fn, batch_size), number, batch_size)
@@ -164,7 +165,7 @@ def _numbered(
 def count_batches(
     dataset_fns: Sequence[Callable[[], tf.data.Dataset]], batch_size: int
 ) -> int:
-  """The number of `evaluation_batches`, which TPUs want to know beforehand."""
+  """Returns the number of `evaluation_batches`, which TPUs need in advance."""
   num_batches = 0
   for dataset_fn in dataset_fns:
     with tf.Graph().as_default():
@@ -176,15 +177,15 @@ def count_batches(
 def inference_batches(
     features: Mapping[str, np.ndarray], batch_size: int
 ) -> tf.data.Dataset:
-  """Batches to decode or score, the last one filled up with empty rows.
+  """Returns batches to decode or score, the last one with empty rows.
 
   Args:
     features: `[num_examples, length]` token ids by name.
     batch_size: sequences in a batch.
 
   Returns:
-    dicts of them, `[batch_size, length]`, and "batch_number", `[batch_size]`,
-    which keys the noise of sampling.
+    dicts of `[batch_size, length]` features, and "batch_number",
+    `[batch_size]`, the key of the sampling noise.
   """
   num_examples = len(next(iter(features.values())))
   empty_rows = -num_examples % batch_size
@@ -202,16 +203,17 @@ def inference_batches(
 def encode_lines(
     lines: Iterable[str], vocabulary, length: int, add_eos: bool
 ) -> np.ndarray:
-  """Token ids of lines of text, cut or padded to a length.
+  """Returns the token ids of lines of text, cut or padded to a length.
 
   Args:
     lines: texts.
     vocabulary: a seqio Vocabulary.
     length: positions.
-    add_eos: whether the end is marked; an "lm" continues its inputs instead.
+    add_eos: whether to end each line with EOS; an "lm" continues its inputs
+      instead.
 
   Returns:
-    `[number of lines, length]` int32; a line that is cut keeps the mark.
+    `[number of lines, length]` int32; a line that is cut still ends with EOS.
   """
   rows: list[Sequence[int]] = []
   for line in lines:

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads gin files and parameters strictly.
+"""Strict parsing of gin files and parameters.
 
-Gin itself stops at an unknown name, with a traceback; here the message is one
-line, with the place and the names that are spelt like it. A misspelt macro is
-to gin a new one that nothing uses; here it is an error too.
+Gin itself reports an unknown name with a traceback; here the message is one
+line, with the place of the mistake and similar names. Gin takes a misspelt
+macro for a new, unused one; here it is an error.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -39,13 +39,13 @@ def parse(
   """Parses gin files, then parameters, and closes the configuration.
 
   Args:
-    files: names of gin files, as seen from the working directory or from a
-      search path.
+    files: names of gin files, relative to the working directory or to a search
+      path.
     params: bindings such as "train.steps = 100", which override the files'.
     search_paths: directories.
 
   Raises:
-    UserError: a name is unknown, a value is missing, or it is not gin.
+    UserError: the syntax is not gin's, a name is unknown or a value is missing.
   """
   for path in search_paths:
     gin.add_config_file_search_path(path)
@@ -59,13 +59,13 @@ def parse(
 
 
 def value(name: str) -> Any:
-  """The value that gin has for something, after `parse`.
+  """Returns the value of a parameter or a macro, after `parse`.
 
   Args:
     name: "function.parameter", or "%macro".
 
   Returns:
-    the value, references in it evaluated; None if there is none.
+    the value with its references evaluated; None if it is not set.
   """
   try:
     bound = gin.query_parameter(name)
@@ -75,7 +75,7 @@ def value(name: str) -> Any:
 
 
 def explain(error: BaseException) -> str | None:
-  """One line for what gin raises when it calls a function.
+  """Returns one line for an error that gin raised when it called a function.
 
   Args:
     error: any exception.
@@ -98,7 +98,7 @@ def explain(error: BaseException) -> str | None:
 
 
 def _call(parse_: Callable[[], None], where: str):
-  """Calls gin and turns what it raises into one line."""
+  """Calls gin and turns its errors into a UserError of one line."""
   try:
     parse_()
   except SyntaxError as error:
@@ -114,7 +114,7 @@ def _call(parse_: Callable[[], None], where: str):
     if place:
       where = f"{place[1]}:{place[2]}"
     message = str(error).split("\n")[0]
-    # Gin adds all search paths, of which there may be many.
+    # Gin appends all search paths, which may be many.
     message = re.sub(
         r"Unable to open file: (.+?)\. .*", r"\1 is not there.", message
     )
@@ -122,12 +122,12 @@ def _call(parse_: Callable[[], None], where: str):
 
 
 def _advice(message: str) -> str:
-  """The known names that are near the one that gin does not know."""
+  """Suggests names for the unknown one in a message of gin's, if any."""
   unknown = re.search(r"No configurable matching \D*?'@?(.+?)(\(\))?'", message)
   if unknown:
     name = unknown[1].split("/")[-1]
     num_parts = name.count(".") + 1
-    # The registry has no public reader.
+    # Gin has no public function that lists the registry.
     registry = gin.config._REGISTRY._selector_map  # pylint: disable=protected-access
     return _did_you_mean(
         name, {".".join(known.split(".")[-num_parts:]) for known in registry}
@@ -144,30 +144,29 @@ def _advice(message: str) -> str:
 def _did_you_mean(
     name: str, known: Iterable[str], similarity: float = 0.6
 ) -> str:
-  """The advice as a sentence of its own, or nothing."""
+  """Returns the suggestion as a sentence to append, or ""."""
   advice = spelling.did_you_mean(name, known, similarity)
   return f" {advice[0].upper()}{advice[1:]}" if advice else ""
 
 
 def _bindings():
-  """Gin's bindings so far, which have no public reader."""
+  """Returns gin's bindings, for which it has no public function."""
   return gin.config._CONFIG  # pylint: disable=protected-access
 
 
 def _macros() -> list[str]:
-  """The names of the macros that are set, to gin.REQUIRED or to a value."""
+  """Returns the names of the macros that are set, even to gin.REQUIRED."""
   return [name for name, kind in _bindings() if kind == "gin.macro"]
 
 
 def _check_macros(of_params: set[str]):
-  """Refuses macros without a value, and those whose name is misspelt.
+  """Refuses misspelt macros and macros without a value.
 
   Args:
-    of_params: macros that only parameters set. Each of them must be used; a
-      file may set one that is not, unless the name is near one that is.
+    of_params: macros that only parameters set.
 
   Raises:
-    UserError: names all macros that lack a value, or one that is misspelt.
+    UserError: a macro is misspelt, or macros lack a value.
   """
   macros = _macros()
   used = {
@@ -177,16 +176,8 @@ def _check_macros(of_params: set[str]):
       )
   }
   for name in macros:
-    if name in used:
-      continue
-    if name in of_params:
-      advice = _did_you_mean(name, used)
-      raise errors.UserError(f"Nothing in gin uses {name!r}.{advice}")
-    # A file may set what a model has no use for. The names in gin/ are less
-    # alike than a name and its misspelling.
-    advice = _did_you_mean(name, used, similarity=0.85)
-    if advice:
-      raise errors.UserError(f"Nothing in gin uses {name!r}.{advice}")
+    if name not in used:
+      _check_unused(name, used, is_param=name in of_params)
   missing = sorted(
       {name for name in used if name not in macros}
       | {
@@ -200,3 +191,21 @@ def _check_macros(of_params: set[str]):
         f"{' and '.join(missing)} must be set, in a gin file or for example "
         f'with --gin_param="{missing[0]} = ...".'
     )
+
+
+def _check_unused(name: str, used: set[str], is_param: bool):
+  """Refuses an unused macro of a parameter, or one that seems misspelt.
+
+  Args:
+    name: the unused macro.
+    used: the macros that are used.
+    is_param: whether a parameter has set it. A file may set macros that a model
+      does not use.
+
+  Raises:
+    UserError: a parameter has set the macro, or it resembles a used one.
+  """
+  # The names in gin/ are less similar to each other than to their misspellings.
+  advice = _did_you_mean(name, used, similarity=0.6 if is_param else 0.85)
+  if is_param or advice:
+    raise errors.UserError(f"Nothing in gin uses {name!r}.{advice}")

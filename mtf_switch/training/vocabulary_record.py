@@ -12,56 +12,106 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""vocabulary.json: which vocabularies the checkpoints of a directory are of.
+"""Records of vocabularies, beside checkpoints and in caches.
 
-A checkpoint's embedding has a row for each token id. With another vocabulary
-the ids mean something else, and nothing but the results would show it.
+A checkpoint's embedding has one row for each token id, and a cache holds token
+ids. With another vocabulary the ids mean something else, which only bad results
+would reveal; hence the record, and its comparison with the task's vocabularies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import hashlib
 import json
 import os
 from typing import Any
 
 import seqio
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.training import checkpoints
-from mtf_switch.training import identity
 
 _FEATURES = ("inputs", "targets")
 
 
-def check(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
-  """Refuses vocabularies that the checkpoints of a directory are not of.
+def describe(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
+  """Returns the properties that distinguish a vocabulary from others.
 
   Args:
-    directory: that of a run. One without a record or checkpoints takes any.
-    vocabularies: of inputs and targets.
+    vocabulary: any; a late one is resolved now.
+
+  Returns:
+    "kind", the class without "Vocabulary"; "size", the number of all ids;
+    "extra_ids", the number of sentinels; "sha256", of the SentencePiece model
+    as `sha256sum` prints it, or of the pieces of a vocabulary without a model;
+    and "path", the model's or None, which may differ for equal vocabularies.
+  """
+  found = getattr(vocabulary, "found", vocabulary)
+  path = getattr(found, "sentencepiece_model_file", None)
+  if path:
+    with tf.io.gfile.GFile(path, "rb") as file:
+      content = file.read()
+  else:
+    pieces = [found.decode([i]) for i in range(found.vocab_size)]
+    content = json.dumps(pieces, default=str).encode()
+  return {
+      "kind": type(found).__name__.removesuffix("Vocabulary"),
+      "size": int(found.vocab_size),
+      "extra_ids": found.extra_ids,
+      "sha256": hashlib.sha256(content).hexdigest(),
+      "path": path,
+  }
+
+
+def check_equal(
+    subject: str,
+    record: Mapping[str, Mapping[str, Any]],
+    descriptions: Mapping[str, Mapping[str, Any]],
+):
+  """Refuses vocabularies that differ from those of a record.
+
+  Args:
+    subject: the owner of the record and its verb, "the cache in /a is".
+    record: descriptions by feature, as recorded.
+    descriptions: the task's, by feature.
 
   Raises:
-    UserError: the record names another vocabulary.
+    UserError: a vocabulary differs from the recorded one.
   """
-  record = _read(directory) or {}
-  for feature, vocabulary in zip(_FEATURES, vocabularies):
-    if feature not in record:
-      continue
-    then, now = record[feature], identity.of_vocabulary(vocabulary)
-    if not identity.are_equal(then, now):
+  for feature, now in descriptions.items():
+    then = record.get(feature, now)
+    if {**then, "path": None} != {**now, "path": None}:
       raise errors.UserError(
-          f"the checkpoints in {directory!r} are of {identity.name_of(then)} "
-          f"for the {feature}, but the task has {identity.name_of(now)}; "
-          f"{identity.how_to_set(then)}, or take another directory."
+          f"{subject} of {_name_of(then)} for the {feature}, but the task has "
+          f"{_name_of(now)}; {_how_to_set(then)}, or take another directory."
       )
 
 
-def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
-  """Writes the record before the first training, and checks it before others.
+def check(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
+  """Refuses vocabularies other than those of a directory's checkpoints.
 
   Args:
-    directory: that of the run; one with checkpoints that is older than these
-      records gets its record now.
+    directory: a run's. Without a record or without checkpoints any vocabulary
+      passes.
+    vocabularies: of inputs and targets.
+
+  Raises:
+    UserError: a vocabulary differs from the recorded one.
+  """
+  record = _read(directory)
+  if record is not None:
+    check_equal(
+        f"the checkpoints in {directory!r} are", record, _record(vocabularies)
+    )
+
+
+def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
+  """Writes the record before the first training and checks it before others.
+
+  Args:
+    directory: the run's; if it has checkpoints but no record, as those of older
+      versions, the record is written now.
     vocabularies: of inputs and targets.
 
   Raises:
@@ -69,8 +119,28 @@ def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
   """
   check(directory, vocabularies)
   if _read(directory) is None:
-    record = dict(zip(_FEATURES, map(identity.of_vocabulary, vocabularies)))
-    files.write_lines(_path(directory), [json.dumps(record)])
+    files.write_lines(_path(directory), [json.dumps(_record(vocabularies))])
+
+
+def _name_of(description: Mapping[str, Any]) -> str:
+  """For example: a Byte vocabulary of 259 (sha256 d60acb12...)."""
+  return (
+      f"a {description['kind']} vocabulary of {description['size']:,} (sha256 "
+      f"{description['sha256'][:8]}...)"
+  )
+
+
+def _how_to_set(description: Mapping[str, Any]) -> str:
+  """Advice on how a run gets a vocabulary."""
+  if description["path"]:
+    return f"set vocabulary.path = {description['path']!r}"
+  if description["kind"] == "Byte" and description["extra_ids"]:
+    return "set vocabulary.name = 'bytes'"
+  return "use a task with that one"
+
+
+def _record(vocabularies: Sequence[seqio.Vocabulary]) -> dict[str, Any]:
+  return dict(zip(_FEATURES, map(describe, vocabularies)))
 
 
 def _path(directory: str) -> str:
@@ -78,7 +148,7 @@ def _path(directory: str) -> str:
 
 
 def _read(directory: str) -> dict[str, Any] | None:
-  """The record; None where no checkpoint rests on one."""
+  """Returns the record, or None if there is none or no checkpoint needs it."""
   if not checkpoints.steps(directory):
     return None
   return files.read_json(_path(directory))

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Weights from another run's checkpoint: which of them, and the hook for it."""
+"""Initial weights from another run's checkpoint."""
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,21 +26,21 @@ from mtf_switch import errors
 Shape = Sequence[int]
 
 _SUBLAYER = re.compile(r"(.+)/block_(\d+)/layer_(\d+)/(.+)")
-# T5's first public checkpoints, and those of T5 1.1 and here.
+# The first two as in T5's first public checkpoints, the last as in T5 1.1's.
 _NORM = re.compile(r"\b(final_layer_norm|layer_norm|rms_norm)\b")
-# What optimizers of mesh_tensorflow add to a checkpoint, and TensorFlow.
+# Added to checkpoints by mesh_tensorflow's optimizers and by TensorFlow.
 _NO_WEIGHT = re.compile(r"_slot_(v|vr|vc|m)$|/adam_(m|v)$|^global_step$")
 
 
 class Report(NamedTuple):
-  """Which weights of a model a checkpoint has.
+  """The weights that a model and a checkpoint have in common.
 
   Attributes:
     matched: the checkpoint's names by the model's names.
     shape_differs: the shapes in the model and in the checkpoint by the model's
-      names; the names agree.
-    not_in_checkpoint: the model's names of what the checkpoint has not.
-    not_in_model: the checkpoint's names of what the model has not.
+      names, for weights of different shapes.
+    not_in_checkpoint: the model's names of weights that the checkpoint lacks.
+    not_in_model: the checkpoint's names of weights that the model lacks.
   """
 
   matched: dict[str, str]
@@ -50,7 +50,7 @@ class Report(NamedTuple):
 
   @property
   def summary(self) -> str:
-    """The counts, on one line."""
+    """The counts, in one line."""
     size = sum(map(len, self[:3]))
     return (
         f"{len(self.matched)} of {size} variables taken, "
@@ -65,23 +65,24 @@ def match(
 ) -> Report:
   """Finds the weights of a model in a checkpoint.
 
-  A block is one pair of attention and feed-forward layers in T5 and two in
-  Switch Transformers, so that the numbers in the names mean different places.
-  What counts is the stack, the place of the layer in it, the layer's kind, and
-  the rest of the name. Models with the same layers match name by name. A layer
-  that is sparse here and dense there does not match, nor does its norm.
+  A block has one pair of attention and feed-forward layers in T5 and two pairs
+  in Switch Transformers, so that equal names can denote different layers.
+  Weights match by their stack, the place of their layer in it, the layer's
+  kind, and the rest of the name. Models with the same layers match name by
+  name. A layer that is sparse in one and dense in the other does not match, nor
+  does its norm.
 
   Args:
     model: the shapes of the model's weights by name.
-    checkpoint: the shapes of all that a checkpoint has; the optimizer's slots
-      and the step are left out.
+    checkpoint: the shapes of all variables of a checkpoint; the optimizer's
+      slots and the step are ignored.
 
   Returns:
-    what matches, and what does not.
+    the matching weights and the others.
   """
   weights = [name for name in checkpoint if not _NO_WEIGHT.search(name)]
   sources = {place: name for name, place in _places(weights).items()}
-  places = _places(model)
+  places = _places(list(model))
   matched, shape_differs, not_in_checkpoint = {}, {}, []
   for name, place in places.items():
     source = sources.get(place)
@@ -96,21 +97,34 @@ def match(
   return Report(matched, shape_differs, not_in_checkpoint, not_in_model)
 
 
-def _places(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-  """What each name means, whatever the blocks and the norms are called."""
-  names = list(names)
-  parts = {name: _SUBLAYER.fullmatch(name) for name in names}
-  # Stack to number of block and layer to kind of layer.
+def _kinds(
+    names: Iterable[str],
+) -> Mapping[str, Mapping[tuple[int, int], set[str]]]:
+  """Returns the kind of each layer by its stack and its (block, layer)."""
   kinds = collections.defaultdict(lambda: collections.defaultdict(set))
-  for found in filter(None, parts.values()):
+  for found in filter(None, map(_SUBLAYER.fullmatch, names)):
     stack, block, layer, rest = found.groups()
     kind = {rest.split("/")[0]} if not _NORM.match(rest) else set()
     kinds[stack][int(block), int(layer)] |= kind
+  return kinds
+
+
+def _places(names: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+  """Returns each weight's place in the model, independent of block numbers.
+
+  Args:
+    names: the names of all weights of a model.
+
+  Returns:
+    by name: the stack, the number of the layer in it, the layer's kind and the
+    rest of the name; outside of stacks the name only. All norms have one name.
+  """
+  kinds = _kinds(names)
   layers = {stack: sorted(numbers) for stack, numbers in kinds.items()}
   places = {}
-  for name, found in parts.items():
+  for name in names:
     places[name] = (_NORM.sub("norm", name),)
-    if found:
+    if found := _SUBLAYER.fullmatch(name):
       stack, block, layer, rest = found.groups()
       number = int(block), int(layer)
       places[name] = (
@@ -123,10 +137,10 @@ def _places(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
 
 
 def check(report: Report, path: str):
-  """Refuses a checkpoint that is of no use.
+  """Refuses a checkpoint from which fine-tuning is pointless.
 
   Args:
-    report: what matches.
+    report: from `match`.
     path: the checkpoint.
 
   Raises:
@@ -147,15 +161,15 @@ def check(report: Report, path: str):
 
 
 def is_sparse(names: Iterable[str]) -> bool:
-  """Whether a model whose weights have these names has a router."""
+  """Returns whether a model with weights of these names has a router."""
   return any("/router/" in name for name in names)
 
 
 def weights() -> dict[str, tf.Variable]:
-  """The masters of the weights in the default graph by their names.
+  """Returns the masters of the weights in the default graph by their names.
 
-  Slices are trainable too, but in no collection of TensorFlow's that is saved.
-  Mesh TensorFlow's own list has several weights as one where it stacks them.
+  Slices are trainable too, but not among TensorFlow's global variables. Mesh
+  TensorFlow's own list combines the weights that it stacks.
   """
   saved = {variable.op.name for variable in tf.global_variables()}
   return {
@@ -166,11 +180,11 @@ def weights() -> dict[str, tf.Variable]:
 
 
 class InitializationHook(tf.train.SessionRunHook):
-  """Fills a new session's weights from a checkpoint.
+  """Initializes the weights of a new run from a checkpoint.
 
-  The weights are the masters; MtfRestoreHook, which copies them to the slices,
-  has to come later. A session that goes on from a checkpoint of its own is
-  left alone.
+  It sets the masters; MtfRestoreHook, which copies them to the slices, must
+  come later. A session that resumes from the run's own checkpoint is left
+  unchanged.
   """
 
   def __init__(self, path: str, names: Mapping[str, str]):
@@ -178,15 +192,15 @@ class InitializationHook(tf.train.SessionRunHook):
 
     Args:
       path: the checkpoint.
-      names: the checkpoint's names by those of `weights`; what is not there
-        keeps its initial value.
+      names: the checkpoint's names by those of `weights`; the other weights
+        keep their initial values.
     """
     self._path = path
     self._names = names
 
   def begin(self):
     """Adds the assignments to the graph."""
-    # Upstream's own setting is to write them in bfloat16.
+    # Checkpoints with upstream's default settings are bfloat16.
     dtypes = tf.train.load_checkpoint(self._path).get_variable_to_dtype_map()
     assignments = []
     variables = weights()
@@ -205,7 +219,7 @@ class InitializationHook(tf.train.SessionRunHook):
     self._global_step = tf.train.get_global_step()
 
   def after_create_session(self, session, coord):
-    """Runs them, before the first step."""
+    """Runs the assignments, if no step has been made."""
     del coord
     if session.run(self._global_step) == 0:
       session.run(self._assign)

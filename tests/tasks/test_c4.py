@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""C4: lines that repeat, the two sources, and what can be wrong with them."""
+"""C4: repeated lines, the two sources, and errors in them."""
 
 import sys
 
@@ -34,7 +34,7 @@ from tests import c4_data
 
 @pytest.fixture(autouse=True)
 def bytes_and_no_broken_records(monkeypatch):
-  """A vocabulary that is quick to have; each test counts from nothing."""
+  """Uses a vocabulary that loads fast, and resets the count of records."""
   gin.parse_config("tasks.vocabulary.name = 'bytes'")
   monkeypatch.setattr(records, "_skipped", {})
 
@@ -43,7 +43,7 @@ def read(split):
   return c4_data.read("c4_span_corruption", split)
 
 
-# Lines that repeat.
+# Repeated lines.
 
 
 def without_repeated_lines(text):
@@ -51,7 +51,7 @@ def without_repeated_lines(text):
 
 
 def test_a_page_by_hand():
-  """The second "add to cart" goes, and the second empty line."""
+  """The second "add to cart" and the second empty line are removed."""
   page = [
       "Rye bread, 750 g",
       "",
@@ -67,7 +67,7 @@ def test_a_page_by_hand():
 
 
 def oracle(text):
-  """What TFDS's c4_utils does to the lines of a page, in Python."""
+  """Removes repeated lines as TFDS's c4_utils does, in Python."""
   seen, kept = set(), []
   for line in text.split("\n"):
     key = line.strip().lower()
@@ -77,8 +77,8 @@ def oracle(text):
   return "\n".join(kept)
 
 
-# Few letters, so that lines repeat; those whose lower case is special, and
-# spaces of all kinds, among them what looks like one and is none.
+# Few letters, so that lines repeat: some with a special lower case, several
+# kinds of space, and a character that looks like a space but is not.
 LINES = strategies.text(
     "aA\u0130\u03a3\u03c3\u00df\r\t\v\x1f \x85\u3000\u200b", max_size=3
 )
@@ -92,7 +92,7 @@ def test_lines_are_removed_as_tfds_does(lines):
   assert without_repeated_lines(oracle(text)) == oracle(text)
 
 
-def test_every_space_of_python_is_stripped():
+def test_all_whitespace_of_python_is_stripped():
   spaces = [chr(i) for i in range(sys.maxunicode + 1) if chr(i).isspace()]
   for space in set(spaces) - {"\n"}:
     assert without_repeated_lines(f"a\n{space}a\na{space}") == "a", repr(space)
@@ -123,9 +123,9 @@ def test_gin_decides_whether_lines_are_removed(wanted, text):
 def test_a_record_becomes_an_example_of_span_corruption():
   """Worked by hand.
 
-  Of 20 bytes 15 % are 3, in one span, the last: a sentinel stands for "ily" in
-  the inputs and for the rest in the targets. Of 256 bytes after 3 special ids
-  and 100 sentinels, the first sentinel is the last id.
+  15% of 20 bytes are 3, in one span, the last: a sentinel replaces "ily" in the
+  inputs, and the rest in the targets. The ids are 3 special ones, 256 bytes and
+  100 sentinels, of which the first has the last id.
   """
   raw = {"validation": {"text": "Bread is baked daily", **c4_data.REST}}
   kwargs = dict(sequence_length={"inputs": 19, "targets": 5})
@@ -165,13 +165,13 @@ def test_a_record_becomes_an_example_of_span_corruption():
         ("pages.json", None),
     ],
 )
-def test_a_name_tells_the_split(name, split):
+def test_a_name_contains_the_split(name, split):
   assert c4.split_of(name) == split
 
 
 @pytest.fixture
 def shards(tmp_path):
-  """Two shards of training, one of them compressed, and one of validation."""
+  """Two training shards, one of them compressed, and a validation shard."""
   c4_data.write(
       tmp_path / "c4-train.00000-of-00002.json.gz", ["one", "zwei \u4e09"]
   )
@@ -235,7 +235,7 @@ def test_no_such_split(shards):
     read("test")
 
 
-def test_broken_records_are_skipped_and_told(shards):
+def test_broken_records_are_skipped_and_reported(shards):
   file = shards / "c4-train.00001-of-00002.json"
   lines = [
       '{"text": "good"}',
@@ -261,12 +261,12 @@ def test_broken_records_are_skipped_and_told(shards):
       f"{file}, line 3": "a JSON object is needed, not str",
       f"{file}, line 4": no_text,
       f"{file}, line 5": no_text,
-      f"{file}, line 7": 'what is under "text" is not Unicode text',
+      f"{file}, line 7": 'the string under "text" is not Unicode',
       str(empty): "there is no JSON object in it",
   }
 
 
-def test_what_is_no_gzip_is_named(shards):
+def test_a_file_that_is_not_gzip_is_named(shards):
   file = shards / "c4-train.00000-of-00002.json.gz"
   file.write_text('{"text": "not compressed"}')
   use(file)
@@ -280,7 +280,7 @@ def test_what_is_no_gzip_is_named(shards):
 
 @pytest.fixture
 def tfds_directory(tmp_path):
-  """TFDS's data directory, to be filled by a test."""
+  """TFDS's data directory, for a test to fill."""
   seqio.set_tfds_data_dir_override(str(tmp_path))
   yield tmp_path
   seqio.set_tfds_data_dir_override(None)
@@ -300,7 +300,7 @@ def test_tfds_is_read_by_split(tfds_directory):
   assert source.num_input_examples("train") == 2
 
 
-def test_tfds_that_is_not_prepared(tfds_directory):
+def test_a_dataset_that_is_not_prepared(tfds_directory):
   source = seqio.get_mixture_or_task("c4_full_lm").source
   assert not source.is_present()
   with pytest.raises(errors.DataError) as error:
@@ -308,7 +308,7 @@ def test_tfds_that_is_not_prepared(tfds_directory):
   assert str(error.value).startswith("The dataset c4/en:3.1.0 is not prepared")
 
 
-def test_todays_tfds_prepares_the_version_that_is_read():
+def test_the_installed_tfds_prepares_the_version_that_is_read():
   name, version = c4.Options().tfds_name.split(":")
   builder = tfds.builder(name)
   assert version in map(str, [builder.version, *builder.supported_versions])
@@ -330,7 +330,7 @@ def real_c4(real_data):
 
 @pytest.mark.real_data
 def test_real_shards_become_span_corruption(real_c4):
-  """512 inputs and 114 targets, both full, from pages laid end to end."""
+  """512 inputs and 114 targets, both full, from concatenated pages."""
   task = seqio.get_mixture_or_task("c4_span_corruption")
   lengths = {"inputs": 512, "targets": 114}
   dataset = task.get_dataset(lengths, "train", shuffle=True, seed=0)
@@ -355,6 +355,6 @@ def test_real_shards_are_read_whole(real_c4, split, number):
 
 
 @pytest.mark.real_data
-def test_the_official_form_is_read(real_c4):
+def test_the_official_format_is_read(real_c4):
   texts = list(shards_lib.texts(str(real_c4 / "official-form.first5.json")))
   assert len(texts) == 5 and all(texts)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""CLDR's names: which languages, which split, and how they are mixed."""
+"""CLDR's names: their languages, their splits and their mixture."""
 
 import hashlib
 import itertools
@@ -28,14 +28,7 @@ from tasks import mc4
 from tasks import prepared_text
 from tasks import vocabulary
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache_directory(tmp_path_factory):
-  """One cache for the module, in which the names are prepared once."""
-  directory = tmp_path_factory.mktemp("cache")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("MTF_SWITCH_CACHE", str(directory))
-    yield directory
+pytestmark = pytest.mark.usefixtures("cache_directory")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +37,7 @@ def byte_vocabulary():
 
 
 def lines(text, split):
-  """All names of a split."""
+  """Returns all names of a split."""
   documents = text.documents(split)
   return list(itertools.chain(*(d.split("\n") for d in documents)))
 
@@ -71,13 +64,13 @@ def test_hebrew_has_the_code_of_mc4():
 
 
 def test_names_of_another_language_are_left_out():
-  """Babel fills up what Hindi in Latin letters lacks with English."""
+  """Where Hindi in Latin script lacks a name, Babel has the English one."""
   assert babel.Locale.parse("hi_Latn").territories["DE"] == "Germany"
   assert "territory DE" not in cldr.names_of("hi-Latn")
   assert cldr.names_of("hi-Latn")["day 0"] == "Somwaar"
 
 
-def test_languages_are_those_that_babel_names_things_in():
+def test_languages_are_those_with_names_in_babel():
   assert len(cldr.LANGUAGES) == 98
   assert cldr.WITHOUT_NAMES < set(mc4.COUNTS)
   assert all(len(cldr.names_of(language)) > 70 for language in cldr.LANGUAGES)
@@ -90,11 +83,11 @@ def test_languages_are_those_that_babel_names_things_in():
 
 
 def is_validation(key):
-  """By hand: a tenth of the values that 64 bits of a hash can have."""
+  """By hand: the smallest tenth of all 64-bit hashes."""
   return int(hashlib.sha256(key.encode()).hexdigest()[:16], 16) < 2**64 // 10
 
 
-def test_what_is_named_decides_the_split():
+def test_the_key_of_a_name_decides_its_split():
   seen = {}
   for language in ("de", "ja", "sw"):
     names = cldr.names_of(language)
@@ -117,7 +110,7 @@ def test_kinds_are_mixed():
   assert {"language", "territory", "script", "currency"} <= kinds
 
 
-def test_a_name_of_two_things_is_there_once_and_in_training():
+def test_a_name_with_two_keys_occurs_once_and_in_training():
   keys = [f"city {i}" for i in range(100)]
   validation = [key for key in keys if is_validation(key)]
   train = [key for key in keys if not is_validation(key)]
@@ -161,7 +154,7 @@ def test_a_document_has_30_names_and_the_last_the_rest():
 
 def test_the_text_is_prepared_once(cache_directory):
   cldr.all_languages()
-  cldr._entry.cache_clear()  # As in another process.
+  cldr._entry.cache_clear()  # As in a new process.
   cldr.text_of("de")
   assert len(list(cache_directory.glob("cldr-*"))) == 1
 
@@ -190,7 +183,7 @@ def test_rates_follow_the_number_of_documents():
 
 
 def test_names_become_span_corruption():
-  """The examples of a language say what its text does."""
+  """The examples of a language have as many tokens as its text has bytes."""
   task = seqio.get_mixture_or_task("cldr.de")
   assert task.source.is_present()
   assert task.source.describe() == f"CLDR's names in Babel {babel.__version__}"
@@ -202,15 +195,15 @@ def test_names_become_span_corruption():
       (128, 29)
   }
   real = sum(
-      (example[feature] < 259).sum() - 1  # Neither sentinels nor the end.
+      (example[feature] < 259).sum() - 1  # Without sentinels and EOS.
       for example in examples
       for feature in example
   )
   assert real == cldr.text_of("de").num_bytes("validation")
 
 
-def test_languages_are_drawn_by_their_rates():
-  """Of all 98 the graphs alone would take a minute."""
+def test_languages_are_sampled_by_their_rates():
+  """With three languages; the graphs of all 98 take a minute."""
   languages = ["de", "st", "ja"]
   mixture = seqio.Mixture(
       "some_languages",
@@ -220,7 +213,7 @@ def test_languages_are_drawn_by_their_rates():
       {"inputs": 32, "targets": 10}, "train", shuffle=True, seed=0
   )
   batch = next(dataset.batch(300).as_numpy_iterator())
-  # Japanese is most of what has bytes of three-byte letters.
+  # Bytes of three-byte letters are almost only in Japanese examples.
   japanese = ((batch["inputs"] - 3 >= 0xE3) & (batch["inputs"] < 259)).any(1)
   rates = [
       cldr.text_of(code).num_documents("train") ** 0.3 for code in languages

@@ -46,10 +46,10 @@ def bytes_as_vocabulary():
 
 @pytest.fixture
 def records_of(monkeypatch, tmp_path):
-  """Returns what seqio.test_utils takes as the raw data of a task.
+  """Returns a function that makes the raw data of a task for seqio.test_utils.
 
-  The test utilities inject one record into a task; this injects several, in the
-  form and the types that TFDS would read.
+  The test utilities inject one record into a task; this injects several, with
+  the features and types that TFDS would read.
   """
 
   class Injector(seqio.test_utils.DataInjector):
@@ -79,7 +79,7 @@ def records_of(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("task", CASES)
-def test_texts_are_as_t5_writes_them(task, records_of):
+def test_texts_have_t5s_format(task, records_of):
   case = CASES[task]
   examples = list(
       seqio.test_utils.test_preprocessing(
@@ -156,7 +156,7 @@ def test_tfds_has_the_version(task, tmp_path):
 @pytest.mark.parametrize(
     "task", [name for name in CASES if not CASES[name].metrics]
 )
-def test_what_is_only_trained_on_or_tested_has_no_metrics(task):
+def test_tasks_without_validation_have_no_metrics(task):
   task = seqio.TaskRegistry.get(task)
   assert not task.metric_fns
   assert "validation" not in task.splits

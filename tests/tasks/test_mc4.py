@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""mC4: 107 tasks, the names of their files, and how they are mixed."""
+"""mC4: 107 tasks, the names of their files, and their mixture."""
 
 import gin
 import pytest
@@ -29,7 +29,7 @@ from tests import c4_data
 
 @pytest.fixture(autouse=True)
 def bytes_and_no_broken_records(monkeypatch):
-  """A vocabulary that is quick to have; each test counts from nothing."""
+  """Uses a vocabulary that loads fast, and resets the count of records."""
   gin.parse_config("tasks.vocabulary.name = 'bytes'")
   monkeypatch.setattr(records, "_skipped", {})
 
@@ -57,7 +57,7 @@ def test_every_language_is_a_task_of_the_mixture():
 
 
 def test_the_table_has_the_pages_of_mt5():
-  """Of 6.6 billion pages 3.1 billion are English, and 46,214 Yoruba."""
+  """3.1 of 6.6 billion pages are English, and 46,214 are Yoruba."""
   assert round(sum(mc4.COUNTS.values()) / 1e9, 2) == 6.66
   assert max(mc4.COUNTS, key=mc4.COUNTS.get) == "en"
   assert mc4.COUNTS["en"] == 3_079_081_989
@@ -111,7 +111,7 @@ def test_gin_sets_alpha(alpha, ratio):
         ("c4-iw.tfrecord-00000-of-00512.json.gz", "iw", "train"),
     ],
 )
-def test_a_name_tells_language_and_split(name, language, split):
+def test_a_name_contains_language_and_split(name, language, split):
   assert mc4.part_of(name) == (language, split)
   assert language in mc4.COUNTS
 
@@ -126,7 +126,7 @@ def test_a_name_tells_language_and_split(name, language, split):
         "deutsch.json",
     ],
 )
-def test_a_name_of_something_else(name):
+def test_names_of_other_files(name):
   assert mc4.part_of(name) is None
 
 
@@ -154,7 +154,7 @@ def test_files_are_read_by_language(tmp_path):
       ("ru_Latn", "train", "c4-ru-Latn.tfrecord-00000-of-00001.json"),
   ]:
     assert c4_data.read(f"mc4.{task}", split) == [name]
-  # Hebrew is iw, and he.json is not taken for it.
+  # Hebrew is iw; he.json is not read as Hebrew.
   source = seqio.get_mixture_or_task("mc4.iw").source
   assert not source.is_present()
   with pytest.raises(errors.DataError) as error:
@@ -166,7 +166,7 @@ def test_files_are_read_by_language(tmp_path):
 
 
 def test_a_record_becomes_an_example():
-  """As in test_c4.py: of 20 bytes, not letters, the last 3 are the span."""
+  """As in test_c4.py: the span is the last 3 of 20 bytes, not letters."""
   text = "Käse täglich zart!".encode()
   output = test_utils.test_preprocessing_single(
       "mc4.de",
@@ -186,7 +186,7 @@ def test_a_record_becomes_an_example():
 
 @pytest.mark.parametrize("version", ["3.1.0", "3.0.1"])
 def test_tfds_is_read_by_language(version, tmp_path, monkeypatch):
-  """3.0.1 is mT5's, which today's TFDS does not prepare."""
+  """mT5's version is 3.0.1, which the installed TFDS does not prepare."""
   name = f"c4/multilingual:{version}"
   if version != "3.1.0":
     gin.parse_config(f"tasks.mc4.tfds_name = '{name}'")

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where the official files are looked for; real ones."""
+"""The places of the official files, and real files."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from tests import official_zips
 
 @pytest.fixture(autouse=True)
 def nothing_skipped(monkeypatch):
-  """Counts the broken records of one test only."""
+  """Resets the count of broken records."""
   monkeypatch.setattr(records, "_skipped", {})
 
 
@@ -66,7 +66,7 @@ def test_a_home_directory_is_expanded(tmp_path, monkeypatch):
   assert source.num_input_examples("train") == 2
 
 
-def test_squad_files_are_called_as_gin_says(tmp_path):
+def test_gin_sets_the_names_of_squad_files(tmp_path):
   source = official_files.source("squad/v1.1:3.0.0", ("train", "validation"))
   gin.bind_parameter("tasks.squad.directory", str(tmp_path))
   (tmp_path / "train-v1.1.json").write_text(json.dumps(official_zips.SQUAD))

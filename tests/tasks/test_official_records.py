@@ -27,12 +27,12 @@ from tests import official_zips
 
 @pytest.fixture(autouse=True)
 def nothing_skipped(monkeypatch):
-  """Counts the broken records of one test only."""
+  """Resets the count of broken records."""
   monkeypatch.setattr(records, "_skipped", {})
 
 
 class Unpacked:
-  """TFDS's download manager, where all is downloaded."""
+  """TFDS's download manager after all downloads."""
 
   def __init__(self, directory):
     self._directory = str(directory)
@@ -103,7 +103,7 @@ def test_mrpc_is_read_as_tfds_reads_its_original(tmp_path, split):
   official_zips.assert_same(official_zips.as_read("glue", "mrpc", ours), theirs)
 
 
-def test_rows_that_tfds_leaves_out_are_skipped_and_named(tmp_path):
+def test_rows_that_tfds_omits_are_skipped_and_named(tmp_path):
   path = tmp_path / "train.tsv"
   lines = ["id qid1 qid2 question1 question2 is_duplicate".split()]
   lines += [["1", "2", "3", "Who?", "Which?", "0"], ["4", "5", "6", "Ho"], []]
@@ -171,7 +171,7 @@ def test_a_missing_field_is_named(tmp_path, field):
 
 
 @pytest.mark.parametrize("name", ["multirc", "record"])
-def test_a_line_of_many_examples_is_left_out_as_a_whole(tmp_path, name):
+def test_a_line_of_many_examples_is_skipped_as_a_whole(tmp_path, name):
   path = tmp_path / "train.jsonl"
   path.write_text(json.dumps(official_zips.LINES[name]))  # Without labels.
   assert not official_zips.as_read("super_glue", name, path)
@@ -250,7 +250,7 @@ def test_a_question_without_an_answer_is_named(tmp_path):
       b"b"
   ]
   (problem,) = records.skipped().values()
-  assert problem == "it has no answers; is this SQuAD 2.0 in place of 1.1?"
+  assert problem == "it has no answers; is this SQuAD 2.0 instead of 1.1?"
 
 
 @pytest.mark.parametrize(

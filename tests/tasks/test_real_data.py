@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Real samples of real data sets, from file to score; skipped without them."""
+"""Samples of real data, from file to score; skipped without the data."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import json
@@ -58,14 +58,14 @@ def server():
 
 
 def test_t5_vocabulary(real_data):
-  """The ids that T5 has for this sentence."""
+  """The ids of this sentence in T5."""
   gin.parse_config(f"vocabulary.path = '{real_data}/vocab/t5.spiece.model'")
   words = vocabulary.LateVocabulary("t5")
   text = "translate English to German: That is good."
   ids = [13959, 1566, 12, 2968, 10, 466, 19, 207, 5]
   assert words.encode(text) == ids
   assert words.decode(ids) == text
-  # The sentinels come last, the first of them at the end; 128 times 251 rows.
+  # Sentinels come last, the first one at the end; the rows are 128 x 251.
   assert words.encode("<extra_id_0>") == [32099]
   assert math.ceil(words.vocab_size / 128) * 128 == 32128
 
@@ -88,7 +88,7 @@ def test_t5_vocabulary(real_data):
 def test_a_step_and_an_evaluation(
     server, tmp_path, real_data, task, where, metric
 ):
-  # The sample has validation pages only; they are trained on as well.
+  # The sample has only validation pages, on which this trains too.
   name = "c4-de.validation.00000-of-00001.json"
   for link in (name, "c4-de.tfrecord-00000-of-00001.json"):
     (tmp_path / link).symlink_to(real_data / "mc4" / name)
@@ -101,7 +101,7 @@ def test_a_step_and_an_evaluation(
   assert result.returncode == 0, result.stderr
   lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
   records = {r["kind"]: r for r in map(json.loads, lines)}
-  # Of an untrained model: close to ln(32128) a token.
+  # An untrained model's loss is close to ln(32128) = 10.4 per token.
   assert 9 < records["train"]["cross_entropy"] < 13
   assert 0 < records["train"]["packing_efficiency"] <= 1
   if metric is None:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tests for tasks/records.py: files of lines, and broken records."""
+"""Files of lines, and broken records."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ def test_places_are_file_and_line(tmp_path, name):
   path = tmp_path / name
   lines = f'\ufeff{GOOD}\n{{"text": "b", "url": "c"}}'.encode()
   path.write_bytes(gzip.compress(lines) if name.endswith("gz") else lines)
-  # The second line is empty, and the last one does not end.
+  # The second line is empty, and the last one has no line break.
   assert read(path) == [
       (f"{path}, line 1", {"text": "a"}),
       (f"{path}, line 3", {"text": "b", "url": "c"}),
@@ -51,7 +51,7 @@ def test_places_are_file_and_line(tmp_path, name):
 def test_broken_lines_are_skipped_and_named(tmp_path):
   path = tmp_path / "a.json"
   path.write_text(GOOD + "{oops\n" + GOOD + "[1]\n")
-  for _ in range(2):  # What is read again is not counted again.
+  for _ in range(2):  # A record that is read again is not counted again.
     assert [place for place, _ in read(path)] == [
         f"{path}, line 1",
         f"{path}, line 3",
@@ -66,7 +66,7 @@ def test_broken_lines_are_skipped_and_named(tmp_path):
     ]
 
 
-def test_no_more_are_skipped_than_gin_allows(tmp_path):
+def test_gin_limits_the_number_of_skipped_records(tmp_path):
   gin.parse_config("broken_records.limit = 2")
   path = tmp_path / "a.json"
   path.write_text("x\n" * 2)
@@ -86,7 +86,7 @@ def test_an_empty_file_has_no_records(tmp_path):
 
 
 def broken_file(kind):
-  """The bytes of a compressed file that is broken, and its complaint."""
+  """The bytes of a broken compressed file, and the message about it."""
   text = "".join(json.dumps({"text": str(i)}) + "\n" for i in range(2000))
   whole = gzip.compress(text.encode())
   return {
@@ -110,7 +110,7 @@ def test_a_broken_file_is_named(tmp_path, kind):
   assert complaint in str(raised.value)
 
 
-def test_a_cut_off_file_says_how_far_it_goes(tmp_path):
+def test_the_message_about_a_truncated_file_names_its_last_line(tmp_path):
   content, _ = broken_file("cut off")
   path = tmp_path / "a.json.gz"
   path.write_bytes(content)
@@ -122,6 +122,6 @@ def test_a_cut_off_file_says_how_far_it_goes(tmp_path):
   assert f"after line {numbers[-1]}:" in str(raised.value)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file(tmp_path):
   with pytest.raises(errors.DataError, match="a.json cannot be read"):
     read(tmp_path / "a.json")

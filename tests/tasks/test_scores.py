@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Scores by hand."""
+"""Scores worked by hand."""
 
 import math
 
@@ -64,10 +64,10 @@ def test_mnli_is_one_task_of_the_mean():
       "glue_mnli_mismatched": 86.0,
       "glue_rte": 65.0,
   }
-  assert scores.mean_score(values) == 75.0  # Of 85 and 65.
+  assert scores.mean_score(values) == 75.0  # The mean of 85 and 65.
 
 
-def test_the_mean_of_super_glue_is_without_dpr():
+def test_the_mean_of_super_glue_omits_dpr():
   values = {"super_glue_cb": 90.0, "super_glue_wsc_eval": 70.0, "dpr": 10.0}
   assert scores.mean_score(values) == 80.0
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tests for tasks/sources.py: files and prepared datasets as data sources."""
+"""Files and prepared datasets as data sources."""
 
 import itertools
 
@@ -22,6 +22,7 @@ import tensorflow.compat.v2 as tf
 import tensorflow_datasets as tfds
 
 from tasks import errors
+from tasks import file_sources
 from tasks import sources
 
 NUM_RECORDS = {"a": 100, "b": 70, "c": 3}
@@ -33,7 +34,7 @@ def read(file):
 
 
 def files_source(read_file=read, files=tuple(NUM_RECORDS), **kwargs):
-  return sources.FilesSource(
+  return file_sources.FilesSource(
       lambda split: list(files) if split == "train" else [],
       read_file,
       lambda record: {"text": tf.strings.join([record, "!"])},
@@ -59,14 +60,14 @@ def test_records_in_order():
   assert texts(files_source(), shuffle=False) == ALL
 
 
-def test_shuffling_is_decided_by_the_seed():
+def test_the_seed_determines_the_shuffling():
   source = files_source()
   shuffled = texts(source, shuffle=True, seed=1)
   assert sorted(shuffled) == sorted(ALL) and shuffled != ALL
   assert texts(source, shuffle=True, seed=1) == shuffled
   others = [texts(source, shuffle=True, seed=seed) for seed in range(2, 6)]
   assert any(other != shuffled for other in others)
-  # Files are read side by side: no long run is of one file.
+  # Files are read in parallel: no long sequence is from one file.
   runs = [
       len(list(run)) for _, run in itertools.groupby(x[0] for x in shuffled)
   ]
@@ -79,11 +80,11 @@ def test_a_share_of_the_files():
   assert of_b == [text for text in ALL if text.startswith("b")]
 
 
-def test_an_empty_file_gives_nothing():
+def test_an_empty_file_has_no_records():
   assert texts(files_source(lambda file: iter(())), shuffle=False) == []
 
 
-def test_counting_is_done_once_if_at_all():
+def test_records_are_counted_at_most_once():
   times_read = []
 
   def counted(file):
@@ -97,7 +98,7 @@ def test_counting_is_done_once_if_at_all():
   assert times_read == ["a", "b", "c"]
 
 
-def test_what_a_source_says_of_itself():
+def test_sources_describe_themselves():
   source = files_source()
   assert source.describe() == "three files"
   assert source.is_present()
@@ -110,7 +111,7 @@ def test_what_a_source_says_of_itself():
   )
 
 
-def test_an_error_inside_of_a_dataset_is_kept(monkeypatch):
+def test_an_error_within_a_dataset_is_kept(monkeypatch):
   monkeypatch.setattr(errors, "_in_datasets", [])
 
   def broken(file):
@@ -123,7 +124,7 @@ def test_an_error_inside_of_a_dataset_is_kept(monkeypatch):
   assert str(errors.raised_in_dataset()) == "a, line 2: broken."
 
 
-# The second is a version that TFDS has had and does not prepare any more.
+# The second is an old version, which TFDS no longer prepares.
 @pytest.mark.parametrize("name", ["squad/v1.1:3.0.0", "c4/en:2.0.0"])
 def test_a_dataset_that_is_not_prepared(name):
   source = sources.TfdsSource(name, ["train", "validation"])
@@ -190,9 +191,9 @@ def test_a_dataset_that_is_prepared(data_dir):
     seqio.set_tfds_data_dir_override(None)
 
 
-def test_either_is_decided_when_it_is_used():
+def test_each_use_chooses_between_files_and_tfds():
   use_files = True
-  source = sources.EitherSource(
+  source = file_sources.EitherSource(
       files_source(),
       sources.TfdsSource("squad/v1.1:3.0.0", ["train", "validation"]),
       lambda: use_files,

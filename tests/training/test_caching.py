@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Caches: seqio reads them, killed ones go on, and others are refused."""
+"""Caches: seqio reads them, killed runs resume, and others are refused."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import functools
@@ -27,24 +27,25 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch.training import cached_split
 from mtf_switch.training import caching
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
 from tasks import errors as task_errors
-from tasks import sources
+from tasks import file_sources
 from tests import toy_tasks
 
 LENGTHS = {"inputs": 48, "targets": 40}
-NUM_FILES = 4  # Of each split, in place of caching.MIN_FILES: to save time.
+NUM_FILES = 4  # In each split, in place of MIN_FILES, to save time.
 
 
 def toy_task(name="toy_copy", **changes):
-  """A new task, which has not looked for its cache yet."""
+  """Returns a new task, which has not searched for its cache yet."""
   return seqio.TaskRegistry.get(name).replace(**changes)
 
 
 def lines_source(directory, num_files, splits=("train",)):
-  """Lines of files, of which each split has so many."""
+  """Returns a source of lines from `num_files` files for each split."""
 
   def find_files(split):
     files = sorted(str(path) for path in directory.glob(f"{split}-*"))
@@ -60,7 +61,7 @@ def lines_source(directory, num_files, splits=("train",)):
     for number in range(num_files):
       text = "\n".join(f"{split}{number}{letter}" for letter in "abc")
       (directory / f"{split}-{number:03d}").write_text(text)
-  return sources.FilesSource(
+  return file_sources.FilesSource(
       find_files,
       read,
       lambda line: {"inputs": line, "targets": line},
@@ -70,7 +71,7 @@ def lines_source(directory, num_files, splits=("train",)):
 
 
 class Interruption(progress.Display):
-  """Interrupts at some report about the examples of a file."""
+  """Raises KeyboardInterrupt at a given report of progress."""
 
   def __init__(self, at):
     super().__init__(rich.console.Console(file=io.StringIO()))
@@ -83,7 +84,7 @@ class Interruption(progress.Display):
 
 
 def write(task, directory):
-  """Returns what the display says."""
+  """Writes a cache and returns the display's output."""
   console = rich.console.Console(file=io.StringIO(), width=1000)
   with progress.Display(console) as display:
     caching.write(task, str(directory), display)
@@ -93,7 +94,7 @@ def write(task, directory):
 @pytest.fixture(scope="module", autouse=True)
 def few_files():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(caching, "MIN_FILES", NUM_FILES)
+    patch.setattr(cached_split, "MIN_FILES", NUM_FILES)
     yield
 
 
@@ -107,14 +108,14 @@ def caches(tmp_path_factory):
 
 @pytest.fixture
 def global_cache_dirs():
-  """Sets seqio's directories of caches; forgets them in the end."""
+  """Sets seqio's directories of caches, and restores them afterwards."""
   before = seqio.get_global_cache_dirs()
   yield seqio.set_global_cache_dirs
   seqio.set_global_cache_dirs(before)
 
 
 def contents(directory):
-  """The bytes of all files below a directory, by name."""
+  """Returns the bytes of all files below a directory, by name."""
   return {
       str(path.relative_to(directory)): path.read_bytes()
       for path in directory.rglob("*")
@@ -123,7 +124,7 @@ def contents(directory):
 
 
 def examples(task, split, use_cached):
-  """What a model is fed, in no order."""
+  """Returns the examples of a split, sorted."""
   with tf.Graph().as_default():
     dataset = task.get_dataset(
         LENGTHS, split, shuffle=False, use_cached=use_cached
@@ -149,7 +150,7 @@ def test_seqio_reads_it(caches, global_cache_dirs, split):
   assert examples(task, split, True) == examples(task, split, False)
 
 
-def test_it_holds_what_seqio_promises(caches):
+def test_the_cache_has_seqios_files(caches):
   root = caches / "toy_copy"
   splits = ("train", "validation")
   files = {f"{x}.tfrecord-0000{i}-of-00004" for x in splits for i in range(4)}
@@ -213,12 +214,12 @@ def test_the_same_bytes_when_repeated(caches, tmp_path):
   assert contents(tmp_path) == contents(caches)
 
 
-# In the first file, in the second, in the second split.
+# In the first file, in the second file, and in the second split.
 @pytest.mark.parametrize("at", [2, 17, 60])
-def test_what_was_interrupted_goes_on(
+def test_an_interrupted_cache_is_continued(
     caches, tmp_path, monkeypatch, global_cache_dirs, at
 ):
-  monkeypatch.setattr(caching, "_EXAMPLES_A_REPORT", 1)
+  monkeypatch.setattr(cached_split, "_EXAMPLES_A_REPORT", 1)
   with pytest.raises(KeyboardInterrupt):
     caching.write(toy_task(), str(tmp_path), Interruption(at))
   global_cache_dirs([str(tmp_path)])
@@ -226,7 +227,7 @@ def test_what_was_interrupted_goes_on(
   whole = contents(caches)
   before = {}
   for path in (tmp_path / "toy_copy").iterdir():
-    if path.is_file():  # Each is whole.
+    if path.is_file():  # Each file is whole.
       assert path.read_bytes() == whole[f"toy_copy/{path.name}"]
       before[path.name] = path.stat().st_mtime_ns
   assert (len(before) > 1) == (at > 2)
@@ -236,7 +237,7 @@ def test_what_was_interrupted_goes_on(
     assert (tmp_path / "toy_copy" / name).stat().st_mtime_ns == time
 
 
-def test_what_is_complete_is_left_alone(caches):
+def test_a_complete_cache_is_left_unchanged(caches):
   times = {path: path.stat().st_mtime_ns for path in caches.rglob("*")}
   assert write(toy_task(), caches) == (
       f"toy_copy: the cache in {caches / 'toy_copy'} is complete\n"
@@ -244,7 +245,7 @@ def test_what_is_complete_is_left_alone(caches):
   assert times == {path: path.stat().st_mtime_ns for path in caches.rglob("*")}
 
 
-def test_a_source_of_many_files_makes_as_many(tmp_path, global_cache_dirs):
+def test_a_cache_has_as_many_files_as_its_source(tmp_path, global_cache_dirs):
   source = lines_source(tmp_path, NUM_FILES + 1, ["train", "validation"])
   task = toy_task(source=source)
   write(task, tmp_path / "caches")
@@ -304,14 +305,16 @@ def test_other_data_is_refused(caches, tmp_path):
   assert "is of lines, which has changed; delete it" in message
 
 
-def test_a_directory_of_something_else_is_refused(tmp_path):
+def test_a_directory_with_other_files_is_refused(tmp_path):
   (tmp_path / "toy_copy").mkdir()
   (tmp_path / "toy_copy" / "notes").write_text("mine")
-  assert "are not of a cache of this program" in refusal(toy_task(), tmp_path)
+  assert "do not belong to a cache of this program" in refusal(
+      toy_task(), tmp_path
+  )
   assert list(contents(tmp_path)) == ["toy_copy/notes"]
 
 
-def test_what_has_no_place_for_a_cache_is_refused(tmp_path):
+def test_a_task_without_a_cache_placeholder_is_refused(tmp_path):
   task = toy_task(preprocessors=[seqio.preprocessors.tokenize])
   assert refusal(task, tmp_path).startswith(
       "'toy_copy' cannot be cached: there"
@@ -323,9 +326,9 @@ def test_what_has_no_place_for_a_cache_is_refused(tmp_path):
 
 @pytest.fixture
 def registered():
-  """A task whose cache no other test knows, in the registry.
+  """A registered task whose cache no other test uses, and a list.
 
-  Its source gives nothing when `is_broken` is set.
+  When the list is not empty, the task's source fails.
   """
   is_broken = []
 
@@ -345,7 +348,7 @@ def registered():
 
 
 def training_batches(first_step):
-  """The batches from a step until the end of the block, of four."""
+  """Returns the batches from a step until the end of its block of four."""
   with tf.Graph().as_default():
     batches = inputs.training_batches(
         "toy_cached", LENGTHS, 3, 0, first_step, steps_per_block=4
@@ -362,7 +365,7 @@ def test_runs_read_it(registered, tmp_path, global_cache_dirs):
   caching.check(task, "train", "mesh_train_dataset_fn")
   batches = training_batches(0)
   assert batches[0]["inputs"].any()
-  # A run that resumes goes on with the same ones.
+  # A run that resumes reads the same batches.
   assert str(training_batches(2)) == str(batches[2:])
 
 
@@ -370,7 +373,7 @@ def test_a_run_without_its_cache_is_refused(registered, global_cache_dirs):
   check = functools.partial(
       caching.check, registered[0], "train", "mesh_train_dataset_fn"
   )
-  check()  # It does not ask for one.
+  check()  # A run that uses no cache.
   gin.parse_config("""
       use_cached = True
       mesh_train_dataset_fn.use_cached = %use_cached

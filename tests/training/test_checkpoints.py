@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Which checkpoints there are, and when they are written."""
+"""Finding checkpoints, and the steps at which they are written."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import mesh_tensorflow as mtf
@@ -24,7 +24,7 @@ from mtf_switch.training import checkpoints
 
 
 class Recorder(tf.train.CheckpointSaverListener):
-  """Remembers the steps after whose checkpoint it was called."""
+  """Records the steps of the checkpoints after which it is called."""
 
   def __init__(self):
     self.steps = []
@@ -34,7 +34,7 @@ class Recorder(tf.train.CheckpointSaverListener):
 
 
 def train(model_dir, last_step, periods, keep=100):
-  """Counts from the latest checkpoint on; returns the steps saved."""
+  """Counts from the latest checkpoint; returns the saved steps."""
   recorder = Recorder()
   with tf.Graph().as_default():
     train_op = tf.assign_add(tf.train.get_or_create_global_step(), 1)
@@ -110,7 +110,7 @@ def test_missing_checkpoints_are_named(tmp_path):
   assert str(error.value) == (
       f"there is no checkpoint of step 3 in {model_dir!r}, only of 2, 4."
   )
-  # The files are gone, their name is still in the file "checkpoint".
+  # The files are deleted, but the file "checkpoint" still names them.
   for path in tmp_path.glob("model.ckpt-4*"):
     path.unlink()
   assert checkpoints.steps(model_dir) == [2]
@@ -119,7 +119,7 @@ def test_missing_checkpoints_are_named(tmp_path):
 def test_a_copy_without_the_list_is_found(tmp_path):
   train(tmp_path, 10, periods=[4])
   (tmp_path / "checkpoint").unlink()
-  assert checkpoints.latest_step(str(tmp_path)) == 0  # A run starts afresh.
+  assert checkpoints.latest_step(str(tmp_path)) == 0  # As in a new directory.
   assert checkpoints.select(str(tmp_path), None) == [10]
   assert checkpoints.select(str(tmp_path), "all") == [4, 8, 10]
   with pytest.raises(errors.UserError, match="or correct the_setting."):

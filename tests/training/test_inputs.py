@@ -40,7 +40,7 @@ def as_numpy(build):
 
 
 def training_batches(first_step, last_step, seed=0, steps_per_block=5):
-  """The batches of some steps, read block after block as in training."""
+  """Returns the batches of some steps, read block by block as in training."""
   batches = []
   step = first_step
   while step < last_step:
@@ -59,7 +59,7 @@ def training_batches(first_step, last_step, seed=0, steps_per_block=5):
 
 
 def rows(batches):
-  """The rows of "inputs", as tuples."""
+  """Returns the rows of "inputs", as tuples."""
   return [tuple(row) for batch in batches for row in batch["inputs"]]
 
 
@@ -70,7 +70,7 @@ def twelve_batches():
 
 # In the middle of a block, at its end, and in a later one.
 @pytest.mark.parametrize("first_step", [3, 5, 11])
-def test_resumed_run_reads_what_an_uninterrupted_one_reads(
+def test_a_resumed_run_reads_the_batches_of_an_uninterrupted_one(
     twelve_batches, first_step
 ):
   resumed = training_batches(first_step, 12)
@@ -81,7 +81,7 @@ def test_resumed_run_reads_what_an_uninterrupted_one_reads(
       np.testing.assert_array_equal(batch[name], expected[name])
 
 
-def test_blocks_and_seeds_have_orders_of_their_own(twelve_batches):
+def test_blocks_and_seeds_have_different_orders(twelve_batches):
   assert rows(twelve_batches[:5]) != rows(twelve_batches[5:10])
   assert rows(twelve_batches) != rows(training_batches(0, 12, seed=1))
 
@@ -129,7 +129,7 @@ def test_missing_split_is_named():
     inputs.evaluation_datasets("toy_copy", LENGTHS, "test")
 
 
-def test_inference_fills_up_the_last_batch_with_empty_rows():
+def test_inference_fills_the_last_batch_with_empty_rows():
   ids = np.arange(1, 16).reshape(5, 3)
   batches = as_numpy(lambda: inputs.inference_batches({"inputs": ids}, 2))
   assert [batch["batch_number"].tolist() for batch in batches] == [
@@ -210,5 +210,5 @@ def test_evaluation_masks_the_same_tokens_in_every_run(tmp_path, monkeypatch):
       return session.run(batch)["targets"]
 
   np.testing.assert_array_equal(read(0), read(1))
-  # Nor does it matter which datasets are read before.
+  # The datasets that are read before do not matter either.
   np.testing.assert_array_equal(read(0), read(0, number=1))

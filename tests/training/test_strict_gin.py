@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Gin files and parameters, and what is said about mistakes in them."""
+"""Gin files and parameters, and the messages about mistakes in them."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import gin
@@ -133,14 +133,14 @@ def test_mistakes_are_explained(tmp_path, text, params, message):
   assert str(error.value) == message.format(dir=tmp_path)
 
 
-def test_files_may_set_macros_that_nothing_uses(tmp_path):
+def test_files_may_set_unused_macros(tmp_path):
   parse(
       tmp_path,
       "bake.flour = %grams_of_flour\ngrams_of_flour = 1\ngrams_of_sugar = 2",
   )
 
 
-def test_missing_parameters_are_named_when_they_are_needed(tmp_path):
+def test_missing_parameters_are_named_when_a_function_needs_them(tmp_path):
   parse(tmp_path, "bake.sugar = 2")
   with pytest.raises(RuntimeError) as error:
     bake()

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A directory of checkpoints keeps to its vocabularies."""
+"""Checkpoints are used only with their vocabularies."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import hashlib
@@ -45,13 +45,13 @@ def save_checkpoint(directory):
 
 @pytest.fixture
 def trained(tmp_path):
-  """A directory whose checkpoint was trained on bytes."""
+  """A directory with a checkpoint that was trained on bytes."""
   vocabulary_record.keep(str(tmp_path), (BYTES, BYTES))
   save_checkpoint(tmp_path)
   return tmp_path
 
 
-def test_the_record_says_what_the_vocabularies_are(tmp_path):
+def test_the_record_describes_the_vocabularies(tmp_path):
   words = sentencepiece(tmp_path / "a.model")
   vocabulary_record.keep(str(tmp_path / "run"), (words, BYTES_AND_SENTINELS))
   record = json.loads((tmp_path / "run" / "vocabulary.json").read_text())
@@ -63,7 +63,7 @@ def test_the_record_says_what_the_vocabularies_are(tmp_path):
       "sha256": hashlib.sha256(model).hexdigest(),
       "path": str(tmp_path / "a.model"),
   }
-  # Padding, end and unknown, 256 bytes, 100 sentinels.
+  # Padding, EOS and unknown; 256 bytes; 100 sentinels.
   of_targets = record["targets"]
   assert (of_targets["kind"], of_targets["size"]) == ("Byte", 3 + 256 + 100)
   assert of_targets["path"] is None
@@ -97,10 +97,10 @@ def test_another_vocabulary_is_refused(
   assert (trained / "vocabulary.json").read_text() == before
 
 
-def test_a_sentencepiece_model_is_known_by_its_bytes(tmp_path):
+def test_a_sentencepiece_model_is_identified_by_its_bytes(tmp_path):
   first = sentencepiece(tmp_path / "first.model")
   copy = sentencepiece(tmp_path / "copy.model")
-  # Of the same size, but with other pieces.
+  # Of equal size, but with other pieces.
   other = seqio.SentencePieceVocabulary(str(tmp_path / "other.model"), 100)
   (tmp_path / "other.model").write_bytes(
       vocabulary_lib.train([text.upper() for text in TEXT] * 5, 30)
@@ -116,7 +116,7 @@ def test_a_sentencepiece_model_is_known_by_its_bytes(tmp_path):
     vocabulary_record.check(str(run), (other, other))
 
 
-def test_a_vocabulary_without_a_model_is_known_by_its_pieces(tmp_path):
+def test_a_vocabulary_without_a_model_is_identified_by_its_pieces(tmp_path):
   unigrams = [seqio.UnigramVocabulary([x, "b", "c"]) for x in "az"]
   vocabulary_record.keep(str(tmp_path), (unigrams[0],) * 2)
   save_checkpoint(tmp_path)
@@ -125,8 +125,8 @@ def test_a_vocabulary_without_a_model_is_known_by_its_pieces(tmp_path):
     vocabulary_record.check(str(tmp_path), (unigrams[1],) * 2)
 
 
-def test_what_no_checkpoint_rests_on_binds_nobody(tmp_path):
-  """A run that was stopped before its first checkpoint may start otherwise."""
+def test_without_checkpoints_the_record_is_replaced(tmp_path):
+  """A run that stopped before its first checkpoint may change vocabulary."""
   vocabulary_record.keep(str(tmp_path), (BYTES, BYTES))
   first = (tmp_path / "vocabulary.json").read_text()
   vocabulary_record.check(str(tmp_path), (BYTES_AND_SENTINELS,) * 2)

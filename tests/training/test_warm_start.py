@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Weights from a checkpoint: which ones match, and that they arrive."""
+"""Initial weights from a checkpoint: how they match, and that they are set."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import numpy as np
@@ -33,7 +33,7 @@ SIZES = ["d_model = 512", "d_ff = 2048", "d_kv = 64", "num_heads = 8"]
 
 
 def t5_small():
-  """The names and shapes of T5's first public checkpoint of that size."""
+  """Returns the names and shapes of T5's first public small checkpoint."""
   attention = {x: (512, 512) for x in ("q", "k", "v", "o")}
   first = {"relative_attention_bias": (8, 32)}
   feed_forward = {"wi/kernel": (512, 2048), "wo/kernel": (2048, 512)}
@@ -64,7 +64,7 @@ def shapes_of(file, *params):
 
 
 def test_switch_model_from_dense_checkpoint():
-  """Worked by hand: 6 layers a stack, in 3 blocks of two."""
+  """Worked by hand: 6 layers in each stack, in 3 blocks of two."""
   model = shapes_of(
       "models/switch_tiny.gin", *SIZES, "num_blocks = 3", "num_cores = 1"
   )
@@ -77,7 +77,7 @@ def test_switch_model_from_dense_checkpoint():
           "encoder/block_001/layer_001/DenseReluDense/wi/kernel",
           "encoder/block_002/layer_002/rms_norm/scale",
           "encoder/rms_norm/scale",
-          # Layer 10 of the decoder's 18: the second of the fourth triple.
+          # Layer 10 of the decoder's 18 is the second of the fourth triple.
           "decoder/block_001/layer_004/EncDecAttention/k",
           "decoder/block_002/layer_002/DenseReluDense/wo/kernel",
           "decoder/block_000/layer_000/SelfAttention/relative_attention_bias",
@@ -107,7 +107,7 @@ def test_switch_model_from_dense_checkpoint():
       ),
   }
   # The embedding; 18 attention layers of 5 weights and two biases; 6 dense
-  # layers of 3; two last norms.
+  # layers of 3; two final norms.
   assert len(report.matched) == 1 + 18 * 5 + 2 + 6 * 3 + 2
   assert not report.shape_differs
   # 6 Switch layers: norm, router and the experts' two matrices.
@@ -116,7 +116,7 @@ def test_switch_model_from_dense_checkpoint():
       "layer_003/" in name or "layer_005/" in name
       for name in report.not_in_checkpoint
   )
-  # The dense layers in their places; Switch models do not use that bias.
+  # The dense layers in their places; Switch models do not use the bias.
   assert len(report.not_in_model) == 6 * 3 + 1
   assert (
       "decoder/block_000/layer_001/EncDecAttention/relative_attention_bias"
@@ -169,7 +169,7 @@ def test_other_shapes_are_reported_with_both():
         ),
     ],
 )
-def test_useless_checkpoints_are_refused(checkpoint, message):
+def test_checkpoints_without_use_are_refused(checkpoint, message):
   model = {"shared/embedding": (384, 16), "c": (2,)}
   with pytest.raises(errors.UserError) as error:
     warm_start.check(warm_start.match(model, checkpoint), "there")
@@ -184,7 +184,7 @@ def test_a_router_makes_a_model_sparse():
 
 
 def test_settings_of_fine_tuning_change_no_variable():
-  """So that checkpoints fit whatever the capacity and the dropout are."""
+  """Checkpoints match with any capacity and any dropout."""
   changed = [
       "capacity_factor_train = 2.0",
       "capacity_factor_eval = 3.0",
@@ -201,7 +201,7 @@ def test_settings_of_fine_tuning_change_no_variable():
 
 
 def build(model_dir, seed, make_hooks, *params):
-  """A graph that trains a small sparse model; its hooks and its lowering."""
+  """Builds a training graph of a small sparse model."""
   gin_files.clear()
   strict_gin.parse(
       [
@@ -248,7 +248,7 @@ def start(session, hooks):
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
-  """A checkpoint after one step on one device, and what is in it."""
+  """A checkpoint after one step on one device, and its content."""
   directory = tmp_path_factory.mktemp("pretrained")
   with tf.Graph().as_default(), tf.Session() as session:
     spec, _ = build(directory, 0, lambda graph: [])
@@ -287,7 +287,7 @@ def test_a_session_starts_from_the_checkpoint(pretrained, mesh, tmp_path):
       hook.begin()
     to_masters = lowering.copy_slices_to_masters()
     start(session, spec.training_hooks)
-    # Through the slices, which training reads.
+    # From the slices, which training reads.
     session.run(to_masters)
     actual = session.run({v.op.name: v for v in tf.global_variables()})
   assert set(actual) == set(expected)
@@ -301,7 +301,7 @@ def test_a_session_starts_from_the_checkpoint(pretrained, mesh, tmp_path):
 
 
 def assign_in_session(path, step):
-  """What becomes of a weight of 0 at a step."""
+  """Returns the value of a weight of 0 after initialization at a step."""
   with tf.Graph().as_default(), tf.Session() as session:
     global_step = tf.train.create_global_step()
     weight = tf.get_variable("w", [2], initializer=tf.zeros_initializer())
@@ -313,7 +313,7 @@ def assign_in_session(path, step):
     return session.run(weight).tolist()
 
 
-def test_only_a_new_session_is_filled_and_from_any_dtype(tmp_path):
+def test_only_new_runs_are_initialized_and_from_any_dtype(tmp_path):
   with tf.Graph().as_default(), tf.Session() as session:
     tf.get_variable("w", initializer=tf.constant([1.5, -2.0], tf.bfloat16))
     session.run(tf.global_variables_initializer())
