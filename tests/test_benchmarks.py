@@ -164,7 +164,7 @@ def test_a_contender_that_fails_says_why():
     with pytest.raises(contest.ContenderError) as error:
       contest.Contest(servers).hold("contest", [entrant], rounds=1)
   *log, last = str(error.value).splitlines()
-  assert last == "mesh-tensorflow has ended in 'matmul'."
+  assert last == "mesh-tensorflow ended during 'matmul'."
   assert any("TypeError" in line for line in log)
 
 
