@@ -18,6 +18,7 @@ import json
 import math
 import pathlib
 
+import matplotlib.figure
 import pytest
 
 from benchmarks import __main__ as benchmarks
@@ -258,3 +259,43 @@ def test_a_question_is_drawn(directory, question, tmp_path):
   picture = tmp_path / "plot.png"
   report.draw(read(directory, question), picture)
   assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+STARTUP = questions.Question(
+    "startup",
+    "How long does it take?",
+    rounds=1,
+    answer=lambda contest_, quick, rounds: questions.Findings(
+        {}, [{"what": "help", "seconds": spread_of(1.0)}], []
+    ),
+)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_quick_run_leaves_committed_results_alone(
+    quick, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(contest, "RESULTS", tmp_path / "results")
+  questions.run([STARTUP], ["--quick"] if quick else [])
+  written = [path.name for path in tmp_path.rglob("*.json")]
+  assert written == ([] if quick else ["startup.json"])
+
+
+def test_bars_are_centred_over_their_ticks():
+  rows = [
+      {"group": group, "contender": contender, "height": 1.0}
+      for group, contender in (
+          ("all", "ours"),
+          ("all", "mesh_tensorflow"),
+          ("all", "hugging_face"),
+          ("one", "mesh_tensorflow"),
+      )
+  ]
+  axes = matplotlib.figure.Figure().subplots()
+  report._bars(axes, rows, "group", "height")  # pylint: disable=protected-access
+  centres = sorted(bar.get_x() + bar.get_width() / 2 for bar in axes.patches)
+  ticks = list(axes.get_xticks())
+  assert ticks == [0, 1]
+  # To the rounding of sums of three numbers around 1.
+  assert sum(centres[:3]) / 3 == pytest.approx(ticks[0], abs=1e-9)
+  assert centres[3] == pytest.approx(ticks[1], abs=1e-9)
