@@ -29,19 +29,19 @@ _PAGE = """\
 
 `python -m tests.regression.page` writes this page from the paper's figures
 (`mtf_switch/planning/table9.py`, `tests/regression/paper_tables.py`) and those
-that `mtf_switch/planning/accounting.py` computes; a test fails if the page is out
-of date. Parameters are counted exactly, in the Mesh TensorFlow graph that the
-gin file builds, with an embedding of {rows} rows. FLOPs are those of the
-forward pass of one sequence of {inputs} inputs and {targets} targets, counted as
-in the paper, after Kaplan et al. (2020), and without the router.
+that `mtf_switch/planning/accounting.py` computes; a test fails if the page is
+out of date. Parameters are counted exactly, in the Mesh TensorFlow graph that
+the gin file builds, with an embedding of {rows} rows. FLOPs are those of the
+forward pass of one sequence of {inputs} inputs and {targets} targets, counted
+as in the paper, after Kaplan et al. (2020), and without the router.
 
 ## Table 9: models
 
 {table_9}
 
 `run_switch --mode=plan --plan_table9` prints this table from the gin files.
-If a file differs from its row, the file whose name ends in `_table9` has the row
-as printed. The routers, which are not counted, would add {router:.1f}%
+If a file differs from its row, the file whose name ends in `_table9` has the
+row as printed. The routers, which are not counted, would add {router:.1f}%
 to the FLOPs of Switch-Base.
 
 ## Tables 6 and 7: distillation
