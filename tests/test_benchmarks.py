@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The benchmarks at tiny sizes: that they run, never how fast."""
+"""The benchmarks run at tiny sizes; nothing here depends on their speed."""
 
 import json
 import math
@@ -32,7 +32,7 @@ CONTENDERS = ["ours", "mesh_tensorflow"] + ["hugging_face"] * PEERS
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory) -> pathlib.Path:
-  """Where a quick run of all questions has left its results."""
+  """The directory with the results of a quick run of all questions."""
   path = tmp_path_factory.mktemp("results")
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("MTF_SWITCH_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -108,7 +108,7 @@ def test_all_contenders_take_part(directory, question, others):
   assert sorted(rows) == sorted(expected)
 
 
-def test_the_pipeline_is_asked_for_five_times_what_a_model_reads(directory):
+def test_the_pipeline_must_be_five_times_as_fast_as_a_model_reads(directory):
   record = read(directory, "pipeline")
   assert [row["what"] for row in record["rows"]] == [
       "pipeline, prepared text",
