@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Answers all questions, one after the other."""
+"""Answers all questions in turn."""
 
 from benchmarks import decode
 from benchmarks import layer

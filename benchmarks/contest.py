@@ -12,10 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Runs contenders in turn, so that noise hits all of them alike.
+"""Times contenders in turn, so that noise affects all of them alike.
 
 Each entrant is a process (see contenders/worker.py). All of them are built and
-warm before the first round; then a round times one run of each kind of each.
+warmed up before the first round; each round then times every run of every
+entrant once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = PROJECT / "benchmarks" / "results"
 PEERS_PYTHON = PROJECT / ".venv-peers" / "bin" / "python"
 
-# The modules of contenders/, as the tables call them.
+# The modules of contenders/ and their names in the tables.
 TITLES = {
     "ours": "mtf_switch",
     "mesh_tensorflow": "mesh-tensorflow",
@@ -46,7 +47,7 @@ TITLES = {
 
 
 class ContenderError(Exception):
-  """A contender has ended before its time; says what it said."""
+  """A contender has ended early; the message has the end of its log."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Entrant:
     contender: a module of contenders/.
     work: one of the module's works.
     options: its arguments.
-    label: what tells this entrant from the others in a row of the results.
+    label: the keys that identify this entrant in a row of the results.
   """
 
   contender: str
@@ -67,21 +68,22 @@ class Entrant:
 
 
 def matmul_entrants(quick: bool) -> list[Entrant]:
-  """Who tells how fast a matrix product is on this machine."""
+  """The entrants that measure the speed of a matrix product."""
   options = {"size": 256 if quick else 2048}
   return [Entrant(c, "matmul", options) for c in ("ours", "hugging_face")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What a contest says of an entrant.
+  """The measurements of one entrant.
 
   Attributes:
     entrant: the entrant.
-    facts: of its work.
-    versions: of its libraries.
-    seconds: of each run, by the run's name, one for each round.
-    peak_bytes: the process's peak less its size before the work was built.
+    facts: the facts of its work.
+    versions: the versions of its libraries.
+    seconds: the times of each run by its name, one for each round.
+    peak_bytes: the process's peak memory minus its size before the work was
+      built.
   """
 
   entrant: Entrant
@@ -91,11 +93,11 @@ class Result:
   peak_bytes: int
 
   def median(self, run: str) -> float:
-    """The median of a run's seconds."""
+    """The median time of a run, in seconds."""
     return statistics.median(self.seconds[run])
 
   def row(self, run: str) -> dict[str, Any]:
-    """The row of the results that all questions share."""
+    """The columns of a results row that all questions share."""
     return {
         "contender": self.entrant.contender,
         **self.entrant.label,
@@ -107,14 +109,14 @@ class Result:
 def without_missing(
     entrants: Sequence[Entrant], peers_python: pathlib.Path = PEERS_PYTHON
 ) -> tuple[list[Entrant], list[str]]:
-  """The entrants that can run, and a line about those that cannot.
+  """Leaves out the entrants that cannot run.
 
   Args:
     entrants: the entrants.
-    peers_python: the interpreter that has Hugging Face's libraries.
+    peers_python: the interpreter with Hugging Face's libraries.
 
   Returns:
-    entrants, and lines for the user.
+    the entrants that can run, and messages about those that cannot.
   """
   if peers_python.exists():
     return list(entrants), []
@@ -128,7 +130,7 @@ def without_missing(
 
 
 class Servers:
-  """The contenders' servers, started when first needed; a context."""
+  """A context manager of the contenders' servers, started on demand."""
 
   def __init__(self):
     self._servers = {}
@@ -141,18 +143,18 @@ class Servers:
     self._stack.close()
 
   def start(self, contender: str) -> "_Server":
-    """The server of a contender, which may still be loading its libraries."""
+    """Returns a contender's server, which may still be loading libraries."""
     if contender not in self._servers:
       self._servers[contender] = self._stack.enter_context(_Server(contender))
     return self._servers[contender]
 
 
 class Contest:
-  """Holds rounds between entrants.
+  """Rounds of measurements between entrants.
 
   Attributes:
-    results: of all entrants so far.
-    skipped: lines about entrants that could not run.
+    results: the results of all entrants so far.
+    skipped: messages about entrants that could not run.
   """
 
   def __init__(self, servers: Servers):
@@ -166,28 +168,28 @@ class Contest:
     """Builds all entrants, then times each of them once a round.
 
     Args:
-      title: for the progress bar.
-      entrants: who takes part.
+      title: the label of the progress bar.
+      entrants: the entrants.
       rounds: how often each is timed.
 
     Returns:
-      the results of those that could run.
+      the results of the entrants that could run.
 
     Raises:
-      ContenderError: one of them has ended before its time.
+      ContenderError: an entrant has ended early.
     """
     entrants, skipped = without_missing(entrants)
     for line in skipped:
       if line not in self.skipped:
         rich.print(line)
         self.skipped.append(line)
-    # They load their libraries at the same time.
+    # All servers load their libraries at the same time.
     servers = [self._servers.start(entrant.contender) for entrant in entrants]
     with contextlib.ExitStack() as stack:
       progress = stack.enter_context(_progress())
       task = progress.add_task(title, total=len(entrants) * (rounds + 1))
       processes, built = [], []
-      # One after the other: at the largest sizes memory would not do for all.
+      # Built one at a time: the largest do not all fit into memory at once.
       for entrant, server in zip(entrants, servers):
         process = stack.enter_context(_Process(server, entrant.work))
         processes.append(process)
@@ -213,7 +215,7 @@ class Contest:
 
 
 class _Server:
-  """A contender's server, ended on leaving the context."""
+  """A contender's server, killed on leaving the context."""
 
   def __init__(self, contender: str):
     self._title = TITLES[contender]
@@ -237,7 +239,7 @@ class _Server:
     self._log.close()
 
   def fork(self) -> socket.socket:
-    """Makes the server fork, and returns the connection to the new process."""
+    """Forks the server and returns a connection to the new process."""
     with (
         tempfile.TemporaryDirectory() as directory,
         socket.socket(socket.AF_UNIX) as listener,
@@ -252,17 +254,17 @@ class _Server:
           connection = listener.accept()[0]
           connection.settimeout(None)
           return connection
-    raise self.failed("has ended while it loaded its libraries.")
+    raise self.failed("ended while loading its libraries.")
 
   def failed(self, what: str) -> ContenderError:
-    """The error that says what has happened, after the end of the log."""
+    """Returns the error for a failure, with the end of the log before it."""
     self._log.seek(0)
-    said = self._log.read().decode(errors="replace").splitlines()[-30:]
-    return ContenderError("\n".join([*said, f"{self._title} {what}"]))
+    log = self._log.read().decode(errors="replace").splitlines()[-30:]
+    return ContenderError("\n".join([*log, f"{self._title} {what}"]))
 
 
 class _Process:
-  """The process of an entrant, which ends on leaving the context."""
+  """An entrant's process, which ends on leaving the context."""
 
   def __init__(self, server: _Server, work: str):
     self._server = server
@@ -274,7 +276,7 @@ class _Process:
     return self
 
   def __exit__(self, *exception):
-    # It reads that there is nothing more to do.
+    # The worker reads the end of its input and exits.
     self._connection.shutdown(socket.SHUT_RDWR)
     self._file.close()
     self._connection.close()
@@ -283,7 +285,7 @@ class _Process:
     """Sends a request and waits for the answer.
 
     Args:
-      request: what the worker expects.
+      request: a request as in worker.serve.
 
     Returns:
       the answer.
@@ -296,7 +298,7 @@ class _Process:
       answer = self._file.readline()
       if answer:
         return json.loads(answer)
-    raise self._server.failed(f"has ended in {self._work!r}.")
+    raise self._server.failed(f"ended during {self._work!r}.")
 
 
 def _progress() -> rich.progress.Progress:
@@ -312,7 +314,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
   """The median and the quartiles of measurements.
 
   Args:
-    values: at least one.
+    values: one value or more.
 
   Returns:
     "median", "lower" and "upper".
@@ -326,7 +328,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def peak_of(results: Sequence[Result]) -> float:
-  """FLOP/s of the fastest matrix product among the results."""
+  """The FLOP/s of the fastest matrix product among the results."""
   return max(
       result.facts["matmul_flops"] / result.median("matmul")
       for result in results
@@ -335,12 +337,12 @@ def peak_of(results: Sequence[Result]) -> float:
 
 
 def add_rate(row: dict[str, Any], flops: float, peak: float):
-  """Adds the useful FLOP/s of a row, and their share of the peak.
+  """Adds the useful FLOP/s to a row, and their share of the peak.
 
   Args:
-    row: with "seconds".
-    flops: of a run, those of padding and of one-hot matrices not counted.
-    peak: FLOP/s, from `peak_of`.
+    row: a row with "seconds".
+    flops: the FLOPs of a run, without padding and one-hot matrices.
+    peak: the peak FLOP/s, from `peak_of`.
   """
   row["flops_per_second"] = flops / row["seconds"]["median"]
   row["share_of_peak"] = row["flops_per_second"] / peak

@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How many tokens a second does greedy decoding write?
+"""How many tokens per second does greedy decoding produce?
 
-The model is that of the training step; nobody stops before the last token.
+The model is that of the training step; no sequence ends early.
 """
 
 from benchmarks import contest
@@ -24,7 +24,7 @@ from benchmarks import questions
 _BATCHES = (1, 8, 64)
 _QUICK_BATCHES = (2,)
 _TARGETS = 32
-# The goal, for our tokens a second in theirs.
+# The goal: our tokens per second relative to the contender's.
 _AT_LEAST = {"mesh_tensorflow": 2.6, "hugging_face": 1.3}
 
 
@@ -45,7 +45,7 @@ def answer(
     results = session.hold(f"decode, batch {batch}", entrants, rounds)
     peaks.append(contest.peak_of(results))
     decoded = [r for r in results if r.entrant.work == "decode"]
-    flops = decoded[0].facts["flops"]  # Of all: they have the same sizes.
+    flops = decoded[0].facts["flops"]  # The same for all: equal sizes.
     speeds = {}
     for result in decoded:
       row = result.row("decode")
@@ -59,8 +59,8 @@ def answer(
     for contender, limit in _AT_LEAST.items():
       goals.append(
           questions.goal(
-              f"batch {batch}: tokens a second, in"
-              f" {contest.TITLES[contender]}'s",
+              f"batch {batch}: tokens per second relative to"
+              f" {contest.TITLES[contender]}",
               questions.ratio(speeds["ours"], speeds.get(contender)),
               at_least=limit,
           )

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How much more than a dense feed-forward layer does a Switch layer cost?
+"""How much more does a Switch layer cost than a dense feed-forward layer?
 
 Forward and backward, with the gradients of inputs and weights. All contenders
-get the same tokens and the same router.
+get the same tokens and router weights.
 """
 
 from benchmarks import contest
@@ -23,14 +23,14 @@ from benchmarks import questions
 
 _SIZES = dict(groups=4, tokens_per_group=1024, d_model=768, d_ff=2048)
 _QUICK_SIZES = dict(groups=2, tokens_per_group=16, d_model=16, d_ff=32)
-# Goals by the number of experts.
+# The goals by number of experts: time relative to a dense layer.
 _AT_MOST = {8: 1.3, 32: 1.4, 128: 1.8}
 _QUICK_AT_MOST = {4: 1.0}
 _MEMORY_AT_MOST = 1.25
 
 
 def _contest(session, num_experts, sizes, quick, rounds):
-  """The rows of one number of experts."""
+  """Measures the rows for one number of experts."""
   entrants = contest.matmul_entrants(quick)
   for contender in contest.TITLES:
     for layer, experts in (("dense", 0), ("switch", num_experts)):
@@ -58,7 +58,7 @@ def _contest(session, num_experts, sizes, quick, rounds):
     weights = tokens * processed * 4 * sizes["d_model"] * sizes["d_ff"]
     experts = result.entrant.options["num_experts"]
     routers = tokens * 2 * sizes["d_model"] * experts
-    # The backward pass has two products for each of the forward pass.
+    # The backward pass has two products for each one in the forward pass.
     contest.add_rate(row, 3 * (weights + routers), peak)
     seconds = row["seconds"]["median"]
     # Weights and their gradients.
@@ -90,16 +90,17 @@ def answer(
         if (row["contender"], row["layer"]) == ("ours", "switch")
     ]
     for key, what in (
-        ("times_own_dense", "time, in that of our dense layer"),
-        ("times_fastest_dense", "time, in that of the fastest dense layer"),
+        ("times_own_dense", "time relative to our dense layer"),
+        ("times_fastest_dense", "time relative to the fastest dense layer"),
     ):
       goals.append(
           questions.goal(f"{num_experts} experts: {what}", ours[key], limit)
       )
-    if num_experts == max(at_most):  # With fewer, activations are most of it.
+    if num_experts == max(at_most):  # With fewer, activations dominate.
       goals.append(
           questions.goal(
-              f"{num_experts} experts: memory, in weights and gradients",
+              f"{num_experts} experts: memory relative to weights and"
+              " gradients",
               ours["times_needed_bytes"],
               _MEMORY_AT_MOST,
           )

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Does a training step take the memory that --mode=plan says?
+"""Does a training step take as much memory as --mode=plan says?
 
-One device, float32: the bytes of the planner beside the most that TensorFlow's
-allocator has handed out to tensors at the same time during a step.
+One device, float32: the planner's bytes beside the peak of TensorFlow's
+allocator during a step.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from typing import NamedTuple
 from benchmarks import contest
 from benchmarks import questions
 
-# How far a plan may be off, as a share of what is measured.
+# The largest error of a plan, as a share of the measured bytes.
 _OFF_AT_MOST = 0.15
 _SIZES = dict(vocabulary=32128, inputs=512, targets=114)
 _QUICK_SIZES = dict(vocabulary=4096, inputs=32, targets=16)
@@ -33,10 +33,10 @@ class _Case(NamedTuple):
   """A training run.
 
   Attributes:
-    most: what takes most memory.
-    model: of gin/models.
-    batch: sequences.
-    bindings: of gin.
+    most: what takes most of the memory.
+    model: a file of gin/models, without its suffix.
+    batch: the number of sequences.
+    bindings: further gin bindings.
   """
 
   most: str
@@ -62,7 +62,7 @@ _QUICK_CASES = (
 def answer(
     session: contest.Contest, quick: bool, rounds: int
 ) -> questions.Findings:
-  """Plans and runs one case after the other."""
+  """Plans and runs each case in turn."""
   sizes = _QUICK_SIZES if quick else _SIZES
   rows = []
   for case in _QUICK_CASES if quick else _CASES:
@@ -72,7 +72,7 @@ def answer(
         "batch": case.batch,
         **sizes,
     }
-    # By itself, so that the plan takes no memory of the run.
+    # In a process of its own, so that planning adds nothing to the run's peak.
     (planned,) = session.hold(
         "plan", [contest.Entrant("ours", "plan", options)], rounds
     )

@@ -12,12 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What several questions are asked of: the model, and the quick text."""
+"""The model and the quick text that several questions use."""
 
 from collections.abc import Mapping
 
-# An encoder-decoder of 4 + 4 layers, two of them in a block: a dense and a
-# sparse one.
+# An encoder-decoder of 4 + 4 layers; each block has a dense and a sparse one.
 SIZES = dict(
     d_model=256,
     d_ff=1024,
@@ -45,7 +44,7 @@ QUICK_SIZES = dict(
     targets=8,
 )
 
-# Bindings for a text that is extracted, and a vocabulary that is learnt, in
+# Bindings for a text that is extracted and a vocabulary that is learnt within
 # seconds.
 QUICK_TEXT = (
     "tasks.docstrings.max_bytes = 200000",
@@ -57,11 +56,11 @@ def sizes(quick: bool, **changes: int) -> Mapping[str, int]:
   """The sizes of the model and its batch.
 
   Args:
-    quick: whether a tiny one will do.
-    **changes: other sizes.
+    quick: whether to use the tiny model.
+    **changes: sizes that replace the defaults.
 
   Returns:
-    sizes by name; group_size is in tokens, inputs and targets in tokens of a
+    sizes by name; group_size is in tokens, inputs and targets in tokens per
     sequence.
   """
   return {**(QUICK_SIZES if quick else SIZES), **changes}

@@ -12,28 +12,28 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Do examples come faster than the smallest model consumes them?
+"""Does the input pipeline keep ahead of the smallest model?
 
-Span corruption of the text of `make demo`, as the demo reads it and from shards
-of compressed JSON as C4's, against the training step of the demo's dense model,
-in the sizes of the demo.
+Span corruption of the text of `make demo`, read as the demo reads it and from
+shards of compressed JSON like C4's, against the training step of the demo's
+dense model, with the demo's sizes.
 """
 
 from benchmarks import contest
 from benchmarks import models
 from benchmarks import questions
 
-# More than are prepared between two rounds.
+# More than are prefetched between two rounds.
 _BATCHES = 200
 _QUICK_BATCHES = 5
-# Whether it is read from shards.
+# Whether the text is read from shards.
 _SOURCES = {"prepared text": False, "JSON shards": True}
 
 
 def answer(
     session: contest.Contest, quick: bool, rounds: int
 ) -> questions.Findings:
-  """Holds a contest between reading and training."""
+  """Times reading and training in one contest."""
   bindings = models.QUICK_TEXT if quick else []
   batches = _QUICK_BATCHES if quick else _BATCHES
   options = {"batches": batches, "bindings": bindings}
@@ -60,8 +60,8 @@ def answer(
   *pipelines, step = rows
   goals = [
       questions.goal(
-          f"{row['what']}: examples a second, in those that the smallest model"
-          " trains on",
+          f"{row['what']}: examples per second relative to what the smallest"
+          " model consumes",
           row["examples_per_second"] / step["examples_per_second"],
           at_least=5.0,
       )

@@ -12,10 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the questions share: goals, results, the command line.
+"""Goals, results and the command line that all questions share.
 
 A module of this package asks one question and answers it with Findings, which
-become benchmarks/results/<question>.json, and tables by report.py.
+are written to benchmarks/results/<question>.json and turned into tables by
+report.py.
 """
 
 import argparse
@@ -41,9 +42,9 @@ class Findings:
 
   Attributes:
     shapes: the sizes, by name.
-    rows: what was measured, the keys by report.COLUMNS.
+    rows: the measurements, with the keys that report.COLUMNS reads.
     goals: from `goal`.
-    peak: FLOP/s of a matrix product; None where nothing is compared to it.
+    peak: FLOP/s of a matrix product; None if nothing is compared to it.
   """
 
   shapes: Mapping[str, Any]
@@ -57,11 +58,11 @@ class Question:
   """A question.
 
   Attributes:
-    name: of its module, and of the file of its results.
-    text: what is asked; its first line is shown.
+    name: the name of its module and of its results file.
+    text: the question; its first line is shown.
     rounds: how often each contender is timed.
-    answer: from a Contest, whether tiny sizes will do, and the number of
-      rounds, to Findings.
+    answer: a function of a Contest, whether to use tiny sizes, and the number
+      of rounds; returns Findings.
   """
 
   name: str
@@ -77,17 +78,17 @@ def goal(
     at_least: float | None = None,
     unit: str = "x",
 ) -> dict[str, Any]:
-  """A goal of the project beside what was measured.
+  """A goal of the project beside the measured value.
 
   Args:
-    what: the figure.
-    measured: its value; None where a contender is missing.
-    at_most: the goal, or
-    at_least: the goal. One of the two is None.
-    unit: of the figure.
+    what: a description of the figure.
+    measured: its value; None if a contender is missing.
+    at_most: the upper limit, or
+    at_least: the lower limit. One of the two is None.
+    unit: the unit of the figure.
 
   Returns:
-    what stands in the results.
+    the goal's entry in the results.
   """
   return {
       "what": what,
@@ -99,7 +100,7 @@ def goal(
 
 
 def ratio(numerator: float, denominator: float | None) -> float | None:
-  """A quotient; None where the contender of the denominator is missing."""
+  """A quotient; None if the denominator's contender is missing."""
   return None if denominator is None else numerator / denominator
 
 
@@ -109,16 +110,16 @@ def answer(
     quick: bool,
     rounds: int | None = None,
 ) -> dict[str, Any]:
-  """Measures.
+  """Measures the answer to a question.
 
   Args:
     question: the question.
-    servers: of the contenders.
-    quick: whether tiny sizes and one round will do.
-    rounds: how often each contender is timed; None for what is usual.
+    servers: the contenders' servers.
+    quick: whether to use tiny sizes and a single round.
+    rounds: how often each contender is timed; None for the default.
 
   Returns:
-    the results, for a file in JSON.
+    the results, ready for JSON.
   """
   rounds = rounds or (1 if quick else question.rounds)
   contest_ = contest.Contest(servers)
@@ -146,7 +147,7 @@ def answer(
 
 
 def _device() -> dict[str, Any]:
-  """The machine."""
+  """The machine's processor, cores and memory."""
   cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
   name = re.search(r"^model name\s*: (.*)$", cpuinfo, flags=re.MULTILINE)
   return {
@@ -157,10 +158,13 @@ def _device() -> dict[str, Any]:
 
 
 def run(questions: Sequence[Question], argv: Sequence[str] | None = None):
-  """A program that answers questions, prints and writes the results.
+  """Answers questions, prints the results and writes them to files.
+
+  A quick run measures nothing worth keeping, so it writes files only if it is
+  told where.
 
   Args:
-    questions: in this order.
+    questions: the questions, in order.
     argv: the arguments; None for those of the process.
   """
   parser = argparse.ArgumentParser(
@@ -169,7 +173,7 @@ def run(questions: Sequence[Question], argv: Sequence[str] | None = None):
   parser.add_argument(
       "--quick",
       action="store_true",
-      help="tiny sizes and one round, to see that it works",
+      help="tiny sizes and one round, to check that it works; prints only",
   )
   parser.add_argument(
       "--rounds", type=int, help="how often each contender is timed"
@@ -177,17 +181,22 @@ def run(questions: Sequence[Question], argv: Sequence[str] | None = None):
   parser.add_argument(
       "--directory",
       type=pathlib.Path,
-      default=contest.RESULTS,
-      help="where the results go",
+      help="where to write the results; benchmarks/results/ by default, or"
+      " nowhere with --quick",
   )
   arguments = parser.parse_args(argv)
-  arguments.directory.mkdir(parents=True, exist_ok=True)
+  directory = arguments.directory
+  if directory is None and not arguments.quick:
+    directory = contest.RESULTS
+  if directory:
+    directory.mkdir(parents=True, exist_ok=True)
   try:
     with contest.Servers() as servers:
       for question in questions:
         record = answer(question, servers, arguments.quick, arguments.rounds)
-        path = arguments.directory / f"{question.name}.json"
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        if directory:
+          path = directory / f"{question.name}.json"
+          path.write_text(json.dumps(record, indent=1) + "\n")
         print(f"\n{question.text.split(chr(10), 1)[0]}\n")
         print(f"{report.render(record)}\n\n{report.render_goals([record])}")
   except contest.ContenderError as error:

@@ -57,7 +57,7 @@ def _megabytes(number: int) -> str:
   return f"{number / 1e6:,.0f}"
 
 
-# The columns of each question: a title and what stands in a row.
+# The columns of each question: a title, and a function from a row to its cell.
 _RATE = (
     ("useful GFLOP/s", lambda row: f"{row['flops_per_second'] / 1e9:,.1f}"),
     ("of peak", lambda row: f"{row['share_of_peak']:.0%}"),
@@ -142,14 +142,14 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
 
 
 def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-  """A table in Markdown; all columns but the first to the right."""
+  """A Markdown table; all columns but the first are right-aligned."""
   titles = list(titles)
   lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
   return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _circumstances(record: Record) -> str:
-  """Where and how a question was measured."""
+  """The machine, versions, sizes and rounds of a measurement."""
   device = record["device"]
   versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
   lines = [
@@ -171,13 +171,13 @@ def _circumstances(record: Record) -> str:
 
 
 def render(record: Record) -> str:
-  """The table of a question, and how it was measured, in Markdown.
+  """The table of a question and how it was measured, in Markdown.
 
   Args:
-    record: the results, as contest.write has written them.
+    record: the results, from questions.answer.
 
   Returns:
-    lines without a break at the end.
+    lines without a trailing newline.
   """
   columns = COLUMNS[record["question"]]
   table = _table(
@@ -188,13 +188,13 @@ def render(record: Record) -> str:
 
 
 def render_goals(records: Sequence[Record]) -> str:
-  """The goals of all questions beside what was measured, in Markdown.
+  """The goals of all questions beside the measured values, in Markdown.
 
   Args:
     records: the results of the questions.
 
   Returns:
-    lines without a break at the end.
+    lines without a trailing newline.
   """
 
   def number(value, unit):
@@ -227,11 +227,12 @@ def _is_met(goal: Row) -> str:
 
 
 def fill(page: str, texts: Mapping[str, str]) -> str:
-  """Puts texts between the markers of a page.
+  """Replaces the text between the markers of a page.
 
   Args:
-    page: has `<!-- name: begin -->` and `<!-- name: end -->` for each text.
-    texts: by name.
+    page: a page with `<!-- name: begin -->` and `<!-- name: end -->` for each
+      text.
+    texts: the new texts by name.
 
   Returns:
     the page.
@@ -253,54 +254,57 @@ def fill(page: str, texts: Mapping[str, str]) -> str:
 
 
 def _bars(axes, rows: Sequence[Row], groups: str, height: str):
-  """Bars of all contenders, side by side for each value of `groups`."""
+  """Bars of all contenders, side by side and centred for each group."""
   values = list(dict.fromkeys(row[groups] for row in rows))
   contenders = list(dict.fromkeys(row["contender"] for row in rows))
-  for i, contender in enumerate(contenders):
-    heights = {
-        row[groups]: row[height]
-        for row in rows
-        if row["contender"] == contender
-    }
+  pitch = 1 / (len(contenders) + 1)
+  places, heights = {c: [] for c in contenders}, {c: [] for c in contenders}
+  for number, value in enumerate(values):
+    present = [row for row in rows if row[groups] == value]
+    for i, row in enumerate(present):
+      contender = row["contender"]
+      places[contender].append(number + pitch * (i - (len(present) - 1) / 2))
+      heights[contender].append(row[height])
+  for contender in contenders:
     axes.bar(
-        [values.index(x) + (i + 0.5) / (len(contenders) + 1) for x in heights],
-        list(heights.values()),
-        0.9 / (len(contenders) + 1),
+        places[contender],
+        heights[contender],
+        0.9 * pitch,
         label=contest.TITLES[contender],
         color=_COLORS[contender],
     )
-  middle = len(contenders) / 2 / (len(contenders) + 1)
-  axes.set_xticks([i + middle for i in range(len(values))], values)
+  axes.set_xticks(range(len(values)), values)
   axes.set_xlabel(groups)
-  # Above the bars, which leave no room.
+  # Above the axes, because the bars leave no room inside.
   axes.legend(
       loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False
   )
 
 
 def plot_layer(record: Record, axes):
-  """Each Switch layer's time in that of its framework's dense layer."""
+  """Each Switch layer's time relative to its framework's dense layer."""
   rows = [row for row in record["rows"] if row["layer"] == "switch"]
   _bars(axes, rows, "experts", "times_own_dense")
-  axes.set_ylabel("time, in that of the dense layer")
+  axes.set_ylabel("time relative to the dense layer")
 
 
 def plot_step(record: Record, axes):
-  """The tokens a second of a training step."""
+  """The tokens per second of a training step."""
   _bars(axes, record["rows"], "precision", "tokens_per_second")
-  axes.set_ylabel("tokens/s in training")
+  axes.set_ylabel("training, tokens/s")
 
 
 def plot_decode(record: Record, axes):
-  """The tokens a second that decoding writes."""
+  """The tokens per second of decoding."""
   _bars(axes, record["rows"], "batch", "tokens_per_second")
-  axes.set_ylabel("tokens/s written")
+  axes.set_ylabel("decoding, tokens/s")
+  axes.set_xlabel("batch size")
 
 
 def _over_experts(
     record: Record, axes, lines: Mapping[str, Callable[[Row], float]], unit: str
 ):
-  """A line for each function of a row, by its label."""
+  """Draws a labelled line for each function of a row."""
   experts = [row["experts"] for row in record["rows"]]
   for label, value in lines.items():
     values = [value(row) for row in record["rows"]]
@@ -314,7 +318,7 @@ def _over_experts(
 
 
 def plot_scaling(record: Record, axes):
-  """Times over the number of experts."""
+  """Times by number of experts."""
   lines = {
       "forward": lambda row: 1e3 * row["forward"]["median"],
       "step": lambda row: 1e3 * row["step"]["median"],
@@ -324,7 +328,7 @@ def plot_scaling(record: Record, axes):
 
 
 def plot_memory(record: Record, axes):
-  """Memory over the number of experts."""
+  """Memory by number of experts."""
   lines = {
       "peak in training": lambda row: row["peak_bytes"] / 1e6,
       "weights and optimizer's slots": lambda row: row["state_bytes"] / 1e6,
@@ -358,18 +362,19 @@ def draw(record: Record, path: pathlib.Path):
   for plot, axes in zip(plots, all_axes[0]):
     plot(record, axes)
     axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
   figure.savefig(path, dpi=120)
   plt.close(figure)
 
 
 def main():
-  """Reads the results and rewrites the page and its plots."""
+  """Rewrites the page and its plots from the results."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument(
       "--directory",
       type=pathlib.Path,
       default=contest.RESULTS,
-      help="where the results are",
+      help="the directory with the results",
   )
   arguments = parser.parse_args()
   records = [
@@ -383,7 +388,7 @@ def main():
   for record in records:
     if record["question"] in PLOTS:
       draw(record, _IMAGES / f"performance_{record['question']}.png")
-  print(f"{_PAGE} has the results of {', '.join(texts)}.")
+  print(f"wrote the results of {', '.join(texts)} to {_PAGE}.")
 
 
 if __name__ == "__main__":

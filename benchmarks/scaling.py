@@ -12,10 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What do more experts cost where the tokens stay the same?
+"""What do more experts cost at the same number of tokens?
 
-The model of the training step, this project only, beside what the weights
-alone cost: their memory with the optimizer's slots, and the time of an update.
+The model of the training step, this project only, beside the cost of the
+weights alone: their memory with the optimizer's slots, and the time of an
+update.
 """
 
 from benchmarks import contest
@@ -24,7 +25,7 @@ from benchmarks import questions
 
 _EXPERTS = (2, 8, 32, 128)
 _QUICK_EXPERTS = (2, 4)
-# The goal, for the forward pass of the most experts in that of the fewest.
+# The goal: the forward pass with most experts relative to that with fewest.
 _FORWARD_AT_MOST = 1.3
 _RUNS = ("forward", "step", "optimizer")
 
@@ -32,7 +33,7 @@ _RUNS = ("forward", "step", "optimizer")
 def answer(
     session: contest.Contest, quick: bool, rounds: int
 ) -> questions.Findings:
-  """Holds one contest between all numbers of experts."""
+  """Holds one contest with all numbers of experts."""
   numbers = _QUICK_EXPERTS if quick else _EXPERTS
   entrants = contest.matmul_entrants(quick)
   for number in numbers:
@@ -62,7 +63,7 @@ def answer(
     )
   goals = [
       questions.goal(
-          f"forward pass with {numbers[-1]} experts, in that with {numbers[0]}",
+          f"forward pass with {numbers[-1]} experts relative to {numbers[0]}",
           rows[-1]["forward"]["median"] / rows[0]["forward"]["median"],
           _FORWARD_AT_MOST,
       )

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How long does one wait for --help, and for the first training step?
+"""How long do --help and the first training step take?
 
-The command line, as a user types it. The text and its vocabulary are there
-already; a first run that is not timed makes them.
+The command line, as a user types it. An untimed first run prepares the text and
+its vocabulary.
 """
 
 from collections.abc import Sequence
@@ -41,13 +41,13 @@ def _command(*arguments: str) -> list[str]:
 
 def _seconds_of_help() -> float:
   start = time.perf_counter()
-  # absl ends --help with status 1.
+  # absl exits with status 1 after --help.
   subprocess.run(_command("--help"), stdout=subprocess.DEVNULL, check=False)
   return time.perf_counter() - start
 
 
 def _seconds_to_first_step(bindings: Sequence[str]) -> float:
-  """From the command to the line that the first step leaves."""
+  """The time from the command to the first line of metrics.jsonl."""
   with tempfile.TemporaryDirectory() as model_dir:
     metrics = pathlib.Path(model_dir) / "metrics.jsonl"
     bindings = [
@@ -72,16 +72,16 @@ def _seconds_to_first_step(bindings: Sequence[str]) -> float:
         time.sleep(0.01)
       seconds = time.perf_counter() - start
     finally:
-      said = process.communicate()[1]
+      errors = process.communicate()[1]
     if process.returncode:
-      raise contest.ContenderError(f"run_switch.py has failed: {said}")
+      raise contest.ContenderError(f"run_switch.py failed: {errors}")
     return seconds
 
 
 def answer(
     session: contest.Contest, quick: bool, rounds: int
 ) -> questions.Findings:
-  """Starts the program again and again; nobody else takes part."""
+  """Starts the program repeatedly; there are no other contenders."""
   del session
   bindings = models.QUICK_TEXT if quick else []
   runs = {

@@ -14,7 +14,7 @@
 
 """How long does a training step take?
 
-Forward, backward and Adafactor, of an encoder-decoder with 8 experts in every
+Forward, backward and Adafactor for an encoder-decoder with 8 experts in every
 second feed-forward layer.
 """
 
@@ -22,7 +22,7 @@ from benchmarks import contest
 from benchmarks import models
 from benchmarks import questions
 
-# The goal, for our time as a share of theirs.
+# The goal: our time relative to the contender's.
 _AT_MOST = {"mesh_tensorflow": 0.42, "hugging_face": 0.6}
 _SELECTIVE_AT_MOST = 0.7
 
@@ -49,7 +49,8 @@ def answer(
   results = session.hold("step", entrants, rounds)
   peak = contest.peak_of(results)
   steps = [r for r in results if r.entrant.work == "step"]
-  # All have the same sizes; ours counts, forward. Backward is twice that.
+  # All have the same sizes. Ours reports the FLOPs of the forward pass; the
+  # backward pass has twice as many.
   flops = 3 * steps[0].facts["flops"]
   tokens = sizes["batch"] * (sizes["inputs"] + sizes["targets"])
   rows = []
@@ -66,7 +67,7 @@ def answer(
   ours = seconds["ours", "float32"]
   goals = [
       questions.goal(
-          f"time of a step, in {contest.TITLES[contender]}'s",
+          f"time of a step relative to {contest.TITLES[contender]}",
           questions.ratio(ours, seconds.get((contender, "float32"))),
           limit,
       )
@@ -74,7 +75,7 @@ def answer(
   ]
   goals.append(
       questions.goal(
-          "bfloat16 with selective precision: time, in that of float32",
+          "bfloat16 with selective precision: time relative to float32",
           seconds["ours", "selective"] / ours,
           _SELECTIVE_AT_MOST,
       )

@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Hugging Face's SwitchTransformers on PyTorch, as a user gets it: eager.
+"""Hugging Face's SwitchTransformers on PyTorch, in eager mode as users run it.
 
-Runs in .venv-peers, which has nothing of this project's environment.
+Runs in .venv-peers, which shares nothing with this project's environment.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ def layer(num_experts: int, **sizes) -> worker.Work:
     kernel = worker.router_kernel(sizes["d_model"], num_experts)
     with torch.no_grad():
       module.router.classifier.weight.copy_(torch.from_numpy(kernel.T))
-    # The model, not the layer, makes the loss out of the router's logits.
+    # In Hugging Face the model, not the layer, computes the auxiliary loss.
     logits = []
     module.router.register_forward_hook(
         lambda router, arguments, outputs: logits.append(outputs[2])
@@ -78,7 +78,7 @@ def layer(num_experts: int, **sizes) -> worker.Work:
   module.train()
 
   def forward():
-    # The router scales its input in place, and no leaf bears that.
+    # The router scales its input in place, which autograd forbids for a leaf.
     return module(tokens.clone() if num_experts else tokens)
 
   def run():
@@ -106,7 +106,7 @@ def _weight_bytes(module: torch.nn.Module) -> int:
 
 
 def _model(sizes: Mapping[str, int], capacity_factor: float):
-  """The model, with capacity for each sequence, Hugging Face's groups."""
+  """The model; Hugging Face counts capacity per sequence."""
 
   def capacity(length):
     return int(capacity_factor * sizes[length] / sizes["num_experts"])
@@ -161,7 +161,7 @@ def decode(**sizes) -> worker.Work:
         max_new_tokens=sizes["targets"],
     )
 
-  outputs = run()[:, 1:]  # Without the token that starts them.
+  outputs = run()[:, 1:]  # Without the start token.
   return worker.Work(
       {"decode": run},
       {

@@ -14,8 +14,8 @@
 
 """Mesh TensorFlow's own layers, stack, loss and decoding.
 
-Its files are those of the environment. Without `mtf_switch.compat` they cannot
-be imported; it also makes variables resource variables.
+The package is the installed one, unmodified. Without `mtf_switch.compat` it
+cannot be imported; the shims also switch to resource variables.
 """
 
 from benchmarks.contenders import tensorflow_graphs as graphs  # isort: skip
@@ -45,7 +45,7 @@ def _mesh() -> tuple[mtf.Mesh, mtf.MeshImpl]:
 
 
 def layer(num_experts: int, **sizes) -> worker.Work:
-  """One layer: MoE1D, or DenseReluDense for no experts."""
+  """One layer: MoE1D, or DenseReluDense without experts."""
   switch = None
   if num_experts:
     switch = moe.MoE1D(
@@ -54,14 +54,14 @@ def layer(num_experts: int, **sizes) -> worker.Work:
         group_size=sizes["tokens_per_group"],
         moe_gating="switch",
     )
-  # What TensorFlow does by itself, as upstream asks for nothing.
+  # TensorFlow's defaults: upstream configures no session.
   return graphs.layer(
       *_mesh(), config=None, switch=switch, num_experts=num_experts, **sizes
   )
 
 
 def _build_model(sizes: Mapping[str, int]):
-  """The transformer with upstream's classes only."""
+  """The transformer from upstream's classes only."""
   gin.parse_config_file(str(_GIN_FILE))
   gin.parse_config(
       [

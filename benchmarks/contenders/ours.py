@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""This project: the graphs that its modes build, in its estimator's session."""
+"""This project: the graphs of its modes, in its estimator's session."""
 
 from benchmarks.contenders import tensorflow_graphs as graphs  # isort: skip
 from collections.abc import Mapping, Sequence
@@ -43,14 +43,14 @@ from tasks import corpus
 
 _GIN = str(pathlib.Path(__file__).resolve().parents[2] / "gin")
 _TRAIN = tf.estimator.ModeKeys.TRAIN
-# Its only use is the size of the vocabulary: ids are given.
+# The task only gives the size of the vocabulary: the ids are made here.
 _TASK = "benchmark"
 _TRAINING_FILES = (
     "layouts/single.gin",
     "schedules/constant_0_001.gin",
     "runs/pretrain.gin",
 )
-# As many as are read side by side.
+# As many as the pipeline reads in parallel.
 _SHARDS = 16
 
 
@@ -64,7 +64,7 @@ def _no_examples(split: str, shuffle_files: bool):
 
 
 def _data_bindings(sizes: Mapping[str, int]) -> list[str]:
-  """What makes a batch of given ids."""
+  """The bindings for batches of given ids."""
   feature = seqio.Feature(seqio.PassThroughVocabulary(sizes["vocabulary"]))
   seqio.TaskRegistry.add(
       _TASK,
@@ -81,11 +81,11 @@ def _data_bindings(sizes: Mapping[str, int]) -> list[str]:
 
 
 def _bindings(sizes: Mapping[str, int]) -> list[str]:
-  """What makes models/switch_tiny.gin a model of other sizes."""
+  """The bindings that give models/switch_tiny.gin other sizes."""
   names = ("d_model", "d_ff", "d_kv", "num_heads", "num_blocks", "num_experts")
   return [
       *(f"{name} = {sizes[name]}" for name in names),
-      # Groups of as many tokens in the encoder and in the decoder.
+      # Groups of the same size in the encoder and in the decoder.
       "num_cores = None",
       f"SwitchFeedForward.group_size = {sizes['group_size']}",
       *_data_bindings(sizes),
@@ -115,14 +115,14 @@ def _memory_experiment(
 
 
 def _config(experiment: Experiment) -> tf.ConfigProto:
-  """The configuration of the sessions that the experiment's modes open."""
+  """The session configuration of the experiment's modes."""
   return estimator.make_estimator(
       experiment, lambda features, labels, mode, params: None
   ).config.session_config
 
 
 def _features(experiment: Experiment) -> dict[str, tf.Tensor]:
-  """Random ids that fill the experiment's batch."""
+  """Random ids for a batch of the experiment."""
   return {
       name: graphs.constant(
           name,
@@ -140,7 +140,7 @@ def _features(experiment: Experiment) -> dict[str, tf.Tensor]:
 
 
 def _flops(experiment: Experiment, model) -> int:
-  """FLOPs of the forward pass of a batch, as Table 9 counts them."""
+  """The FLOPs of a batch's forward pass, counted as in Table 9."""
   return experiment.sequences_per_batch * accounting.flops_per_sequence(
       accounting.size_of(model),
       experiment.lengths["inputs"],
@@ -178,12 +178,12 @@ def _training_work(experiment: Experiment) -> worker.Work:
 
 
 def _state_bytes(graph: mtf.Graph) -> int:
-  """The memory of the weights and of the optimizer's slots, all float32."""
+  """The memory of the weights and the optimizer's slots, all float32."""
   return sum(4 * variable.size for variable in graph.all_variables)
 
 
 def layer(num_experts: int, **sizes) -> worker.Work:
-  """One layer: SwitchFeedForward, or DenseReluDense for no experts."""
+  """One layer: SwitchFeedForward, or DenseReluDense without experts."""
   mesh, mesh_impl = placement.place(
       mtf.Shape([]), mtf.LayoutRules([]), None, seed=0, step=None
   )
@@ -216,7 +216,7 @@ def step(precision: str, **sizes) -> worker.Work:
 
 
 def plan(**options) -> worker.Work:
-  """The memory that a plan gives a training step."""
+  """The planned memory of a training step."""
   plan_ = plan_lib.plan(
       _memory_experiment(**options), chips.measure_this_cpu(), name="plan"
   )
@@ -226,19 +226,19 @@ def plan(**options) -> worker.Work:
 
 
 def tensors(arena_bytes: int, **options) -> worker.Work:
-  """A training step, with the most that its tensors take as a fact.
+  """A training step, with its tensors' peak memory as a fact.
 
   Args:
-    arena_bytes: what TensorFlow's allocator is given before all else.
-    **options: of `_memory_experiment`.
+    arena_bytes: the bytes that TensorFlow's allocator reserves first.
+    **options: the arguments of `_memory_experiment`.
 
   Returns:
     the run "step".
   """
   experiment = _memory_experiment(**options)
-  # An arena that grows little by little has chunks of up to twice what is asked
-  # for, and gives them away whole; out of one large one each tensor is cut
-  # exactly. Nothing is written, so that it takes no memory by itself.
+  # An arena that grows step by step hands out chunks of up to twice the size
+  # asked for; from one large chunk each tensor is cut to size. Nothing is
+  # written to it, so it takes no memory of its own.
   with tf.Graph().as_default(), tf.Session(config=_config(experiment)) as once:
     arena = tf.raw_ops.Empty(
         shape=[arena_bytes // 2**20, 2**20], dtype=tf.uint8, init=False
@@ -291,9 +291,10 @@ def decode(**sizes) -> worker.Work:
       [
           *_bindings(sizes),
           f"Bitransformer.decode.max_decode_length = {sizes['targets']}",
-          # First values as large as upstream's; small ones are sure of a token.
+          # Initial values of upstream's scale; with small ones, one token is
+          # almost certain.
           "initializer_scale = 1.0",
-          # No random token ends a sequence before all are there.
+          # No random token ends a sequence early.
           "Unitransformer.sample_autoregressive.stop_at_token = -1",
       ],
   )
@@ -312,14 +313,14 @@ def decode(**sizes) -> worker.Work:
 
 
 def demo_step(bindings: Sequence[str]) -> worker.Work:
-  """A training step of the demo's dense model, the smallest of all."""
+  """A training step of the demo's dense model, the smallest model."""
   return _training_work(_experiment(["experiments/demo_dense.gin"], bindings))
 
 
 def pipeline(
     batches: int, bindings: Sequence[str], from_shards: bool
 ) -> worker.Work:
-  """The batches that the demo trains on, or those of its text as C4 comes."""
+  """The demo's batches, from its prepared text or from shards like C4's."""
   if from_shards:
     directory = tempfile.mkdtemp()
     bindings = [

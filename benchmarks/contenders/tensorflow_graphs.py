@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the two contenders on TensorFlow share: sessions, inputs, one layer."""
+"""Sessions, inputs and a layer for the two contenders on TensorFlow."""
 
 from mtf_switch import compat  # isort: skip
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ VERSIONS = {
 
 
 class _Model:
-  """What a layer asks of the Unitransformer that calls it."""
+  """The attributes of a Unitransformer that a layer reads."""
 
   ensemble_dim = None
   ensemble_dims = []
@@ -47,13 +47,14 @@ class _Model:
 
 
 class _AssignFirst(tf.train.SessionRunHook):
-  """Gives variables other first values; comes before mtf.MtfRestoreHook."""
+  """Replaces variables' initial values; comes before mtf.MtfRestoreHook."""
 
   def __init__(self, new_value):
     """Creates the hook.
 
     Args:
-      new_value: from a trainable variable to its value, None to keep it.
+      new_value: a function from a trainable variable to its new value, or None
+        to keep the old one.
     """
     self._new_value = new_value
 
@@ -63,13 +64,13 @@ class _AssignFirst(tf.train.SessionRunHook):
     self._assignments = [tf.assign(v, x) for v, x in values if x is not None]
 
   def after_create_session(self, session, coord):
-    """Assigns."""
+    """Runs the assignments."""
     del coord
     session.run(self._assignments)
 
 
 def constant(name: str, value: np.ndarray) -> tf.Tensor:
-  """An input that costs nothing to feed and that no optimizer folds."""
+  """An input that costs nothing to feed and is not folded as a constant."""
   return tf.get_variable(name, initializer=value, trainable=False).read_value()
 
 
@@ -77,8 +78,8 @@ def open_session(config: tf.ConfigProto | None, hooks: Sequence = ()):
   """Opens a session and initializes all variables.
 
   Args:
-    config: of the session.
-    hooks: called in this order.
+    config: the session's configuration.
+    hooks: hooks, called in this order.
 
   Returns:
     the session.
@@ -87,15 +88,15 @@ def open_session(config: tf.ConfigProto | None, hooks: Sequence = ()):
 
 
 def weight_bytes(graph: mtf.Graph) -> int:
-  """The memory of the trainable weights."""
+  """The memory of the trainable weights, in bytes."""
   return sum(4 * variable.size for variable in graph.trainable_variables)
 
 
 def matmul(config: tf.ConfigProto | None, size: int) -> worker.Work:
-  """The product of two square matrices, the speed that a machine can reach.
+  """The product of two square matrices, which shows the machine's speed.
 
   Args:
-    config: of the session.
+    config: the session's configuration.
     size: rows and columns of the matrices.
 
   Returns:
@@ -125,13 +126,13 @@ def layer(
   Args:
     mesh: the mesh, of one device.
     mesh_impl: its implementation.
-    config: of the session.
-    switch: the Switch layer; None for the dense one, which both have.
-    groups: of the tokens.
+    config: the session's configuration.
+    switch: the Switch layer; None for the dense layer that both share.
+    groups: the number of groups of tokens.
     tokens_per_group: the tokens in each.
     d_model: the width of a token.
     d_ff: the inner width.
-    num_experts: of the Switch layer.
+    num_experts: the experts of the Switch layer.
 
   Returns:
     the run "layer".
@@ -152,18 +153,18 @@ def layer(
       length_dim,
       mtf.VariableDType(tf.float32),
       losses=[],
-      # All tokens are real; MoE1D wants to be told.
+      # All tokens are real; MoE1D must be told.
       sequence_id=mtf.ones(mesh, [batch_dim, length_dim], tf.int32),
   )
   feed_forward = switch or transformer_layers.DenseReluDense(hidden_size=d_ff)
   y = feed_forward.call(context, x)
-  # Any loss of which each output has a gradient of its own does.
+  # Any loss will do that gives each output a gradient of its own.
   loss = mtf.add_n([mtf.reduce_sum(mtf.square(y)), *context.losses])
   variables = mesh.graph.trainable_variables
   gradients = mtf.gradients([loss], [x, *(v.value for v in variables)])
   lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
   output = lowering.export_to_tf_tensor(y)
-  # Operations, so that nothing is copied to Python.
+  # Fetching operations copies nothing to Python.
   computed = [lowering.export_to_tf_tensor(g).op for g in gradients]
 
   kernel = worker.router_kernel(d_model, num_experts)
@@ -183,11 +184,11 @@ def decode(
     hooks: Sequence,
     outputs: tf.Tensor,
 ) -> worker.Work:
-  """Decoding of a batch, with first values of which no token is sure.
+  """Decoding of a batch, with initial values that leave every token open.
 
   Args:
-    config: of the session.
-    hooks: of the session.
+    config: the session's configuration.
+    hooks: the session's hooks.
     outputs: `[batch, length]` token ids.
 
   Returns:

@@ -12,13 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The processes of a contender: each builds one work and runs it when asked.
+"""A contender's processes: each builds one work and runs it on request.
 
-A process of its own makes a work's memory its own and keeps the threads of
-TensorFlow and PyTorch apart. The libraries are loaded once: a server forks for
-each work. It reads the path of a Unix socket a line from stdin; the process
-that it forks connects there, and answers JSON objects, one a line. Standard
-library and NumPy only: each contender brings its own environment.
+Separate processes keep the memory of works apart, and the threads of TensorFlow
+and PyTorch. The libraries are loaded once, by a server that forks for each
+work. It reads paths of Unix sockets from stdin, one per line; the forked
+process connects to the socket and answers requests in JSON, one per line.
+Standard library and NumPy only: each contender brings its own environment.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,18 +37,19 @@ import numpy as np
 # The first runs also optimize the graph and fill the allocators' pools.
 _WARM_UPS = 2
 
-# Of the embedding in decoding. At its usual size it dominates what the layers
-# add, and with tied weights each token predicts itself: all rows would say the
-# same, go to the same expert, and be done faster than any real text.
+# The scale of the embedding in decoding. At its usual scale it dominates the
+# layers' outputs, and with tied weights each token predicts itself: all rows
+# would write the same token, go to the same expert, and finish faster than any
+# real text.
 EMBEDDING_SCALE = 0.05
 
 
 class Work(NamedTuple):
-  """What a contender has built.
+  """A work that a contender has built.
 
   Attributes:
-    runs: what can be timed, by name.
-    facts: what the driver should know of it, numbers and texts by name.
+    runs: the functions that can be timed, by name.
+    facts: numbers and strings about the work, by name.
   """
 
   runs: Mapping[str, Callable[[], Any]]
@@ -56,7 +57,7 @@ class Work(NamedTuple):
 
 
 def num_threads() -> int:
-  """The cores that this process may use; TensorFlow takes as many threads."""
+  """The number of cores for this process; TensorFlow starts as many threads."""
   return len(os.sched_getaffinity(0))
 
 
@@ -93,13 +94,13 @@ def router_kernel(d_model: int, num_experts: int) -> np.ndarray:
 
 
 def ids(batch: int, length: int, vocabulary: int, seed: int) -> np.ndarray:
-  """Token ids without padding and ends of sequences.
+  """Token ids without padding or end-of-sequence tokens.
 
   Args:
     batch: the number of sequences.
     length: the tokens in each.
     vocabulary: the number of ids.
-    seed: of the draws.
+    seed: the seed of the draws.
 
   Returns:
     `[batch, length]` int32.
@@ -109,23 +110,23 @@ def ids(batch: int, length: int, vocabulary: int, seed: int) -> np.ndarray:
 
 
 def matmul_facts(size: int) -> dict[str, Any]:
-  """The facts of a work that multiplies two square matrices."""
+  """The facts about a work that multiplies two square matrices."""
   return {"matmul_flops": 2 * size**3}
 
 
 def serve(works: Mapping[str, Callable[..., Work]], versions: Mapping):
-  """Forks a process for each line of stdin, until that ends.
+  """Forks a process for each line of stdin until stdin ends.
 
-  The first request to a process names its work, {"work", "options"}, and is
-  answered with {"runs", "facts", "versions"} when the work is built and warm.
-  Each later one names one of the runs, {"run"}, and is answered with
-  {"seconds", "peak_bytes"}; see `_peak_bytes`.
+  The first request to a process names its work, {"work", "options"}; the answer
+  is {"runs", "facts", "versions"} when the work is built and warm. Each later
+  request names one of the runs, {"run"}; the answer is {"seconds",
+  "peak_bytes"}, see `_peak_bytes`.
 
   Args:
     works: functions that build a Work, by name; options are their arguments.
-    versions: of the libraries, by name.
+    versions: the versions of the libraries, by name.
   """
-  signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for them.
+  signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Children are never awaited.
   for line in sys.stdin:
     if os.fork():
       continue
@@ -135,11 +136,11 @@ def serve(works: Mapping[str, Callable[..., Work]], versions: Mapping):
         connection.connect(line.strip())
         _work(connection.makefile("rw", buffering=1), works, versions)
       status = 0
-    except BaseException:  # The server's loop must not go on in here.
+    except BaseException:  # The child must not continue the server's loop.
       traceback.print_exc()
     finally:
       sys.stderr.flush()
-      # Python's own way out frees all modules first, which takes seconds.
+      # A normal exit would free all modules first, which takes seconds.
       os._exit(status)
 
 
@@ -163,16 +164,16 @@ def _work(driver, works, versions):
 
 
 def _peak_bytes() -> int:
-  """The most that the process has had in memory, files not counted.
+  """The process's peak memory without mapped files.
 
-  The kernel keeps the peak of everything. Files are the libraries, whose code
-  comes in when it is first run, and stays.
+  The kernel records the peak of everything. The files are the libraries, whose
+  code is loaded when it first runs, and stays.
   """
   return _memory("VmHWM") - _memory("RssFile")
 
 
 def _memory(name: str) -> int:
-  """A figure of the kernel about this process, in bytes."""
+  """One of the kernel's figures for this process, in bytes."""
   with open("/proc/self/status") as file:
     kilobytes = re.search(rf"{name}:\s+(\d+) kB", file.read())[1]
   return int(kilobytes) * 1024

@@ -30,8 +30,11 @@ from mtf_switch import errors
 from mtf_switch import files
 
 MAX_CORES = 64
-_INCHES_OF_A_PANEL = 2.6
-_CHARACTERS_OF_A_PANEL = 55
+# Three layouts side by side are about 800 pixels, as wide as a page shows them.
+_LAYOUTS_IN_A_ROW = 3
+_INCHES_OF_A_PANEL = 2.15
+_INCHES_OF_WORDS = 1.75
+_CHARACTERS_OF_A_PANEL = 40
 # With more, text does not fit into a cell.
 _MAX_COLUMNS_WITH_TEXT = 4
 # Full colours for weights, pale ones for data: they have nothing in common.
@@ -39,8 +42,9 @@ _WEIGHTS_SATURATION = 0.6
 _DATA_SATURATION = 0.28
 _INNER_SIZE = 0.36
 _LEGEND = (
-    "A square is a core; squares of one colour hold the same slice. E: experts,"
-    " F: d_ff. Inner squares: the dense feed-forward layers beside experts."
+    "A square is a core; squares of one colour hold the same slice. E: experts;"
+    " F: d_ff, F 2/4 being the second of four slices. Inner squares: the dense"
+    " feed-forward layers beside the experts. Lower panels: sequences."
 )
 
 # What a core holds of a dimension: from the first index up to the second.
@@ -216,6 +220,19 @@ def _range(part: Slice | None) -> str:
   return str(start) if stop - start == 1 else f"{start}-{stop - 1}"
 
 
+def _short(part: Slice | None, size: int) -> str:
+  """For example "all" or "0-7"."""
+  return "all" if part == (0, size) else _range(part)
+
+
+def _fraction(part: Slice, size: int) -> str:
+  """For example "all", or "2/4" for the second quarter."""
+  length = part[1] - part[0]
+  if length == size:
+    return "all"
+  return f"{part[0] // length + 1}/{size // length}"
+
+
 def _part(what: str, part: Slice, size: int) -> str:
   """For example "experts 0-7 of 16" or "expert 3 of 16"."""
   if part[1] - part[0] == 1:
@@ -292,68 +309,88 @@ def check_size(mesh: mtf.Shape):
 
 
 def draw(layouts: Sequence[Layout], path: str):
-  """Draws layouts side by side: how weights lie above, and data below.
+  """Draws layouts, three in a row: their weights above, and the data below.
 
-  The hue is of the slice, of experts or of a dense model's feed-forward layers,
-  and the shade of d_ff in experts that are split both ways. Beside experts the
-  grey of the inner square is of the dense feed-forward layers.
+  The hue shows the slice of experts, or of feed-forward layers in a dense
+  model, and the shade the slice of d_ff in experts that are split both ways.
+  Beside experts the grey of the inner square shows the slice of the dense
+  feed-forward layers.
 
   Args:
-    layouts: each becomes a column.
-    path: a PNG file; its directory is there.
+    layouts: the layouts, each drawn as two panels.
+    path: a PNG file in an existing directory.
 
   Raises:
     UserError: a mesh has more than 64 cores.
   """
   for layout in layouts:
     check_size(mtf.convert_to_shape(layout.mesh_shape))
+  columns = min(len(layouts), _LAYOUTS_IN_A_ROW)
+  rows = math.ceil(len(layouts) / columns)
   figure = matplotlib.figure.Figure(
       figsize=(
-          _INCHES_OF_A_PANEL * len(layouts) + 0.4,
-          2 * _INCHES_OF_A_PANEL + 1.6,
+          _INCHES_OF_A_PANEL * columns + 0.4,
+          rows * (2 * _INCHES_OF_A_PANEL + _INCHES_OF_WORDS) + 0.5,
       ),
       # Squares have no say in the layout; without room, titles are cut off.
       layout=matplotlib.layout_engine.ConstrainedLayoutEngine(
-          rect=(0, 0, 1, 0.96)
+          rect=(0, 0, 1, 0.98)
       ),
   )
-  panels = figure.subplots(2, len(layouts), squeeze=False)
-  for layout, (weights, data) in zip(layouts, panels.T):
-    held = cores(layout)
-    places = grid(layout.mesh_shape)
-    if layout.sizes.num_experts:
-      _draw_cells(
-          weights,
-          places,
-          colours([(x.experts, x.d_ff) for x in held], _WEIGHTS_SATURATION),
-          [f"E {_range(x.experts)}\nF {_range(x.d_ff)}" for x in held],
-      )
-      if layout.sizes.has_dense_layers:
-        _draw_inner_cells(weights, places, greys([x.d_ff for x in held]))
-    else:
-      _draw_cells(
-          weights,
-          places,
-          hues([x.d_ff for x in held], _WEIGHTS_SATURATION),
-          [f"F {_range(x.d_ff)}" for x in held],
-      )
-    _draw_cells(
-        data,
-        places,
-        hues([(x.outer_batches, x.sequences) for x in held], _DATA_SATURATION),
-        [_range(_place(x, layout.sizes)) for x in held],
-    )
-    weights.set_title(
-        f"{layout.name}\n{layout.mesh_shape or 'one core'}", fontsize=9
-    )
-    weights.set_xlabel(describe_weights(layout), fontsize=7)
-    data.set_xlabel(describe_data(layout), fontsize=7)
-  panels[0, 0].set_ylabel("weights")
-  panels[1, 0].set_ylabel("data")
+  panels = figure.subplots(2 * rows, columns, squeeze=False)
+  for panel in panels.flat:
+    panel.set_axis_off()
+  for number, layout in enumerate(layouts):
+    row, column = divmod(number, columns)
+    weights, data = panels[2 * row : 2 * row + 2, column]
+    _draw_weights(weights, layout)
+    _draw_data(data, layout)
+    if column == 0:
+      weights.set_ylabel("weights")
+      data.set_ylabel("data")
   figure.supxlabel(
-      textwrap.fill(_LEGEND, _CHARACTERS_OF_A_PANEL * len(layouts)), fontsize=7
+      textwrap.fill(_LEGEND, _CHARACTERS_OF_A_PANEL * columns), fontsize=7
   )
   files.write_png(path, figure)
+
+
+def _draw_weights(panel: matplotlib.axes.Axes, layout: Layout):
+  """Draws the weights that each core of a layout holds."""
+  held, sizes = cores(layout), layout.sizes
+  places = grid(layout.mesh_shape)
+  d_ff = [f"F {_fraction(core.d_ff, sizes.d_ff)}" for core in held]
+  if sizes.num_experts:
+    _draw_cells(
+        panel,
+        places,
+        colours([(x.experts, x.d_ff) for x in held], _WEIGHTS_SATURATION),
+        [
+            f"E {_short(core.experts, sizes.num_experts)}\n{text}"
+            for core, text in zip(held, d_ff)
+        ],
+    )
+    if sizes.has_dense_layers:
+      _draw_inner_cells(panel, places, greys([x.d_ff for x in held]))
+  else:
+    _draw_cells(
+        panel, places, hues([x.d_ff for x in held], _WEIGHTS_SATURATION), d_ff
+    )
+  panel.set_title(
+      f"{layout.name}\n{layout.mesh_shape or 'one core'}", fontsize=9
+  )
+  panel.set_xlabel(describe_weights(layout), fontsize=7)
+
+
+def _draw_data(panel: matplotlib.axes.Axes, layout: Layout):
+  """Draws the part of the batch that each core of a layout holds."""
+  held, sizes = cores(layout), layout.sizes
+  _draw_cells(
+      panel,
+      grid(layout.mesh_shape),
+      hues([(x.outer_batches, x.sequences) for x in held], _DATA_SATURATION),
+      [_short(_place(x, sizes), sizes.batch) for x in held],
+  )
+  panel.set_xlabel(describe_data(layout), fontsize=7)
 
 
 def _draw_cells(
@@ -364,6 +401,7 @@ def _draw_cells(
 ):
   """Draws the mesh, a square for each core."""
   rows, columns = (1 + max(numbers) for numbers in zip(*places))
+  panel.set_axis_on()
   panel.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
   panel.set(xticks=[], yticks=[])
   for (row, column), colour, text in zip(places, cell_colours, texts):
@@ -373,7 +411,7 @@ def _draw_cells(
         )
     )
     if columns <= _MAX_COLUMNS_WITH_TEXT:
-      panel.text(column + 0.08, row + 0.08, text, fontsize=5, va="top")
+      panel.text(column + 0.08, row + 0.08, text, fontsize=6.5, va="top")
 
 
 def _draw_inner_cells(

@@ -189,3 +189,24 @@ def test_a_picture_is_of_64_cores_at_most(tmp_path):
   largest = large._replace(mesh_shape="data:64", sizes=SIZES._replace(batch=64))
   picture.draw([largest], str(tmp_path / "layouts.png"))
   assert (tmp_path / "layouts.png").exists()
+
+
+def test_a_picture_is_as_wide_as_a_page_shows_it(tmp_path):
+  path = tmp_path / "layouts.png"
+  picture.draw([layout(name) for name in FIGURE_9], str(path))
+  _, width, _ = matplotlib.image.imread(path).shape
+  assert width < 850  # Wider ones are shrunk, until nobody can read them.
+
+
+@pytest.mark.parametrize(
+    "part, short, fraction",
+    [
+        ((0, 16), "all", "all"),
+        ((4, 8), "4-7", "2/4"),
+        ((15, 16), "15", "16/16"),
+    ],
+)
+def test_what_stands_in_a_cell(part, short, fraction):
+  # pylint: disable=protected-access
+  assert picture._short(part, 16) == short
+  assert picture._fraction(part, 16) == fraction

@@ -27,28 +27,28 @@ PATH = pathlib.Path(__file__).resolve().parents[2] / "docs/paper_tables.md"
 _PAGE = """\
 # The paper's tables and this code
 
-Written by `python -m tests.regression.page` from what the paper prints
-(`mtf_switch/table9.py`, `tests/regression/paper_tables.py`) and what
-`mtf_switch/accounting.py` computes; a test fails when this page is not what
-they say. Parameters are those of the Mesh TensorFlow graph that the gin file
-builds, to the last one, with an embedding of {rows} rows. FLOPs are those of
-the forward pass of one sequence of {inputs} inputs and {targets} targets,
-counted as the paper does, after Kaplan et al. (2020), and without the router.
+`python -m tests.regression.page` writes this page from the paper's figures
+(`mtf_switch/planning/table9.py`, `tests/regression/paper_tables.py`) and those
+that `mtf_switch/planning/accounting.py` computes; a test fails if the page is
+out of date. Parameters are counted exactly, in the Mesh TensorFlow graph that
+the gin file builds, with an embedding of {rows} rows. FLOPs are those of the
+forward pass of one sequence of {inputs} inputs and {targets} targets, counted
+as in the paper, after Kaplan et al. (2020), and without the router.
 
 ## Table 9: models
 
 {table_9}
 
 `run_switch --mode=plan --plan_table9` prints this table from the gin files.
-Where a file differs from its row, the row as printed is in the file whose name
-ends in `_table9`. The routers, which are not counted, would add {router:.1f}%
+If a file differs from its row, the file whose name ends in `_table9` has the
+row as printed. The routers, which are not counted, would add {router:.1f}%
 to the FLOPs of Switch-Base.
 
 ## Tables 6 and 7: distillation
 
 The student is T5-Base: {student} in print, {our_student} here. Its share of the
-teacher's gain is (student - T5-Base) / (teacher - T5-Base). Qualities have
-three decimals, which leaves each share a range.
+teacher's gain is (student - T5-Base) / (teacher - T5-Base). Qualities are
+printed with three decimals, so that each share is a range.
 
 {table_6}
 
@@ -64,13 +64,13 @@ print, {our_share_8:.1f}% here.
 
 ## Where the paper contradicts itself, or what was released: sizes
 
-The tests of `tests/regression` state both values.
+The tests in `tests/regression` contain both values.
 
 {sizes}
 
 ## Where the paper contradicts itself: results
 
-Nothing here computes these.
+No code here computes these.
 
 {results}
 """
@@ -179,7 +179,7 @@ def _ratio(larger: float, smaller: float) -> str:
 
 
 def _sizes() -> str:
-  """What the paper says of sizes in two ways, and which the gin files take."""
+  """Sizes that the paper gives in two ways, and the gin files' choice."""
   compressed = [
       str(column.percent_compressed) for column in paper_tables.TABLE_7.values()
   ]
@@ -236,7 +236,7 @@ def _sizes() -> str:
       (
           "tied embeddings",
           "Table 9: 0.2B parameters for T5-Base",
-          "Tables 6 to 8: 223M, which is with tied embeddings; without,"
+          "Tables 6 to 8: 223M, which needs tied embeddings; without,"
           f" {_parameters('t5_base', 'M', tied_embeddings=False)}",
           "tied in Base and Large; not in XXL and C, as in T5 1.1",
       ),
@@ -326,7 +326,7 @@ def _results() -> str:
           ),
       ),
       (
-          "examples a second, 32 experts in float32",
+          "examples per second, 32 experts in float32",
           f"Table 2: {paper_tables.TABLE_2_SPEED}",
           f"Table 10: {paper_tables.TABLE_10_SPEED}",
       ),
@@ -344,7 +344,7 @@ def render() -> str:
   """The page, from the paper's numbers and ours."""
   table_8 = paper_tables.TABLE_8
   size = ours.size("switch_base")
-  # Two FLOPs a weight and token; half of the routers are in each stack.
+  # Two FLOPs per weight and token; half of the routers are in each stack.
   routers = (
       accounting.num_sparse_layers(size) * size.d_model * size.num_experts
   ) * (table9.INPUTS_LENGTH + table9.TARGETS_LENGTH)
