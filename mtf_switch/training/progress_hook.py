@@ -140,11 +140,9 @@ class ProgressHook(tf.train.SessionRunHook):
     if rate:
       scalars["tokens_per_second"] = rate
     for name in [name for name, x in scalars.items() if np.ndim(x)]:
-      self._writer.add_summary(
-          tensorboard.histogram_of(
-              name, figures_lib.LOAD_BINS, scalars.pop(name)
-          ),
-          self._step,
+      histogram = tensorboard.histogram_of(
+          name, figures_lib.LOAD_BINS, scalars.pop(name)
       )
+      self._writer.add_summary(histogram, self._step)
     self._writer.add_summary(tensorboard.summary_of(scalars), self._step)
     self._writer.flush()

@@ -81,7 +81,7 @@ class Adafactor(mtf.optimize.AdafactorOptimizer):
         rms = mtf.sqrt(mtf.reduce_sum(total) / var.shape.size)
         scale /= mtf.maximum(1.0, rms / self._clipping_threshold)
       step = grad * (mtf.sqrt(row_factor) * scale) * mtf.sqrt(column_factor)
-      # Subtracted from the stored value: a bfloat16 value would be rounded again
+      # Subtracted from the stored value: one in bfloat16 would be rounded again
       # in each step.
       return [row_update, column_update, mtf.assign_sub(var, step)]
 
