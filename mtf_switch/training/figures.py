@@ -43,7 +43,7 @@ def of_batch(sums: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def _figures(sums, divide: Callable[[Any, Any], Any]) -> dict[str, Any]:
-  """The figures of sums; `divide` decides what 0 / 0 is."""
+  """The figures of sums; `divide` decides the value of 0 / 0."""
   figures = {
       "cross_entropy": divide(sums["cross_entropy"], sums["target_tokens"]),
       "neg_log_perplexity": divide(
