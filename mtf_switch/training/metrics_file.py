@@ -30,8 +30,8 @@ from mtf_switch import files
 class MetricsFile:
   """metrics.jsonl: one JSON object a line, with the keys of `append`.
 
-  The clock of a run, whose time each line has, goes on from that of the last
-  line when the file is opened again.
+  Each line has the time since the start of the run. Opened again, the file
+  continues from the time of its last line.
   """
 
   def __init__(self, model_dir: str):

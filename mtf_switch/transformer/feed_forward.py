@@ -295,7 +295,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     return outputs
 
   def _add_losses(self, context, routing: routing_lib.Routing):
-    """Adds the losses to the trained one, and reports the routing."""
+    """Adds the losses to the trained loss, and reports the routing."""
     divisor = context.num_microbatches or 1
     if self.loss_over_layers == "mean":
       if not self.switch_layers_in_model:

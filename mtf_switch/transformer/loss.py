@@ -16,11 +16,10 @@
 
 The loss is
 
-    sum over the real targets of
-        cross-entropy + label smoothing + z_loss * log(Z)^2
-    / loss_denominator
+    1 / loss_denominator * sum over the real targets of
+        (cross-entropy + label smoothing + z_loss * log(Z)^2)
     + sum over the Switch layers of
-        alpha * load-balance loss + coefficient * router z-loss
+        (alpha * load-balance loss + coefficient * router z-loss)
 
 where Z is the denominator of the vocabulary's softmax. `cross_entropy_loss` is
 the first term, the layers report the second (`add_router_loss`), and
@@ -51,7 +50,7 @@ def loss_and_sums(
     variable_dtype: mtf.VariableDType,
     num_microbatches: int = 1,
 ) -> tuple[mtf.Tensor, dict[str, mtf.Tensor]]:
-  """Runs the model on a batch, or on one of its microbatches.
+  """Returns the loss of a batch or microbatch, and the sums of its figures.
 
   Args:
     model: a Bitransformer or Unitransformer.
