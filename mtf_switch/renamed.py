@@ -30,7 +30,7 @@ NEW_NAMES = {
     "mtf_switch.layers": "mtf_switch.transformer.feed_forward",
     "mtf_switch.optimizer": "mtf_switch.transformer.optimizer",
     "mtf_switch.tpu": "mtf_switch.mesh.tpu",
-    "mtf_switch.vocabulary": "mtf_switch.transformer.vocabulary",
+    "mtf_switch.vocabulary": "mtf_switch.transformer.embedding",
 }
 
 

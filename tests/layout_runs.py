@@ -29,14 +29,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-from mtf_switch.layer import router as router_lib
 from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
 import mtf_switch.modes  # noqa: F401  Its names are in gin/runs.
 from mtf_switch.training import experiment as experiment_lib
 from mtf_switch.training import strict_gin
 from mtf_switch.training import training_step
-from mtf_switch.transformer import metrics
+from mtf_switch.transformer import feed_forward
+from mtf_switch.transformer import reports
 from tests import gin_files
 from tests import toy_tasks  # noqa: F401
 
@@ -61,7 +61,6 @@ BINDINGS = (
     "expert_dropout_rate = 0.2",
     # Smooth: at the kink of relu, rounding of a sum decides between gradients.
     "activation = 'gelu'",
-    "SwitchFeedForward.router = @observed_router",
     "SwitchFeedForward.z_loss_coefficient = 1e-3",
     # Weights change by a tenth and more in 20 steps.
     "truncated_rsqrt.warmup_steps = 1000",
@@ -75,10 +74,10 @@ ENCODER_DECODER = (
     "sequence_length = {'inputs': 16, 'targets': 8}",
     "encoder/transformer.make_layer_stack.layers = ["
     "@TruncatedNormalSelfAttention, @transformer_layers.DenseReluDense, "
-    "@SwitchFeedForward]",
+    "@ObservedSwitchFeedForward]",
     "decoder/transformer.make_layer_stack.layers = ["
     "@TruncatedNormalSelfAttention, @TruncatedNormalEncDecAttention, "
-    "@SwitchFeedForward]",
+    "@ObservedSwitchFeedForward]",
 )
 LM = (
     "model_type = 'lm'",
@@ -86,24 +85,28 @@ LM = (
     "sequence_length = {'targets': 16}",
     "transformer.make_layer_stack.layers = ["
     "@TruncatedNormalSelfAttention, @transformer_layers.DenseReluDense, "
-    "@SwitchFeedForward]",
+    "@ObservedSwitchFeedForward]",
 )
 # The largest difference between float32 sums in different orders.
 CLOSE = 1e-5
 
 
-@gin.configurable
-def observed_router(inputs, router_weights, dims, *args, **kwargs):
-  """Routes as Figure 15; counts the tokens with two nearly equal experts."""
-  routing = router_lib.router(inputs, router_weights, dims, *args, **kwargs)
-  two = mtf.Dimension("choices", 2)
-  best, _ = mtf.top_k(
-      mtf.stop_gradient(routing.router_probs), dims.num_experts_unsplit, two
-  )
-  first, second = mtf.unstack(best, two)
-  is_close = mtf.cast(mtf.less(first - second, CLOSE), tf.float32)
-  metrics.add("close_calls", mtf.reduce_sum(is_close * routing.nonpadding))
-  return routing
+@gin.configurable("ObservedSwitchFeedForward")
+class SwitchFeedForward(feed_forward.SwitchFeedForward):
+  """Counts the tokens whose choice of an expert is as good as even.
+
+  Variables keep their names, which are those of the class.
+  """
+
+  def _add_losses(self, context, routing):
+    super()._add_losses(context, routing)
+    probs = mtf.stop_gradient(routing.router_probs)
+    two = mtf.Dimension("choices", 2)
+    best, _ = mtf.top_k(probs, probs.shape.dims[-1], two)
+    first, second = mtf.unstack(best, two)
+    is_close = mtf.cast(mtf.less(first - second, CLOSE), tf.float32)
+    close_calls = mtf.reduce_sum(is_close * routing.nonpadding)
+    reports.add(context.model, "close_calls", close_calls)
 
 
 def batch(number: int, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -245,13 +248,13 @@ class Run:
         self._features[name]: x
         for name, x in batch(number, self._lengths).items()
     }
-    totals, gradients, _ = self._session.run(
-        [self._totals, self._gradient_slices, self._updates], feed
+    loss, sums, gradients, _ = self._session.run(
+        [self._loss, self._sums, self._gradient_slices, self._updates], feed
     )
     return Step(
-        totals["loss"],
-        totals["close_calls"],
-        sum(x for name, x in totals.items() if name.endswith("/dropped")),
+        loss,
+        sums["close_calls"],
+        sum(x for name, x in sums.items() if name.endswith("/dropped")),
         {
             name: self._whole(self._shapes[name], slices).astype(np.float32)
             for name, slices in gradients.items()
@@ -314,10 +317,11 @@ class Run:
     draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: self._mesh_impl})
     self._updates = [lowering.lowered_operation(x) for x in training.updates]
-    self._totals = {
-        name: lowering.export_to_tf_tensor(total)
-        for name, total in training.totals.items()
+    self._sums = {
+        name: lowering.export_to_tf_tensor(x)
+        for name, x in training.sums.items()
     }
+    self._loss = lowering.export_to_tf_tensor(training.loss)
     self._gradient_slices = {
         name: lowering.tensors[gradient].to_laid_out_tensor().all_slices
         for name, gradient in zip(names, training.gradients)

@@ -241,7 +241,7 @@ def test_training_leaves_what_it_promises(straight, directory):
     assert list(record) == [
         "step", "kind", "cross_entropy", "neg_log_perplexity", "aux_loss",
         "z_loss", "fraction_dropped", "packing_efficiency", "tokens_per_second",
-        "task", "layers",
+        "seconds", "date", "task", "layers",
     ]  # fmt: skip
     assert record["neg_log_perplexity"] == -record["cross_entropy"] < 0
     assert record["aux_loss"] > 0
@@ -257,6 +257,9 @@ def test_training_leaves_what_it_promises(straight, directory):
     )
     if record["kind"] == "eval":
       assert record["tokens_per_second"] is None
+  # Evaluation, which takes time, is part of the run.
+  seconds = [record["seconds"] for record in metrics]
+  assert seconds == sorted(seconds) and seconds[0] > 0
   # It learns.
   training = [r["cross_entropy"] for r in metrics if r["kind"] == "train"]
   assert training[-1] < training[0] - 0.5
@@ -315,8 +318,9 @@ def stop_after(server, signal_, step, model_dir):
   return server.wait()
 
 
-def without_speed(metrics):
-  return [{**record, "tokens_per_second": None} for record in metrics]
+def without_times(metrics):
+  times = dict.fromkeys(["tokens_per_second", "seconds", "date"])
+  return [{**record, **times} for record in metrics]
 
 
 def test_interrupted_run_ends_with_the_same_numbers(
@@ -341,7 +345,7 @@ def test_interrupted_run_ends_with_the_same_numbers(
   assert resumed.returncode == 0, resumed.stderr
   first_line = resumed.stderr.splitlines()[0]
   assert first_line == "building the model, to train from step 6"
-  assert without_speed(read_metrics(model_dir)) == without_speed(
+  assert without_times(read_metrics(model_dir)) == without_times(
       read_metrics(directory / "straight")
   )
   assert len(list((model_dir / "commands").iterdir())) == 3

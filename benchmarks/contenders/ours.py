@@ -33,11 +33,11 @@ from mtf_switch.planning import accounting
 from mtf_switch.planning import chips
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.training import estimator
-from mtf_switch.training import figures
 from mtf_switch.training import inputs
 from mtf_switch.training import strict_gin
 from mtf_switch.training.experiment import Experiment
 from mtf_switch.transformer import feed_forward
+from mtf_switch.transformer import loss as loss_lib
 import tasks  # noqa: F401  Registers this project's tasks.
 from tasks import corpus
 
@@ -268,7 +268,7 @@ def optimizer(precision: str, **sizes) -> worker.Work:
       experiment.sequences_per_batch,
       experiment.lengths,
   )
-  figures.totals(
+  loss_lib.loss_and_sums(
       experiment.build_model(), features, _TRAIN, mtf.VariableDType(tf.float32)
   )
   variables = mesh.graph.trainable_variables

@@ -25,7 +25,7 @@ import rich.table
 
 from mtf_switch import errors
 from mtf_switch import files
-from mtf_switch.training import progress
+from mtf_switch.training import metrics_file
 
 # A language of which Switch needs a quarter of the steps: section 4.3.
 _LARGE_SPEED_UP = 4.0
@@ -219,7 +219,7 @@ def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:
   """Whether a run is sparse, and the curve of each language."""
   records = [
       record
-      for record in progress.MetricsFile(model_dir).read()
+      for record in metrics_file.MetricsFile(model_dir).read()
       if record["kind"] == "eval"
   ]
   if not records:

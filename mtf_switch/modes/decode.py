@@ -31,6 +31,7 @@ from mtf_switch.training import checkpoints
 from mtf_switch.training import estimator
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
+from mtf_switch.training import tensorboard
 from mtf_switch.training.experiment import Experiment
 
 
@@ -188,7 +189,7 @@ def _record_scores(
   record = {"step": step, "task": task, **scores}
   files.append_record(os.path.join(directory, "metrics.jsonl"), record)
   scalars = {f"eval/{task}/{name}": score for name, score in scores.items()}
-  progress.write_scalars(directory, step, scalars)
+  tensorboard.write_scalars(directory, step, scalars)
 
 
 @gin.configurable(module="mtf_switch.decoding")

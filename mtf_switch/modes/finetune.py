@@ -30,6 +30,7 @@ from mtf_switch.modes import decode
 from mtf_switch.modes import train
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimator
+from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import progress
 from mtf_switch.training import vocabulary_record
 from mtf_switch.training import warm_start
@@ -117,7 +118,7 @@ def _initialize(
   files.write_json(
       os.path.join(model_dir, "initialization.json"), report._asdict()
   )
-  metrics = progress.MetricsFile(pretrained_dir).read()
+  metrics = metrics_file_lib.MetricsFile(pretrained_dir).read()
   files.write_json(
       os.path.join(model_dir, _PRETRAINED),
       {
@@ -168,7 +169,7 @@ def _make_evaluate(
 ) -> train.Evaluate:
   """What decodes a step's checkpoint, unless it is done, and keeps the best."""
   evaluation = decode.Evaluation(experiment, split, display)
-  metrics = progress.MetricsFile(evaluation.directory)
+  metrics = metrics_file_lib.MetricsFile(evaluation.directory)
   metrics.drop_after(checkpoints.latest_step(experiment.model_dir))
   mixtures = _mixtures(experiment, evaluation.task_names)
 

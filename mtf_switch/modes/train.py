@@ -33,7 +33,10 @@ from mtf_switch.training import caching
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimator as estimator_lib
 from mtf_switch.training import inputs
+from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import progress
+from mtf_switch.training import progress_hook
+from mtf_switch.training import tensorboard
 from mtf_switch.training import vocabulary_record
 from mtf_switch.training.experiment import Experiment
 
@@ -93,7 +96,7 @@ def train(
   if eval_every:
     caching.check(experiment.provider, eval_split, "mesh_eval_dataset_fn")
   display = progress.Display(console)
-  metrics_file = progress.MetricsFile(model_dir)
+  metrics_file = metrics_file_lib.MetricsFile(model_dir)
   save_at_multiples_of = [save_checkpoints_steps]
   # The pipeline of a block is a graph of its own: of a mixture of a hundred
   # tasks, a large one.
@@ -104,7 +107,7 @@ def train(
     _write_model_size(experiment, graph)
     return [
         *(make_more_hooks(graph) if make_more_hooks else ()),
-        progress.ProgressHook(
+        progress_hook.ProgressHook(
             model_dir,
             experiment.task,
             graph.figures,
@@ -202,7 +205,7 @@ def perplexity_eval(
   """
   steps = checkpoints.select(experiment.model_dir, checkpoint_step)
   caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
-  metrics_file = progress.MetricsFile(experiment.model_dir)
+  metrics_file = metrics_file_lib.MetricsFile(experiment.model_dir)
   with progress.Display(console) as display:
     for step in steps:
       _evaluate(experiment, step, split, metrics_file, display, again=True)
@@ -228,7 +231,7 @@ def _make_perplexity_evaluate(
     experiment: Experiment, split: str, display: progress.Display
 ) -> Evaluate:
   """What evaluates a step as `perplexity_eval` does."""
-  metrics_file = progress.MetricsFile(experiment.model_dir)
+  metrics_file = metrics_file_lib.MetricsFile(experiment.model_dir)
   return functools.partial(
       _evaluate,
       experiment,
@@ -243,7 +246,7 @@ def _evaluate(
     experiment: Experiment,
     step: int,
     split: str,
-    metrics_file: progress.MetricsFile,
+    metrics_file: metrics_file_lib.MetricsFile,
     display: progress.Display,
     again: bool,
 ):
@@ -281,7 +284,7 @@ def _evaluate(
           f"the {split!r} split of {name!r} has no target tokens to evaluate."
       )
     metrics_file.append(step, "eval", name, figures)
-    progress.write_scalars(
+    tensorboard.write_scalars(
         os.path.join(experiment.model_dir, f"eval_{name}"),
         step,
         {key: value for key, value in figures.items() if not value.shape},

@@ -232,7 +232,7 @@ class StepGraph:
           layout,
           self._on_tpu,
           self.step.gradients,
-          self.step.totals.values(),
+          [self.step.loss, *self.step.sums.values()],
           self.step.num_microbatches,
       )
 

@@ -39,7 +39,9 @@ from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
 from mtf_switch.mesh import servers
 from mtf_switch.training import figures as figures_lib
+from mtf_switch.training import host_call as host_call_lib
 from mtf_switch.training import training_step
+from mtf_switch.transformer import loss as loss_lib
 
 
 class TrainingGraph(NamedTuple):
@@ -100,8 +102,8 @@ def training_model_fn(
 
     figures = figures_lib.of_batch(
         {
-            name: lowering.export_to_tf_tensor(total)
-            for name, total in training.totals.items()
+            name: lowering.export_to_tf_tensor(x)
+            for name, x in training.sums.items()
         }
     )
     loss = figures["cross_entropy"]
@@ -111,7 +113,7 @@ def training_model_fn(
       # read it; upstream's host call fails on it.
       mtf.utils.remove_summaries()
     if experiment.tpu:
-      host_call, figures = figures_lib.send_to_host(
+      host_call, figures = host_call_lib.send_to_host(
           experiment.model_dir, figures
       )
       summaries = {}
@@ -165,17 +167,15 @@ def perplexity_model_fn(experiment, num_datasets: int):
     features = _import_features(
         experiment, mesh, features, experiment.outer_batch_size
     )
-    totals = figures_lib.totals(
+    _, sums = loss_lib.loss_and_sums(
         experiment.build_model(), features, mode, utils.get_variable_dtype()
     )
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    totals = {
-        name: tf.expand_dims(lowering.export_to_tf_tensor(total), 0)
-        for name, total in totals.items()
+    sums = {
+        name: tf.expand_dims(lowering.export_to_tf_tensor(x), 0)
+        for name, x in sums.items()
     }
-    loss = tf.math.divide_no_nan(
-        totals["cross_entropy"], totals["target_tokens"]
-    )
+    loss = tf.math.divide_no_nan(sums["cross_entropy"], sums["target_tokens"])
     with mtf.utils.outside_all_rewrites():
       hooks = _hooks(experiment, lowering, "operative_config_perplexity")
     return tpu_estimator.TPUEstimatorSpec(
@@ -183,7 +183,7 @@ def perplexity_model_fn(experiment, num_datasets: int):
         loss=tf.reduce_mean(loss),
         eval_metrics=(
             functools.partial(figures_lib.of_datasets, num_datasets),
-            {"dataset": dataset, **totals},
+            {"dataset": dataset, **sums},
         ),
         evaluation_hooks=hooks,
     )
@@ -254,7 +254,7 @@ def scoring_model_fn(experiment):
     del features["batch_number"]
     mesh, mesh_impl = _place(experiment, params, step=None)
     features = _import_features(experiment, mesh, features)
-    scores = figures_lib.log_likelihood(
+    scores = loss_lib.log_likelihood(
         experiment.build_model(), features, mode, utils.get_variable_dtype()
     )
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})

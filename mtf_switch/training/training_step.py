@@ -22,23 +22,26 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.training import figures
+from mtf_switch.transformer import loss as loss_lib
 
 
 class TrainingStep(NamedTuple):
-  """What a step is made of.
+  """The parts of a step, in one mtf.Graph.
 
   Attributes:
     model: the transformer.
-    totals: of figures.totals, summed over microbatches.
+    loss: the loss that the step minimizes, a float32 scalar; with microbatches,
+      the sum of theirs.
+    sums: of loss.loss_and_sums, over microbatches too.
     gradients: of the loss, one for each trainable variable of the graph and in
       their order; None for a variable that the loss does not need.
     updates: the mtf.Operations that change the variables.
-    num_microbatches: how many parts of the batch follow one another.
+    num_microbatches: the number of parts of the batch that follow one another.
   """
 
   model: Any
-  totals: Mapping[str, mtf.Tensor]
+  loss: mtf.Tensor
+  sums: Mapping[str, mtf.Tensor]
   gradients: Sequence[mtf.Tensor | None]
   updates: Sequence[mtf.Operation]
   num_microbatches: int
@@ -57,13 +60,10 @@ def build(
   Args:
     experiment: the Experiment.
     mesh: the mesh of a new mtf.Graph.
-    features: int32 `[batch, length]` or `[outer_batch, batch, length]` by name.
+    features: int32 [batch, length] or [outer_batch, batch, length] by name.
     learning_rate: a number or a scalar tensor.
     model: the transformer; None for the experiment's.
-    num_microbatches: of a step; None for as many as gin asks for.
-
-  Returns:
-    a TrainingStep.
+    num_microbatches: microbatches of a step; None for as many as gin asks for.
   """
   model = model or experiment.build_model()
   variable_dtype = utils.get_variable_dtype()
@@ -71,33 +71,36 @@ def build(
       experiment, features["targets"].shape
   )
 
-  def totals_fn(features):
-    return figures.totals(
+  def outputs_of(features):
+    loss, sums = loss_lib.loss_and_sums(
         model,
         features,
         tf.estimator.ModeKeys.TRAIN,
         variable_dtype,
         num_microbatches,
     )
+    return {"loss": loss, **sums}
 
   if num_microbatches > 1:
-    gradients, totals = mtf.serialize_training_step(
+    gradients, sums = mtf.serialize_training_step(
         features,
-        totals_fn,
+        outputs_of,
         features["targets"].shape.dims[-2],
         num_microbatches,
     )
   else:
-    totals = totals_fn(features)
+    sums = outputs_of(features)
     gradients = mtf.gradients(
-        [totals["loss"]],
+        [sums["loss"]],
         [v.outputs[0] for v in mesh.graph.trainable_variables],
     )
+  loss = sums.pop("loss")
   variables = mesh.graph.trainable_variables
   optimizer = experiment.optimizer(learning_rate=learning_rate)
   return TrainingStep(
       model,
-      totals,
+      loss,
+      sums,
       gradients,
       optimizer.apply_grads(gradients, variables),
       num_microbatches,
@@ -105,7 +108,7 @@ def build(
 
 
 def _num_microbatches(experiment, shape: mtf.Shape) -> int:
-  """How many of them gin asks for."""
+  """The number of microbatches that gin asks for."""
   *outer_batch, batch_dim, _ = shape.dims
   # A core's microbatch has rows of all the outer batches that the core has.
   rows = math.prod(

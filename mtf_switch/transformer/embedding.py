@@ -12,17 +12,81 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The vocabulary's two ends, lookup and softmax, without one-hot matrices.
+"""The embedding of tokens and its logits, without one-hot matrices.
 
 Upstream multiplies one-hot vectors by the embedding: for 32128 rows an
 embedded token costs as much as five feed-forward layers of T5-Base. Here rows
-are copied, and the softmax reads its logits once.
+are copied.
 """
 
+import gin
 import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.mesh import splits
+
+
+@gin.configurable(module="mtf_switch")
+class GatheredVocabEmbedding(transformer.VocabEmbedding):
+  """Upstream's embedding with a lookup that copies rows, and faster logits.
+
+  On a TPU it is upstream's: a one-hot product is faster there.
+  """
+
+  def ids_to_embedding(self, ids, context):
+    """The embeddings of tokens.
+
+    Args:
+      ids: int32, any shape.
+      context: a transformer.Context.
+
+    Returns:
+      the shape of ids with d_model at the end.
+    """
+    weights = self._embedding_weights
+    if splits.is_on_tpu() or weights.shape.ndims != 2:
+      return super().ids_to_embedding(ids, context)
+    x = lookup(weights, ids, self._vocab_dim)
+    if self._scale_variable_like_classifier_weights:
+      x *= self._output_dim.size**0.5
+    return x
+
+  def hidden_to_logits(self, hidden, context):
+    """The logits of the vocabulary.
+
+    Args:
+      hidden: [batch, length, d_model], or [batch, d_model] in decoding.
+      context: a transformer.Context.
+
+    Returns:
+      [batch, length, vocab], or [batch, vocab] in decoding.
+    """
+    weights = self._embedding_weights
+    if (
+        context.mode != "incremental"
+        or weights.shape.ndims != 2
+        or not splits.are_whole(context.model, [self._output_dim])
+    ):
+      return super().hidden_to_logits(hidden, context)
+    if not self._scale_variable_like_classifier_weights:
+      hidden *= self._output_dim.size**-0.5
+
+    def multiply(hidden, weights):
+      # The matrix with many rows goes first: libraries read it faster so.
+      rows = tf.reshape(hidden, [-1, hidden.shape[-1]])
+      logits = tf.transpose(tf.matmul(weights, rows, transpose_b=True))
+      return tf.reshape(logits, hidden.shape[:-1] + logits.shape[1:])
+
+    tokens = hidden.shape - self._output_dim
+    return mtf.slicewise(
+        multiply,
+        [hidden, weights],
+        output_shape=tokens + self._vocab_dim,
+        splittable_dims=[*tokens.dims, self._vocab_dim],
+        grad_function=0,
+        name="logits",
+    )
 
 
 def lookup(
@@ -31,7 +95,7 @@ def lookup(
   """The rows of a table.
 
   Args:
-    weights: `[vocab, d_model]`; a layout may split either dimension.
+    weights: [vocab, d_model]; a layout may split either dimension.
     ids: int32, any shape.
     vocab_dim: the dimension of the rows.
 
@@ -42,7 +106,7 @@ def lookup(
 
 
 class _LookupOperation(mtf.Operation):
-  """Copies rows; where rows are split, each core copies those that it has."""
+  """Copies rows; if rows are split, each core copies its own."""
 
   def __init__(self, weights, ids, vocab_dim):
     super().__init__([weights, ids], name="lookup")
@@ -74,8 +138,8 @@ class _LookupOperation(mtf.Operation):
     axis, first_row = _rows_of_core(mesh_impl, self._vocab_dim)
     weights, ids = (lowering.tensors[x] for x in self.inputs)
     if axis is None:
-      # Of a variable itself tf.gather would make a sparse one, of which every
-      # later read, such as the logits', is a copy.
+      # tf.gather on the variable itself would make it a sparse one, which every
+      # later read, such as the logits', copies.
       y = mesh_impl.slicewise(
           lambda weights, ids: tf.gather(tf.convert_to_tensor(weights), ids),
           weights,
@@ -89,7 +153,7 @@ class _LookupOperation(mtf.Operation):
 
 
 class _LookupGradientOperation(mtf.Operation):
-  """Adds up what each row's copies have learnt, over all cores' copies."""
+  """Adds up the gradients of each row's copies, over all cores."""
 
   def __init__(self, gradients, ids, shape, vocab_dim):
     super().__init__([gradients, ids], name="lookup_gradient")
@@ -105,7 +169,7 @@ class _LookupGradientOperation(mtf.Operation):
 
     def add_up(gradients, ids, first=0):
       ids = tf.reshape(ids, [-1]) - first
-      # Rows of others are left out as negative ones are.
+      # Rows of other cores are left out, as negative ones are.
       ids = tf.where(ids < num_rows, ids, -tf.ones_like(ids))
       gradients = tf.reshape(gradients, [-1, gradients.shape[-1]])
       return tf.math.unsorted_segment_sum(gradients, ids, num_rows)
@@ -128,100 +192,3 @@ def _rows_of_core(mesh_impl, vocab_dim):
   rows = vocab_dim.size // mesh_impl.shape[axis].size
   coordinates = mesh_impl.laid_out_pcoord(axis)
   return axis, mesh_impl.slicewise(lambda x: x * rows, coordinates)
-
-
-def softmax_cross_entropy(
-    model, logits: mtf.Tensor, targets: mtf.Tensor, vocab_dim: mtf.Dimension
-) -> tuple[mtf.Tensor, mtf.Tensor]:
-  """Cross-entropy of each target, and the logarithm of the denominator.
-
-  Args:
-    model: a Unitransformer; knows whether the mesh splits the vocabulary.
-    logits: `[batch, length, vocab]`.
-    targets: `[batch, length]` int32, from 0 on.
-    vocab_dim: the dimension of the vocabulary.
-
-  Returns:
-    two tensors `[batch, length]` float32.
-  """
-  if splits.ways(model, vocab_dim) == 1 and not splits.is_on_tpu():
-    log_z, target_logit = _log_partition_and_target_logit(
-        logits, targets, vocab_dim
-    )
-  else:
-    logits = mtf.cast(logits, tf.float32)
-    log_z = mtf.reduce_logsumexp(logits, vocab_dim)
-    target_logit = mtf.reduce_sum(
-        logits * mtf.one_hot(targets, vocab_dim), reduced_dim=vocab_dim
-    )
-  return log_z - target_logit, log_z
-
-
-def _log_partition_and_target_logit(
-    logits: mtf.Tensor, targets: mtf.Tensor, vocab_dim: mtf.Dimension
-) -> tuple[mtf.Tensor, mtf.Tensor]:
-  """What cross-entropy is made of: it is the first minus the second.
-
-  Both ways the logits are read and written once.
-
-  Args:
-    logits: `[batch, length, vocab]`, vocab not split.
-    targets: `[batch, length]` int32, from 0 on.
-    vocab_dim: the dimension of the vocabulary.
-
-  Returns:
-    the logarithm of the softmax's denominator and the logit of the target,
-    `[batch, length]` float32.
-  """
-
-  def forward(logits, targets):
-    logits = tf.cast(logits, tf.float32)
-    target_logit = tf.gather(logits, targets, batch_dims=targets.shape.ndims)
-    # Four times as fast as TensorFlow's sparse cross-entropy on a CPU. The
-    # largest probability is 1 / sum(exp(logits - max(logits))).
-    softmax = tf.nn.softmax(logits)
-    log_z = tf.reduce_max(logits, axis=-1) - tf.math.log(
-        tf.reduce_max(softmax, axis=-1)
-    )
-    return log_z, target_logit, softmax
-
-  def gradient(op, log_z_gradient, target_gradient, _):
-    logits, targets = op.inputs
-    softmax = op.outputs[2]
-
-    def backward(softmax, targets, log_z_gradient, target_gradient):
-      flat = tf.reshape(
-          softmax * log_z_gradient[..., tf.newaxis], [-1, softmax.shape[-1]]
-      )
-      ids = tf.reshape(targets, [-1, 1])
-      rows = tf.range(tf.size(targets))[:, tf.newaxis]
-      flat = tf.tensor_scatter_nd_add(
-          flat,
-          tf.concat([rows, ids], axis=1),
-          tf.reshape(target_gradient, [-1]),
-      )
-      return tf.cast(tf.reshape(flat, softmax.shape), logits.dtype)
-
-    return [
-        mtf.slicewise(
-            backward,
-            [softmax, targets, log_z_gradient, target_gradient],
-            output_shape=logits.shape,
-            output_dtype=logits.dtype,
-            splittable_dims=targets.shape.dims,
-            name="cross_entropy_gradient",
-        ),
-        None,
-    ]
-
-  log_z, target_logit, _ = mtf.slicewise(
-      forward,
-      [logits, targets],
-      output_shape=[targets.shape, targets.shape, logits.shape],
-      output_dtype=[tf.float32] * 3,
-      splittable_dims=targets.shape.dims,
-      grad_function=gradient,
-      name="cross_entropy",
-  )
-  assert logits.shape.dims[-1] == vocab_dim
-  return log_z, target_logit

@@ -33,7 +33,8 @@ from mtf_switch.layer import routing as routing_lib
 from mtf_switch.layer import switch_layer as switch_layer_lib
 from mtf_switch.mesh import splits
 from mtf_switch.transformer import layer_stack
-from mtf_switch.transformer import metrics
+from mtf_switch.transformer import loss as loss_lib
+from mtf_switch.transformer import reports
 
 # The routers under their gin names.
 switch_router = gin.external_configurable(
@@ -294,7 +295,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     return outputs
 
   def _add_losses(self, context, routing: routing_lib.Routing):
-    """Gives the losses to training, and what the router did to metrics."""
+    """Adds the losses to the trained loss, and reports the routing."""
     divisor = context.num_microbatches or 1
     if self.loss_over_layers == "mean":
       if not self.switch_layers_in_model:
@@ -307,12 +308,11 @@ class SwitchFeedForward(transformer.TransformerLayer):
     aux_loss = routing.aux_loss * (self.aux_loss_coefficient / divisor)
     z_loss = routing.z_loss * (self.z_loss_coefficient / divisor)
     # Evaluation reports cross-entropy alone, also under T5's own programs.
-    if context.train and context.losses is not None:
-      metrics.add_loss(context, aux_loss + z_loss)
+    if context.train:
+      loss_lib.add_router_loss(context, aux_loss + z_loss)
     scope = tf.get_variable_scope().name
-    metrics.add_routing(
-        scope.removesuffix(f"/{type(self).__name__}"), routing, aux_loss, z_loss
-    )
+    layer = scope.removesuffix(f"/{type(self).__name__}")
+    reports.add_routing(context.model, layer, routing, aux_loss, z_loss)
 
   def _check(self, context):
     """Refuses what the layer cannot do, by name.

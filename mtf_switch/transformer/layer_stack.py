@@ -18,11 +18,11 @@ import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 
-from mtf_switch.transformer import metrics
+from mtf_switch.transformer import reports
 
 
 def recompute_gradients(model):
-  """Makes a model's stacks forget activations and make them again.
+  """Has a model's stacks recompute activations in the backward pass.
 
   Args:
     model: a Bitransformer or Unitransformer, before it is called.
@@ -35,13 +35,10 @@ def recompute_gradients(model):
 
 
 def recomputes_gradients(model) -> bool:
-  """Whether all stacks of a model do.
+  """Whether all stacks of a model recompute activations.
 
   Args:
     model: a Bitransformer or Unitransformer.
-
-  Returns:
-    whether gradients are of activations that are made again.
   """
   return all(
       # pylint: disable-next=protected-access
@@ -56,19 +53,17 @@ def stacks(model) -> list[transformer.LayerStack]:
   Args:
     model: a Bitransformer or Unitransformer.
   """
-  transformers = (
-      [model.encoder, model.decoder] if hasattr(model, "encoder") else [model]
-  )
-  return [x.layer_stack for x in transformers]
+  return [x.layer_stack for x in reports.unitransformers(model)]
 
 
 @gin.configurable(module="mtf_switch.layers")
 class SwitchLayerStack(transformer.LayerStack):
   """Upstream's LayerStack, whose recomputation keeps the router's losses.
 
-  Upstream recomputes a layer that returns its output alone; losses that the
-  layer appends to the context are then out of reach of the gradient, and an
-  error. Here they are outputs of what is recomputed, and so are its metrics.
+  Upstream's recomputed layer returns its output alone; losses that the layer
+  appends to the context are then out of the gradient's reach, which is an
+  error. Here the layer's losses and reports are outputs of the recomputed
+  function too.
   """
 
   def __init__(self, layers, **kwargs):
@@ -79,7 +74,7 @@ class SwitchLayerStack(transformer.LayerStack):
       **kwargs: LayerStack's other arguments.
     """
     super().__init__(layers, **kwargs)
-    # Upstream's call must not recompute what _layer_fn does.
+    # _layer_fn recomputes, so that upstream's call must not.
     self.recompute, self._recompute_grads = self._recompute_grads, False
 
   def _layer_fn(self, x, layer, context):
@@ -100,7 +95,7 @@ class SwitchLayerStack(transformer.LayerStack):
 
     def recomputed(x):
       context.losses = None if outer_losses is None else []
-      with metrics.collecting_apart() as collected:
+      with reports.collecting_apart(context.model) as collected:
         y = super(SwitchLayerStack, self)._layer_fn(x, layer, context)
       names.extend(collected)
       return (y, *collected.values(), *(context.losses or ()))
@@ -108,7 +103,7 @@ class SwitchLayerStack(transformer.LayerStack):
     y, *others = mtf.recompute_grad(recomputed, [x])
     context.losses = outer_losses
     for name, value in zip(names, others):
-      metrics.add(name, value)
+      reports.add(context.model, name, value)
     if outer_losses is not None:
       outer_losses.extend(others[len(names) :])
     return y

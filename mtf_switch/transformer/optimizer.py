@@ -14,9 +14,9 @@
 
 """T5's optimizer, with fewer passes over weights and gradients.
 
-Upstream's reads or writes tensors of a weight's size some 23 times an update;
-for a model of many experts that is as long as a forward pass. This one does so
-some 13 times, for the same numbers.
+Upstream's reads or writes tensors of a weight's size some 23 times an update,
+which takes as long as a forward pass for a model of many experts. This one does
+so some 13 times, with the same results.
 """
 
 import gin
@@ -28,7 +28,7 @@ from mtf_switch.mesh import splits
 
 @gin.configurable(module="mtf_switch")
 class Adafactor(mtf.optimize.AdafactorOptimizer):
-  """Upstream's AdafactorOptimizer, whose gin names set this one too."""
+  """Upstream's AdafactorOptimizer, configured by its gin names too."""
 
   def apply_grad(self, grad, var):
     """The assignments that make a step (Shazeer and Stern 2018, algorithm 4).
@@ -81,8 +81,8 @@ class Adafactor(mtf.optimize.AdafactorOptimizer):
         rms = mtf.sqrt(mtf.reduce_sum(total) / var.shape.size)
         scale /= mtf.maximum(1.0, rms / self._clipping_threshold)
       step = grad * (mtf.sqrt(row_factor) * scale) * mtf.sqrt(column_factor)
-      # Subtracted from what is stored: a value in bfloat16 would be rounded
-      # again in each step.
+      # Subtracted from the stored value: one in bfloat16 would be rounded again
+      # in each step.
       return [row_update, column_update, mtf.assign_sub(var, step)]
 
   def _parameter_scale(self, var):
@@ -93,7 +93,7 @@ class Adafactor(mtf.optimize.AdafactorOptimizer):
 
 
 class _SumOfSquares(mtf.Operation):
-  """The sum of a tensor's squares, which are not written down."""
+  """The sum of a tensor's squares, which are not stored."""
 
   def __init__(self, x):
     super().__init__([x], name="sum_of_squares")

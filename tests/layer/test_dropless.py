@@ -27,7 +27,7 @@ from mtf_switch.layer import dropless
 from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement_mesh
 from mtf_switch.transformer import feed_forward
-from mtf_switch.transformer import metrics
+from mtf_switch.transformer import reports
 from tests import gin_files
 from tests import graphs
 
@@ -88,12 +88,13 @@ def test_it_equals_a_capacity_that_drops_nothing(router, activation):
         capacity_factor_eval=4.0,
     )
     results = []
+    model = graphs.Model("", "")
     for mode in (PREDICT, tf.estimator.ModeKeys.EVAL):
       with (
           tf.variable_scope("", reuse=bool(results)),
-          metrics.collecting() as collected,
+          reports.collecting(model) as collected,
       ):
-        y = call(layer, mesh, inputs(), mode, graphs.Model("", ""), nonpadding)
+        y = call(layer, mesh, inputs(), mode, model, nonpadding)
       results += [y, collected["/dropped"]]
     blocks = [op for op in mesh.graph.operations if "block_matmul" in op.name]
     assert len(blocks) == (2 if activation == "relu" else 3)

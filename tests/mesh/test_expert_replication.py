@@ -24,8 +24,8 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.mesh import placement
-from mtf_switch.training import figures
 from mtf_switch.transformer import feed_forward
+from mtf_switch.transformer import loss as loss_lib
 from tests import gin_files
 from tests import graphs
 
@@ -201,7 +201,7 @@ LANGUAGE_MODEL = (
 )
 
 
-def totals_and_gradients(mesh, outer_batch_size, mesh_shape="", layout=""):
+def sums_and_gradients(mesh, outer_batch_size, mesh_shape="", layout=""):
   """A training step of the model in gin's configuration, packed."""
   generator = np.random.default_rng(0)
   lengths = {"inputs": 16, "targets": 8}
@@ -219,22 +219,22 @@ def totals_and_gradients(mesh, outer_batch_size, mesh_shape="", layout=""):
   features = placement.import_features(
       mesh, features, 4, lengths, outer_batch_size
   )
-  totals = figures.totals(
+  loss, sums = loss_lib.loss_and_sums(
       gin_files.build_model(VOCABULARY, mesh_shape, layout),
       features,
       tf.estimator.ModeKeys.TRAIN,
       mtf.VariableDType(tf.float32),
   )
   weights = [v.value for v in mesh.graph.trainable_variables]
-  return [*totals.values(), *mtf.gradients([totals["loss"]], weights)]
+  return [loss, *sums.values(), *mtf.gradients([loss], weights)]
 
 
 def test_a_whole_model():
   """Noise included: it is drawn in the same order, whatever the cut."""
   gin_files.parse(["models/switch_lm_tiny.gin"], LANGUAGE_MODEL)
-  single, _ = graphs.evaluate(lambda mesh: totals_and_gradients(mesh, 1))
+  single, _ = graphs.evaluate(lambda mesh: sums_and_gradients(mesh, 1))
   several, _ = graphs.evaluate(
-      lambda mesh: totals_and_gradients(mesh, 2, MESH, LAYOUT), MESH, LAYOUT
+      lambda mesh: sums_and_gradients(mesh, 2, MESH, LAYOUT), MESH, LAYOUT
   )
   assert len(single) == len(several) > 15
   for one, other in zip(single, several):

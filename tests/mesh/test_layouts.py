@@ -266,7 +266,7 @@ def test_the_pairs_are_those_that_meet_in_tensors():
     with tf.Graph().as_default():
       graph = mtf.Graph()
       # Where no rule splits the experts they stay beside the batch.
-      test_expert_replication.totals_and_gradients(
+      test_expert_replication.sums_and_gradients(
           mtf.Mesh(graph, "mesh"), 2, "data:2", EXPERT_DATA
       )
     for operation in graph.operations:

@@ -12,120 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Cross-entropy and the figures made of it, by hand."""
+"""Figures made of sums, by hand."""
 
-import mtf_switch  # isort: skip  # noqa: F401
 import math
 
-import mesh_tensorflow as mtf
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.training import figures
-from mtf_switch.transformer import metrics
-from tests import graphs
-
-BATCH = mtf.Dimension("batch", 2)
-LENGTH = mtf.Dimension("length", 3)
-VOCABULARY = mtf.Dimension("vocab", 4)
-
-# Two real tokens in the first sequence, one in the second. 0 is padding, and
-# -2 a token that is not to be learnt.
-TARGETS = [[1, 3, 0], [-2, 2, 0]]
-# Probabilities of the tokens that are counted: 1/2, 1/4, 1/8.
-PROBABILITIES = [
-    [[1 / 6, 1 / 2, 1 / 6, 1 / 6], [1 / 4] * 4, [1, 0.01, 0.01, 0.01]],
-    [[1, 0.01, 0.01, 0.01], [1 / 2, 1 / 4, 1 / 8, 1 / 8], [1, 0.1, 0.1, 0.1]],
-]
-
-
-class ModelWithOtherLosses:
-  """Gives logits, and a loss that has little to do with them."""
-
-  mesh_shape = None
-
-  def call_simple(self, inputs, targets, compute_loss, **kwargs):
-    del targets, kwargs
-    assert compute_loss
-    for loss in (0.5, 2.5):
-      metrics.add("router_loss", mtf.constant(inputs.mesh, loss))
-    metrics.add("a/layer/routed", mtf.constant(inputs.mesh, 8.0))
-    # Any constant may be added to logits.
-    logits = graphs.constant(
-        inputs.mesh, np.log(PROBABILITIES) + 7, [BATCH, LENGTH, VOCABULARY]
-    )
-    return logits, mtf.constant(inputs.mesh, 100.0)
-
-
-def totals(model):
-  names = []
-
-  def build(mesh):
-    tokens = graphs.constant(mesh, np.array(TARGETS, np.int32), [BATCH, LENGTH])
-    totals_ = figures.totals(
-        model,
-        {"inputs": tokens, "targets": tokens},
-        tf.estimator.ModeKeys.TRAIN,
-        mtf.VariableDType(),
-    )
-    names.extend(totals_)
-    return list(totals_.values())
-
-  values, _ = graphs.evaluate(build)
-  return dict(zip(names, values))
-
-
-def test_cross_entropy_is_of_real_targets_alone():
-  assert totals(ModelWithOtherLosses()) == pytest.approx(
-      {
-          # The router's losses are trained and, without a name, not reported.
-          "loss": 100 + 0.5 + 2.5,
-          "cross_entropy": math.log(2) + math.log(4) + math.log(8),
-          "target_tokens": 3,
-          # Inputs and targets alike, two and two of three in each row: a token
-          # that is not to be learnt is no padding.
-          "real_tokens": 2 * (2 + 2),
-          "positions": 2 * (3 + 3),
-          "a/layer/routed": 8,
-      }
-  )
-
-
-class ModelOfNothing:
-  """Gives logits, all zero."""
-
-  mesh_shape = None
-
-  def call_simple(self, targets, **kwargs):
-    del kwargs
-    logits = mtf.zeros(targets.mesh, [*targets.shape.dims, VOCABULARY])
-    return logits, mtf.constant(targets.mesh, 0.0)
-
-
-@pytest.mark.parametrize("mesh_shape", ["", "all:2"])
-def test_packing_is_counted_over_inputs_and_targets(mesh_shape):
-  rows = mtf.Dimension("batch", 4)
-  # 3 + 2 tokens in the first row, 1 + 2 in the second and 4 + 1 in the third,
-  # of 4 + 2 positions each. The last row fills up the batch.
-  inputs = [[9, 8, 1, 0], [1, 0, 0, 0], [7, 8, 9, 1], [0, 0, 0, 0]]
-  targets = [[3, 1], [-2, 1], [1, 0], [0, 0]]
-
-  def build(mesh):
-    features = {
-        name: graphs.constant(
-            mesh, np.array(ids, np.int32), [rows, mtf.Dimension("length", size)]
-        )
-        for name, ids, size in (("inputs", inputs, 4), ("targets", targets, 2))
-    }
-    mode = tf.estimator.ModeKeys.EVAL
-    dtype = mtf.VariableDType()
-    totals_ = figures.totals(ModelOfNothing(), features, mode, dtype)
-    return [totals_["real_tokens"], totals_["positions"]]
-
-  (real_tokens, positions), _ = graphs.evaluate(build, mesh_shape, "batch:all")
-  assert real_tokens == 5 + 3 + 5
-  assert positions == 3 * (4 + 2)
 
 
 def evaluate(build):
@@ -134,7 +29,7 @@ def evaluate(build):
     return session.run(build())
 
 
-# What two layers collect from a batch.
+# Sums of two layers over a batch.
 FIRST = {
     "tokens": 10.0,
     "routed": 16.0,
@@ -158,10 +53,9 @@ SECOND = {
 }
 
 
-def sparse_totals(cross_entropy=30.0, target_tokens=10.0, **layers):
+def sparse_sums(cross_entropy=30.0, target_tokens=10.0, **layers):
   """Sums of a model; its layers are "encoder/<name>"."""
   return {
-      "loss": 1000.0,
       "cross_entropy": cross_entropy,
       "target_tokens": target_tokens,
       "real_tokens": 3 * target_tokens,
@@ -174,10 +68,10 @@ def sparse_totals(cross_entropy=30.0, target_tokens=10.0, **layers):
   }
 
 
-def figures_of_batch(totals_):
+def figures_of_batch(sums):
   """By name, vectors as lists."""
   figures_ = evaluate(
-      lambda: figures.of_batch({k: tf.constant(x) for k, x in totals_.items()})
+      lambda: figures.of_batch({k: tf.constant(x) for k, x in sums.items()})
   )
   return {name: value.tolist() for name, value in figures_.items()}
 
@@ -188,7 +82,7 @@ def approx(expected):
 
 
 def test_figures_of_a_batch():
-  assert figures_of_batch(sparse_totals(first=FIRST, second=SECOND)) == approx(
+  assert figures_of_batch(sparse_sums(first=FIRST, second=SECOND)) == approx(
       {
           "cross_entropy": 3.0,
           "neg_log_perplexity": -3.0,
@@ -221,7 +115,7 @@ def test_figures_of_a_batch():
 
 
 def test_each_layer_has_the_figures_that_are_described():
-  names = figures_of_batch(sparse_totals(first=FIRST))
+  names = figures_of_batch(sparse_sums(first=FIRST))
   assert [
       name.removeprefix("encoder/first/") for name in names if "/" in name
   ] == list(figures.LAYER_FIGURES)
@@ -232,7 +126,7 @@ def test_figures_do_not_grow_with_the_number_of_experts():
     layer = {**FIRST, "expert_load": [1.0] * num_experts}
     return {
         name: np.shape(value)
-        for name, value in figures_of_batch(sparse_totals(a=layer)).items()
+        for name, value in figures_of_batch(sparse_sums(a=layer)).items()
     }
 
   assert shapes(2) == shapes(64)
@@ -241,7 +135,7 @@ def test_figures_do_not_grow_with_the_number_of_experts():
 def test_the_last_bin_has_no_upper_end():
   load = [0.0] * 63 + [1.0]  # One expert takes all: 64 times the mean.
   layer = {**FIRST, "expert_load": load}
-  of_layer = figures_of_batch(sparse_totals(a=layer))
+  of_layer = figures_of_batch(sparse_sums(a=layer))
   assert of_layer["encoder/a/load_max"] == 64
   assert of_layer["encoder/a/load_histogram"] == [63] + [0] * 7 + [1]
 
@@ -252,7 +146,7 @@ def nothing(layer):
 
 
 def test_layer_that_routes_nothing_has_zeros():
-  figures_ = figures_of_batch(sparse_totals(first=nothing(FIRST)))
+  figures_ = figures_of_batch(sparse_sums(first=nothing(FIRST)))
   assert figures_.pop("cross_entropy") == 3.0
   assert figures_.pop("neg_log_perplexity") == -3.0
   assert figures_.pop("packing_efficiency") == 0.75
@@ -276,7 +170,7 @@ def test_batch_without_real_tokens_has_no_cross_entropy():
 
 
 def figures_of_datasets(batches, num_cores=1):
-  """What an Estimator reports after it has seen batches of two datasets.
+  """An Estimator's report after batches of two datasets.
 
   Args:
     batches: pairs of the number of a dataset and sums.
@@ -316,8 +210,8 @@ def figures_of_split(batches, num_cores=1):
 
 
 def test_datasets_do_not_mix():
-  first = [sparse_totals(30.0, 10.0, a=FIRST), sparse_totals(4.0, 2.0, a=FIRST)]
-  second = [sparse_totals(6.0, 2.0, a=SECOND)]
+  first = [sparse_sums(30.0, 10.0, a=FIRST), sparse_sums(4.0, 2.0, a=FIRST)]
+  second = [sparse_sums(6.0, 2.0, a=SECOND)]
   # A loss that is not a number stays where it is.
   second[0]["cross_entropy"] = math.nan
   of_first, of_second = figures_of_datasets(
@@ -327,16 +221,16 @@ def test_datasets_do_not_mix():
   assert of_first["cross_entropy"] == np.float32(34 / 12)
   assert math.isnan(of_second.pop("cross_entropy"))
   assert math.isnan(of_second.pop("neg_log_perplexity"))
-  expected = figures_of_split([sparse_totals(6.0, 2.0, a=SECOND)])
+  expected = figures_of_split([sparse_sums(6.0, 2.0, a=SECOND)])
   assert of_second.items() <= expected.items()
 
 
 @pytest.mark.parametrize("num_cores", [1, 4])
 def test_figures_of_a_split_are_those_of_all_its_tokens(num_cores):
   split = [
-      sparse_totals(30.0, 10.0, a=FIRST, b=SECOND),
-      sparse_totals(6.0, 2.0, a=SECOND, b=FIRST),
-      sparse_totals(0.0, 0.0, a=nothing(FIRST), b=nothing(SECOND)),
+      sparse_sums(30.0, 10.0, a=FIRST, b=SECOND),
+      sparse_sums(6.0, 2.0, a=SECOND, b=FIRST),
+      sparse_sums(0.0, 0.0, a=nothing(FIRST), b=nothing(SECOND)),
   ]
   together = {
       name: np.sum([batch[name] for batch in split], axis=0, dtype=np.float32)
@@ -356,7 +250,7 @@ def test_figures_of_a_split_are_those_of_all_its_tokens(num_cores):
 
 
 def test_split_that_a_layer_sees_nothing_of_has_no_load():
-  of_layer = figures_of_split([sparse_totals(a=nothing(FIRST))])
+  of_layer = figures_of_split([sparse_sums(a=nothing(FIRST))])
   assert of_layer["cross_entropy"] == 3.0
   assert math.isnan(of_layer["encoder/a/load_max"])
   assert math.isnan(of_layer["encoder/a/entropy"])
@@ -373,29 +267,3 @@ def test_many_batches_lose_no_precision():
 
 def test_split_without_tokens_is_not_a_number():
   assert math.isnan(figures_of_split([EMPTY])["cross_entropy"])
-
-
-def test_host_of_a_tpu_keeps_the_figures(tmp_path):
-  with tf.Graph().as_default(), tf.Session() as session:
-    tf.train.create_global_step()
-    sent = {
-        "cross_entropy": 2.5,
-        "a/layer/load_histogram": [0.0, 3.0, 1.0],
-        "aux_loss": 0.5,
-    }
-    # A layer's own summary, which goes to TensorBoard only.
-    tf.add_to_collection(
-        mtf.utils.SCALAR_SUMMARIES_COLLECTION_KEY, ("entropy", tf.constant(7.0))
-    )
-    (host_call_fn, tensors), latest = figures.send_to_host(
-        str(tmp_path), {name: tf.constant(x) for name, x in sent.items()}
-    )
-    # Each core sends a copy, and TPUEstimator joins them.
-    _, updates = host_call_fn(
-        *(tf.concat([tensor] * 4, axis=0) for tensor in tensors)
-    )
-    session.run(tf.local_variables_initializer())
-    session.run(tf.global_variables_initializer())
-    session.run(updates)
-    kept = {k: v.tolist() for k, v in session.run(latest).items()}
-    assert kept == sent

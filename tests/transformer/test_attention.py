@@ -27,7 +27,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 from mtf_switch.transformer import attention
 from mtf_switch.transformer import feed_forward
-from mtf_switch.transformer import metrics
+from mtf_switch.transformer import reports
 from tests import gin_files
 from tests import graphs
 
@@ -199,7 +199,10 @@ def test_both_sets_of_experts_are_balanced_and_learn():
   def build(mesh):
     x = tokens(mesh, [BATCH_DIM, LENGTH_DIM, D_MODEL_DIM], 0)
     context = make_context(mesh)
-    with metrics.collecting() as collected, tf.variable_scope("attention"):
+    with (
+        reports.collecting(context.model) as collected,
+        tf.variable_scope("attention"),
+    ):
       y = attention.SwitchEncDecAttention(experts(), **SIZES).call(context, x)
     assert {name.rpartition("/")[0] for name in collected} == {
         "",

@@ -23,7 +23,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.transformer import feed_forward
-from mtf_switch.transformer import metrics
+from mtf_switch.transformer import reports
 from tests import graphs
 from tests import oracle
 
@@ -266,7 +266,7 @@ def test_padding_changes_nothing_for_the_others():
 def test_a_batch_without_a_padding_mask_works(sequence_id):
   def build(mesh):
     context = make_context(mesh, sequence_id=sequence_id)
-    with metrics.collecting() as collected:
+    with reports.collecting(context.model) as collected:
       y = make_layer().call(context, make_inputs(mesh))
     assert not context.losses
     gradients = mtf.gradients(
@@ -288,7 +288,7 @@ def test_metrics_count_real_and_dropped_tokens():
         tf.estimator.ModeKeys.EVAL,
         sequence_id=make_sequence_id(mesh),
     )
-    with metrics.collecting() as collected:
+    with reports.collecting(context.model) as collected:
       for name in "ab":
         with tf.variable_scope(name):
           make_layer(capacity_factor_eval=0.5).call(context, make_inputs(mesh))

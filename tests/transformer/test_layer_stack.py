@@ -26,9 +26,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
-from mtf_switch.training import figures
 from mtf_switch.transformer import feed_forward
-from mtf_switch.transformer import metrics
+from mtf_switch.transformer import loss as loss_lib
+from mtf_switch.transformer import reports
 from tests import graphs
 
 BATCH, LENGTH, VOCABULARY = 4, 8, 32
@@ -132,9 +132,9 @@ def test_a_language_model_trains_with_and_without_a_padding_mask(
   assert all(np.isfinite(g).all() for g in gradients)
 
 
-@pytest.mark.parametrize("someone_collects", [True, False])
-def test_recomputation_changes_no_loss_gradient_or_metric(
-    gin_config, someone_collects
+@pytest.mark.parametrize("reports_are_collected", [True, False])
+def test_recomputation_changes_no_loss_gradient_or_report(
+    gin_config, reports_are_collected
 ):
   """B8: the load-balance loss, its gradient, jitter and dropout included."""
 
@@ -149,14 +149,15 @@ def test_recomputation_changes_no_loss_gradient_or_metric(
     names = []
 
     def build(mesh):
+      model = make_model()
       collecting = contextlib.nullcontext({})
-      if someone_collects:
-        collecting = metrics.collecting()
+      if reports_are_collected:
+        collecting = reports.collecting(model)
       with collecting as collected:
-        loss = loss_of(make_model(), mesh)
+        loss = loss_of(model, mesh)
       names.extend(sorted(collected))
       values = [collected[name] for name in names]
-      if someone_collects:
+      if reports_are_collected:
         loss += collected["router_loss"]
       return [loss, *values] + gradients_of(loss, mesh)
 
@@ -166,7 +167,7 @@ def test_recomputation_changes_no_loss_gradient_or_metric(
   names, plain, products = step()
   again_names, again, more_products = step(RECOMPUTE)
   assert names == again_names
-  assert bool(names) == someone_collects
+  assert bool(names) == reports_are_collected
   assert more_products > 1.1 * products  # It does recompute.
   for one, other in zip(plain, again, strict=True):
     # The same operations, which the library may fuse otherwise.
@@ -263,7 +264,7 @@ def losses_and_probabilities(gin_config, *bindings, count=False):
     model = make_model()
     if count:
       feed_forward.count_switch_layers(model)
-    with metrics.collecting() as collected:
+    with reports.collecting(model) as collected:
       loss_of(model, mesh)
     prefix = "transformer/block_00"
     return [
@@ -310,17 +311,17 @@ def test_the_routers_loss_is_not_rounded_in_a_bfloat16_model(gin_config):
     dims = [mtf.Dimension("batch", BATCH), mtf.Dimension("length", LENGTH)]
     ids = np.random.RandomState(0).randint(2, VOCABULARY, (BATCH, LENGTH))
     targets = graphs.constant(mesh, ids.astype(np.int32), dims)
-    totals = figures.totals(
+    loss, sums = loss_lib.loss_and_sums(
         make_model(),
         {"targets": targets},
         tf.estimator.ModeKeys.TRAIN,
         mtf.VariableDType(tf.float32, tf.float32, tf.bfloat16),
     )
-    assert all(total.dtype == tf.float32 for total in totals.values())
+    assert {x.dtype for x in (loss, *sums.values())} == {tf.float32}
     aux = sum(
-        totals[f"transformer/block_00{i}/layer_001/aux_loss"] for i in range(2)
+        sums[f"transformer/block_00{i}/layer_001/aux_loss"] for i in range(2)
     )
-    return [aux, totals["loss"], *gradients_of(totals["loss"], mesh)]
+    return [aux, loss, *gradients_of(loss, mesh)]
 
   (aux, loss, *gradients), _ = graphs.evaluate(build)
   assert aux * 2**7 % 1 and loss * 2**7 % 1

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What layers tell, added up by hand."""
+"""Reports of layers, added up by hand."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import math
@@ -24,7 +24,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.layer import routing as routing_lib
-from mtf_switch.transformer import metrics
+from mtf_switch.transformer import reports
 from tests import graphs
 
 # A group of four tokens; the last one is padding.
@@ -59,13 +59,15 @@ def make_routing(mesh, routed, kept, experts=EXPERTS, probs=PROBABILITIES):
 
 
 def sums_of(make, aux_loss=0.5, z_loss=0.25, layers=("a/layer",)):
-  """What is collected of layers that route alike."""
+  """The sums of layers that route alike."""
   names = []
 
   def build(mesh):
-    with metrics.collecting() as collected:
+    model = graphs.Model()
+    with reports.collecting(model) as collected:
       for layer in layers:
-        metrics.add_routing(
+        reports.add_routing(
+            model,
             layer,
             make(mesh),
             mtf.constant(mesh, aux_loss),
@@ -145,9 +147,10 @@ def test_outputs_do_not_grow_with_the_number_of_experts():
       probs = np.full([1, 4, num_experts], 1 / num_experts)
       routing = make_routing(mesh, everyone, everyone, probs=probs)
       loss = mtf.constant(mesh, 1.0)
+      model = graphs.Model()
       before = len(mesh.graph.operations)
-      with metrics.collecting() as collected:
-        metrics.add_routing("a/layer", routing, loss, loss)
+      with reports.collecting(model) as collected:
+        reports.add_routing(model, "a/layer", routing, loss, loss)
       operations.append(len(mesh.graph.operations) - before)
       shapes.update({k: v.shape.to_integer_list for k, v in collected.items()})
       return list(collected.values())
@@ -176,27 +179,28 @@ def test_layers_are_told_apart_and_calls_of_one_layer_add_up():
   assert sums["second/tokens"] == 3
 
 
-def test_nothing_is_computed_where_nobody_listens():
+def test_nothing_is_computed_without_a_collector():
   def build(mesh):
     everyone = [[[1], [1], [1], [0]]]
     routing = make_routing(mesh, everyone, everyone)
     loss = mtf.constant(mesh, 1.0)
     before = len(mesh.graph.operations)
-    metrics.add("a_name", loss)
-    metrics.add_routing("a/layer", routing, loss, loss)
+    reports.add(graphs.Model(), "a_name", loss)
+    reports.add_routing(graphs.Model(), "a/layer", routing, loss, loss)
     assert len(mesh.graph.operations) == before
     return [loss]
 
   graphs.evaluate(build)
 
 
-def test_metrics_send_no_gradient_to_the_router():
+def test_reports_send_no_gradient_to_the_router():
   def build(mesh):
     everyone = [[[1], [1], [1], [0]]]
     routing = make_routing(mesh, everyone, everyone)
     loss = mtf.constant(mesh, 1.0)
-    with metrics.collecting() as collected:
-      metrics.add_routing("a/layer", routing, loss, loss)
+    model = graphs.Model()
+    with reports.collecting(model) as collected:
+      reports.add_routing(model, "a/layer", routing, loss, loss)
     total = collected["a/layer/entropy"] + collected["a/layer/gate"]
     (gradient,) = mtf.gradients([total], [routing.router_probs])
     assert gradient is None
@@ -207,12 +211,12 @@ def test_metrics_send_no_gradient_to_the_router():
 
 def test_a_collection_apart_keeps_from_the_one_around_it():
   def build(mesh):
-    one = mtf.constant(mesh, 1.0)
-    with metrics.collecting() as outer:
-      metrics.add("x", one)
-      with metrics.collecting_apart() as inner:
-        metrics.add("x", one + 1.0)
-      metrics.add("x", one + 3.0)
+    model, one = graphs.Model(), mtf.constant(mesh, 1.0)
+    with reports.collecting(model) as outer:
+      reports.add(model, "x", one)
+      with reports.collecting_apart(model) as inner:
+        reports.add(model, "x", one + 1.0)
+      reports.add(model, "x", one + 3.0)
     return [outer["x"], inner["x"]]
 
   (outer, inner), _ = graphs.evaluate(build)
@@ -220,38 +224,31 @@ def test_a_collection_apart_keeps_from_the_one_around_it():
 
 
 def test_a_collection_apart_opens_none():
-  def build(mesh):
-    with metrics.collecting_apart() as collected:
-      metrics.add("x", mtf.constant(mesh, 1.0))
-    assert not collected
-    return [mtf.constant(mesh, 1.0)]
-
-  graphs.evaluate(build)
-
-
-def test_a_collection_that_fails_is_closed():
-  with pytest.raises(KeyError), metrics.collecting():
-    raise KeyError
-  with metrics.collecting_apart() as collected:
-    metrics.add("x", 1.0)
+  model = graphs.Model()
+  with reports.collecting_apart(model) as collected:
+    reports.add(model, "x", 1.0)
   assert not collected
 
 
-def test_losses_stay_float32_where_someone_collects():
-  def build(mesh):
-    context = types.SimpleNamespace(losses=[], activation_dtype=tf.bfloat16)
-    # Not a number of bfloat16.
-    loss = mtf.constant(mesh, 1.001)
-    with metrics.collecting() as collected:
-      metrics.add_loss(context, loss)
-      metrics.add_loss(context, loss)
-    assert not context.losses
-    # Upstream's own programs add up the losses of the context.
-    metrics.add_loss(context, loss)
-    (in_context,) = context.losses
-    assert in_context.dtype == tf.bfloat16
-    return [collected["router_loss"], mtf.cast(in_context, tf.float32)]
+def test_a_collection_that_fails_is_closed():
+  model = graphs.Model()
+  with pytest.raises(KeyError), reports.collecting(model):
+    raise KeyError
+  assert not reports.are_collected(model)
 
-  (collected, in_context), _ = graphs.evaluate(build)
-  assert collected == pytest.approx(2.002, rel=1e-6)
-  assert in_context == 1.0
+
+def test_reports_of_two_models_do_not_mix():
+  """As those of a student and of its teacher."""
+  encoder, decoder = graphs.Model(), graphs.Model()
+  student = types.SimpleNamespace(encoder=encoder, decoder=decoder)
+  teacher, third = graphs.Model(), graphs.Model()
+  with (
+      reports.collecting(student) as of_student,
+      reports.collecting(teacher) as of_teacher,
+  ):
+    reports.add(encoder, "x", 1.0)
+    reports.add(teacher, "x", 10.0)
+    reports.add(decoder, "x", 2.0)
+    reports.add(third, "x", 100.0)
+  assert of_student == {"x": 3.0}
+  assert of_teacher == {"x": 10.0}

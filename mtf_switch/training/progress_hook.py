@@ -1,0 +1,148 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The hook that shows and records the progress of a training session."""
+
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from mtf_switch.training import figures as figures_lib
+from mtf_switch.training import metrics_file as metrics_file_lib
+from mtf_switch.training import progress
+from mtf_switch.training import tensorboard
+
+
+class ProgressHook(tf.train.SessionRunHook):
+  """Follows a training session: the display, metrics.jsonl and TensorBoard.
+
+  On TPUs a call of the session makes many steps; the figures are then those of
+  the last step that has reached the host.
+  """
+
+  def __init__(
+      self,
+      model_dir: str,
+      task: str,
+      figures: dict[str, Any],
+      layer_figures: dict[str, Any],
+      summaries: dict[str, tf.Tensor],
+      display: progress.Display,
+      metrics_file: metrics_file_lib.MetricsFile,
+      total_steps: int,
+      positions_per_batch: int,
+      metrics_every: int,
+  ):
+    """Creates the hook.
+
+    Args:
+      model_dir: the directory for TensorBoard.
+      task: the name of the task or mixture.
+      figures: scalar tensors or variables that are shown and recorded.
+      layer_figures: figures of layers, which are recorded: scalars or, for the
+        bins of figures.LOAD_BINS, vectors; see figures.LAYER_FIGURES.
+      summaries: scalars for TensorBoard only.
+      display: the display.
+      metrics_file: the file of the records.
+      total_steps: updates to be made in all.
+      positions_per_batch: inputs and targets, padding included.
+      metrics_every: steps between two records.
+    """
+    self._model_dir = model_dir
+    self._task = task
+    self._figures = figures
+    self._layer_figures = layer_figures
+    self._summaries = summaries
+    self._display = display
+    self._metrics_file = metrics_file
+    self._total_steps = total_steps
+    self._positions_per_batch = positions_per_batch
+    self._metrics_every = metrics_every
+
+  def begin(self):
+    """Finds the global step, before the graph is closed."""
+    self._global_step = tf.train.get_global_step()
+    self._writer = tf.summary.FileWriterCache.get(self._model_dir)
+
+  def after_create_session(self, session, coord):
+    """Continues from the restored step."""
+    del coord
+    self._step = int(session.run(self._global_step))
+    self._metrics_file.drop_after(self._step)
+    # TensorBoard forgets the steps that are made again.
+    self._writer.add_session_log(
+        tf.SessionLog(status=tf.SessionLog.START), self._step + 1
+    )
+    # The first call of a session also optimizes the graph; it is not timed.
+    self._is_timed = False
+    self._steps_timed = self._seconds_timed = 0
+    self._all_steps_timed = self._all_seconds_timed = 0
+
+  def before_run(self, run_context):
+    """Asks for the figures of the step."""
+    del run_context
+    fetches = {"figures": self._figures}
+    if self._is_due(self._step + 1):
+      fetches["layer_figures"] = self._layer_figures
+      fetches["summaries"] = self._summaries
+    self._started_at = time.monotonic()
+    return tf.train.SessionRunArgs(fetches)
+
+  def after_run(self, run_context, run_values):
+    """Shows and, when it is due, records them."""
+    step = int(run_context.session.run(self._global_step))
+    if self._is_timed:
+      seconds = time.monotonic() - self._started_at
+      self._steps_timed += step - self._step
+      self._seconds_timed += seconds
+      self._all_steps_timed += step - self._step
+      self._all_seconds_timed += seconds
+    self._is_timed = True
+    figures = run_values.results["figures"]
+    is_due, self._step = self._is_due(step), step
+    if is_due:
+      self._record(
+          {**figures, **run_values.results.get("layer_figures", {})},
+          run_values.results.get("summaries", {}),
+      )
+    details = f"loss {figures['cross_entropy']:.4f}"
+    if self._all_steps_timed:
+      steps_per_second = self._all_steps_timed / self._all_seconds_timed
+      left = progress.duration((self._total_steps - step) / steps_per_second)
+      rate = steps_per_second * self._positions_per_batch
+      details += f"  {rate:,.0f} tokens/s  {left} left"
+    self._display.steps("step", step, self._total_steps, details)
+
+  def _is_due(self, step: int) -> bool:
+    return step // self._metrics_every > self._step // self._metrics_every
+
+  def _record(self, figures, summaries):
+    rate = None
+    if self._steps_timed:
+      steps_per_second = self._steps_timed / self._seconds_timed
+      rate = steps_per_second * self._positions_per_batch
+      self._steps_timed = self._seconds_timed = 0
+    self._metrics_file.append(self._step, "train", self._task, figures, rate)
+    scalars = {**summaries, **figures}
+    if rate:
+      scalars["tokens_per_second"] = rate
+    for name in [name for name, x in scalars.items() if np.ndim(x)]:
+      histogram = tensorboard.histogram_of(
+          name, figures_lib.LOAD_BINS, scalars.pop(name)
+      )
+      self._writer.add_summary(histogram, self._step)
+    self._writer.add_summary(tensorboard.summary_of(scalars), self._step)
+    self._writer.flush()

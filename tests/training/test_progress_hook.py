@@ -1,0 +1,123 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The hook that feeds the display, metrics.jsonl and TensorBoard."""
+
+import io
+
+import pytest
+import rich.console
+import tensorflow.compat.v1 as tf
+
+from mtf_switch.training import figures
+from mtf_switch.training import metrics_file as metrics_file_lib
+from mtf_switch.training import progress
+from mtf_switch.training import progress_hook
+
+
+def run_hook(model_dir, display, first_step, last_step, metrics_every):
+  """Trains nothing for some steps; the loss is 10 minus the step."""
+  with tf.Graph().as_default():
+    global_step = tf.train.get_or_create_global_step()
+    step = tf.cast(global_step, tf.float32)
+    with tf.control_dependencies([step]):
+      train_op = tf.assign_add(global_step, 1)
+    hook = progress_hook.ProgressHook(
+        str(model_dir),
+        "a_task",
+        {
+            "cross_entropy": 10 - step,
+            "neg_log_perplexity": step - 10,
+            "packing_efficiency": step / 10,
+        },
+        {
+            "a/layer/load_max": step,
+            "a/layer/load_histogram": tf.stack([step] + [0.0] * 7 + [1.0]),
+        },
+        {"of_another_layer": step},
+        display,
+        metrics_file_lib.MetricsFile(str(model_dir)),
+        last_step,
+        100,
+        metrics_every,
+    )
+    # One after the other: the initializer would undo the assignment.
+    with tf.control_dependencies([tf.global_variables_initializer()]):
+      init_op = tf.group(tf.assign(global_step, first_step))
+    with tf.train.MonitoredSession(
+        tf.train.ChiefSessionCreator(tf.train.Scaffold(init_op=init_op)),
+        [hook, tf.train.StopAtStepHook(last_step=last_step)],
+    ) as session:
+      while not session.should_stop():
+        session.run(train_op)
+
+
+def test_hook_records_every_so_many_steps(tmp_path):
+  console = rich.console.Console(file=io.StringIO(), width=100)
+  display = progress.Display(console)
+  run_hook(tmp_path, display, 0, 5, metrics_every=2)
+  # Killed after step 5, resumed from a checkpoint of step 3.
+  run_hook(tmp_path, display, 3, 7, metrics_every=2)
+  records = metrics_file_lib.MetricsFile(str(tmp_path)).read()
+  assert [record["step"] for record in records] == [2, 4, 6]
+  # The loss of a step is that of its batch, before its update.
+  assert [record["cross_entropy"] for record in records] == [9.0, 7.0, 5.0]
+  assert {record["kind"] for record in records} == {"train"}
+  assert records[0]["layers"] == {
+      "a/layer": {"load_max": 1.0, "load_histogram": [1.0] + [0.0] * 7 + [1.0]}
+  }
+  # The first call of a session, which is slow, does not count: nothing is left
+  # to be measured for step 4, the first of the second session.
+  rates = [record["tokens_per_second"] for record in records]
+  assert rates[1] is None
+  assert rates[0] > 0
+  assert rates[2] > 0
+  seconds = [record["seconds"] for record in records]
+  assert 0 < seconds[0] < seconds[1] < seconds[2]
+  lines = console.file.getvalue().splitlines()
+  assert lines[0] == "step 1/5  loss 10.0000"
+  assert lines[-1].startswith("step 7/7  loss 4.0000")
+  assert lines[-1].endswith("tokens/s  0:00:00 left")
+
+
+def test_hook_writes_what_tensorboard_shows(tmp_path):
+  console = rich.console.Console(file=io.StringIO())
+  run_hook(tmp_path, progress.Display(console), 0, 4, metrics_every=2)
+  (path,) = tmp_path.glob("events.out.tfevents.*")
+  events = list(tf.train.summary_iterator(str(path)))
+  values = {
+      (event.step, value.tag): value
+      for event in events
+      for value in event.summary.value
+  }
+  histogram = values.pop((2, "a/layer/load_histogram")).histo
+  assert list(histogram.bucket) == [1.0] + [0.0] * 7 + [1.0]
+  assert list(histogram.bucket_limit) == [*figures.LOAD_BINS[1:], 8.0]
+  assert values.pop((4, "a/layer/load_histogram")).histo.num == 4
+  assert {v.WhichOneof("value") for v in values.values()} == {"simple_value"}
+  scalars = {key: value.simple_value for key, value in values.items()}
+  assert scalars[2, "cross_entropy"] == 9
+  assert scalars[4, "neg_log_perplexity"] == -7
+  assert scalars[4, "packing_efficiency"] == pytest.approx(0.3)
+  assert scalars[4, "a/layer/load_max"] == 3
+  assert scalars[4, "of_another_layer"] == 3
+  assert scalars[4, "tokens_per_second"] > 0
+  assert {step for step, _ in scalars} == {2, 4}
+  # Makes TensorBoard forget what a killed run wrote for later steps.
+  starts = [
+      event.step
+      for event in events
+      if event.session_log.status == tf.SessionLog.START
+  ]
+  assert starts == [1]
