@@ -51,6 +51,7 @@ FILES = [
         "objectives",
         "precision",
         "schedules",
+        "initial_values",
         "runs",
     )
     for name in gin_files.names(folder)
@@ -278,8 +279,10 @@ def description(model):
     return {
         name: vars(value) if hasattr(value, "__dict__") else value
         for name, value in values.items()
-        # The loss is T5's, computed in another way.
+        # The loss is T5's, computed in another way; a scale of None leaves the
+        # initial values to upstream.
         if name not in ("layer_stack", "_layers", "_loss_fn")
+        and (name, value) != ("initializer_scale", None)
     }
 
   def names_of_functions(stack):
