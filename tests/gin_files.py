@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads the project's gin files, and builds what they describe."""
+"""Reads the project's gin files, and builds the models that they describe."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ SHRUNK = (
 
 
 def names(folder: str) -> list[str]:
-  """The gin files of a folder, as one names them on the command line."""
+  """The gin files of a folder, named as on the command line."""
   return sorted(
       f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.gin")
   )

@@ -60,7 +60,7 @@ VOCABULARY = 200
 
 
 def values_for(required):
-  """Something for each macro; parsing and finalizing do not evaluate it."""
+  """A placeholder for each macro; parsing and finalizing do not evaluate it."""
   return [f"{name} = 1" for name in sorted(required)]
 
 
@@ -264,7 +264,7 @@ def test_precision_modes_are_the_rows_of_table_2(name, activations, router):
   assert dtypes(
       lambda weights, _: weights == ["d_model", "experts_unsplit"]
   ) == {router}
-  # The experts, and what the all-to-all brings them.
+  # The experts, and their inputs after the all-to-all.
   assert dtypes(lambda weights, _: weights[:1] == ["experts"]) == {activations}
   # Gates and losses are float32 in any case.
   assert dtypes(
@@ -273,7 +273,7 @@ def test_precision_modes_are_the_rows_of_table_2(name, activations, router):
 
 
 def description(model):
-  """All that the constructors of a Bitransformer were told, as plain values."""
+  """The arguments of a Bitransformer's constructors, as plain values."""
 
   def plain(values):
     return {
@@ -316,7 +316,7 @@ def description(model):
     ],
 )
 def test_dense_models_are_those_of_t5(file, size, tied):
-  """T5's own files describe them, but for what the headers of ours state."""
+  """T5's own files describe them, except for the differences in our headers."""
   row = {"large": ["d_ff = 2816", 'activation = ["gelu", "linear"]']}
   gin_files.parse([f"models/{file}.gin"], row.get(size, []))
   ours = gin_files.build_model(VOCABULARY)

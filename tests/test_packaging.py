@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The lock, the set-up of `.venv`, and what a wheel contains."""
+"""The lock, the set-up of `.venv`, and the contents of a wheel."""
 
 import ast
 import fcntl
@@ -64,9 +64,9 @@ def asked_for() -> list[requirements_lib.Requirement]:
 
 
 def needed() -> set[str]:
-  """Returns all that requirements.in needs, as the packages declare it.
+  """Returns all packages that requirements.in needs, by their declarations.
 
-  What is not installed is named, but not asked for its own needs.
+  A package that is not installed is listed without its own requirements.
   """
   found = set()
   to_visit = asked_for()
@@ -150,7 +150,7 @@ def test_t5_mesh_transformer_is_ours():
   assert "from mtf_switch.compat import t5_mesh_transformer" in script
 
 
-# The set-up. A package installer that only notes what it is asked stands in
+# The set-up. A package installer that only records its arguments stands in
 # for pip; everything else is real.
 
 
@@ -354,7 +354,7 @@ def test_missing_python_gives_one_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
-  """The project's wheel, built from a copy of what git would hold."""
+  """The project's wheel, built from a copy of the files that git would hold."""
   copy = tmp_path_factory.mktemp("my checkout")
   ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info")
   shutil.copytree(ROOT, copy, ignore=ignored, dirs_exist_ok=True)
@@ -388,13 +388,51 @@ def test_wheel_holds_the_tables(wheel):
   assert "mtf_switch/planning/chips.csv" in wheel.namelist()
 
 
-def test_wheel_holds_every_module(wheel):
-  modules = {
-      str(path.relative_to(ROOT))
+def modules() -> list[pathlib.Path]:
+  """The files of all modules, relative to the checkout."""
+  return sorted(
+      path.relative_to(ROOT)
       for package in ("mtf_switch", "tasks")
       for path in (ROOT / package).rglob("*.py")
+  )
+
+
+def test_wheel_holds_every_module(wheel):
+  assert {str(path) for path in modules()} <= set(wheel.namelist())
+
+
+def test_pyproject_names_every_package():
+  packages = {
+      ".".join(path.parent.parts)
+      for path in modules()
+      if path.name == "__init__.py"
   }
-  assert modules <= set(wheel.namelist())
+  named = PYPROJECT["tool"]["setuptools"]["packages"]
+  assert packages == set(named) - {"mtf_switch.gin_files"}
+
+
+def test_every_module_can_be_imported_from_an_installed_wheel(wheel, tmp_path):
+  wheel.extractall(tmp_path)
+  names = [
+      ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+      for path in modules()
+  ]
+  program = (
+      "import importlib, sys\n"
+      "for name in sys.argv[1:]:\n"
+      "  print(importlib.import_module(name).__file__)"
+  )
+  done = subprocess.run(
+      [sys.executable, "-c", program, *names],
+      cwd=tmp_path,
+      env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert not done.returncode, done.stderr
+  # The ones of the wheel, not of the checkout.
+  assert done.stdout.splitlines() == [str(tmp_path / x) for x in modules()]
 
 
 @pytest.mark.parametrize(

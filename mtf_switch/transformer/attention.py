@@ -36,7 +36,7 @@ class EncDecAttention(head_major.HeadMajor, transformer_layers.EncDecAttention):
   """Upstream's encoder-decoder attention, computed head-major."""
 
 
-# Not decorated: what is bound to one gin name would reach the other.
+# The classes are not decorated: bindings of one gin name would reach the other.
 gin.external_configurable(
     SelfAttention, "HeadMajorSelfAttention", module="mtf_switch"
 )

@@ -59,7 +59,7 @@ def attention_fn(
     value_dim: d_kv of values.
     bias: the addend of the logits, or None.
     dropout_rate: the share of attention weights that are dropped.
-    dropout_broadcast_dims: the dimensions that share what is dropped.
+    dropout_broadcast_dims: the dimensions along which the noise is shared.
     context: a transformer.Context.
     **kwargs: other options of upstream's.
 
@@ -88,7 +88,7 @@ def attention_fn(
         **kwargs,
     )
   if drops:
-    # All queries lose the same weights: those values might as well be 0.
+    # All queries lose the same weights, as if those values were 0.
     dropped = mtf.Shape(shared + [memory_length_dim])
     v = mtf.dropout(
         v,

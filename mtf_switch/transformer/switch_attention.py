@@ -151,4 +151,4 @@ class SwitchSelfAttention(_SwitchAttention, head_major.CachedSelfAttention):
 class SwitchEncDecAttention(
     _SwitchAttention, transformer_layers.EncDecAttention
 ):
-  """Switch attention to the encoder's output, where keys come from."""
+  """Switch attention to the encoder's output, the source of its keys."""

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Head-major attention computes what upstream's attention computes."""
+"""Head-major attention computes the same as upstream's attention."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import functools
@@ -213,7 +213,7 @@ OUR_PARTS = [
 def decode(
     mesh, parts, model_type="bitransformer", mesh_shape="", layout="", **options
 ):
-  """What a small dense model says."""
+  """The outputs of a small dense model."""
   gin_files.parse(
       ["models/switch_tiny.gin"],
       [
@@ -295,7 +295,7 @@ def test_a_decoding_step_does_only_what_is_new():
             for op in body
             if isinstance(op, mtf.OneHotOperation)
         ),
-        # Projections of what the encoder says.
+        # Projections of the encoder's output.
         sum(
             any({"memory_length", "d_model"} <= x for x in names(op.inputs))
             for op in body

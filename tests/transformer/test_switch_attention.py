@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Switch attention (Appendix A): identities, and where its keys come from."""
+"""Switch attention (Appendix A): identities, and the source of its keys."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 
@@ -291,7 +291,7 @@ def test_decoding_step_by_step_says_what_scoring_finds_most_probable():
           decoded,
           compute_loss=False,
           mode=tf.estimator.ModeKeys.PREDICT,
-          # What comes after the end of a sequence counts here too.
+          # Tokens after the end of a sequence count here too.
           decoder_sequence_id=mtf.ones(mesh, dims, tf.int32),
       )
     return [decoded, mtf.argmax(logits, logits.shape.dims[-1])]
