@@ -105,7 +105,7 @@ def losses(model_dir) -> list[dict]:
   records = [json.loads(line) for line in lines]
   names = ("step", "kind", "cross_entropy", "aux_loss")
   return [
-      {name: record[name] for name in names if name in record}
+      {name: record[name] for name in names if record.get(name) is not None}
       for record in records
       if record["step"] > SAVED_STEP
       or (record["step"], record["kind"]) == (SAVED_STEP, "eval")

@@ -31,6 +31,7 @@ from tests.version_0_2_0 import make_checkpoints
 
 GIN = make_checkpoints.DIRECTORY / "gin"
 LOSSES = json.loads(make_checkpoints.LOSSES.read_text())
+TOLERANCE = 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +56,14 @@ def continued(program, name, gin_directory, tmp_path):
 
 
 def assert_same_losses(found, expected):
-  assert len(expected) == 2 + (
-      make_checkpoints.LAST_STEP - make_checkpoints.SAVED_STEP
-  )
-  # float32 sums in another order.
-  assert found == [pytest.approx(record, rel=1e-6) for record in expected]
+  updates = make_checkpoints.LAST_STEP - make_checkpoints.SAVED_STEP
+  assert len(found) == len(expected) == updates + 2
+  for one, other in zip(found, expected):
+    assert one.keys() == other.keys()
+    assert (one["step"], one["kind"]) == (other["step"], other["kind"])
+    for loss in one.keys() - {"step", "kind"}:
+      # float32 sums in another order.
+      assert one[loss] == pytest.approx(other[loss], rel=TOLERANCE), other
 
 
 @pytest.mark.parametrize("name", make_checkpoints.MODELS)
