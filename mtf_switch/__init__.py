@@ -25,6 +25,7 @@ from mtf_switch import renamed  # isort: skip  # noqa: F401
 from mtf_switch.transformer import attention  # noqa: F401
 from mtf_switch.transformer import embedding  # noqa: F401
 from mtf_switch.transformer import loss  # noqa: F401
+from mtf_switch.transformer import switch_attention  # noqa: F401
 from mtf_switch.transformer.feed_forward import SwitchFeedForward  # noqa: F401
 
 PACKAGES = ("layer", "mesh", "transformer", "training", "planning", "modes")

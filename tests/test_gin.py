@@ -51,6 +51,7 @@ FILES = [
         "objectives",
         "precision",
         "schedules",
+        "initial_values",
         "runs",
     )
     for name in gin_files.names(folder)
@@ -59,7 +60,7 @@ VOCABULARY = 200
 
 
 def values_for(required):
-  """Something for each macro; parsing and finalizing do not evaluate it."""
+  """A placeholder for each macro; parsing and finalizing do not evaluate it."""
   return [f"{name} = 1" for name in sorted(required)]
 
 
@@ -263,7 +264,7 @@ def test_precision_modes_are_the_rows_of_table_2(name, activations, router):
   assert dtypes(
       lambda weights, _: weights == ["d_model", "experts_unsplit"]
   ) == {router}
-  # The experts, and what the all-to-all brings them.
+  # The experts, and their inputs after the all-to-all.
   assert dtypes(lambda weights, _: weights[:1] == ["experts"]) == {activations}
   # Gates and losses are float32 in any case.
   assert dtypes(
@@ -272,14 +273,16 @@ def test_precision_modes_are_the_rows_of_table_2(name, activations, router):
 
 
 def description(model):
-  """All that the constructors of a Bitransformer were told, as plain values."""
+  """The arguments of a Bitransformer's constructors, as plain values."""
 
   def plain(values):
     return {
         name: vars(value) if hasattr(value, "__dict__") else value
         for name, value in values.items()
-        # The loss is T5's, computed in another way.
+        # The loss is T5's, computed in another way; a scale of None leaves the
+        # initial values to upstream.
         if name not in ("layer_stack", "_layers", "_loss_fn")
+        and (name, value) != ("initializer_scale", None)
     }
 
   def names_of_functions(stack):
@@ -313,7 +316,7 @@ def description(model):
     ],
 )
 def test_dense_models_are_those_of_t5(file, size, tied):
-  """T5's own files describe them, but for what the headers of ours state."""
+  """T5's own files describe them, except for the differences in our headers."""
   row = {"large": ["d_ff = 2816", 'activation = ["gelu", "linear"]']}
   gin_files.parse([f"models/{file}.gin"], row.get(size, []))
   ours = gin_files.build_model(VOCABULARY)

@@ -388,13 +388,51 @@ def test_wheel_holds_the_tables(wheel):
   assert "mtf_switch/planning/chips.csv" in wheel.namelist()
 
 
-def test_wheel_holds_every_module(wheel):
-  modules = {
-      str(path.relative_to(ROOT))
+def modules() -> list[pathlib.Path]:
+  """The files of all modules, relative to the checkout."""
+  return sorted(
+      path.relative_to(ROOT)
       for package in ("mtf_switch", "tasks")
       for path in (ROOT / package).rglob("*.py")
+  )
+
+
+def test_wheel_holds_every_module(wheel):
+  assert {str(path) for path in modules()} <= set(wheel.namelist())
+
+
+def test_pyproject_names_every_package():
+  packages = {
+      ".".join(path.parent.parts)
+      for path in modules()
+      if path.name == "__init__.py"
   }
-  assert modules <= set(wheel.namelist())
+  named = PYPROJECT["tool"]["setuptools"]["packages"]
+  assert packages == set(named) - {"mtf_switch.gin_files"}
+
+
+def test_every_module_can_be_imported_from_an_installed_wheel(wheel, tmp_path):
+  wheel.extractall(tmp_path)
+  names = [
+      ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+      for path in modules()
+  ]
+  program = (
+      "import importlib, sys\n"
+      "for name in sys.argv[1:]:\n"
+      "  print(importlib.import_module(name).__file__)"
+  )
+  done = subprocess.run(
+      [sys.executable, "-c", program, *names],
+      cwd=tmp_path,
+      env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert not done.returncode, done.stderr
+  # The ones of the wheel, not of the checkout.
+  assert done.stdout.splitlines() == [str(tmp_path / x) for x in modules()]
 
 
 @pytest.mark.parametrize(

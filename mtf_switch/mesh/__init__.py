@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where a model runs: meshes, layouts, processes and TPUs."""
+"""The hardware that a model runs on: meshes, layouts, processes and TPUs."""

@@ -32,7 +32,7 @@ class Cluster:
 
   Attributes:
     hosts: "name:port" of each task, in the order of the mesh.
-    task: which of them this process is.
+    task: the number of this process among them.
     is_local: whether task 0 starts the others, on this machine.
   """
 
@@ -42,11 +42,11 @@ class Cluster:
 
   @property
   def target(self) -> str:
-    """Where sessions are opened: at task 0."""
+    """The address for sessions: that of task 0."""
     return f"grpc://{self.hosts[0]}"
 
   def describe(self, task: int) -> str:
-    """A task as messages name it."""
+    """The name of a task in messages."""
     return f"task {task} of the mesh ({self.hosts[task]})"
 
 
@@ -56,13 +56,14 @@ def parse(hosts: str, task: int | None) -> Cluster:
   Args:
     hosts: a number of processes on this machine, or "name:port" of all,
       separated by commas.
-    task: which of them this process is; None to find out by the names.
+    task: the number of this process; None to infer it from the names.
 
   Returns:
     a Cluster.
 
   Raises:
-    UserError: there is no number and no list, or no way to tell the task.
+    UserError: hosts is neither a number nor a list, or the task cannot be
+      inferred.
   """
   if hosts.isdecimal() and int(hosts):
     if task is not None:
@@ -124,7 +125,7 @@ def _is_here(name: str) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-  """Ports that nobody on this machine listens to."""
+  """Free ports of this machine."""
   with contextlib.ExitStack() as stack:
     sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
     for one in sockets:
@@ -133,7 +134,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def devices_per_task(mesh_size: int, num_tasks: int) -> int:
-  """How many processors of a mesh each process has.
+  """The number of a mesh's processors that each process has.
 
   Args:
     mesh_size: the processors of the mesh.
@@ -143,7 +144,7 @@ def devices_per_task(mesh_size: int, num_tasks: int) -> int:
     a number of devices.
 
   Raises:
-    UserError: it is not the same for all of them.
+    UserError: the processes cannot have equal shares.
   """
   per_task, rest = divmod(mesh_size, num_tasks)
   if rest or not per_task:
@@ -156,15 +157,15 @@ def devices_per_task(mesh_size: int, num_tasks: int) -> int:
 
 
 def choose_devices(mesh_size: int, names: Sequence[str]) -> list[str]:
-  """The devices of a mesh, in its order: all of the first task, and so on.
+  """The devices of a mesh in its order: task by task.
 
   Args:
     mesh_size: the processors of the mesh.
-    names: of all devices that there are. GPUs are taken where there are any,
-      CPUs elsewhere.
+    names: all available devices. GPUs are taken if there are any, CPUs
+      otherwise.
 
   Returns:
-    a device for each processor; each task has as many.
+    a device for each processor, equally many for each task.
 
   Raises:
     UserError: a task has too few.
@@ -195,15 +196,15 @@ def choose_devices(mesh_size: int, names: Sequence[str]) -> list[str]:
 
 
 def find_devices(cluster: Cluster | None, mesh_size: int) -> list[str]:
-  """The devices of a mesh, out of those of this process or of a cluster.
+  """The devices of a mesh, chosen from this process or from a cluster.
 
   Args:
     cluster: the cluster, whose servers run; None for this process alone.
     mesh_size: the processors of the mesh.
 
   Returns:
-    a device for each processor. Of CPUs a process has as many as it asks for
-    in its configuration.
+    a device for each processor. A process has as many CPUs as its
+    configuration asks for.
   """
   if cluster:
     with tf.Session(cluster.target) as session:
@@ -216,7 +217,7 @@ def find_devices(cluster: Cluster | None, mesh_size: int) -> list[str]:
 
 
 def on_task_0(op: tf.Operation) -> str:
-  """A device function: what is not placed on another task is on task 0."""
+  """A device function: operations are on task 0 unless they name another."""
   default = tf.DeviceSpec(job=JOB, task=0)
   own = tf.DeviceSpec.from_string(op.device)
   return default.make_merged_spec(own).to_string()

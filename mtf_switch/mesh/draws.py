@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Random draws that can be repeated, on any mesh.
+"""Reproducible random draws on any mesh.
 
-Upstream's draws cannot: PlacementMeshImpl seeds with Python's `random` and
-with `hash(str)`, which differ from one process to the next, and SimdMeshImpl
-takes no seed and pays one all-reduce for each draw. Here a draw is a function
-of the seed, the global step, the random operation, the iteration of the
-enclosing `mtf.while_loop`, if any, and the position in the global tensor. So
-the noise depends neither on the layout nor on where a run was interrupted.
+Upstream's draws are not reproducible: PlacementMeshImpl seeds with Python's
+`random` and with `hash(str)`, which differ from one process to the next, and
+SimdMeshImpl takes no seed and pays one all-reduce for each draw. Here a draw is
+a function of the seed, the global step, the random operation, the iteration of
+the enclosing `mtf.while_loop`, if any, and the position in the global tensor.
+The noise thus depends neither on the layout nor on interruptions of the run.
 """
 
 import mesh_tensorflow as mtf
@@ -41,8 +41,7 @@ def _mix(bits: tf.Tensor) -> tf.Tensor:
 def uniform_at(key, begin, shape, dtype=tf.float32) -> tf.Tensor:
   """Uniform draws that depend only on a key and the global position.
 
-  Any slice of the global tensor can be drawn by itself, on the core that
-  holds it, without communication.
+  Each core can draw its own slice of the global tensor, without communication.
 
   Args:
     key: [2] int32 tensor.
@@ -52,8 +51,8 @@ def uniform_at(key, begin, shape, dtype=tf.float32) -> tf.Tensor:
     dtype: tf.float32 or tf.bfloat16.
 
   Returns:
-    a tensor of that shape in [0, 1), all of whose values are multiples of
-    2^-24 (float32) or 2^-8 (bfloat16), so that none rounds up to 1.
+    a tensor of that shape in [0, 1), whose values are multiples of 2^-24
+    (float32) or 2^-8 (bfloat16), so that none rounds up to 1.
   """
   key = tf.bitcast(key, tf.uint32)
   bits = _mix(key[0])
@@ -79,7 +78,7 @@ def scaled(
     dtype=tf.float32,
     name=None,
 ):
-  """Turns draws from [0, 1) into those of `tf_fn` with its arguments."""
+  """Transforms draws from [0, 1) into those of `tf_fn` with its arguments."""
   del name
   if tf_fn.__name__ == "random_normal":
     # Halfway into each of the 2^24 intervals, so that 0 is never drawn.
@@ -94,7 +93,7 @@ def scaled(
 
 
 class Keys:
-  """One key for each random operation, in the order in which they are lowered.
+  """One key for each random operation, in the order of lowering.
 
   Attributes:
     iteration: while the body of a loop is lowered, a laid-out int32 scalar
@@ -129,7 +128,7 @@ class Keys:
 
 
 class _SetIteration(mtf.Operation):
-  """Tells the mesh which iteration the operations after it belong to."""
+  """Sets the iteration of the operations that are lowered after it."""
 
   def __init__(self, mesh, iteration=None):
     super().__init__(
@@ -145,7 +144,7 @@ class _SetIteration(mtf.Operation):
 
 
 def seed_loops(graph: mtf.Graph):
-  """Makes the draws inside each `mtf.while_loop` differ between iterations.
+  """Gives each iteration of each `mtf.while_loop` draws of its own.
 
   To be called once, before `mtf.Lowering`. Every loop of mesh_tensorflow
   (microbatches, sampling, beam search) keeps a counter as its first loop

@@ -12,11 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Which layouts can work, before anything is built.
+"""Checks of layouts, before anything is built.
 
 A layout is a mesh, named axes of cores, and rules, each of which splits the
-dimensions of one name over one axis. Mesh TensorFlow ignores a rule that names
-nothing, and finds out about the others when the first such tensor is lowered.
+dimensions of one name over one axis. Mesh TensorFlow ignores a rule without a
+matching dimension, and reports other mistakes only when it lowers the first
+tensor concerned.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,15 +28,15 @@ import warnings
 from mtf_switch import errors
 from mtf_switch import spelling
 
-# The dimensions of each kind of tensor, of those that a layout may split. The
-# experts have the batch beside them under a name that is never split.
+# The dimensions of each kind of tensor that a layout may split. Beside the
+# experts, the batch has a name that is never split.
 _TOKENS = ("outer_batch", "batch", "length")
 _TENSORS = {
     "activations": {*_TOKENS, "d_model"},
     "the inner activations of feed-forward layers": {*_TOKENS, "d_ff"},
     "queries": {*_TOKENS, "heads", "d_kv"},
     "keys": {*_TOKENS[:2], "memory_length", "heads", "d_kv"},
-    "what keys are made of": {*_TOKENS[:2], "memory_length", "d_model"},
+    "the inputs of keys": {*_TOKENS[:2], "memory_length", "d_model"},
     "attention's weights": {*_TOKENS, "memory_length", "heads"},
     "the vocabulary's logits": {*_TOKENS, "vocab"},
     "the embedding": {"vocab", "d_model"},
@@ -45,19 +46,19 @@ _TENSORS = {
     "the experts' inputs": {"outer_batch", "experts", "d_model"},
     "the experts' inner activations": {"outer_batch", "experts", "d_ff"},
 }  # fmt: skip
-# What a layout rule may name.
+# The dimensions that a layout rule may name.
 DIMENSIONS = sorted(set().union(*_TENSORS.values()))
 
 
 class Number(NamedTuple):
-  """A number of the user's that decides a dimension's size.
+  """A user's setting that determines the size of a dimension.
 
   Attributes:
-    name: what the user calls it.
+    name: its name in messages.
     value: the number.
     dimension: the dimension's name; its size is value / parts.
-    parts: into how many parts the number is cut before: outer batches.
-    can_change: whether another number can be had for the asking.
+    parts: the outer batches that the number is divided among first.
+    can_change: whether the user can choose another value.
   """
 
   name: str
@@ -70,12 +71,15 @@ class Number(NamedTuple):
 def numbers_of_batch(
     batch_size: int, outer_batch_size: int, lengths: Iterable[int]
 ) -> list[Number]:
-  """What decides the dimensions of a batch.
+  """The settings that determine the dimensions of a batch.
 
   Args:
     batch_size: sequences in a batch.
-    outer_batch_size: outer batches that it is cut into.
+    outer_batch_size: outer batches that it is divided into.
     lengths: positions of each feature.
+
+  Returns:
+    a Number for each pair of a setting and a dimension.
   """
   return [
       Number("batch_size", batch_size, "batch", outer_batch_size),
@@ -89,11 +93,14 @@ def numbers_of_batch(
 
 
 def numbers_of_model(model, outer_batch_size: int) -> list[Number]:
-  """What decides the dimensions of a model's layers.
+  """The settings that determine the dimensions of a model's layers.
 
   Args:
     model: a Bitransformer or Unitransformer. Only attributes are read.
-    outer_batch_size: outer batches that a batch is cut into.
+    outer_batch_size: outer batches that a batch is divided into.
+
+  Returns:
+    a Number for each pair of a setting and a dimension.
   """
   stacks = (
       [model.encoder, model.decoder] if hasattr(model, "encoder") else [model]
@@ -134,16 +141,16 @@ def check(
     layout_rules: Iterable[tuple[str, str]],
     numbers: Sequence[Number],
 ):
-  """Refuses a layout that cannot work, and says which ones near it do.
+  """Rejects a layout that cannot work, and suggests similar ones that can.
 
   Args:
     mesh_shape: the size of each axis by name.
     layout_rules: pairs of a dimension's and an axis's name.
-    numbers: what decides the dimensions of batch and model.
+    numbers: the settings that determine the dimensions of batch and model.
 
   Raises:
-    UserError: a rule names what is not there, two dimensions of one tensor are
-      split over one axis, or a dimension cannot be split evenly.
+    UserError: a rule names an unknown dimension or axis, two dimensions of one
+      tensor are split over one axis, or a dimension cannot be split evenly.
   """
   rules = sorted(layout_rules)
   for dimension, axis in rules:
@@ -172,7 +179,7 @@ def check(
 def warn_of_idle_axes(
     mesh_shape: Mapping[str, int], layout_rules: Iterable[tuple[str, str]]
 ):
-  """Says which axes no rule uses: their cores all do the same work.
+  """Warns about axes that no rule uses: their cores all do the same work.
 
   Args:
     mesh_shape: the size of each axis by name.
@@ -190,7 +197,7 @@ def warn_of_idle_axes(
 
 
 def _check_axes(mesh_shape: Mapping[str, int], rules, numbers):
-  """Refuses a dimension on two axes, and two of one tensor on one axis."""
+  """Rejects a dimension on two axes, and two of one tensor on one axis."""
   for i, (dimension, axis) in enumerate(rules):
     for other, other_axis in rules[:i]:
       if dimension == other:
@@ -228,7 +235,7 @@ def _free_axes(mesh_shape, rules, dimensions, numbers) -> list[str]:
 
 
 def _two_axes(mesh_shape, dimensions, axis: str, numbers) -> list[str]:
-  """The squarest of the meshes with two axes in the place of one, as rules."""
+  """The squarest mesh with two axes in place of one, as a rule for it."""
   first, second = dimensions
   cores = mesh_shape[axis]
   meshes = [
@@ -246,7 +253,7 @@ def _two_axes(mesh_shape, dimensions, axis: str, numbers) -> list[str]:
 
 
 def _check_outer_batches(mesh_shape, axis_of, numbers: Sequence[Number]):
-  """Refuses numbers that cannot be dealt out to the outer batches."""
+  """Rejects numbers that the outer batches do not divide."""
   cut = [number for number in numbers if number.parts > 1]
   ways = mesh_shape.get(axis_of.get("outer_batch"), 1)
   for number in cut:
@@ -262,7 +269,7 @@ def _check_outer_batches(mesh_shape, axis_of, numbers: Sequence[Number]):
 
 
 def _check_divides(mesh_shape, axis_of, number: Number, numbers):
-  """Refuses a number that the mesh axis of its dimension does not divide."""
+  """Rejects a number that the mesh axis of its dimension does not divide."""
   axis = axis_of[number.dimension]
   ways = mesh_shape[axis]
   size = number.value // number.parts
@@ -283,7 +290,7 @@ def _check_divides(mesh_shape, axis_of, number: Number, numbers):
 
 
 def _divides(ways: int, dimension: str, numbers: Sequence[Number]) -> bool:
-  """Whether a dimension can be split so."""
+  """Whether a dimension can be split evenly into so many parts."""
   return not any(
       number.value // number.parts % ways
       for number in numbers
@@ -292,14 +299,14 @@ def _divides(ways: int, dimension: str, numbers: Sequence[Number]) -> bool:
 
 
 def _common_tensor(a: str, b: str) -> str | None:
-  """A kind of tensor that has both dimensions."""
+  """A kind of tensor with both dimensions, or None."""
   return next((k for k, dims in _TENSORS.items() if {a, b} <= dims), None)
 
 
 def _near_divisors(
     numbers: Sequence[int], wanted: int, multiple_of: int = 1
 ) -> list[int]:
-  """The common divisors next to one, below and above."""
+  """The common divisors nearest to a wanted one, below and above."""
   greatest = math.gcd(*numbers)
   divisors = [
       n for n in range(1, greatest + 1)
@@ -310,7 +317,7 @@ def _near_divisors(
 
 
 def _better_number(number: Number, multiple_of: int) -> str:
-  """The multiples next to a number, below and above."""
+  """Advice to use the nearest multiples, below and above."""
   below = number.value // multiple_of * multiple_of
   near = [n for n in (below, below + multiple_of) if n]
   return f"{number.name} = {_or(near)}"
@@ -324,11 +331,11 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def _or(choices: Iterable) -> str:
-  """Choices as a sentence has them."""
+  """Alternatives as a phrase: "a, b or c"."""
   *first, last = map(str, choices)
   return ", ".join(first) + (" or " if first else "") + last
 
 
 def text(mesh_shape: Mapping[str, int]) -> str:
-  """A mesh as gin has it, for example "data:4;model:2"."""
+  """A mesh in gin's notation, for example "data:4;model:2"."""
   return ";".join(f"{axis}:{size}" for axis, size in mesh_shape.items())

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where a model's tensors live: the mesh, and the features put on it."""
+"""The mesh of a graph, and the features placed on it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
@@ -33,15 +33,15 @@ def place(
     step: tf.Tensor | None,
     tpu_context=None,
 ) -> tuple[mtf.Mesh, mtf.MeshImpl]:
-  """Creates a graph's mesh and what implements it.
+  """Creates a graph's mesh and its implementation.
 
   Args:
     mesh_shape: the mesh.
-    layout: which dimension is split over which of its axes.
+    layout: the dimensions that its axes split.
     devices: a device name for each processor; None leaves it to TensorFlow.
     seed: keys the noise.
-    step: an integer scalar tensor that keys it too, None where there is none.
-    tpu_context: what TPUEstimator tells of the TPU; None for CPU and GPU.
+    step: an integer scalar tensor that keys it too; None if there is none.
+    tpu_context: TPUEstimator's description of the TPU; None for CPU and GPU.
 
   Returns:
     the mesh of a new mtf.Graph, and its implementation.
@@ -86,16 +86,16 @@ def place(
 def _logical_to_physical(
     mesh_shape: mtf.Shape, topology: Sequence[int]
 ) -> list[int] | None:
-  """Which core of a TPU is which of the mesh, so that neighbours are near.
+  """The assignment of TPU cores to a mesh that keeps neighbours close.
 
   Args:
     mesh_shape: the mesh.
     topology: `[x, y, z, cores of a chip]`.
 
   Returns:
-    for each core of the mesh the one of the TPU; None for the order of the
-    device assignment, which is one ring where chips have one core each.
-    Upstream's tiles need two, and it fails on others.
+    the TPU's core for each core of the mesh; None for the order of the device
+    assignment, which is a single ring if chips have one core each. Upstream's
+    tiling needs two cores a chip and fails otherwise.
   """
   if topology[-1] != 2 or mesh_shape.size == 1:
     return None
@@ -106,9 +106,9 @@ def _logical_to_physical(
 
 @contextlib.contextmanager
 def placeholders_for_variables() -> Iterator[None]:
-  """Makes variables placeholders, for graphs that are looked at and never run.
+  """Replaces variables by placeholders, in graphs that are never run.
 
-  So no size needs memory or time.
+  Graphs of models of any size can then be inspected without memory or time.
 
   Yields:
     nothing.
@@ -129,19 +129,19 @@ def import_features(
     lengths: Mapping[str, int],
     outer_batch_size: int = 1,
 ) -> dict[str, mtf.Tensor]:
-  """Puts the features of a batch on the mesh.
+  """Places the features of a batch on the mesh.
 
   Args:
     mesh: the mesh.
     features: integers `[batch_size, length]` by name. Packing adds features
-      such as "inputs_segmentation", as long as the one that they name first.
+      such as "inputs_segmentation", of the length of "inputs".
     batch_size: sequences in the batch.
     lengths: positions for "inputs" and "targets".
-    outer_batch_size: the number of outer batches that the batch is cut into.
+    outer_batch_size: outer batches that the batch is divided into.
 
   Returns:
-    int32 `[batch, length]` by name, or `[outer_batch, batch, length]` where
-    there are several outer batches.
+    int32 `[batch, length]` by name, or `[outer_batch, batch, length]` if there
+    are several outer batches.
   """
   batch_dims = [mtf.Dimension("batch", batch_size // outer_batch_size)]
   if outer_batch_size > 1:

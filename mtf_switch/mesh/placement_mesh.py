@@ -29,7 +29,7 @@ _STATELESS = {
 
 
 class PlacementMeshImpl(placement_mesh_impl.PlacementMeshImpl):
-  """Upstream's mesh of CPU or GPU devices, whose runs can be repeated."""
+  """Upstream's mesh of CPU or GPU devices, with reproducible runs."""
 
   def __init__(self, shape, layout, devices, seed: int = 0, step=None):
     """Creates the mesh.
@@ -66,15 +66,14 @@ class PlacementMeshImpl(placement_mesh_impl.PlacementMeshImpl):
   def slicewise(self, fn, *inputs):
     """Applies a function to the slices of each processor.
 
-    Upstream hands the function variables, and tf.cast, by which a variable is
-    lowered, returns them unread if the dtype is theirs. Each use of a weight
-    then reads it by itself, so that the backward pass may see a weight that
-    the optimizer has already changed. Here it sees the values that the forward
-    pass had.
+    Upstream lowers a variable by tf.cast, which returns it unread if its dtype
+    is unchanged, and passes it to the function. Each use of a weight is then a
+    read of its own, and the backward pass may see a weight that the optimizer
+    has already changed. Here it sees the values of the forward pass.
 
     Args:
       fn: a function from tf.Tensors to a tf.Tensor or a tuple of them.
-      *inputs: LaidOutTensors, or what is convertible to a tf.Tensor.
+      *inputs: LaidOutTensors, or values convertible to a tf.Tensor.
 
     Returns:
       a LaidOutTensor, or a tuple of them if fn returns a tuple.
@@ -86,15 +85,14 @@ class PlacementMeshImpl(placement_mesh_impl.PlacementMeshImpl):
     return super().slicewise(of_values, *inputs)
 
   def einsum(self, equation, *slices):
-    """A product of slices, without a transposition where there can be.
+    """A product of slices, if possible without transposing operands.
 
-    tf.einsum turns operands around in memory first even if a matrix product
-    takes them as they are: for the gradient of a weight, all of the
-    activations.
+    tf.einsum transposes operands in memory even if a matrix product takes them
+    as they are: for the gradient of a weight, all of the activations.
 
     Args:
-      equation: as tf.einsum's, each letter standing in two operands or in an
-        operand and the output.
+      equation: as tf.einsum's; each letter is in two operands, or in an operand
+        and the output.
       *slices: tf.Tensors.
 
     Returns:
@@ -110,7 +108,7 @@ class PlacementMeshImpl(placement_mesh_impl.PlacementMeshImpl):
 def _matrix_product(
     equation: str, a: tf.Tensor, b: tf.Tensor
 ) -> tf.Tensor | None:
-  """An einsum of two as one tf.matmul of reshaped operands; None if it is not.
+  """An einsum of two operands as one tf.matmul of reshaped operands.
 
   Args:
     equation: as tf.einsum's.

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The processes of a mesh: who starts them, and what happens when one is lost.
+"""The processes of a mesh: their start, and the loss of one of them.
 
-They are the tasks of a job, each with a server of TensorFlow's. Task 0 does all
-that a run does: it builds the graph, reads the data, holds the variables that
-are saved, and writes. The others lend their devices until it ends.
+They are the tasks of a job, each with a TensorFlow server. Task 0 does all the
+work of a run: it builds the graph, reads the data, holds the variables that are
+saved, and writes. The others lend their devices until it ends.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -38,31 +38,32 @@ from mtf_switch.mesh import cluster as cluster_lib
 
 # How long the tasks wait for each other when they start, in seconds.
 _START = 600
-# Whether the others are there is looked at so often, in seconds,
+# The time between two checks that the others are present, in seconds.
 _PERIOD = 0.5
-# with so much time to answer,
+# The time that a task has to answer, in seconds.
 _ANSWER = 10
-# and this often in a row before they count as lost.
+# Failed checks in a row after which a task counts as lost.
 _TRIES = 3
 
 
 class ConnectionLost(errors.UserError):
-  """Tasks of the mesh do not reach each other any more."""
+  """Tasks of the mesh no longer reach each other."""
 
 
 class OneSessionHook(tf.train.SessionRunHook):
-  """Ends a run where the Estimator would go on in another session.
+  """Ends a run where the Estimator would continue in another session.
 
-  It does so when it has lost a task of the mesh for a moment, and would restore
-  the weights of the last checkpoint but read on at another place of the data.
+  The Estimator does so after losing a task of the mesh for a moment: it would
+  restore the weights of the last checkpoint, but read on at another place of
+  the data.
   """
 
   def begin(self):
-    """No session is open yet."""
+    """Records that no session is open yet."""
     self._is_open = False
 
   def after_create_session(self, session, coord):
-    """Refuses the second."""
+    """Rejects a second session."""
     del session, coord
     if self._is_open:
       raise ConnectionLost(
@@ -79,10 +80,10 @@ def _configuration(num_cpus: int) -> tf.ConfigProto:
 
 
 def _start_server(cluster: cluster_lib.Cluster, mesh_size: int):
-  """Starts the server of the cluster's task; it lives as the process does."""
+  """Starts the server of the cluster's task, for the life of the process."""
   host = cluster.hosts[cluster.task]
   with socket.socket() as own:
-    # TensorFlow would share the port with a server that is there already.
+    # TensorFlow would share the port with a server that already uses it.
     own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
       own.bind(("", int(host.rpartition(":")[2])))
@@ -91,7 +92,7 @@ def _start_server(cluster: cluster_lib.Cluster, mesh_size: int):
           f"the port of {host} cannot be had on this machine: "
           f"{error.strerror}; end what uses it, or choose another."
       ) from error
-  # Where http_proxy is set, gRPC would go through it, to this machine as well.
+  # With http_proxy set, gRPC would use the proxy even to reach this machine.
   names = {name.rpartition(":")[0] for name in cluster.hosts}
   os.environ["no_grpc_proxy"] = ",".join(sorted(names))
   tf.distribute.Server(
@@ -119,7 +120,7 @@ def serve(cluster: cluster_lib.Cluster, mesh_size: int):
 
 
 def _serve_parent(cluster: cluster_lib.Cluster, mesh_size: int, parent: int):
-  """What a process that task 0 has started does."""
+  """Serves until task 0, which has started this process, ends."""
   # Ctrl-C reaches all processes of a terminal, and task 0 answers it.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   _start_server(cluster, mesh_size)
@@ -131,23 +132,23 @@ def _serve_parent(cluster: cluster_lib.Cluster, mesh_size: int, parent: int):
 def connected(
     cluster: cluster_lib.Cluster, mesh_size: int, on_loss: Callable[[int], Any]
 ) -> Iterator[None]:
-  """Starts task 0 and, on one machine, the others; all serve in the context.
+  """Starts task 0 and, on one machine, the others, for a context.
 
   Args:
     cluster: the cluster; this process is its task 0.
     mesh_size: the processors of the mesh, of all tasks.
-    on_loss: called with the number of a task that is gone, in a thread of its
-      own, and expected to end the process: sessions may wait for a lost task
-      for ever, even to be closed.
+    on_loss: called with the number of a lost task, in a thread of its own, and
+      expected to end the process: sessions may wait for a lost task for ever,
+      even to be closed.
 
   Yields:
-    nothing, when all tasks serve.
+    nothing, once all tasks serve.
 
   Raises:
     UserError: one of them does not start, or the port is in use.
   """
-  # Forked before the first session, processes are there at once and share
-  # what this one has loaded.
+  # Forked before the first session, processes start at once and share the
+  # modules that this one has loaded.
   context = multiprocessing.get_context("fork")
   started = {
       task: context.Process(
@@ -199,7 +200,7 @@ def connected(
 def _wait_for(
     cluster: cluster_lib.Cluster, task: int, is_coming: Callable[[], bool]
 ) -> Callable[[], bool]:
-  """Waits until a task serves; returns what tells whether it still does."""
+  """Waits until a task serves; returns a check that it still does."""
   host, _, port = cluster.hosts[task].rpartition(":")
   deadline = time.monotonic() + _START
   while not (address := _answer((host, int(port)))):
@@ -210,7 +211,7 @@ def _wait_for(
           "other."
       )
     time.sleep(_PERIOD)
-  # Not by its name: asking for that may fail for a moment.
+  # By address: resolving the name may fail for a moment.
   return functools.partial(_answer, address)
 
 
@@ -228,7 +229,7 @@ def _watch(
     over: threading.Event,
     on_loss: Callable[[int], Any],
 ):
-  """Calls on_loss with the first task that is lost, unless all is over."""
+  """Calls on_loss with the first lost task, unless all is over."""
   task = _first_lost(is_there, over)
   if task is not None:
     on_loss(task)
@@ -237,14 +238,14 @@ def _watch(
 def _first_lost(
     is_there: Mapping[int, Callable[[], Any]], over: threading.Event
 ) -> int | None:
-  """Waits until a task is not there any more and returns it.
+  """Waits until a task is lost and returns it.
 
   Args:
-    is_there: functions that tell, by task.
-    over: set when nobody needs to know any more.
+    is_there: a check for each task.
+    over: set when the run has ended.
 
   Returns:
-    the task; None when all is over.
+    the task; None if the run ends first.
   """
   misses = dict.fromkeys(is_there, 0)
   while not over.wait(_PERIOD):

@@ -23,12 +23,11 @@ from mtf_switch.mesh import draws
 
 
 class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):
-  """Upstream's mesh of TPU cores, mended where cores talk to each other.
+  """Upstream's mesh of TPU cores, with its communication corrected.
 
-  Draws repeat and need no all-reduce. What is exchanged keeps its dtype:
-  upstream's all-to-all sends float32 as bfloat16, without saying so. Its
-  all-reduces are as they are: of bfloat16 over more than 8 cores they add, and
-  send, float32.
+  Draws are reproducible and need no all-reduce. An exchange keeps its dtype:
+  upstream's all-to-all silently sends float32 as bfloat16. Sums over cores are
+  upstream's: over more than 8 cores, those of bfloat16 add and send float32.
   """
 
   def __init__(self, *args, seed: int = 0, step=None, **kwargs):
@@ -45,7 +44,7 @@ class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):
     self._group_assignments = {}
 
   def _create_group_assignment(self, mesh_axes):
-    """As upstream's, but once for each set of axes: that is a loop over cores.
+    """As upstream's, a loop over all cores, but once for each set of axes.
 
     Args:
       mesh_axes: integers.
@@ -61,13 +60,13 @@ class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):
     return self._group_assignments[key]
 
   def alltoall(self, x, mesh_axis, split_axis, concat_axis):
-    """Exchanges parts of slices along a mesh axis, in their own dtype.
+    """Exchanges parts of slices along a mesh axis, without casting them.
 
     Args:
       x: a LaidOutTensor.
       mesh_axis: an integer.
-      split_axis: the axis of the slice of which each core keeps its part.
-      concat_axis: the axis along which the parts of all cores are joined.
+      split_axis: the axis along which a slice is divided among the cores.
+      concat_axis: the axis along which the received parts are joined.
 
     Returns:
       a LaidOutTensor.
@@ -85,10 +84,10 @@ class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):
     )
 
   def allreduce(self, x, mesh_axes, reduction_fn_string):
-    """Reduces over cores; maxima in log2(n) exchanges of the slice.
+    """Reduces over cores; maxima and minima take log2(n) shifts of the slice.
 
-    Upstream gathers all n slices for them, as a sum of n slices of zeros and
-    one that is not; an infinite entry becomes NaN, and an integer float32.
+    Upstream gathers all n slices for them, each as a sum with zeros: infinite
+    entries become NaN, and integers float32.
 
     Args:
       x: a LaidOutTensor.
@@ -144,14 +143,13 @@ class SimdMeshImpl(simd_mesh_impl.SimdMeshImpl):
 
 
 def reduce_by_shifts(mesh_impl, x, mesh_axes, reduction_fn_string: str):
-  """The maximum or minimum over cores, by doubling what each has seen.
+  """The maximum or minimum over cores, by recursive doubling.
 
   Args:
     mesh_impl: of CPU, GPU or TPU cores.
     x: a LaidOutTensor.
     mesh_axes: integers, the axes to reduce over.
-    reduction_fn_string: "MAX" or "MIN", for which seeing a slice twice does no
-      harm.
+    reduction_fn_string: "MAX" or "MIN", which may count a slice twice.
 
   Returns:
     a LaidOutTensor.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How a model's mesh splits its dimensions."""
+"""The splitting of a model's dimensions by its mesh."""
 
 import mesh_tensorflow as mtf
 from tensorflow.python.tpu import tpu_function
@@ -24,7 +24,7 @@ def is_on_tpu() -> bool:
 
 
 def ways(model, dim: mtf.Dimension) -> int:
-  """How many parts a model's mesh splits a dimension into.
+  """The number of parts that a model's mesh splits a dimension into.
 
   Args:
     model: a Unitransformer.
@@ -32,7 +32,7 @@ def ways(model, dim: mtf.Dimension) -> int:
 
   Returns:
     the size of the mesh axis; 1 for dimensions that are not split, and for
-    models that do not know their mesh.
+    models without a mesh.
   """
   if model.mesh_shape is None:
     return 1
@@ -42,15 +42,14 @@ def ways(model, dim: mtf.Dimension) -> int:
 def are_whole(model, dims) -> bool:
   """Whether dimensions are known to be whole on each core; never on a TPU.
 
-  A TPU's compiler does better than what CPUs and GPUs need there.
+  The callers' code for CPUs and GPUs is slower than a TPU's own compiler.
 
   Args:
     model: a Unitransformer.
     dims: mtf.Dimensions, of which only the names count.
 
   Returns:
-    whether the model knows its mesh, which is of CPUs or GPUs and splits none
-    of them.
+    whether the model has a mesh of CPUs or GPUs that splits none of them.
   """
   return (
       not is_on_tpu()
@@ -60,15 +59,15 @@ def are_whole(model, dims) -> bool:
 
 
 def add_over_cores(lowering, mesh_impl, x, output, summed: mtf.Shape, name):
-  """Lowers an operation's output to the sum of what each core has of it.
+  """Lowers an operation's output to the sum of the cores' parts.
 
   Args:
     lowering: the mtf.Lowering.
     mesh_impl: of the operation's mesh.
     x: a laid-out tensor, each core's sum over its slice.
     output: the operation's output.
-    summed: the shape whose split dimensions the sum is over.
-    name: of the operation, for the counter of what is moved.
+    summed: the shape whose split dimensions are summed over.
+    name: the operation's, for the counter of communication.
   """
   layout = mesh_impl.tensor_layout(summed).tensor_axis_to_mesh_axis
   axes = [axis for axis in layout if axis is not None]

@@ -12,8 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
-"""What gin files ask about TPUs."""
+"""Properties of TPUs that gin files refer to."""
 
 import gin
 from mesh_tensorflow.transformer import utils
@@ -24,10 +23,9 @@ from mtf_switch.mesh import splits
 
 @gin.configurable(module="mtf_switch.tpu")
 def default_activation_dtype() -> str:
-  """The dtype of activations where nobody says: bfloat16 on a TPU.
+  """The default dtype of activations: bfloat16 on a TPU, float32 elsewhere.
 
-  With the router inside in float32, as it is by default, that is selective
-  precision.
+  With the router in float32, its default, bfloat16 is selective precision.
 
   Returns:
     "bfloat16" while a graph for a TPU is built, else "float32".
@@ -39,7 +37,7 @@ def default_activation_dtype() -> str:
 
 @gin.configurable(module="mtf_switch.tpu")
 def tpu_data_parallelism(model_parallelism: int = gin.REQUIRED) -> int:
-  """How many parts the batch has on a TPU that T5's gin names describe.
+  """The number of parts of a batch on a TPU that T5's gin names describe.
 
   Args:
     model_parallelism: the cores that share a part.
@@ -48,7 +46,7 @@ def tpu_data_parallelism(model_parallelism: int = gin.REQUIRED) -> int:
     the cores that `utils.tpu_mesh_shape.tpu_topology` has, divided by them.
 
   Raises:
-    UserError: they cannot be divided, or the topology is none.
+    UserError: they cannot be divided, or the topology is unknown.
   """
   try:
     num_cores = utils.tpu_mesh_shape(model_parallelism=1).size

@@ -81,6 +81,7 @@ def fan_in(name):
         ("switch_base", [], 0.1),
         ("switch_base_attention", [], 0.1),
         ("switch_c", [], 0.1),
+        ("t5_tiny", ['include "initial_values/truncated_normal.gin"'], 0.1),
     ],
 )
 def test_every_matrix_is_a_truncated_normal_of_sigma_root_s_over_n(

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Whatever the layout, a step computes what it computes on one device.
+"""With every layout, a step computes the same as on one device.
 
 The layouts of Figure 9, and one with replicated experts, on four CPU devices,
 of one process and of four, with dropout, expert dropout and jitter.
@@ -49,7 +49,7 @@ LAYOUTS = {
 }
 # A graph of an encoder and a decoder takes as long to build as four of an LM.
 ENCODER_DECODERS = ("expert_data", "expert_model_data")
-# What each core has of the weights, as Figure 9's first line shows it.
+# Each core's share of the weights, as in Figure 9's first line.
 KINDS = {
     "experts": "SwitchFeedForward/experts/wi/kernel",
     "feed-forward": "DenseReluDense/wi/kernel",
@@ -185,7 +185,7 @@ def assert_goes_its_own_way(run, expected):
       [step.loss for step in expected.steps],
       rtol=1e-2,
   )
-  # A checkpoint has what the cores have, in one piece.
+  # A checkpoint has the cores' slices in one piece.
   saved = run.saved_state()
   assert saved.keys() == history.steps[-1].state.keys()
   for name, value in history.steps[-1].state.items():

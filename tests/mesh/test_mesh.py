@@ -100,7 +100,7 @@ def test_draws_inside_a_loop_differ_between_iterations():
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
 def test_a_core_draws_its_slice_of_the_global_tensor(dtype):
-  """What SimdMeshImpl computes on each core, without communication."""
+  """SimdMeshImpl's computations on each core, without communication."""
   with tf.Graph().as_default(), tf.Session() as session:
     key = tf.constant([3, 5], tf.int32)
     whole, upper, lower, other = session.run(

@@ -194,7 +194,7 @@ def test_lost_process_and_resumption_with_fewer(machine, directory):
 
 
 def test_fine_tuning_and_scoring(machine, directory):
-  """What fine-tuning decodes, and scores of its last checkpoint."""
+  """Fine-tuning's decoded outputs, and the scores of its last checkpoint."""
   (directory / "finetune.gin").write_text(FINETUNE_GIN)
   (directory / "pairs.tsv").write_text("the switch\tsends\neach\tone\n")
 

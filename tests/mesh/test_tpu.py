@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Layouts from T5's topologies; where a mesh's cores are on a TPU."""
+"""Layouts from T5's topologies; the places of a mesh's cores on a TPU."""
 
 from absl import flags
 import mesh_tensorflow as mtf

@@ -1,0 +1,116 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Biases of relative positions, looked up and laid out as logits are.
+
+Upstream multiplies a one-hot matrix of positions by the table of biases, and
+leaves the sum in an order that no matrix product of attention has.
+"""
+
+import copy
+
+import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import transformer_layers
+
+from mtf_switch.mesh import splits
+from mtf_switch.transformer import embedding
+
+
+class SelfAttention(transformer_layers.SelfAttention):
+  """Upstream's, with biases of relative positions that are looked up."""
+
+  def compute_bias(
+      self, context, memory_position, x, heads_dims, q, use_prompt_kv=None
+  ) -> mtf.Tensor | None:
+    """The addend of the logits: masks, and biases of relative positions.
+
+    On a TPU it is upstream's: a one-hot product is faster there.
+
+    Args:
+      context: a transformer.Context.
+      memory_position: int32, the positions of keys.
+      x: [batch, length, d_model], or [batch, d_model] in decoding.
+      heads_dims: the dimensions of the table, apart from the buckets.
+      q: the queries.
+      use_prompt_kv: as upstream's.
+
+    Returns:
+      dimensions of [batch, heads, length, memory_length], in that order if
+      there is a table; or None.
+    """
+    if (
+        splits.is_on_tpu()
+        or self.relative_attention_type not in ("bias", "bias_shared")
+        or use_prompt_kv
+        or context.model.ensemble_dims
+        or len(heads_dims) != 1
+    ):
+      return super().compute_bias(
+          context, memory_position, x, heads_dims, q, use_prompt_kv
+      )
+    masking = copy.copy(self)
+    masking.relative_attention_type = None
+    mask = super(SelfAttention, masking).compute_bias(
+        context, memory_position, x, heads_dims, q
+    )
+    lengths = [context.length_dim] + memory_position.shape.dims
+    order = [d for d in x.shape.dims[:-1] if d not in lengths]
+    order += heads_dims + lengths
+    biases = self._position_biases(context, memory_position, heads_dims)
+    biases = mtf.transpose(biases, _sorted(biases.shape.dims, order))
+    if mask is None:
+      return biases
+    return mtf.add(
+        biases,
+        mask,
+        output_shape=_sorted(biases.shape.dims + mask.shape.dims, order),
+    )
+
+  def _position_biases(self, context, memory_position, heads_dims):
+    """The bias of each head for each pair of a query and a key."""
+    buckets_dim = mtf.Dimension("buckets", self.relative_attention_num_buckets)
+    # pylint: disable=protected-access
+    buckets = transformer_layers._relative_position_bucket(
+        memory_position - context.position,
+        bidirectional=not context.model.fully_autoregressive,
+        num_buckets=buckets_dim.size,
+    )
+    # pylint: enable=protected-access
+    table = self._table(context, heads_dims + [buckets_dim])
+    return embedding.lookup(
+        mtf.transpose(table, mtf.Shape([buckets_dim] + heads_dims)),
+        buckets,
+        buckets_dim,
+    )
+
+  def _table(self, context, dims):
+    """The variable, one for the whole stack if it is shared."""
+    is_shared = self.relative_attention_type == "bias_shared"
+    key = ("self_attention_bias", tuple(dims))
+    if is_shared and key in context.cache:
+      return context.cache[key]
+    table = mtf.get_variable(
+        context.mesh,
+        "relative_attention_bias",
+        mtf.Shape(dims),
+        dtype=context.variable_dtype,
+    )
+    if is_shared:
+      context.cache[key] = table
+    return table
+
+
+def _sorted(dims, order) -> mtf.Shape:
+  """The distinct dimensions, in an order that has them all."""
+  return mtf.Shape(sorted(set(dims), key=order.index))
