@@ -201,6 +201,7 @@ def test_switch_layers_get_the_settings_of_the_paper(name):
       expert_dtype=None,
       initializer_scale=0.1,
       switch_layers_in_model=None,
+      dims_of_scope={},
   )
 
 

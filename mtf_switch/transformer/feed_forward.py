@@ -67,7 +67,12 @@ _EVALUATED_BY_BATCHES = (
 
 @gin.configurable(module="mtf_switch.layers")
 class SwitchFeedForward(transformer.TransformerLayer):
-  """The Switch layer in the place of a feed-forward layer (section 2.1)."""
+  """The Switch layer in the place of a feed-forward layer (section 2.1).
+
+  Attributes:
+    dims_of_scope: the dimensions of the layer's last call under each variable
+      scope, such as "encoder/block_000/layer_001/SwitchFeedForward"; for plans.
+  """
 
   def __init__(
       self,
@@ -180,6 +185,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     self.initializer_scale = initializer_scale
     # Set by count_switch_layers.
     self.switch_layers_in_model = None
+    self.dims_of_scope: dict[str, dims_lib.SwitchDims] = {}
 
   @functools.cached_property
   def num_choices(self) -> int:
@@ -234,6 +240,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     """
     self._check(context)
     dims = self.dims(context, x)
+    self.dims_of_scope[tf.get_variable_scope().name] = dims
     initializer = initializers.truncated_normal(self.initializer_scale)
     with tf.variable_scope("router"):
       router_weights = mtf.get_variable(
