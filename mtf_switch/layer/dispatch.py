@@ -25,6 +25,7 @@ import math
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import experts
 from mtf_switch.layer import routing as routing_lib
@@ -153,7 +154,7 @@ class IndexDispatcher:
     self._gate = mtf.cast(routing.expert_gate, dtype)
     # Counted over the groups of a slice; -1 for empty slots, and for choices
     # without one.
-    self._slot_of_choice, self._choice_of_slot = mtf.slicewise(
+    self._slot_of_choice, self._choice_of_slot = operations.slicewise(
         functools.partial(
             _match,
             num_experts=dims.num_experts_unsplit.size,
@@ -167,6 +168,7 @@ class IndexDispatcher:
             ),
         ],
         output_dtype=[tf.int32, tf.int32],
+        multiplications=None,
         splittable_dims=dims.groups,
         grad_function=0,
         name="match",
@@ -225,19 +227,21 @@ class IndexDispatcher:
     def gradient(op, y_gradient):
       # The operation's inputs: a recomputed one has its own.
       x, *matches = op.inputs
-      x_gradient = mtf.slicewise(
+      x_gradient = operations.slicewise(
           back,
           [y_gradient, *matches],
           output_shape=x.shape,
+          multiplications=None,
           splittable_dims=splittable_dims,
           name=f"{name}_gradient",
       )
       return [x_gradient, None, None]
 
-    return mtf.slicewise(
+    return operations.slicewise(
         forth,
         [x, self._slot_of_choice, self._choice_of_slot],
         output_shape=output_shape,
+        multiplications=None,
         splittable_dims=splittable_dims,
         grad_function=gradient,
         name=name,
@@ -275,7 +279,7 @@ class RaggedDispatcher(IndexDispatcher):
         ),
     )
     self._slot_of_choice, self._choice_of_slot, self._end_of_expert = (
-        mtf.slicewise(
+        operations.slicewise(
             functools.partial(_close_ranks, rows_per_core=rows.size),
             [self._slot_of_choice, self._choice_of_slot],
             output_shape=[
@@ -284,6 +288,7 @@ class RaggedDispatcher(IndexDispatcher):
                 mtf.Shape([num_experts]),
             ],
             output_dtype=[tf.int32] * 3,
+            multiplications=None,
             splittable_dims=[],
             grad_function=0,
             name="close_ranks",

@@ -24,6 +24,22 @@ import mesh_tensorflow as mtf
 from mtf_switch.layer import dims as dims_lib
 
 
+class ExchangeOperation(mtf.ReshapeOperation):
+  """A change of names that moves slots between tokens' and experts' cores.
+
+  A class of its own lets plans tell these all-to-alls from others.
+  """
+
+  def gradient(self, grad_ys):
+    """Returns the gradients, sent the other way."""
+    return [_exchange(grad_ys[0], self.inputs[0].shape)]
+
+
+def _exchange(x: mtf.Tensor, shape) -> mtf.Tensor:
+  shape = mtf.convert_to_shape(shape)
+  return ExchangeOperation(x, shape, name="reshape").outputs[0]
+
+
 def to_experts(
     expert_inputs: mtf.Tensor, dims: dims_lib.SwitchDims
 ) -> mtf.Tensor:
@@ -36,7 +52,7 @@ def to_experts(
   Returns:
     [num_experts`, num_cores_unsplit, expert_capacity, d_model].
   """
-  return mtf.reshape(
+  return _exchange(
       expert_inputs,
       [
           dims.num_experts,
@@ -60,7 +76,7 @@ def from_experts(
   Returns:
     [num_experts_unsplit, num_cores`, expert_capacity, d_output].
   """
-  return mtf.reshape(
+  return _exchange(
       expert_outputs,
       [
           dims.num_experts_unsplit,

@@ -20,6 +20,8 @@ import functools
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
+
 
 def per_expert_matmul(
     x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
@@ -55,6 +57,10 @@ def ragged_matmul(
   Returns:
     `[..., new_dim]`, the last rows zeros too.
   """
+
+  def multiplications(slice_size):
+    # Rows times matrices; the gradients are products of the same sizes.
+    return slice_size([*x.shape.dims, new_dim])
 
   def rows(x):
     return tf.reshape(x, [-1, x.shape[-1]])
@@ -105,28 +111,31 @@ def ragged_matmul(
   def gradient(op, y_gradient):
     x, weights, ends = op.inputs
     return [
-        mtf.slicewise(
+        operations.slicewise(
             functools.partial(multiply, transpose=True),
             [y_gradient, weights, ends],
             output_shape=x.shape,
+            multiplications=multiplications,
             splittable_dims=[],
             name="ragged_matmul_inputs",
         ),
-        mtf.slicewise(
+        operations.slicewise(
             of_weights,
             [x, y_gradient, ends],
             output_shape=weights.shape,
             output_dtype=weights.dtype,
+            multiplications=multiplications,
             splittable_dims=[],
             name="ragged_matmul_weights",
         ),
         None,
     ]
 
-  return mtf.slicewise(
+  return operations.slicewise(
       multiply,
       [x, weights, end_of_expert],
       output_shape=x.shape.dims[:-1] + [new_dim],
+      multiplications=multiplications,
       splittable_dims=[],
       grad_function=gradient,
       name="ragged_matmul",

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import losses
 from mtf_switch.layer import slots
@@ -284,8 +285,13 @@ def count_slots(
         lambda x: tf.reshape(x, [*groups, *x.shape[1:]]), results
     )
 
-  return mtf.slicewise(
-      of_core, inputs, splittable_dims=dims.groups, grad_function=0, **kwargs
+  return operations.slicewise(
+      of_core,
+      inputs,
+      multiplications=None,
+      splittable_dims=dims.groups,
+      grad_function=0,
+      **kwargs,
   )
 
 

@@ -25,6 +25,8 @@ the noise depends neither on the layout nor on where a run was interrupted.
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
+
 
 def _mix(bits: tf.Tensor) -> tf.Tensor:
   """Scrambles uint32s one to one: a multiply and xor-shift finalizer."""
@@ -128,7 +130,7 @@ class Keys:
     return [] if self.iteration is None else [self.iteration]
 
 
-class _SetIteration(mtf.Operation):
+class _SetIteration(operations.Operation):
   """Tells the mesh which iteration the operations after it belong to."""
 
   def __init__(self, mesh, iteration=None):

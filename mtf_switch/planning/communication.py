@@ -12,18 +12,20 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a Mesh TensorFlow graph sends between cores, without running it.
+"""The messages between cores of a Mesh TensorFlow graph, without running it.
 
 The graph is lowered by its operations' own rules, onto a mesh that holds the
 shapes of slices and no tensors. It may have any number of cores.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import math
 from typing import NamedTuple
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
+
+from mtf_switch.layer import exchange
 
 # Sums of bfloat16 over larger groups travel as float32, as SimdMeshImpl's do.
 _BFLOAT16_MAX_GROUP_SIZE = 8
@@ -92,20 +94,18 @@ def collectives(
   of_gradients = {
       id(x.laid_out_input) for x in sums if isinstance(x, mtf.LazyAllreduceSum)
   }
-  in_weights = {dim for v in graph.all_variables for dim in v.shape}
+  weights = _computed_from_weights(graph)
 
   def purpose(message: _Message) -> str:
     if id(message.operand) in of_gradients:
       return "gradients"
-    dims = set(message.operand.shape)
     if message.kind == "all_to_all":
-      is_slot = any(dim.name == "expert_capacity" for dim in dims)
-      return "experts" if is_slot else "other"
-    # An activation: as wide as the model, and of tokens, which no weight has.
-    is_activation = dims - in_weights and any(
-        dim.name == "d_model" for dim in dims
-    )
-    return "model_parallelism" if is_activation else "other"
+      is_exchange = isinstance(message.operation, exchange.ExchangeOperation)
+      return "experts" if is_exchange else "other"
+    # Activations times weights of which each core has a part.
+    factors = message.summed_by.inputs if message.summed_by else ()
+    are_weights = {factor in weights for factor in factors}
+    return "model_parallelism" if len(are_weights) == 2 else "other"
 
   def collective(message: _Message) -> Collective:
     axes = [mesh_shape.dims[axis] for axis in message.mesh_axes]
@@ -119,7 +119,7 @@ def collectives(
     return Collective(
         message.kind,
         purpose(message),
-        message.operation,
+        message.operation.name,
         tuple(axis.name for axis in axes),
         group_size,
         tuple(message.operand.slice_shape),
@@ -130,19 +130,42 @@ def collectives(
   return [collective(message) for message in mesh_impl.messages]
 
 
+def _all_operations(graph: mtf.Graph) -> Iterator[mtf.Operation]:
+  """The operations of a graph and of its loops."""
+  for operation in graph.operations:
+    yield operation
+    if isinstance(operation, mtf.WhileLoopOperation):
+      yield from operation._body_ops  # pylint: disable=protected-access
+
+
+def _computed_from_weights(graph: mtf.Graph) -> set[mtf.Tensor]:
+  """The variables and all that is computed from them alone."""
+  found = set()
+  for operation in _all_operations(graph):
+    inputs = operation.inputs
+    if isinstance(operation, mtf.Variable) or (
+        inputs and found.issuperset(inputs)
+    ):
+      found.update(operation.outputs)
+  return found
+
+
 class _Slice:
-  """What is known of a laid-out tensor: the shape and dtype of a slice.
+  """The shape and dtype of a laid-out tensor's slice, as far as known.
 
   Attributes:
     shape: of the whole tensor, an mtf.Shape.
     slice_shape: a list of integers.
     dtype: of the slices.
+    summed_by: the mtf.Operation whose result is the sum over cores of these
+      slices; None if they are no such terms.
   """
 
   def __init__(self, shape=None, slice_shape=None, dtype=None):
     self.shape = shape
     self.slice_shape = slice_shape
     self.dtype = dtype
+    self.summed_by = None
 
   @property
   def tensor_list(self):
@@ -153,11 +176,22 @@ class _Slice:
 
 
 class _Message(NamedTuple):
-  """A Collective whose operand need not be known yet; as there."""
+  """A Collective before its operand is known.
+
+  Attributes:
+    kind: as Collective's.
+    operand: one core's slice.
+    operation: the mtf.Operation that needs the result.
+    summed_by: the one whose result is a sum over cores; None for what is no
+      sum.
+    mesh_axes: the numbers of the mesh axes.
+    count: as Collective's.
+  """
 
   kind: str
   operand: _Slice
-  operation: str
+  operation: mtf.Operation
+  summed_by: mtf.Operation | None
   mesh_axes: Sequence[int]
   count: int
 
@@ -189,6 +223,13 @@ class _ShapesMeshImpl(mtf.MeshImpl):
       return _Slice()
     return tuple(_Slice() for _ in range(num_outputs))
 
+  def slicewise_delay_allreduce(self, fn, *inputs):
+    """A delayed sum stays that of the operation that asked for it."""
+    result = super().slicewise_delay_allreduce(fn, *inputs)
+    if isinstance(result, mtf.LazyAllreduceSum):
+      result.laid_out_input.summed_by = inputs[0].laid_out_input.summed_by
+    return result
+
   def broadcast_impl(self, old_slices, old_shape, new_shape):
     operand = getattr(old_slices, "laid_out_input", old_slices)
     self.describe(operand, old_shape, self.operation.outputs[0].dtype)
@@ -201,7 +242,7 @@ class _ShapesMeshImpl(mtf.MeshImpl):
         for _ in range((self.shape.dims[axis].size - 1).bit_length()):
           self._send("permute", x, [axis])
     elif mesh_axes:
-      self._send("all_reduce", x, mesh_axes)
+      self._send("all_reduce", x, mesh_axes, x.summed_by or self.operation)
     return x
 
   def allsplit(self, x, mesh_axis, split_axis, which=None):
@@ -249,9 +290,16 @@ class _ShapesMeshImpl(mtf.MeshImpl):
       slice_shape[axis] = slice_shape[axis] * times // divided_by
     return _Slice(x.shape, slice_shape, x.dtype)
 
-  def _send(self, kind, x, mesh_axes):
+  def _send(self, kind, x, mesh_axes, summed_by=None):
     self.messages.append(
-        _Message(kind, x, self.operation.name, mesh_axes, self.iterations)
+        _Message(
+            kind,
+            x,
+            self.operation,
+            summed_by,
+            mesh_axes,
+            self.iterations,
+        )
     )
 
 
@@ -290,6 +338,8 @@ class _ShapesLowering(mtf.Lowering):
     """Tells a slice its shape, where upstream compares the two."""
     if isinstance(laid_out_tensor, mtf.LazyAllreduceSum):
       laid_out_tensor = laid_out_tensor.laid_out_input
+      if laid_out_tensor.summed_by is None:
+        laid_out_tensor.summed_by = self._mesh_impl.operation
     self._mesh_impl.describe(laid_out_tensor, tensor.shape, tensor.dtype)
 
   def _lower_all(self, operations):
@@ -325,6 +375,7 @@ class _ShapesLowering(mtf.Lowering):
     for output, result in zip(loop.outputs, results):
       slices = _Slice()
       if isinstance(result, mtf.LazyAllreduceSum):
+        slices.summed_by = result.laid_out_input.summed_by
         slices = mtf.LazyAllreduceSum(self._mesh_impl, slices, result.mesh_axes)
       self.set_tensor_lowering(output, slices)
 

@@ -28,6 +28,8 @@ values. Upstream's softmax there, exp(x - log(sum(exp(x)))) for x near -1e9, is
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
+
 
 def in_order(x: mtf.Tensor, memory_length_dim: mtf.Dimension) -> mtf.Tensor:
   """Keys or values as `attend` multiplies them, so that it has no need to.
@@ -75,9 +77,10 @@ def write(
     return tf.reshape(flat, kept.shape)
 
   assert kept.shape.dims[-2] == memory_length_dim
-  return mtf.slicewise(
+  return operations.slicewise(
       update,
       [kept, new, mtf.broadcast(position, mtf.Shape(shared))],
+      multiplications=None,
       splittable_dims=shared,
       grad_function=0,
       name="write",
@@ -126,6 +129,11 @@ def attend(
     inputs.append(mtf.transpose(bias, mtf.Shape(dims)))
     broadcast = tuple(
         slice(None) if d in dims else tf.newaxis for d in weights_shape.dims
+    )
+
+  def multiplications(slice_size):
+    return slice_size([*weights_shape.dims, key_dim]) + slice_size(
+        [*weights_shape.dims, value_dim]
     )
 
   def matrices(x):
@@ -177,11 +185,13 @@ def attend(
 
   def gradient(op, d_outputs, _):
     q, k, v = op.inputs[:3]
-    *gradients, d_logits = mtf.slicewise(
+    *gradients, d_logits = operations.slicewise(
         backward,
         [q, k, v, *op.outputs, d_outputs],
         output_shape=[q.shape, k.shape, v.shape, weights_shape],
         output_dtype=[q.dtype, k.dtype, v.dtype, tf.float32],
+        # Each product of the forward pass has two gradients.
+        multiplications=lambda slice_size: 2 * multiplications(slice_size),
         splittable_dims=shared,
         name="attend_gradient",
     )
@@ -191,7 +201,7 @@ def attend(
       )
     return gradients
 
-  outputs, _ = mtf.slicewise(
+  outputs, _ = operations.slicewise(
       forward,
       inputs,
       output_shape=[
@@ -199,6 +209,7 @@ def attend(
           weights_shape,
       ],
       output_dtype=[v.dtype, tf.float32],
+      multiplications=multiplications,
       splittable_dims=shared,
       grad_function=gradient,
       name="attend",

@@ -22,6 +22,7 @@ are copied, and the softmax reads its logits once.
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.mesh import splits
 
 
@@ -41,7 +42,7 @@ def lookup(
   return _LookupOperation(weights, ids, vocab_dim).outputs[0]
 
 
-class _LookupOperation(mtf.Operation):
+class _LookupOperation(operations.Operation):
   """Copies rows; where rows are split, each core copies those that it has."""
 
   def __init__(self, weights, ids, vocab_dim):
@@ -88,7 +89,7 @@ class _LookupOperation(mtf.Operation):
     lowering.set_tensor_lowering(self.outputs[0], y)
 
 
-class _LookupGradientOperation(mtf.Operation):
+class _LookupGradientOperation(operations.Operation):
   """Adds up what each row's copies have learnt, over all cores' copies."""
 
   def __init__(self, gradients, ids, shape, vocab_dim):
@@ -203,22 +204,24 @@ def _log_partition_and_target_logit(
       return tf.cast(tf.reshape(flat, softmax.shape), logits.dtype)
 
     return [
-        mtf.slicewise(
+        operations.slicewise(
             backward,
             [softmax, targets, log_z_gradient, target_gradient],
             output_shape=logits.shape,
             output_dtype=logits.dtype,
+            multiplications=None,
             splittable_dims=targets.shape.dims,
             name="cross_entropy_gradient",
         ),
         None,
     ]
 
-  log_z, target_logit, _ = mtf.slicewise(
+  log_z, target_logit, _ = operations.slicewise(
       forward,
       [logits, targets],
       output_shape=[targets.shape, targets.shape, logits.shape],
       output_dtype=[tf.float32] * 3,
+      multiplications=None,
       splittable_dims=targets.shape.dims,
       grad_function=gradient,
       name="cross_entropy",

@@ -19,6 +19,7 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.mesh import splits
 from mtf_switch.transformer import embedding
 from mtf_switch.transformer import metrics
@@ -76,10 +77,13 @@ class GatheredVocabEmbedding(transformer.VocabEmbedding):
       return tf.reshape(logits, hidden.shape[:-1] + logits.shape[1:])
 
     tokens = hidden.shape - self._output_dim
-    return mtf.slicewise(
+    return operations.slicewise(
         multiply,
         [hidden, weights],
         output_shape=tokens + self._vocab_dim,
+        multiplications=lambda slice_size: slice_size(
+            [*hidden.shape.dims, self._vocab_dim]
+        ),
         splittable_dims=[*tokens.dims, self._vocab_dim],
         grad_function=0,
         name="logits",
