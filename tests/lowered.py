@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Lowers graphs for TPUs that are not there, and reads what their cores send.
+"""Lowers graphs for absent TPUs, and reads the messages between their cores.
 
 The device assignment stands in for the pod: TensorFlow builds the graph of a
 core from it, and only running it would need the TPU.
@@ -43,7 +43,7 @@ from mtf_switch.mesh import simd_mesh
 from mtf_switch.training import estimator
 from mtf_switch.training import experiment as experiment_lib
 
-# TensorFlow's operations, and what plans call them.
+# TensorFlow's operations, and their names in plans.
 KINDS = {
     "AllToAll": "all_to_all",
     "CrossReplicaSum": "all_reduce",
@@ -56,11 +56,11 @@ class Collective(NamedTuple):
 
   Attributes:
     kind: "AllToAll", "CrossReplicaSum" or "CollectivePermute".
-    shape: the operand's, on one core.
-    dtype: the operand's.
+    shape: the operand's shape, on one core.
+    dtype: the operand's dtype.
     groups: the cores that exchange with each other; for "CollectivePermute"
       pairs of source and target.
-    name: of the tf.Operation.
+    name: the tf.Operation's name.
   """
 
   kind: str
@@ -71,7 +71,7 @@ class Collective(NamedTuple):
 
 
 def operations(tf_graph: tf.Graph) -> Iterator[tf.Operation]:
-  """The operations of a graph, and of the functions that they call."""
+  """Yields the operations of a graph and of the functions that they call."""
   graphs, seen = [tf_graph], set()
   while graphs:
     for operation in graphs.pop().get_operations():
@@ -84,7 +84,7 @@ def operations(tf_graph: tf.Graph) -> Iterator[tf.Operation]:
 
 
 def collectives(tf_graph: tf.Graph) -> list[Collective]:
-  """What a core sends in a graph, the bodies of loops included (once)."""
+  """Returns the messages of a core in a graph, those of loops' bodies once."""
   result = []
   for operation in operations(tf_graph):
     if operation.type in KINDS:
@@ -102,14 +102,14 @@ def collectives(tf_graph: tf.Graph) -> list[Collective]:
 
 
 def chips(num_cores: int, cores_per_chip: int = 2) -> list[int]:
-  """The topology `[x, y, z, core]` of a pod that is nearly square."""
+  """Returns the topology `[x, y, z, core]` of a nearly square pod."""
   num_chips = num_cores // cores_per_chip
   y = 2 ** (int(math.log2(num_chips)) // 2)
   return [num_chips // y, y, 1, cores_per_chip]
 
 
 def tpu_context(topology: list[int]):
-  """What TPUEstimator tells of a TPU of `[x, y, z, core]`."""
+  """Returns TPUEstimator's description of a TPU of `[x, y, z, core]`."""
   num_cores = math.prod(topology)
   num_hosts = max(1, num_cores // 8)
   return types.SimpleNamespace(
@@ -155,7 +155,7 @@ def _with_one_slice():
 
 
 def place(mesh_shape: str, layout: str) -> tuple[mtf.Mesh, mtf.MeshImpl]:
-  """A mesh of the cores of a TPU."""
+  """Returns a mesh of the cores of a TPU, and its implementation."""
   flags.FLAGS.mark_as_parsed()  # Mesh TensorFlow reads some of its own.
   shape = mtf.convert_to_shape(mesh_shape)
   return placement.place(
@@ -190,7 +190,7 @@ def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
     draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     for output in outputs:
-      # Sums that nobody asks for are left out.
+      # Delayed sums that are not needed are left out.
       lowering.tensors[output].to_laid_out_tensor()
   return tf_graph
 

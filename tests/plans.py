@@ -12,13 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the tests of plans share."""
+"""Fixtures that the tests of plans share."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 from collections.abc import Sequence
+import dataclasses
 
+from mtf_switch.planning import chips
 from mtf_switch.planning import communication
-from mtf_switch.planning import plan as plan_lib
+from mtf_switch.planning import step_graph
 from mtf_switch.training import experiment as experiment_lib
 from tests import gin_files
 
@@ -48,6 +50,18 @@ SIZES = (
     "num_cores = 8",
     "SwitchFeedForward.min_expert_capacity = 2",
 )
+DENSE_SIZES = [x for x in SIZES if "expert" not in x and "num_cores" not in x]
+# Few layers: lowering them takes most of the time.
+LM = (
+    "task = 'toy_lm'",
+    "sequence_length = {'targets': 24}",
+    "transformer.make_layer_stack.layers = [@TruncatedNormalSelfAttention, "
+    "@transformer_layers.DenseReluDense, @SwitchFeedForward]",
+)
+RECOMPUTE = "transformer.LayerStack.recompute_grads = True"
+MICROBATCHES = "serialize_num_microbatches.tokens_per_microbatch_per_replica"
+# Round figures, and little memory.
+CHIP = chips.Chip("slow", "cpu", 2e9, 1e9, 2**20, 1e8, 1e7, "none")
 
 
 def experiment(
@@ -68,9 +82,24 @@ def experiment(
   )
 
 
+def toy(
+    model: str, layout: str, *bindings: str, sizes: Sequence[str] = SIZES
+) -> experiment_lib.Experiment:
+  """A run of a toy on a TPU."""
+  return experiment(model, layout, [*sizes, *bindings])
+
+
+def on_one_cpu(
+    model: str, *bindings: str, sizes: Sequence[str] = SIZES
+) -> experiment_lib.Experiment:
+  """A run of a toy on one CPU."""
+  experiment_ = toy(model, "single", *bindings, sizes=sizes)
+  return dataclasses.replace(experiment_, tpu=None)
+
+
 def collectives(
     experiment_: experiment_lib.Experiment,
 ) -> list[communication.Collective]:
-  """What is planned to be sent in a step on a TPU."""
-  graph = plan_lib.StepGraph(experiment_, on_tpu=True)
+  """The planned messages of a step on a TPU."""
+  graph = step_graph.StepGraph(experiment_, on_tpu=True)
   return graph.collectives(experiment_.mesh, experiment_.layout)

@@ -14,8 +14,8 @@
 
 """The two all-to-alls of Figure 16, as changes of names.
 
-Printed pseudocode reshapes to the same dimensions, which in Mesh TensorFlow
-changes nothing, because layout follows names. Below, a backtick marks the axis
+The printed pseudocode reshapes to the same dimensions, which changes nothing in
+Mesh TensorFlow: there the layout follows the names. Below, a backtick marks the axis
 that a layout with the rules batch:data and experts:data splits.
 """
 
@@ -36,6 +36,7 @@ class ExchangeOperation(mtf.ReshapeOperation):
 
 
 def _exchange(x: mtf.Tensor, shape) -> mtf.Tensor:
+  """Changes the names of dimensions, as mtf.reshape does."""
   shape = mtf.convert_to_shape(shape)
   return ExchangeOperation(x, shape, name="reshape").outputs[0]
 
@@ -43,7 +44,7 @@ def _exchange(x: mtf.Tensor, shape) -> mtf.Tensor:
 def to_experts(
     expert_inputs: mtf.Tensor, dims: dims_lib.SwitchDims
 ) -> mtf.Tensor:
-  """Sends each slot from the core of its tokens to the core of its expert.
+  """Sends each slot from the core of its token to the core of its expert.
 
   Args:
     expert_inputs: [num_experts_unsplit, num_cores`, expert_capacity, d_model].
@@ -66,7 +67,7 @@ def to_experts(
 def from_experts(
     expert_outputs: mtf.Tensor, dims: dims_lib.SwitchDims
 ) -> mtf.Tensor:
-  """Sends each slot back to the core of its tokens.
+  """Sends each slot back to the core of its token.
 
   Args:
     expert_outputs: [num_experts`, num_cores_unsplit, expert_capacity,

@@ -39,14 +39,14 @@ def activation_bytes_variants(
     on_tpu: bool,
     slices: slices_lib.Slices,
 ) -> dict[str, int]:
-  """Bytes of activations if they were made again, or fewer at a time.
+  """Bytes of activations with recomputation, and with microbatches.
 
   Args:
     experiment: the Experiment.
     step: its TrainingStep.
-    activation_bytes: of the step.
-    on_tpu: whether the step is as for a TPU.
-    slices: of the experiment's layout.
+    activation_bytes: bytes of activations of the step itself.
+    on_tpu: whether the step is built as for a TPU.
+    slices: the slices of the experiment's layout.
 
   Returns:
     bytes by the name of the variant.
@@ -66,11 +66,11 @@ def activation_bytes_variants(
     if options not in found:
       try:
         with warnings.catch_warnings():
-          # What they say of capacity is of microbatches nobody asks for.
+          # Notices on the capacity of microbatches that nobody asked for.
           warnings.simplefilter("ignore")
           variant = step_graph.StepGraph(experiment, on_tpu, *options)
       except errors.UserError:
-        continue  # Groups that a microbatch cannot be dealt out to.
+        continue  # A microbatch does not fill the groups.
       schedule = memory.Schedule(
           variant.graph.operations, variant.step.gradients, on_tpu
       )
@@ -82,7 +82,18 @@ def activation_bytes_variants(
 def smallest_mesh(
     experiment, variables, schedule: memory.Schedule, memory_bytes: int
 ) -> str | None:
-  """The smallest mesh of the same axes on which a step fits into memory."""
+  """Finds the smallest mesh with the same axes that has enough memory.
+
+  Args:
+    experiment: the Experiment.
+    variables: all variables of the step's graph.
+    schedule: the step's schedule.
+    memory_bytes: the memory of a core.
+
+  Returns:
+    a mesh such as "data:4;model:2"; None if no mesh up to 4096 cores along each
+    axis has enough memory.
+  """
   axes = experiment.mesh.dims
   sizes = [sorted({*_POWERS_OF_2, axis.size}) for axis in axes]
   meshes = sorted(

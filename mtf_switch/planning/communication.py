@@ -34,18 +34,18 @@ _OPAQUE = (mtf.Variable, mtf.ReadVariable, mtf.GenericGradOperation)
 
 
 class Collective(NamedTuple):
-  """One kind of message that every core sends in a step.
+  """A message that every core sends in a step.
 
   Attributes:
     kind: "all_to_all", "all_reduce", "all_gather" or "permute".
     purpose: "experts" (section 5.4), "model_parallelism" (sections 5.2 and
       5.3), "gradients" of a variable, or "other".
     operation: the name of the mtf.Operation that needs the result.
-    mesh_axes: the names of the mesh axes that it goes along.
-    group_size: how many cores take part in each group.
-    shape: of the operand on one core.
-    dtype: of the operand on the wire.
-    count: times in a step.
+    mesh_axes: the names of the mesh axes along which it is sent.
+    group_size: the number of cores that exchange with each other.
+    shape: the operand's shape on one core.
+    dtype: the operand's dtype on the wire.
+    count: how often it is sent in a step.
   """
 
   kind: str
@@ -77,11 +77,11 @@ def collectives(
   Args:
     graph: the graph; not changed.
     mesh_shape: the mesh.
-    layout: which dimension is split over which of its axes.
+    layout: the rules that split dimensions over the mesh's axes.
     on_tpu: whether sums and gathers travel as SimdMeshImpl sends them.
-    gradients: those of the trainable variables.
+    gradients: the gradients of the trainable variables.
     exported: tensors that the host reads.
-    iterations: of each while loop.
+    iterations: the iterations of each while loop.
 
   Returns:
     the collectives.
@@ -182,8 +182,8 @@ class _Message(NamedTuple):
     kind: as Collective's.
     operand: one core's slice.
     operation: the mtf.Operation that needs the result.
-    summed_by: the one whose result is a sum over cores; None for what is no
-      sum.
+    summed_by: the mtf.Operation whose result is a sum over cores; None if the
+      message is no sum.
     mesh_axes: the numbers of the mesh axes.
     count: as Collective's.
   """
@@ -197,10 +197,10 @@ class _Message(NamedTuple):
 
 
 class _ShapesMeshImpl(mtf.MeshImpl):
-  """A mesh of shapes; remembers what would be sent.
+  """A mesh of shapes, which records messages in the place of sending them.
 
   Attributes:
-    messages: what would be sent, in order.
+    messages: the messages so far, in order.
     operation: the mtf.Operation that is being lowered.
     iterations: how often it runs in a step.
   """
@@ -215,7 +215,7 @@ class _ShapesMeshImpl(mtf.MeshImpl):
     self._on_tpu = on_tpu
 
   def slicewise(self, fn, *inputs):
-    """Slices that the lowering will describe: one for each output."""
+    """Returns a slice for each output, which the lowering will describe."""
     del fn
     mtf.convert_args_to_laid_out_tensors(inputs)
     num_outputs = len(self.operation.outputs)
@@ -236,7 +236,7 @@ class _ShapesMeshImpl(mtf.MeshImpl):
     return super().broadcast_impl(old_slices, old_shape, new_shape)
 
   def allreduce(self, x, mesh_axes, reduction_fn_string):
-    """As SimdMeshImpl, which passes maxima on from core to core."""
+    """Sends as SimdMeshImpl does, which passes maxima from core to core."""
     if self._on_tpu and reduction_fn_string != "SUM":
       for axis in mesh_axes:
         for _ in range((self.shape.dims[axis].size - 1).bit_length()):
@@ -250,7 +250,7 @@ class _ShapesMeshImpl(mtf.MeshImpl):
     return self._resized(x, {split_axis: (1, self.shape[mesh_axis].size)})
 
   def allconcat(self, x, mesh_axis, concat_axis):
-    """As SimdMeshImpl, which adds up one-hot copies of the whole."""
+    """Sends as SimdMeshImpl does, which adds up zero-padded copies."""
     x = x.to_laid_out_tensor()
     whole = self._resized(x, {concat_axis: (self.shape[mesh_axis].size, 1)})
     if self._on_tpu:
@@ -280,11 +280,11 @@ class _ShapesMeshImpl(mtf.MeshImpl):
     return _Slice()
 
   def describe(self, x: _Slice, shape: mtf.Shape, dtype: tf.DType):
-    """Fills in what is known of a slice now."""
+    """Fills in the shape and dtype of a slice."""
     x.shape, x.slice_shape, x.dtype = shape, self.slice_shape(shape), dtype
 
   def _resized(self, x, factors):
-    """The slice with some axes multiplied and divided."""
+    """Returns a slice with some axes multiplied and divided."""
     slice_shape = list(x.slice_shape)
     for axis, (times, divided_by) in factors.items():
       slice_shape[axis] = slice_shape[axis] * times // divided_by
@@ -306,8 +306,8 @@ class _ShapesMeshImpl(mtf.MeshImpl):
 class _ShapesLowering(mtf.Lowering):
   """Lowers a graph onto a mesh of shapes.
 
-  Operations lower themselves, as in a run; only those that look at TensorFlow's
-  tensors while they do are lowered here.
+  Operations lower themselves, as in a run; only those that read TensorFlow's
+  tensors meanwhile are lowered here.
   """
 
   # pylint: disable=protected-access,super-init-not-called
@@ -319,8 +319,8 @@ class _ShapesLowering(mtf.Lowering):
 
     Args:
       graph: the graph.
-      mesh_impl: of all its meshes.
-      iterations: of each while loop.
+      mesh_impl: the implementation of all its meshes.
+      iterations: the iterations of each while loop.
     """
     self.graph = graph
     self.tensors = {}
@@ -331,11 +331,11 @@ class _ShapesLowering(mtf.Lowering):
     self._lower_all(graph.operations)
 
   def mesh_impl(self, m):
-    """The one mesh."""
+    """Returns the implementation, one for all meshes."""
     return self._mesh_impl
 
   def verify_slice_shapes(self, tensor, laid_out_tensor):
-    """Tells a slice its shape, where upstream compares the two."""
+    """Describes a slice, where upstream compares its shape."""
     if isinstance(laid_out_tensor, mtf.LazyAllreduceSum):
       laid_out_tensor = laid_out_tensor.laid_out_input
       if laid_out_tensor.summed_by is None:
@@ -360,7 +360,7 @@ class _ShapesLowering(mtf.Lowering):
         operation.lower(self)
 
   def _lower_loop(self, loop):
-    """The body once, as often as the loop goes round; sums of it at the end."""
+    """Lowers the body once, and delays its sums to the end of the loop."""
     for outer, inner in zip(loop.inputs, loop._body_inputs):
       self.tensors[outer].to_laid_out_tensor()
       self.set_tensor_lowering(inner, _Slice())

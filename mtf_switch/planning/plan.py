@@ -208,7 +208,7 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
 def _executed_flops(
     operations: Iterable[tuple[mtf.Operation, int]], slices: slices_lib.Slices
 ) -> int:
-  """Counts the FLOPs of a core in a step; tells what it cannot count.
+  """Counts the FLOPs of a core in a step, with a notice if it cannot.
 
   Args:
     operations: operations, and how often each runs in a step.

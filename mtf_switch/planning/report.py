@@ -35,12 +35,12 @@ _PURPOSES = {
 }
 # A layer in the name of an operation.
 _LAYER = re.compile(r"\w+/block_\d+/layer_\d+")
-# What layers send, and how; gradients of variables are sent once for all.
+# The messages of layers by purpose; gradients of variables belong to none.
 _SENT = {"experts": "all-to-all", "model_parallelism": "all-reduce"}
 
 
 def step_seconds(plan: plan_lib.Plan) -> float:
-  """The least time of a step, were all else done meanwhile.
+  """The least time of a step, if all three resources work at the same time.
 
   Args:
     plan: a plan.
@@ -52,9 +52,15 @@ def step_seconds(plan: plan_lib.Plan) -> float:
 
 
 def ranked(plans: Iterable[plan_lib.Plan]) -> list[plan_lib.Plan]:
-  """Plans, the best first: those that fit, then by the least time of a step.
+  """Sorts plans: those that fit first, then by the least time of a step.
 
-  Where what takes longest takes the same time, the rest decides.
+  Ties are broken by the second-longest of the three times, then by the third.
+
+  Args:
+    plans: the plans.
+
+  Returns:
+    the plans, the best first.
   """
 
   def key(plan):
@@ -65,13 +71,13 @@ def ranked(plans: Iterable[plan_lib.Plan]) -> list[plan_lib.Plan]:
 
 
 def as_json(plans: Sequence[plan_lib.Plan]) -> str:
-  """Plans for programs.
+  """Formats plans as JSON.
 
   Args:
     plans: at least one.
 
   Returns:
-    a JSON object of all fields of a plan; of several plans {"plans": [...]},
+    a JSON object of all fields of a plan; for several plans {"plans": [...]},
     the best first.
   """
   objects = [_object(plan) for plan in ranked(plans)]
@@ -80,7 +86,7 @@ def as_json(plans: Sequence[plan_lib.Plan]) -> str:
 
 
 def _object(plan: plan_lib.Plan) -> dict[str, Any]:
-  """A plan's fields, and what it computes from them."""
+  """Returns a plan's fields and properties."""
   fields = _plain(plan)
   for collective, source in zip(fields["collectives"], plan.collectives):
     collective["bytes"] = source.bytes
@@ -90,7 +96,7 @@ def _object(plan: plan_lib.Plan) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-  """What JSON knows, in the place of records and types."""
+  """Converts records and types to JSON's types."""
   if dataclasses.is_dataclass(value):
     return {
         field.name: _plain(getattr(value, field.name))
@@ -112,7 +118,7 @@ def table(plans: Sequence[plan_lib.Plan], console: rich.console.Console):
 
   Args:
     plans: at least one.
-    console: where to. What is piped is as wide as it needs to be.
+    console: the console; output to a pipe is as wide as it needs to be.
   """
   plans = ranked(plans)
   _print(console, _columns(plans))
@@ -128,13 +134,13 @@ def table(plans: Sequence[plan_lib.Plan], console: rich.console.Console):
 
 
 def why(plans: Sequence[plan_lib.Plan]) -> str:
-  """The reason of a ranking, in a line.
+  """The reason for a ranking, in a line.
 
   Args:
-    plans: several, ranked.
+    plans: several plans, ranked.
 
   Returns:
-    the rule, and what decided for each plan.
+    the rule, and the deciding figure of each plan.
   """
   reasons = [
       f"{plan.name} {seconds(step_seconds(plan))} ({plan.limited_by})"
@@ -149,7 +155,7 @@ def why(plans: Sequence[plan_lib.Plan]) -> str:
 
 
 def _columns(plans: Sequence[plan_lib.Plan]) -> rich.table.Table:
-  """A column for each plan."""
+  """Returns a table with a column for each plan."""
   result = rich.table.Table(
       box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
   )
@@ -233,13 +239,13 @@ def _columns(plans: Sequence[plan_lib.Plan]) -> rich.table.Table:
 
 
 def _variant(plan: plan_lib.Plan, name: str) -> str:
-  """Bytes of activations, where groups can be dealt out so."""
+  """Bytes of activations, if a microbatch fills the groups."""
   size = plan.activation_bytes_variants.get(name)
   return "impossible" if size is None else bytes_(size)
 
 
 def _switch_layers(plan: plan_lib.Plan) -> rich.table.Table:
-  """The Switch layers; those that are alike share a row."""
+  """Returns a table of Switch layers; equal layers share a row."""
   alike = {}
   for layer in plan.switch_layers:
     alike.setdefault(layer._replace(name=""), []).append(layer.name)
@@ -272,7 +278,7 @@ def _switch_layers(plan: plan_lib.Plan) -> rich.table.Table:
 
 
 def _collectives(plan: plan_lib.Plan) -> rich.table.Table:
-  """What is sent in a step, by purpose and kind."""
+  """Returns a table of the messages of a step by purpose and kind."""
   sums = {}
   for collective in plan.collectives:
     key = collective.purpose, collective.kind, collective.mesh_axes
@@ -297,7 +303,7 @@ def _collectives(plan: plan_lib.Plan) -> rich.table.Table:
 
 
 def _layers(plan) -> rich.table.Table:
-  """What each layer needs sent; those of a stack that are alike share a row."""
+  """Returns a table of layers' messages; equal layers share a row."""
   sums = {}
   for collective in plan.collectives:
     layer = _LAYER.match(collective.operation)
@@ -335,7 +341,7 @@ def _table(
 
 
 def _print(console: rich.console.Console, renderable: rich.table.Table):
-  """Prints a table and an empty line; nothing folds it in a pipe."""
+  """Prints a table and an empty line, without folding in a pipe."""
   if not console.is_terminal:
     unlimited = console.options.update(max_width=10**6)
     width = console.measure(renderable, options=unlimited).maximum
@@ -345,7 +351,7 @@ def _print(console: rich.console.Console, renderable: rich.table.Table):
 
 
 def _lines(layout_rules: str) -> str:
-  """A rule a line, which keeps columns narrow."""
+  """Puts each rule on a line, which keeps columns narrow."""
   return layout_rules.replace(";", "\n").replace(",", "\n") or "nothing"
 
 
@@ -357,25 +363,25 @@ def _memory(plan: plan_lib.Plan) -> str:
 
 
 def count(number: float | None) -> str:
-  """For example "7.415B"."""
+  """Formats a count, for example "7.415B"."""
   if number is None:
     return "unknown"
   return _scaled(number, ("", "K", "M", "B", "T", "P", "E"), 1000, digits=4)
 
 
 def bytes_(number: float) -> str:
-  """For example "1.2 GiB"."""
+  """Formats bytes, for example "1.2 GiB"."""
   units = (" B", " KiB", " MiB", " GiB", " TiB", " PiB")
   return _scaled(number, units, 1024, digits=4)
 
 
 def seconds(number: float) -> str:
-  """For example "34 ms"."""
+  """Formats seconds, for example "34 ms"."""
   return _scaled(number * 1e9, (" ns", " µs", " ms", " s"), 1000, digits=3)
 
 
 def _scaled(number: float, units: Sequence[str], step: int, digits: int) -> str:
-  """A number with few digits, in the largest unit of which it has one."""
+  """Formats a number with few digits in the largest unit not above it."""
   for unit in units:
     text = f"{number:.{digits}g}"
     if float(text) < step:

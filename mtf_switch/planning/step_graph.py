@@ -38,7 +38,7 @@ class StepGraph:
   Attributes:
     graph: the mtf.Graph.
     step: the training_step.TrainingStep.
-    activation_dtype: of the activations.
+    activation_dtype: the dtype of the activations.
   """
 
   def __init__(
@@ -52,10 +52,11 @@ class StepGraph:
 
     Args:
       experiment: the Experiment.
-      on_tpu: whether as for a TPU, where layers multiply by one-hot matrices.
-      recompute: whether the layers' activations are made again for gradients,
-        also if gin does not say so.
-      num_microbatches: of a step; None for what gin says.
+      on_tpu: whether it is built as for a TPU, where layers multiply by one-hot
+        matrices.
+      recompute: whether gradients recompute the layers' activations even if
+        gin does not ask for it.
+      num_microbatches: the microbatches of a step; None for gin's choice.
     """
     self._tf_graph = tf.Graph()
     self._on_tpu = on_tpu
@@ -88,7 +89,7 @@ class StepGraph:
 
   @contextlib.contextmanager
   def _building(self) -> Iterator[None]:
-    """TensorFlow's default graph, as a TPU's if need be."""
+    """Makes the TensorFlow graph the default, as on a TPU if asked for."""
     with contextlib.ExitStack() as stack:
       stack.enter_context(self._tf_graph.as_default())
       stack.enter_context(placement.placeholders_for_variables())
@@ -99,7 +100,7 @@ class StepGraph:
   def collectives(
       self, mesh_shape: mtf.Shape, layout: mtf.LayoutRules
   ) -> list[communication.Collective]:
-    """What the cores of a mesh send each other in the step."""
+    """Returns the messages of the step between the cores of a mesh."""
     with self._building():
       return communication.collectives(
           self.graph,
@@ -112,7 +113,7 @@ class StepGraph:
       )
 
   def operations(self) -> Iterator[tuple[mtf.Operation, int]]:
-    """All operations, and how often each runs in a step."""
+    """Yields all operations, and how often each runs in a step."""
     for operation in self.graph.operations:
       yield operation, 1
       if isinstance(operation, mtf.WhileLoopOperation):

@@ -26,15 +26,16 @@ class SwitchLayer(NamedTuple):
   """A Switch layer in training.
 
   Attributes:
-    name: the scope of its variables.
-    num_groups: the groups in which tokens compete, num_cores in gin.
-    tokens_per_group: the tokens of one of them.
-    num_experts: the experts.
+    name: the scope of the layer's variables.
+    num_groups: the number of groups in which tokens compete, num_cores in gin.
+    tokens_per_group: the tokens of a group.
+    num_experts: the number of experts.
     expert_capacity: the slots of an expert in a group.
-    capacity_factor: as asked for.
+    capacity_factor: the capacity factor asked for.
     capacity_factor_in_force: slots for each token of a group.
-    all_to_all_bytes: of a core in a step, both ways, gradients included.
-    all_reduce_bytes: the same of model parallelism's all-reduces.
+    all_to_all_bytes: bytes that a core sends in a step to experts and back,
+      gradients included.
+    all_reduce_bytes: bytes of model parallelism's all-reduces, the same.
   """
 
   name: str

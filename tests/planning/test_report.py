@@ -26,11 +26,12 @@ from mtf_switch.planning import chips
 from mtf_switch.planning import communication
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import report
+from mtf_switch.planning import switch_layers
 from tests import plans
 
 
 def switch_layer(name, expert_capacity=80):
-  return plan_lib.SwitchLayer(
+  return switch_layers.SwitchLayer(
       name,
       num_groups=4,
       tokens_per_group=512,
