@@ -15,8 +15,8 @@
 """The two all-to-alls of Figure 16, as changes of names.
 
 The printed pseudocode reshapes to the same dimensions, which changes nothing in
-Mesh TensorFlow: there the layout follows the names. Below, a backtick marks the axis
-that a layout with the rules batch:data and experts:data splits.
+Mesh TensorFlow: there the layout follows the names. Below, a backtick marks the
+axis that a layout with the rules batch:data and experts:data splits.
 """
 
 import mesh_tensorflow as mtf
