@@ -53,7 +53,7 @@ SIZES = (
 def experiment(
     model: str, layout: str, bindings: Sequence[str]
 ) -> experiment_lib.Experiment:
-  """A run of files of gin/models and gin/layouts on a TPU."""
+  """The experiment of files of gin/models and gin/layouts."""
   gin_files.parse(
       [
           f"models/{model}.gin",
@@ -63,9 +63,7 @@ def experiment(
       ],
       ["train_steps = 10", *bindings],
   )
-  return experiment_lib.Experiment(
-      model_dir="", seed=0, tpu=experiment_lib.Tpu("planned")
-  )
+  return experiment_lib.Experiment()
 
 
 def collectives(

@@ -336,7 +336,7 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
   }
   return Plan(
       name=name,
-      mesh_shape=layouts.text(_axes(experiment.mesh)),
+      mesh_shape=layouts.text(layouts.sizes_of_axes(experiment.mesh)),
       layout_rules=";".join(
           f"{dim}:{axis}" for dim, axis in sorted(experiment.layout._pairs)  # pylint: disable=protected-access
       ),
@@ -565,33 +565,25 @@ def _smallest_mesh(
     experiment, variables, schedule: memory.Schedule, memory_bytes: int
 ) -> str | None:
   """The smallest mesh of the same axes on which a step fits into memory."""
-  axes = experiment.mesh.dims
-  sizes = [sorted({*_POWERS_OF_2, axis.size}) for axis in axes]
+  names = [axis.name for axis in experiment.mesh]
+  sizes = [sorted({*_POWERS_OF_2, axis.size}) for axis in experiment.mesh]
   meshes = sorted(
       itertools.product(*sizes),
       key=lambda mesh: (math.prod(mesh), mesh[::-1]),
   )
   for mesh in meshes:
-    shape = mtf.Shape(
-        [mtf.Dimension(axis.name, size) for axis, size in zip(axes, mesh)]
-    )
+    axes = dict(zip(names, mesh))
     try:
-      layouts.check(
-          _axes(shape),
-          experiment.rules,
-          experiment.layout_numbers,
-      )
+      layouts.check(axes, experiment.rules, experiment.layout_numbers)
     except errors.UserError:
       continue
-    layout = dataclasses.replace(experiment, mesh_shape=shape).layout
-    slices = Slices(shape, layout)
+    slices = Slices(
+        mtf.Shape([mtf.Dimension(*axis) for axis in axes.items()]),
+        mtf.LayoutRules(layouts.rules_in_force(axes, experiment.rules)),
+    )
     needed = slices.bytes_of_variables(variables)
     if needed <= memory_bytes:
       needed += sum(schedule.peak(slices.bytes))
     if needed <= memory_bytes:
-      return layouts.text(_axes(shape))
+      return layouts.text(axes)
   return None
-
-
-def _axes(mesh: mtf.Shape) -> dict[str, int]:
-  return {axis.name: axis.size for axis in mesh.dims}
