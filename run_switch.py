@@ -62,8 +62,8 @@ class _Mode:
     does: its purpose, for --help.
     flags: its flags, beside those of all modes.
     needs: those of them that are required.
-    has_model_dir: whether it needs a model's directory. Before such a mode is
-      called, gin has been read; the others read it themselves.
+    has_model_dir: whether it needs a model's directory.
+    reads_gin: whether it reads the gin files itself, perhaps several times.
   """
 
   function: str
@@ -71,6 +71,7 @@ class _Mode:
   flags: Sequence[str] = ()
   needs: Sequence[str] = ()
   has_model_dir: bool = True
+  reads_gin: bool = False
 
 
 _MODES = {
@@ -104,6 +105,7 @@ _MODES = {
             "plan_table9",
         ),
         has_model_dir=False,
+        reads_gin=True,
     ),
     "tasks": _Mode(
         "data.list_tasks",
@@ -371,6 +373,7 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
       ),
       console,
       of_mode,
+      mode.reads_gin,
       log.move_to,
   )
 
@@ -438,19 +441,21 @@ def _check_gin_file(flag: str, name: str):
 
 
 def _check_tasks(log: _Log):
-  """Refuses a user's own `tasks` in the place of this project's package.
+  """Refuses a user's own module `tasks`, or notes that it is hidden.
 
-  Python has one module of a name, the first on its path.
+  Python has one module of a name, the first on its path, and run_switch needs
+  this project's package.
   """
   tasks = _location(importlib.util.find_spec("tasks"))
   if tasks != _ROOT / "tasks":
     raise _Mistake(
-        f"{tasks} comes first on Python's path, before this project's package "
-        "`tasks`, which run_switch needs; rename yours, or take its directory "
-        "off PYTHONPATH."
+        f"{tasks} comes before this project's package `tasks` on Python's "
+        "path; rename yours, or take its directory off PYTHONPATH."
     )
-  places = [x for x in (*sys.path, os.getcwd()) if _ROOT != _resolved(x)]
-  spec = importlib.machinery.PathFinder.find_spec("tasks", places)
+  of_user = [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+  spec = importlib.machinery.PathFinder.find_spec(
+      "tasks", [place for place in of_user if _resolved(place) != _ROOT]
+  )
   if not spec:
     return
   for module in FLAGS.module_import:

@@ -49,7 +49,7 @@ def compare_downstream(
   Writes downstream.csv, a point a line, and downstream.png.
 
   Args:
-    run: the run of this mode.
+    run: not used: compare_dir names the runs.
     console: where notes go.
     compare_dir: the model_dirs of fine-tuned runs.
     output_dir: the directory for the files.
@@ -59,7 +59,7 @@ def compare_downstream(
 
   Source: Figure 13.
   """
-  run.configure()
+  del run
   found = points(
       [
           (_read_json(path, "pretrained.json"), _read_json(path, "best.json"))

@@ -177,7 +177,7 @@ def compare_languages(
   Writes languages.csv, languages.png (Figure 7) and speed_ups.png (Figure 8).
 
   Args:
-    run: the run of this mode.
+    run: not used: compare_dir names the runs.
     console: where the table goes.
     compare_dir: the model_dirs of the two runs, in any order.
     output_dir: the directory for the files.
@@ -186,7 +186,7 @@ def compare_languages(
     UserError: the directories are not those of a dense and a sparse run with
       evaluations of the same tasks.
   """
-  run.configure()
+  del run
   if len(compare_dir) != 2:
     raise errors.UserError(
         "--mode=compare_languages needs --compare_dir twice, for a dense and "

@@ -50,13 +50,13 @@ def list_tasks(run: run_lib.Run, console: rich.console.Console):
   elsewhere a line for each, with tabs between columns.
 
   Args:
-    run: the run.
+    run: not used, as no model is.
     console: where notes go.
   """
   # Here and not above, where it could be the user's own module of that name.
   import tasks as tasks_lib  # pylint: disable=g-import-not-at-top
 
-  run.configure()
+  del run
   output = rich.console.Console(file=sys.stdout)
   own = sorted(set(seqio.TaskRegistry.names()) - tasks_lib.T5_TASKS)
   found = [seqio.TaskRegistry.get(name) for name in own]
@@ -153,8 +153,8 @@ def inspect(
   """Prints raw records of a task, and the examples that a model is fed.
 
   Args:
-    run: the run.
-    console: not used: records are output, not progress.
+    run: not used, as no model is.
+    console: not used, as records are output and not progress.
     task: the name of a task or mixture; None for gin's.
     split: the split.
     num_examples: how many of a task; None for 3, or 1 of each of a mixture.
@@ -163,8 +163,7 @@ def inspect(
     UserError: there is no such task or split.
     DataError: the data is missing.
   """
-  del console
-  run.configure()
+  del run, console
   provider = _provider("inspect", task)
   tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
   if not tasks:
@@ -292,7 +291,7 @@ def cache(
   """Writes a task's preprocessed examples, for many runs.
 
   Args:
-    run: the run.
+    run: not used, as no model is.
     console: where progress is shown.
     output_dir: the directory of the caches.
     task: the name of a task, or of a mixture, for each of its tasks; None for
@@ -302,7 +301,7 @@ def cache(
     UserError: a task cannot be cached, or its directory has something else.
     DataError: the data is missing.
   """
-  run.configure()
+  del run
   provider = _provider("cache", task)
   with progress.Display(console) as display:
     for one in seqio.get_subtasks(provider):

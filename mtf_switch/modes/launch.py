@@ -99,6 +99,7 @@ def call(
     run: run_lib.Run,
     console: rich.console.Console,
     mode_flags: Mapping[str, Any],
+    reads_gin: bool,
     move_log: Callable[[str], None],
 ):
   """Calls a mode, in the model's directory and on the mesh's processes.
@@ -110,6 +111,7 @@ def call(
     run: the run.
     console: where progress and notices are shown.
     mode_flags: the flags that only some modes know, by name.
+    reads_gin: whether the mode reads the run's gin files itself.
     move_log: moves the log to a file.
 
   Raises:
@@ -117,10 +119,11 @@ def call(
   """
   _show_notices(console)
   try:
+    if not reads_gin:
+      run.configure()
     if run.model_dir is None:
       mode(run, console, **mode_flags)
       return
-    run.configure()
     if run.cluster and run.cluster.task:
       _serve(run, console)
       return

@@ -72,26 +72,17 @@ def test_sentencepiece_is_readable(tmp_path):
 # Looking at a task.
 
 
-@pytest.fixture
-def inspected(capsys, tmp_path):
-  """A function that returns the lines that --mode=inspect prints."""
-
-  def inspect(*args, config="", **kwargs):
-    (tmp_path / "mine.gin").write_text(config)
-    gin.clear_config()
-    run = run_lib.Run(gin_files=[str(tmp_path / "mine.gin")])
-    data.inspect(run, None, *args, **kwargs)
-    return capsys.readouterr().out.splitlines()
-
-  return inspect
+def inspected(capsys, *args, **kwargs):
+  data.inspect(run_lib.Run(), None, *args, **kwargs)
+  return capsys.readouterr().out.splitlines()
 
 
-def test_records_stand_beside_what_the_model_is_fed(inspected):
-  config = """
+def test_records_stand_beside_what_the_model_is_fed(capsys):
+  gin.parse_config("""
       inputs_length = 5
       sequence_length = {"inputs": %inputs_length, "targets": 64}
-  """
-  lines = inspected("toy_reverse", "validation", num_examples=2, config=config)
+  """)
+  lines = inspected(capsys, "toy_reverse", "validation", num_examples=2)
   assert toy_tasks.texts("validation")[:2] == ["sends", "sends each"]
 
   def ids(text):
@@ -124,17 +115,17 @@ def test_records_stand_beside_what_the_model_is_fed(inspected):
   ]
 
 
-def test_lengths_are_those_of_t5_unless_gin_has_others(inspected):
-  assert inspected("toy_copy")[1] == "lengths: inputs 512, targets 114"
-  assert inspected("toy_lm")[1] == "lengths: targets 512"
-  lines = inspected("toy_copy", config="sequence_length = 7")
-  assert lines[1] == "lengths: inputs 7, targets 7"
+def test_lengths_are_those_of_t5_unless_gin_has_others(capsys):
+  assert inspected(capsys, "toy_copy")[1] == "lengths: inputs 512, targets 114"
+  assert inspected(capsys, "toy_lm")[1] == "lengths: targets 512"
+  gin.parse_config("sequence_length = 7")
+  assert inspected(capsys, "toy_copy")[1] == "lengths: inputs 7, targets 7"
 
 
-def test_three_of_a_task_and_one_of_each_of_a_mixture(inspected):
-  assert inspected("toy_copy").count("  inputs: to</s>") == 1
-  assert "example 3" in inspected("toy_copy")
-  lines = inspected("toy_mixture")
+def test_three_of_a_task_and_one_of_each_of_a_mixture(capsys):
+  assert inspected(capsys, "toy_copy").count("  inputs: to</s>") == 1
+  assert "example 3" in inspected(capsys, "toy_copy")
+  lines = inspected(capsys, "toy_mixture")
   assert [line for line in lines if "split:" in line] == [
       "toy_copy, train split: FunctionDataSource",
       "toy_reverse, train split: FunctionDataSource",
@@ -143,11 +134,10 @@ def test_three_of_a_task_and_one_of_each_of_a_mixture(inspected):
   assert "example 2" not in lines
 
 
-def test_the_task_may_be_gins(inspected):
-  config = "task = 'toy_lm'"
-  assert inspected(config=config)[0].startswith("toy_lm, train split")
-  lines = inspected("toy_copy", config=config)
-  assert lines[0].startswith("toy_copy, train split")
+def test_the_task_may_be_gins(capsys):
+  gin.parse_config("task = 'toy_lm'")
+  assert inspected(capsys)[0].startswith("toy_lm, train split")
+  assert inspected(capsys, "toy_copy")[0].startswith("toy_copy, train split")
 
 
 @pytest.mark.parametrize(
