@@ -465,8 +465,8 @@ def test_a_users_own_tasks_are_not_hidden_silently(server, tmp_path):
   arguments = ["--mode=inspect", "--module_import=mine"]
   note, mistake = server.run(arguments, tmp_path).stderr.splitlines()
   assert note == (
-      f"note: {tmp_path}/tasks.py cannot be imported: `tasks` is this project's "
-      "package."
+      f"note: {tmp_path}/tasks.py cannot be imported: `tasks` is this "
+      "project's package."
   )
   assert mistake.startswith("run_switch: --mode=inspect needs --task=NAME")
 

@@ -39,7 +39,8 @@ def test_it_breaks_no_import(tmp_path):
   script = """
 import importlib, pkgutil, sys
 import mtf_switch
-names = [x.name for x in pkgutil.walk_packages(mtf_switch.__path__, "mtf_switch.")]
+modules = pkgutil.walk_packages(mtf_switch.__path__, "mtf_switch.")
+names = [module.name for module in modules]
 for name in [*names, *mtf_switch.renamed.NEW_NAMES]:
   importlib.import_module(name)
 assert "mtf_switch.modes.finetune" in names
@@ -93,7 +94,7 @@ def test_it_is_refused_before_this_projects_package(tmp_path, arguments):
   )
   assert ended.returncode == 1
   assert ended.stderr == (
-      f"run_switch: {tmp_path / 'tasks.py'} comes before this project's package "
+      f"run_switch: {tmp_path}/tasks.py comes before this project's package "
       "`tasks` on Python's path; rename yours, or take its directory off "
       "PYTHONPATH.\n"
   )
