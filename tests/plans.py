@@ -16,7 +16,6 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 from collections.abc import Sequence
-import dataclasses
 
 from mtf_switch.planning import chips
 from mtf_switch.planning import communication
@@ -67,7 +66,7 @@ CHIP = chips.Chip("slow", "cpu", 2e9, 1e9, 2**20, 1e8, 1e7, "none")
 def experiment(
     model: str, layout: str, bindings: Sequence[str]
 ) -> experiment_lib.Experiment:
-  """A run of files of gin/models and gin/layouts on a TPU."""
+  """The experiment of files of gin/models and gin/layouts."""
   gin_files.parse(
       [
           f"models/{model}.gin",
@@ -77,24 +76,21 @@ def experiment(
       ],
       ["train_steps = 10", *bindings],
   )
-  return experiment_lib.Experiment(
-      model_dir="", seed=0, tpu=experiment_lib.Tpu("planned")
-  )
+  return experiment_lib.Experiment()
 
 
 def toy(
     model: str, layout: str, *bindings: str, sizes: Sequence[str] = SIZES
 ) -> experiment_lib.Experiment:
-  """A run of a toy on a TPU."""
+  """A toy's experiment."""
   return experiment(model, layout, [*sizes, *bindings])
 
 
 def on_one_cpu(
     model: str, *bindings: str, sizes: Sequence[str] = SIZES
 ) -> experiment_lib.Experiment:
-  """A run of a toy on one CPU."""
-  experiment_ = toy(model, "single", *bindings, sizes=sizes)
-  return dataclasses.replace(experiment_, tpu=None)
+  """A toy's experiment on one core."""
+  return toy(model, "single", *bindings, sizes=sizes)
 
 
 def collectives(

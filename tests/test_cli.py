@@ -459,6 +459,18 @@ def test_score(server, straight, directory):
   assert scores["all"][2] < scores["all"][0]  # One more token.
 
 
+def test_a_users_own_tasks_are_not_hidden_silently(server, tmp_path):
+  (tmp_path / "tasks.py").write_text("")
+  (tmp_path / "mine.py").write_text("import tasks")
+  arguments = ["--mode=inspect", "--module_import=mine"]
+  note, mistake = server.run(arguments, tmp_path).stderr.splitlines()
+  assert note == (
+      f"note: {tmp_path}/tasks.py cannot be imported: `tasks` is this "
+      "project's package."
+  )
+  assert mistake.startswith("run_switch: --mode=inspect needs --task=NAME")
+
+
 # Mistakes: one line each, and nothing is left behind.
 
 

@@ -14,7 +14,6 @@
 
 """Alternatives to a planned step that need less memory of a core."""
 
-import dataclasses
 import itertools
 import math
 import warnings
@@ -94,29 +93,25 @@ def smallest_mesh(
     a mesh such as "data:4;model:2"; None if no mesh up to 4096 cores along each
     axis has enough memory.
   """
-  axes = experiment.mesh.dims
-  sizes = [sorted({*_POWERS_OF_2, axis.size}) for axis in axes]
+  names = [axis.name for axis in experiment.mesh]
+  sizes = [sorted({*_POWERS_OF_2, axis.size}) for axis in experiment.mesh]
   meshes = sorted(
       itertools.product(*sizes),
       key=lambda mesh: (math.prod(mesh), mesh[::-1]),
   )
   for mesh in meshes:
-    shape = mtf.Shape(
-        [mtf.Dimension(axis.name, size) for axis, size in zip(axes, mesh)]
-    )
+    axes = dict(zip(names, mesh))
     try:
-      layouts.check(
-          slices_lib.axes(shape),
-          experiment.rules,
-          experiment.layout_numbers,
-      )
+      layouts.check(axes, experiment.rules, experiment.layout_numbers)
     except errors.UserError:
       continue
-    layout = dataclasses.replace(experiment, mesh_shape=shape).layout
-    slices = slices_lib.Slices(shape, layout)
+    slices = slices_lib.Slices(
+        mtf.Shape([mtf.Dimension(*axis) for axis in axes.items()]),
+        mtf.LayoutRules(layouts.rules_in_force(axes, experiment.rules)),
+    )
     needed = slices.bytes_of_variables(variables)
     if needed <= memory_bytes:
       needed += sum(schedule.peak(slices.bytes))
     if needed <= memory_bytes:
-      return layouts.text(slices_lib.axes(shape))
+      return layouts.text(axes)
   return None

@@ -167,7 +167,7 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
   }
   return Plan(
       name=name,
-      mesh_shape=layouts.text(slices_lib.axes(experiment.mesh)),
+      mesh_shape=layouts.text(layouts.sizes_of_axes(experiment.mesh)),
       layout_rules=";".join(
           f"{dim}:{axis}" for dim, axis in sorted(experiment.layout._pairs)  # pylint: disable=protected-access
       ),

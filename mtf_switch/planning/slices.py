@@ -51,8 +51,3 @@ class Slices:
         self.size(variable.shape.dims) * variable.slice_dtype.size
         for variable in variables
     )
-
-
-def axes(mesh: mtf.Shape) -> dict[str, int]:
-  """Returns the sizes of a mesh's axes by their names."""
-  return {axis.name: axis.size for axis in mesh.dims}

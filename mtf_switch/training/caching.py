@@ -42,7 +42,6 @@ from mtf_switch.training import identity
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
 from mtf_switch.training import strict_gin
-from tasks import errors as task_errors
 
 # As many as seqio reads side by side; more if the source has more.
 MIN_FILES = 16
@@ -120,6 +119,9 @@ def write(task: seqio.Task, directory: str, display: progress.Display):
 
 def _splits(task: seqio.Task, display: progress.Display) -> dict[str, "_Split"]:
   """The splits whose data is there; a DataError if there are none."""
+  # Here and not above, where it could be the user's own module of that name.
+  from tasks import errors as task_errors  # pylint: disable=g-import-not-at-top
+
   splits, missing = {}, None
   for name in task.splits:
     try:

@@ -279,7 +279,7 @@ def experiment(n, m, *params, files=("models/switch_base.gin",)):
       ],
       [],
   )
-  return experiment_lib.Experiment(model_dir="unused", seed=0)
+  return experiment_lib.Experiment()
 
 
 def gradients_over_data(tf_graph):
