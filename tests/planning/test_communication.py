@@ -219,8 +219,8 @@ def test_model_parallelism_sends_the_residual_stream():
   assert not sums["gradients"] and not sums["experts"]
 
 
-def test_a_linear_expert_sums_over_model_parallelism_too():
-  """Switch attention's outputs are as wide as its heads, not as d_model."""
+def test_switch_attention_s_experts_are_part_of_model_parallelism():
+  """Their outputs are as wide as all heads, in no dimension d_model."""
   experiment_ = plans.toy(
       "switch_base_attention",
       "expert_model_data",
@@ -228,7 +228,8 @@ def test_a_linear_expert_sums_over_model_parallelism_too():
       "model_parallelism = 2",
       "num_blocks = 1",
       "encoder/transformer.make_layer_stack.layers = [@SwitchSelfAttention]",
-      "decoder/transformer.make_layer_stack.layers = []",
+      "decoder/transformer.make_layer_stack.layers = ["
+      "@TruncatedNormalSelfAttention, @TruncatedNormalEncDecAttention]",
   )
   sums = [
       c
