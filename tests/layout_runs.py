@@ -92,18 +92,20 @@ LM = (
 CLOSE = 1e-5
 
 
-@gin.configurable
-def observed_router(inputs, router_weights, dims, *args, **kwargs):
+@gin.configurable("observed_router")
+class ObservedRouter(router_lib.SwitchRouter):
   """Figure 15's router; counts the tokens whose choice is as good as even."""
-  routing = router_lib.router(inputs, router_weights, dims, *args, **kwargs)
-  two = mtf.Dimension("choices", 2)
-  best, _ = mtf.top_k(
-      mtf.stop_gradient(routing.router_probs), dims.num_experts_unsplit, two
-  )
-  first, second = mtf.unstack(best, two)
-  is_close = mtf.cast(mtf.less(first - second, CLOSE), tf.float32)
-  metrics.add("close_calls", mtf.reduce_sum(is_close * routing.nonpadding))
-  return routing
+
+  def __call__(self, inputs, router_weights, dims, *args, **kwargs):
+    routing = super().__call__(inputs, router_weights, dims, *args, **kwargs)
+    two = mtf.Dimension("choices", 2)
+    best, _ = mtf.top_k(
+        mtf.stop_gradient(routing.router_probs), dims.num_experts_unsplit, two
+    )
+    first, second = mtf.unstack(best, two)
+    is_close = mtf.cast(mtf.less(first - second, CLOSE), tf.float32)
+    metrics.add("close_calls", mtf.reduce_sum(is_close * routing.nonpadding))
+    return routing
 
 
 def batch(number: int, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:

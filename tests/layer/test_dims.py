@@ -244,9 +244,9 @@ def test_a_tenth_more_or_less_capacity_is_no_news(capacity, warns):
 
 
 def test_a_mesh_that_does_not_divide_is_refused():
-  dims.check_divides(4, 8, "num_experts")
+  errors.check_divides(4, 8, "num_experts")
   with pytest.raises(errors.UserError) as error:
-    dims.check_divides(4, 6, "num_experts")
+    errors.check_divides(4, 6, "num_experts")
   assert str(error.value) == (
       "num_experts = 6 cannot be split over a mesh axis of 4; use a mesh axis "
       "of 3 or make num_experts a multiple of 4."

@@ -29,9 +29,10 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import operations
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import routing as routing_lib
+from mtf_switch.layer.dispatch import contract
 
 
-class BlockDispatcher:
+class BlockDispatcher(contract.Dispatcher):
   """Deals out tokens to blocks of rows, each block of one expert."""
 
   def __init__(
@@ -40,7 +41,7 @@ class BlockDispatcher:
       dims: dims_lib.SwitchDims,
       dtype: tf.DType,
   ):
-    """Finds out where each choice's row is.
+    """Assigns a row to each choice.
 
     Args:
       routing: the router's decisions; nothing is dropped.
@@ -77,7 +78,7 @@ class BlockDispatcher:
     )
 
   def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
-    """Copies each token to its rows; rows that nobody holds are zero.
+    """Copies each token to its rows; rows without a token are zero.
 
     Args:
       inputs: [num_cores`, tokens_per_core, d_model].
@@ -116,19 +117,10 @@ class BlockDispatcher:
         name="to_blocks",
     )
 
-  def matmul(
+  def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
   ) -> mtf.Tensor:
-    """Multiplies each block by its expert's matrix.
-
-    Args:
-      x: [num_cores`, blocks, block_rows, d_input].
-      weights: `[num_experts, d_input, new_dim]`, not split.
-      new_dim: the output dimension.
-
-    Returns:
-      [num_cores`, blocks, block_rows, new_dim].
-    """
+    """Multiplies each block by its expert's matrix."""
     return block_matmul(x, weights, new_dim, self._expert)
 
   def combine(self, expert_outputs: mtf.Tensor) -> mtf.Tensor:
