@@ -31,7 +31,7 @@ from tests import toy_tasks  # noqa: F401  Registers them.
 
 
 def as_planned(collectives):
-  """How often what is sent in which groups."""
+  """Returns the number of equal messages in groups of equal size."""
   counts = collections.Counter()
   for c in collectives:
     group_size = None if c.kind == "permute" else c.group_size
@@ -40,7 +40,7 @@ def as_planned(collectives):
 
 
 def as_lowered(tf_graph):
-  """The same of a lowered graph; pairs have no groups."""
+  """Returns the same for a lowered graph; permutations have no groups."""
   counts = collections.Counter()
   for c in lowered.collectives(tf_graph):
     kind = lowered.KINDS[c.kind]

@@ -238,7 +238,7 @@ def test_names_of_operations_do_not_matter(dispatch):
   for operation in graph.operations:
     operation._name = "renamed"  # pylint: disable=protected-access
   assert counts(graph) == named
-  # All of ours say what they multiply.
+  # All operations of this package declare their products.
   assert None not in named
 
 
