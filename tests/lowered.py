@@ -13,10 +13,10 @@
 # limitations under the License.
 
 
-"""Lowers graphs for absent TPUs, and reads the messages between their cores.
+"""Lowers graphs for absent TPUs, and lists the cores' collectives.
 
-The device assignment stands in for the pod: TensorFlow builds the graph of a
-core from it, and only running it would need the TPU.
+TensorFlow builds the graph of a core from a device assignment alone; the TPU is
+only needed to run it.
 """
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
@@ -43,7 +43,7 @@ from mtf_switch.training import experiment as experiment_lib
 from mtf_switch.training import model_functions
 from mtf_switch.training import run as run_lib
 
-# TensorFlow's operations, and their names in plans.
+# The names in plans of TensorFlow's operations.
 KINDS = {
     "AllToAll": "all_to_all",
     "CrossReplicaSum": "all_reduce",
@@ -56,11 +56,11 @@ class Collective(NamedTuple):
 
   Attributes:
     kind: "AllToAll", "CrossReplicaSum" or "CollectivePermute".
-    shape: the operand's shape, on one core.
-    dtype: the operand's dtype.
-    groups: the cores that exchange with each other; for "CollectivePermute"
-      pairs of source and target.
-    name: the tf.Operation's name.
+    shape: the operand's, on one core.
+    dtype: the operand's.
+    groups: the cores that exchange data with each other; for
+      "CollectivePermute", pairs of source and target.
+    name: the tf.Operation's.
   """
 
   kind: str
@@ -84,7 +84,7 @@ def operations(tf_graph: tf.Graph) -> Iterator[tf.Operation]:
 
 
 def collectives(tf_graph: tf.Graph) -> list[Collective]:
-  """Returns the messages of a core in a graph, those of loops' bodies once."""
+  """Returns the collectives of a graph; those in loops count once."""
   result = []
   for operation in operations(tf_graph):
     if operation.type in KINDS:
@@ -156,7 +156,7 @@ def _with_one_slice():
 
 def place(mesh_shape: str, layout: str) -> tuple[mtf.Mesh, mtf.MeshImpl]:
   """Returns a mesh of the cores of a TPU, and its implementation."""
-  flags.FLAGS.mark_as_parsed()  # Mesh TensorFlow reads some of its own.
+  flags.FLAGS.mark_as_parsed()  # Mesh TensorFlow reads flags of its own.
   shape = mtf.convert_to_shape(mesh_shape)
   return placement.place(
       shape,
@@ -190,7 +190,7 @@ def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
     draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     for output in outputs:
-      # Delayed sums that are not needed are left out.
+      # Without this, unused sums would be left out.
       lowering.tensors[output].to_laid_out_tensor()
   return tf_graph
 
@@ -198,12 +198,12 @@ def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
 def training_step(
     experiment: experiment_lib.Experiment, with_all_slices: bool = False
 ) -> tf.Graph:
-  """Lowers the training step that gin describes for the cores of a TPU.
+  """Lowers gin's training step for the cores of a TPU.
 
   Args:
-    experiment: that which gin describes.
+    experiment: gin's experiment.
     with_all_slices: whether the graph has the variables of all cores, as in a
-      run; otherwise those of one, which takes a fraction of the time.
+      run; otherwise only those of one, which takes a fraction of the time.
 
   Returns:
     the tf.Graph.

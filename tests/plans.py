@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Fixtures that the tests of plans share."""
+"""Helpers for the tests of plans."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ CHIP = chips.Chip("slow", "cpu", 2e9, 1e9, 2**20, 1e8, 1e7, "none")
 def experiment(
     model: str, layout: str, bindings: Sequence[str]
 ) -> experiment_lib.Experiment:
-  """The experiment of files of gin/models and gin/layouts."""
+  """Returns an experiment of gin/models and gin/layouts."""
   gin_files.parse(
       [
           f"models/{model}.gin",
@@ -82,20 +82,20 @@ def experiment(
 def toy(
     model: str, layout: str, *bindings: str, sizes: Sequence[str] = SIZES
 ) -> experiment_lib.Experiment:
-  """A toy's experiment."""
+  """Returns a toy's experiment."""
   return experiment(model, layout, [*sizes, *bindings])
 
 
 def on_one_cpu(
     model: str, *bindings: str, sizes: Sequence[str] = SIZES
 ) -> experiment_lib.Experiment:
-  """A toy's experiment on one core."""
+  """Returns a toy's experiment on one core."""
   return toy(model, "single", *bindings, sizes=sizes)
 
 
 def collectives(
     experiment_: experiment_lib.Experiment,
 ) -> list[communication.Collective]:
-  """The planned messages of a step on a TPU."""
+  """Returns the planned collectives of a step on a TPU."""
   graph = step_graph.StepGraph(experiment_, on_tpu=True)
   return graph.collectives(experiment_.mesh, experiment_.layout)
