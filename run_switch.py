@@ -30,8 +30,8 @@ command resumes an interrupted run. TensorFlow's log is in model_dir/log.txt.
 """
 
 # Nothing here may import TensorFlow before the flags are checked: --help and
-# mistakes on the command line are answered at once. This file has the flags, and
-# mtf_switch/modes/launch.py all that needs TensorFlow.
+# mistakes on the command line are answered at once. This file has the flags,
+# mtf_switch/modes/launch.py everything that needs TensorFlow.
 from collections.abc import Sequence
 import dataclasses
 import gc
