@@ -30,8 +30,8 @@ command resumes an interrupted run. TensorFlow's log is in model_dir/log.txt.
 """
 
 # Nothing here may import TensorFlow before the flags are checked: --help and
-# mistakes on the command line are answered at once. So this file holds the
-# flags; mtf_switch/modes/launch.py has what follows.
+# mistakes on the command line are answered at once. This file has the flags,
+# mtf_switch/modes/launch.py everything that needs TensorFlow.
 from collections.abc import Sequence
 import dataclasses
 import gc
@@ -363,13 +363,13 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   launch.call(
       function,
       run.Run(
-          FLAGS.model_dir if mode.has_model_dir else None,
-          FLAGS.seed,
-          tpu,
-          processes,
-          FLAGS.gin_file,
-          FLAGS.gin_param,
-          _gin_directories(),
+          model_dir=FLAGS.model_dir if mode.has_model_dir else None,
+          seed=FLAGS.seed,
+          tpu=tpu,
+          cluster=processes,
+          gin_files=FLAGS.gin_file,
+          gin_params=FLAGS.gin_param,
+          gin_directories=_gin_directories(),
       ),
       console,
       of_mode,

@@ -43,7 +43,10 @@ class Server:
 
   def __init__(self, **variables: str):
     self._process = subprocess.Popen(
-        [sys.executable, __file__],
+        # Not by its file, whose directory would come first on Python's path and
+        # has `tests/tasks`.
+        [sys.executable, "-m", "tests.programs"],
+        cwd=PROJECT,
         env=environment(**variables),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

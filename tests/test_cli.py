@@ -112,7 +112,7 @@ def read_metrics(model_dir):
 
 
 def loaded_by(arguments, directory):
-  """What a process of its own has loaded when the program ends.
+  """Runs the program in a process of its own and lists the loaded modules.
 
   Returns:
     the names of the modules, and how often garbage was collected.
@@ -354,7 +354,7 @@ def test_interrupted_run_ends_with_the_same_numbers(
   )
 
 
-# What comes after training, with nothing but what it left.
+# The modes after training, with nothing but the files that it left.
 
 AFTER = [
     "--model_dir=straight",

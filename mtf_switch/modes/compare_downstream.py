@@ -50,7 +50,7 @@ def compare_downstream(
 
   Args:
     run: not used: compare_dir names the runs.
-    console: where notes go.
+    console: the console for notes.
     compare_dir: the model_dirs of fine-tuned runs.
     output_dir: the directory for the files.
 

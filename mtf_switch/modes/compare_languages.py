@@ -178,7 +178,7 @@ def compare_languages(
 
   Args:
     run: not used: compare_dir names the runs.
-    console: where the table goes.
+    console: the console for the table.
     compare_dir: the model_dirs of the two runs, in any order.
     output_dir: the directory for the files.
 

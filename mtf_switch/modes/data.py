@@ -51,7 +51,7 @@ def list_tasks(run: run_lib.Run, console: rich.console.Console):
 
   Args:
     run: not used, as no model is.
-    console: where notes go.
+    console: the console for notes.
   """
   # Here and not above, where it could be the user's own module of that name.
   import tasks as tasks_lib  # pylint: disable=g-import-not-at-top
@@ -292,7 +292,7 @@ def cache(
 
   Args:
     run: not used, as no model is.
-    console: where progress is shown.
+    console: the console for progress.
     output_dir: the directory of the caches.
     task: the name of a task, or of a mixture, for each of its tasks; None for
       gin's.

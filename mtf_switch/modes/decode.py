@@ -43,7 +43,7 @@ def evaluate(
 
   Args:
     run: the run.
-    console: where progress is shown.
+    console: the console for progress.
     split: the split.
     checkpoint_step: which checkpoints; see checkpoints.Selection.
 
@@ -71,7 +71,7 @@ def infer(
 
   Args:
     run: the run.
-    console: where progress is shown.
+    console: the console for progress.
     input_file: the inputs.
     output_file: the outputs; replaced when all of them are there.
     checkpoint_step: the step of the checkpoint; None or -1 for the latest.
@@ -114,7 +114,7 @@ def score(
 
   Args:
     run: the run.
-    console: where progress is shown.
+    console: the console for progress.
     input_file: the pairs.
     output_file: the numbers; replaced when all of them are there.
     checkpoint_step: the step of the checkpoint; None or -1 for the latest.

@@ -26,6 +26,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch.modes import decode  # noqa: F401  For gin files, as in 0.2.0.
 from mtf_switch.modes import train
 from mtf_switch.training import checkpoints
 from mtf_switch.training import decoded_evaluation
@@ -58,7 +59,7 @@ def finetune(
 
   Args:
     run: the run.
-    console: where progress is shown.
+    console: the console for progress.
     pretrained_dir: the directory of the pre-trained model, ours or T5's.
     pretrained_step: the step of its checkpoint; None for the latest.
 

@@ -109,7 +109,7 @@ def call(
   Args:
     mode: the mode's function.
     run: the run.
-    console: where progress and notices are shown.
+    console: the console for progress and notices.
     mode_flags: the flags that only some modes know, by name.
     reads_gin: whether the mode reads the run's gin files itself.
     move_log: moves the log to a file.

@@ -49,7 +49,7 @@ def perplexity_eval(
 
   Args:
     run: the run.
-    console: where progress is shown.
+    console: the console for progress.
     split: the split.
     checkpoint_step: which checkpoints; see checkpoints.Selection.
 
@@ -72,7 +72,7 @@ def make_evaluate(
   Args:
     run: the run.
     split: the split.
-    display: where progress is shown.
+    display: the display for progress.
 
   Returns:
     a function of the step, which does nothing if metrics.jsonl already has the
@@ -102,8 +102,8 @@ def _evaluate(
     run: the run.
     step: the step of the checkpoint.
     split: the split.
-    metrics_file: where the figures go.
-    display: where they are shown.
+    metrics_file: the file for the figures.
+    display: the display for progress and figures.
     again: whether to measure tasks that metrics_file already has.
 
   Raises:

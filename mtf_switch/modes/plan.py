@@ -48,7 +48,7 @@ def plan(
 
   Args:
     run: the run; its gin files are read once for each layout.
-    console: where progress is shown.
+    console: the console for progress.
     plan_chip: the kind of the mesh's cores; a name in chips.csv, or "this_cpu".
     plan_chips_file: a table of further chips.
     plan_compare: layouts to compare, each a gin file and bindings, such as
@@ -62,7 +62,7 @@ def plan(
   """
   output = rich.console.Console()
   if plan_table9:
-    run.configure()  # Gin knows where the project's files are from then on.
+    run.configure()  # Tells gin the directories of the project's files.
     table9.show(output)
     return
   chip = chips.find(plan_chip, plan_chips_file)

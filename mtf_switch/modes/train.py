@@ -62,7 +62,7 @@ def train(
 
   Args:
     run: the run.
-    console: where progress is shown.
+    console: the console for progress.
     steps: number of updates in all, those before the checkpoint included.
     save_checkpoints_steps: steps between two checkpoints.
     keep_checkpoint_max: how many of the latest checkpoints stay.

@@ -59,7 +59,7 @@ class Evaluation:
     Args:
       run: the run.
       split: the split.
-      display: where progress is shown.
+      display: the display for progress.
 
     Raises:
       UserError: the split or its examples are missing, or no task has metrics.

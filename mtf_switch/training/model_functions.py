@@ -148,7 +148,7 @@ def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
 
   Args:
     run: the run.
-    num_datasets: how many datasets inputs.evaluation_batches is made of.
+    num_datasets: the number of datasets in inputs.evaluation_batches.
 
   Returns:
     a function for estimators.make.

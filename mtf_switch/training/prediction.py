@@ -36,7 +36,7 @@ def decode(
     run: the run.
     ids: `[num_examples, length]` token ids.
     step: the checkpoint's step.
-    display: where progress is shown.
+    display: the display for progress.
 
   Returns:
     num_examples texts.
@@ -70,7 +70,7 @@ def predict(
     model_fn: one of model_functions.
     features: `[num_examples, length]` token ids by name.
     step: the checkpoint's step.
-    display: where progress is shown.
+    display: the display for progress.
     done: the participle that describes progress, such as "decoded".
 
   Yields:

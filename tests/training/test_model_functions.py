@@ -103,7 +103,7 @@ def training_batches(task):
 
 
 def build_training(run, features, params):
-  """What the model function returns, and what it hands to its hooks."""
+  """The model function's result, and the graph that its hooks get."""
   graphs = []
 
   def make_hooks(graph):
@@ -357,7 +357,7 @@ def test_initial_weights_follow_from_the_seed():
 
 
 def tpu_context():
-  """What TPUEstimator tells of a TPU of two chips with two cores each."""
+  """TPUEstimator's context for a TPU of two chips with two cores each."""
   topology = topology_lib.Topology(
       mesh_shape=[2, 1, 1, 2],
       device_coordinates=[
@@ -396,7 +396,7 @@ def test_tpu_graphs_are_built(tmp_path):
     operations = {operation.type for operation in tf_graph.get_operations()}
     assert {"AllToAll", "CrossReplicaSum"} <= operations
     assert spec.host_call
-    # Hooks fetch what is on the host.
+    # Hooks fetch from the host.
     assert f"{SWITCH_LAYER}/load_histogram" in graph.layer_figures
     for figure in {**graph.figures, **graph.layer_figures}.values():
       assert figure.op.type == "VarHandleOp"
