@@ -64,7 +64,7 @@ def router(
   """
   # f. The top 1 and its gate, [num_cores`, tokens_per_core, choices].
   expert_index, expert_gate = scores_lib.choose(scores, dims, num_choices=1)
-  # g. Each token asks for a slot, and padding for none.
+  # g. Padding asks for no slot: its row of the mask is zero.
   routed = mtf.broadcast(nonpadding, expert_index.shape)
   # i. Positions by a cumulative sum. j, k. The mask of those below capacity.
   return routing.take_slots(expert_index, expert_gate, routed, dims, priority)
