@@ -211,12 +211,12 @@ def capacity_warning(
     capacity_factor: float,
     capacity: int,
 ) -> str | None:
-  """What to tell the user if the capacity is not the one asked for.
+  """A note for the user if the capacity is not the one asked for.
 
   Args:
     tokens_per_core: the tokens of a group, padding included.
     num_experts: the number of experts.
-    capacity_factor: what was asked for.
+    capacity_factor: the one asked for.
     capacity: the slots that an expert has.
 
   Returns:

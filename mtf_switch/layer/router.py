@@ -49,8 +49,9 @@ def router(
 ) -> routing.Decisions:
   """Figure 15: sends each token to its most probable expert while slots last.
 
-  `routing.Router` takes the steps up to the softmax before, and computes the
-  load-balance loss after.
+  The steps in which routers differ; `routing.Router.__call__` takes those up to
+  the softmax before, and computes the load-balance loss after. Letters are
+  those of docs/appendix_f.md.
 
   Args:
     scores: of the experts.
@@ -61,11 +62,11 @@ def router(
   Returns:
     Decisions with one choice.
   """
-  # The top 1 and its gate: [num_cores`, tokens_per_core, choices], one choice.
+  # f. The top 1 and its gate, [num_cores`, tokens_per_core, choices].
   expert_index, expert_gate = scores_lib.choose(scores, dims, num_choices=1)
-  # The rows of the figure's mask: 0 for padding, which asks for no slot.
+  # g. Padding asks for no slot: its row of the mask is zero.
   routed = mtf.broadcast(nonpadding, expert_index.shape)
-  # Positions by a cumulative sum, and the mask of those below the capacity.
+  # i. Positions by a cumulative sum. j, k. The mask of those below capacity.
   return routing.take_slots(expert_index, expert_gate, routed, dims, priority)
 
 

@@ -13,7 +13,10 @@
 # limitations under the License.
 
 
-"""A router's decisions, its options, and the steps that all routers share."""
+"""A router's decisions, its options, and the steps that all routers share.
+
+Letters of Figure 15's steps are those of docs/appendix_f.md.
+"""
 
 import abc
 from collections.abc import Callable, Sequence
@@ -145,7 +148,7 @@ class Router(abc.ABC):
     """
     if nonpadding is None:
       nonpadding = mtf.ones(inputs.mesh, [*dims.groups, dims.tokens_per_core])
-    # [num_cores`, tokens_per_core, num_experts]
+    # Figure 15, b to e: [num_cores`, tokens_per_core, num_experts].
     scores = scores_lib.score(
         inputs,
         router_weights,
@@ -155,8 +158,9 @@ class Router(abc.ABC):
         self.dropout_rate,
         tf.as_dtype(self.dtype),
     )
-    # [num_cores`, tokens_per_core, choices]
+    # f to k: [num_cores`, tokens_per_core, choices].
     decisions = self.decide(scores, nonpadding, dims, is_training)
+    # h and l.
     return conclude(scores, decisions, nonpadding, dims, self.loss_scope)
 
   @abc.abstractmethod

@@ -119,10 +119,10 @@ def router_of(
 
 
 def _bindings(router: type[routing.Router]) -> dict[str, Any]:
-  """What gin sets of a router, in the scope of the reference to it."""
+  """The options that gin sets of a router, in the scope of its reference."""
   selector = router
   reference = gin.get_bindings(
-      "SwitchFeedForward", resolve_references=False
+      "mtf_switch.layers.SwitchFeedForward", resolve_references=False
   ).get("router")
   if getattr(reference, "scoped_configurable_fn", None) is router:
     selector = reference.scoped_selector  # "scope/top_2_router".

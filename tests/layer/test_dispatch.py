@@ -27,7 +27,7 @@ from mtf_switch.layer import dispatch as dispatch_lib
 from mtf_switch.transformer import dispatchers
 from mtf_switch.transformer import feed_forward
 from tests import graphs
-from tests.layer.test_dropless import ROUTERS
+from tests.layer.test_blocks import ROUTERS
 from tests.transformer.test_feed_forward import BATCH
 from tests.transformer.test_feed_forward import D_FF
 from tests.transformer.test_feed_forward import D_MODEL
@@ -109,6 +109,25 @@ def test_outputs_and_all_gradients_are_those_of_the_einsum(
     return {k: v for k, v in counters.items() if k.startswith("alltoall")}
 
   assert moved(fast) == moved(slow)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        dispatch_lib.EinsumDispatcher,
+        dispatch_lib.IndexDispatcher,
+        dispatch_lib.RaggedDispatcher,
+        dispatch_lib.BlockDispatcher,
+    ],
+)
+def test_every_strategy_is_the_contract_and_no_other_strategy(strategy):
+  assert strategy.__bases__ == (dispatch_lib.Dispatcher,)
+  methods = {
+      name
+      for name, value in vars(strategy).items()
+      if callable(value) and not name.startswith("_")
+  }
+  assert methods == {"dispatch", "multiply", "combine"}
 
 
 @pytest.mark.parametrize("dispatch", ["ragged", "index"])
