@@ -29,35 +29,27 @@ A gin file is looked for in the working directory and then in gin/. The same
 command resumes an interrupted run. TensorFlow's log is in model_dir/log.txt.
 """
 
-# Nothing here may import TensorFlow before the flags are parsed: --help and
-# the first mistakes are answered at once.
+# Nothing here may import TensorFlow before the flags are checked: --help and
+# mistakes on the command line are answered at once. This file has the flags,
+# mtf_switch/modes/launch.py everything that needs TensorFlow.
 from collections.abc import Sequence
-import contextlib
 import dataclasses
-import datetime
-import difflib
-import functools
 import gc
-import importlib
-import importlib.metadata
+import importlib.machinery
 import importlib.util
 import os
 import pathlib
-import platform
-import shlex
 import signal
 import sys
 import tempfile
 import traceback
 from typing import Any
-import warnings
 
 from absl import app
 from absl import flags
 
+_ROOT = pathlib.Path(__file__).resolve().parent
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
-# Broken records that are named when a run ends; the others are counted.
-_NAMED_RECORDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +57,12 @@ class _Mode:
   """A mode of the program.
 
   Attributes:
-    function: "module.function" of mtf_switch.modes, which is called with an
-      Experiment, if there is a model_dir, a console, and the flags.
-    does: what it does, for --help.
-    flags: those that it knows beside the ones for all modes.
-    needs: those of them that must be given.
-    has_model_dir: whether it is about a model; others are about data, and gin
-      need not describe a model.
+    function: "module.function" in mtf_switch.modes, to be called with a Run, a
+      console and the flags.
+    does: its purpose, for --help.
+    flags: its flags, beside those of all modes.
+    needs: those of them that are required.
+    has_model_dir: whether it needs a model's directory.
     reads_gin: whether it reads the gin files itself, perhaps several times.
   """
 
@@ -88,7 +79,7 @@ _MODES = {
     "finetune": _Mode("finetune.finetune", "train on from a pre-trained model"),
     "eval": _Mode("decode.evaluate", "decode and apply the task's metrics"),
     "perplexity_eval": _Mode(
-        "train.perplexity_eval", "cross-entropy over a whole split"
+        "perplexity.perplexity_eval", "cross-entropy over a whole split"
     ),
     "infer": _Mode(
         "decode.infer",
@@ -297,36 +288,36 @@ def _main(argv: Sequence[str]) -> int:
 
   if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, interrupt)
-  message = None
   try:
-    _run(argv, log)
+    mode = _MODES[FLAGS.mode]
+    of_mode = _check_command_line(argv, mode, log)
+    _run(mode, of_mode, log)
+    return 0
+  except _Mistake as mistake:
+    message = str(mistake)
   except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-exception-caught
-    if not isinstance(error, _Mistake):
-      traceback.print_exc()
+    traceback.print_exc()
     # While modules are loaded, an interrupt becomes an ImportError.
     if interrupts:
       message = "interrupted; run the same command to go on."
     else:
       message = _explain(error) or traceback.format_exc()
-  _report(message, log)
-  if message is None:
-    return 0
+  print(f"run_switch: {message}", file=log.terminal)
   return 130 if interrupts else 1
 
 
-def _report(message: str | None, log: _Log):
-  """Says how the program ends."""
-  if skipped := _skipped_records():
-    print(f"note: {skipped}", file=log.terminal)
-  if message is not None:
-    print(f"run_switch: {message}", file=log.terminal)
+def _explain(error: Exception) -> str | None:
+  """One line for an error that the user can correct, None for any other."""
+  launch = sys.modules.get("mtf_switch.modes.launch")
+  return launch.explain(error) if launch else None
 
 
-def _run(argv: Sequence[str], log: _Log):
-  """Checks the command line, loads TensorFlow and calls the mode."""
+def _check_command_line(
+    argv: Sequence[str], mode: _Mode, log: _Log
+) -> dict[str, Any]:
+  """Refuses mistakes that show without TensorFlow; returns the mode's flags."""
   if argv[1:]:
     raise _Mistake(f"{argv[1]!r} is not a flag; flags start with --.")
-  mode = _MODES[FLAGS.mode]
   if mode.has_model_dir and not FLAGS.model_dir:
     raise _Mistake(
         "--model_dir is missing, the directory for checkpoints, metrics and "
@@ -334,95 +325,61 @@ def _run(argv: Sequence[str], log: _Log):
     )
   _check_mesh_flags(mode)
   of_mode = _flags_of(mode)
-  gin_directories = _gin_directories()
   for name in FLAGS.gin_file:
-    _check_gin_file("gin_file", name, gin_directories)
+    _check_gin_file("gin_file", name)
   for layout in FLAGS.plan_compare:
-    _check_gin_file("plan_compare", layout.split(",")[0], gin_directories)
+    _check_gin_file("plan_compare", layout.split(",")[0])
+  _check_tasks(log)
+  return of_mode
 
-  # pylint: disable=g-import-not-at-top
-  import rich.console
+
+def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
+  """Loads TensorFlow and calls the mode."""
+  import rich.console  # pylint: disable=g-import-not-at-top
 
   # Modules and graphs are millions of objects that stay. With Python's own
   # threshold of 700 new ones, looking for garbage among them takes a tenth of
   # the time until the first step.
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
   console = rich.console.Console(file=log.terminal)
-  _show_notices(console)
   with console.status("loading TensorFlow"):
-    from mtf_switch import compat  # isort: skip
-    import seqio
-    import tensorflow.compat.v1 as tf
+    # pylint: disable=g-import-not-at-top
+    from mtf_switch.mesh import cluster
+    from mtf_switch.modes import launch
+    from mtf_switch.training import run
+    # pylint: enable=g-import-not-at-top
 
-    from mtf_switch.mesh import cluster as cluster_lib
-    from mtf_switch.mesh import servers
-    from mtf_switch.training import experiment as experiment_lib
-    from mtf_switch.training import strict_gin
-    from mtf_switch.training import vocabulary_record
-    import tasks  # noqa: F401  Registers this project's tasks.
-
-    module, _, name = mode.function.rpartition(".")
-    run = getattr(importlib.import_module(f"mtf_switch.modes.{module}"), name)
-  # pylint: enable=g-import-not-at-top
-
-  compat.use_graph_mode()
-  tf.logging.set_verbosity(tf.logging.INFO)
-  sys.path.append(os.getcwd())
-  for module in FLAGS.module_import:
-    try:
-      importlib.import_module(module)
-    except ModuleNotFoundError as error:
-      raise _Mistake(f"--module_import={module}: {error}.") from error
-  if FLAGS.t5_tfds_data_dir:
-    seqio.set_tfds_data_dir_override(FLAGS.t5_tfds_data_dir)
-  seqio.add_global_cache_dirs(FLAGS.additional_task_cache_dirs)
-
-  def configure(files=(), params=()):
-    strict_gin.parse(
-        [*FLAGS.gin_file, *files], [*FLAGS.gin_param, *params], gin_directories
-    )
-
-  if mode.reads_gin:
-    run(console, configure, **of_mode)
-    return
-  configure()
-  if not mode.has_model_dir:
-    run(console, **of_mode)
-    return
+    function = launch.load(mode.function)
+  launch.import_users_modules(FLAGS.module_import)
+  launch.find_data(FLAGS.t5_tfds_data_dir, FLAGS.additional_task_cache_dirs)
   tpu = None
   if FLAGS.tpu:
-    tpu = experiment_lib.Tpu(
+    tpu = run.Tpu(
         FLAGS.tpu, FLAGS.tpu_zone, FLAGS.gcp_project, FLAGS.tpu_job_name
     )
-  cluster = None
+  processes = None
   if FLAGS.mesh_hosts:
-    cluster = cluster_lib.parse(FLAGS.mesh_hosts, FLAGS.mesh_task)
-  experiment = experiment_lib.Experiment(
-      model_dir=FLAGS.model_dir, seed=FLAGS.seed, tpu=tpu, cluster=cluster
+    processes = cluster.parse(FLAGS.mesh_hosts, FLAGS.mesh_task)
+  launch.call(
+      function,
+      run.Run(
+          model_dir=FLAGS.model_dir if mode.has_model_dir else None,
+          seed=FLAGS.seed,
+          tpu=tpu,
+          cluster=processes,
+          gin_files=FLAGS.gin_file,
+          gin_params=FLAGS.gin_param,
+          gin_directories=_gin_directories(),
+      ),
+      console,
+      of_mode,
+      mode.reads_gin,
+      log.move_to,
   )
-  if cluster and cluster.task:
-    with console.status(f"serving as {cluster.describe(cluster.task)}"):
-      servers.serve(cluster, experiment.mesh.size)
-    console.print(f"{cluster.describe(0)} has ended.", highlight=False)
-    return
-  _open_model_dir(FLAGS.model_dir, log, tf.io.gfile)
-  vocabulary_record.check(FLAGS.model_dir, experiment.vocabularies)
-  experiment.check_layout()
-  with contextlib.ExitStack() as stack:
-    if cluster:
-      with console.status("waiting for the other processes of the mesh"):
-        stack.enter_context(
-            servers.connected(
-                cluster,
-                experiment.mesh.size,
-                functools.partial(_end_after_loss, cluster, console, log),
-            )
-        )
-    run(experiment, console, **of_mode)
 
 
 def _check_mesh_flags(mode: _Mode):
-  """Refuses what goes with no mesh of several processes."""
+  """Refuses flags and settings that do not go with a mesh of processes."""
   if mode.has_model_dir and "TF_CONFIG" in os.environ:
     raise _Mistake(
         "the environment has TF_CONFIG, in which TensorFlow's Estimator would "
@@ -437,25 +394,6 @@ def _check_mesh_flags(mode: _Mode):
     raise _Mistake(
         "--mesh_hosts is for CPUs and GPUs; --tpu finds the hosts of a TPU."
     )
-
-
-def _end_after_loss(cluster, console, log: _Log, task: int):
-  """Ends the program when a task of the mesh is gone.
-
-  At once: TensorFlow may wait for the lost task wherever it is, and all that
-  counts is in the last checkpoint.
-  """
-  from mtf_switch.training import checkpoints  # pylint: disable=g-import-not-at-top
-
-  step = checkpoints.latest_step(FLAGS.model_dir)
-  console.show_cursor()
-  _report(
-      f"{cluster.describe(task)} is lost; run the same command, also with "
-      "another mesh, to go on from "
-      + (f"the checkpoint of step {step}." if step else "the beginning."),
-      log,
-  )
-  os._exit(1)  # pylint: disable=protected-access
 
 
 def _flags_of(mode: _Mode) -> dict[str, Any]:
@@ -474,35 +412,21 @@ def _flags_of(mode: _Mode) -> dict[str, Any]:
   return given
 
 
-def _show_notices(console):
-  """Shows what the user should know; other warnings stay in the log."""
-  log_warning = warnings.showwarning
-
-  def show(message, category, *args, **kwargs):
-    if category.__name__ == "UserNotice":
-      console.print(
-          f"note: {message}", markup=False, highlight=False, soft_wrap=True
-      )
-    log_warning(message, category, *args, **kwargs)
-
-  warnings.showwarning = show
-
-
 def _gin_directories() -> list[str]:
-  """Where the project's gin files are: in the checkout, or installed."""
-  places = [pathlib.Path(__file__).resolve().parent / "gin"]
-  package = importlib.util.find_spec("mtf_switch")
-  if package:
-    places.append(pathlib.Path(package.origin).parent / "gin_files")
+  """The project's gin files: in the checkout, or installed."""
+  places = [_ROOT / "gin", _ROOT / "mtf_switch" / "gin_files"]
   return [str(place) for place in places if (place / "runs").is_dir()]
 
 
-def _check_gin_file(flag: str, name: str, directories: Sequence[str]):
+def _check_gin_file(flag: str, name: str):
   """Refuses a gin file that is not there; remote ones are left to gin."""
+  directories = _gin_directories()
   if "://" in name or any(
       os.path.isfile(os.path.join(place, name)) for place in ("", *directories)
   ):
     return
+  import difflib  # pylint: disable=g-import-not-at-top
+
   known = {
       str(path.relative_to(place))
       for place in directories
@@ -516,66 +440,45 @@ def _check_gin_file(flag: str, name: str, directories: Sequence[str]):
   )
 
 
-def _open_model_dir(model_dir: str, log: _Log, gfile):
-  """Moves the log to model_dir and records the command and the libraries."""
-  gfile.makedirs(model_dir)
-  is_remote = "://" in model_dir
-  log.move_to("run_switch.log" if is_remote else f"{model_dir}/log.txt")
-  command = shlex.join(sys.argv)
-  time = datetime.datetime.now().isoformat(" ", "seconds")
-  print(f"\n=== {time}  {command}", file=sys.stderr, flush=True)
-  directory = os.path.join(model_dir, "commands")
-  gfile.makedirs(directory)
-  number = len(gfile.listdir(directory))
-  with gfile.GFile(f"{directory}/command.{number}", "w") as file:
-    file.write(command + "\n")
-  distributions = (d.metadata for d in importlib.metadata.distributions())
-  libraries = sorted(f"{d['Name']}=={d['Version']}" for d in distributions)
-  lines = [f"python=={platform.python_version()}", *libraries]
-  with gfile.GFile(os.path.join(model_dir, "versions.txt"), "w") as file:
-    file.write("\n".join(lines) + "\n")
+def _check_tasks(log: _Log):
+  """Refuses a user's own module `tasks`, or notes that it is hidden.
 
-
-def _skipped_records() -> str | None:
-  """One line about the records that were broken, None if there were none."""
-  records = sys.modules.get("tasks.records")
-  skipped = records and records.skipped()
-  if not skipped:
-    return None
-  count = (
-      "1 broken record was"
-      if len(skipped) == 1
-      else (f"{len(skipped):,} broken records were")
+  Python has one module of a name, the first on its path, and run_switch needs
+  this project's package.
+  """
+  tasks = _location(importlib.util.find_spec("tasks"))
+  if tasks != _ROOT / "tasks":
+    raise _Mistake(
+        f"{tasks} comes before this project's package `tasks` on Python's "
+        "path; rename yours, or take its directory off PYTHONPATH."
+    )
+  of_user = [os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+  spec = importlib.machinery.PathFinder.find_spec(
+      "tasks", [place for place in of_user if _resolved(place) != _ROOT]
   )
-  named = [
-      f"{place}: {problem}"
-      for place, problem in list(skipped.items())[:_NAMED_RECORDS]
-  ]
-  if len(skipped) > _NAMED_RECORDS:
-    named.append("...")
-  return f"{count} skipped ({'; '.join(named)})."
+  if not spec:
+    return
+  for module in FLAGS.module_import:
+    if module.split(".")[0] == "tasks":
+      raise _Mistake(
+          f"--module_import={module} would import this project's package "
+          f"`tasks`, not {_location(spec)}; rename yours."
+      )
+  if FLAGS.module_import and spec.origin:
+    print(
+        f"note: {_location(spec)} cannot be imported: `tasks` is this project's"
+        " package.",
+        file=log.terminal,
+    )
 
 
-def _explain(error: Exception) -> str | None:
-  """One line for what the user can correct, None for anything else."""
-  if isinstance(error, _Mistake):
-    return str(error)
-  if "mtf_switch.training.strict_gin" not in sys.modules:
-    return None
-  # pylint: disable=g-import-not-at-top
-  import tensorflow.compat.v1 as tf
+def _location(spec: importlib.machinery.ModuleSpec) -> pathlib.Path:
+  """The file of a module, or the directory of a package."""
+  return _resolved((spec.submodule_search_locations or [spec.origin])[0])
 
-  from mtf_switch import errors
-  from mtf_switch.training import strict_gin
-  from tasks import errors as task_errors
-  # pylint: enable=g-import-not-at-top
 
-  if isinstance(error, (errors.UserError, task_errors.DataError)):
-    # Gin adds lines about the functions on the way.
-    return str(error).split("\n", maxsplit=1)[0]
-  if task_errors.raised_in_dataset() and isinstance(error, tf.errors.OpError):
-    return str(task_errors.raised_in_dataset())
-  return strict_gin.explain(error)
+def _resolved(path: str) -> pathlib.Path:
+  return pathlib.Path(path).resolve()
 
 
 if __name__ == "__main__":

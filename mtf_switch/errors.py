@@ -21,3 +21,40 @@ class UserError(ValueError):
 
 class UserNotice(UserWarning):
   """Information that asks for no correction, on one line."""
+
+
+def check_one_of(value: str, legal, what: str):
+  """Refuses an unknown name.
+
+  Args:
+    value: the name.
+    legal: the known names.
+    what: the option, in the user's words.
+
+  Raises:
+    UserError: value is not among the legal names, which the message lists.
+  """
+  if value not in legal:
+    raise UserError(
+        f"{what} = {value!r} is not known; use one of {', '.join(legal)}."
+    )
+
+
+def check_divides(mesh_axis_size: int, size: int, what: str):
+  """Refuses a mesh axis that cannot split a dimension evenly.
+
+  Args:
+    mesh_axis_size: the number of parts that the layout asks for.
+    size: the dimension's size.
+    what: the dimension, in the user's words.
+
+  Raises:
+    UserError: the mesh axis does not divide the size.
+  """
+  if size % mesh_axis_size:
+    divisors = [n for n in range(1, mesh_axis_size) if size % n == 0]
+    raise UserError(
+        f"{what} = {size} cannot be split over a mesh axis of "
+        f"{mesh_axis_size}; use a mesh axis of {divisors[-1]} or make {what} a "
+        f"multiple of {mesh_axis_size}."
+    )

@@ -43,7 +43,7 @@ class _RenamedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     return importlib.machinery.ModuleSpec(fullname, self)
 
   def exec_module(self, module):
-    # Python takes what is in sys.modules after this call.
+    # After this call Python takes the module from sys.modules.
     sys.modules[module.__name__] = importlib.import_module(
         NEW_NAMES[module.__name__]
     )

@@ -180,12 +180,16 @@ class Run:
     strict_gin.parse(
         [*FILES, f"layouts/{layout}.gin"], [*BINDINGS, *model, *bindings], []
     )
-    experiment = experiment_lib.Experiment(model_dir="unused", seed=seed)
+    experiment = experiment_lib.Experiment()
     num_cores = experiment.mesh.size
     self._graph = tf.Graph()
     with self._graph.as_default():
       tf.set_random_seed(seed)
-      self._build(experiment, devices or [f"cpu:{i}" for i in range(num_cores)])
+      self._build(
+          experiment,
+          devices or [f"cpu:{i}" for i in range(num_cores)],
+          seed,
+      )
     self._session = tf.Session(
         target,
         self._graph,
@@ -285,7 +289,7 @@ class Run:
       whole[tuple(ranges)] = value
     return whole
 
-  def _build(self, experiment, devices):
+  def _build(self, experiment, devices, seed):
     """Builds the graph of a step, as the model function of training does."""
     self._global_step = tf.train.create_global_step()
     self._new_global_step = tf.placeholder(tf.int64, [])
@@ -297,7 +301,7 @@ class Run:
     }
     step = tf.identity(self._global_step)
     mesh, self._mesh_impl = placement.place(
-        experiment.mesh, experiment.layout, devices, experiment.seed, step
+        experiment.mesh, experiment.layout, devices, seed, step
     )
     features = placement.import_features(
         mesh,

@@ -22,7 +22,6 @@ only needed to run it.
 from mtf_switch import compat  # isort: skip  # noqa: F401
 from collections.abc import Iterator
 import contextlib
-import dataclasses
 import math
 import types
 from typing import NamedTuple
@@ -40,8 +39,9 @@ from tensorflow.python.tpu import tpu_function
 from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
 from mtf_switch.mesh import simd_mesh
-from mtf_switch.training import estimator
 from mtf_switch.training import experiment as experiment_lib
+from mtf_switch.training import model_functions
+from mtf_switch.training import run as run_lib
 
 # The names in plans of TensorFlow's operations.
 KINDS = {
@@ -202,7 +202,7 @@ def training_step(
   """Lowers gin's training step for the cores of a TPU.
 
   Args:
-    experiment: the experiment, with its mesh; `tpu` is filled in.
+    experiment: gin's experiment.
     with_all_slices: whether the graph has the variables of all cores, as in a
       run; otherwise only those of one, which takes a fraction of the time.
 
@@ -210,7 +210,7 @@ def training_step(
     the tf.Graph.
   """
   flags.FLAGS.mark_as_parsed()
-  experiment = dataclasses.replace(experiment, tpu=experiment_lib.Tpu("no_tpu"))
+  run = run_lib.Run("unused", tpu=run_lib.Tpu("no_tpu"))
   num_cores = experiment.mesh.size
   with (
       tf.Graph().as_default() as tf_graph,
@@ -222,7 +222,7 @@ def training_step(
         name: tf.zeros([experiment.sequences_per_batch, length], tf.int32)
         for name, length in experiment.lengths.items()
     }
-    estimator.training_model_fn(experiment, 10, lambda graph: [])(
+    model_functions.training_model_fn(run, 10, lambda graph: [])(
         features,
         None,
         tf.estimator.ModeKeys.TRAIN,

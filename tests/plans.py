@@ -17,8 +17,9 @@
 import mtf_switch  # isort: skip  # noqa: F401
 from collections.abc import Sequence
 
+from mtf_switch.planning import chips
 from mtf_switch.planning import communication
-from mtf_switch.planning import plan as plan_lib
+from mtf_switch.planning import step_graph
 from mtf_switch.training import experiment as experiment_lib
 from tests import gin_files
 
@@ -48,6 +49,18 @@ SIZES = (
     "num_cores = 8",
     "SwitchFeedForward.min_expert_capacity = 2",
 )
+DENSE_SIZES = [x for x in SIZES if "expert" not in x and "num_cores" not in x]
+# Few layers: lowering them takes most of the time.
+LM = (
+    "task = 'toy_lm'",
+    "sequence_length = {'targets': 24}",
+    "transformer.make_layer_stack.layers = [@TruncatedNormalSelfAttention, "
+    "@transformer_layers.DenseReluDense, @SwitchFeedForward]",
+)
+RECOMPUTE = "transformer.LayerStack.recompute_grads = True"
+MICROBATCHES = "serialize_num_microbatches.tokens_per_microbatch_per_replica"
+# Round figures, and little memory.
+CHIP = chips.Chip("slow", "cpu", 2e9, 1e9, 2**20, 1e8, 1e7, "none")
 
 
 def experiment(
@@ -63,14 +76,26 @@ def experiment(
       ],
       ["train_steps = 10", *bindings],
   )
-  return experiment_lib.Experiment(
-      model_dir="", seed=0, tpu=experiment_lib.Tpu("planned")
-  )
+  return experiment_lib.Experiment()
+
+
+def toy(
+    model: str, layout: str, *bindings: str, sizes: Sequence[str] = SIZES
+) -> experiment_lib.Experiment:
+  """Returns a toy's experiment."""
+  return experiment(model, layout, [*sizes, *bindings])
+
+
+def on_one_cpu(
+    model: str, *bindings: str, sizes: Sequence[str] = SIZES
+) -> experiment_lib.Experiment:
+  """Returns a toy's experiment on one core."""
+  return toy(model, "single", *bindings, sizes=sizes)
 
 
 def collectives(
     experiment_: experiment_lib.Experiment,
 ) -> list[communication.Collective]:
   """Returns the planned collectives of a step on a TPU."""
-  graph = plan_lib.StepGraph(experiment_, on_tpu=True)
+  graph = step_graph.StepGraph(experiment_, on_tpu=True)
   return graph.collectives(experiment_.mesh, experiment_.layout)

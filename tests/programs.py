@@ -87,8 +87,7 @@ def _serve():
   """Forks a child for each line on stdin."""
   import run_switch  # isort: skip  First, as in a process of its own: its flags.
   from mtf_switch.modes import decode  # noqa: F401
-  from mtf_switch.modes import train  # noqa: F401
-  from mtf_switch.training import strict_gin  # noqa: F401
+  from mtf_switch.modes import launch  # noqa: F401
   import tasks  # noqa: F401
 
   for line in sys.stdin:

@@ -112,7 +112,7 @@ def read_metrics(model_dir):
 
 
 def loaded_by(arguments, directory):
-  """What a process of its own has loaded when the program ends.
+  """Runs the program in a process of its own and lists the loaded modules.
 
   Returns:
     the names of the modules, and how often garbage was collected.
@@ -358,7 +358,7 @@ def test_interrupted_run_ends_with_the_same_numbers(
   )
 
 
-# What comes after training, with nothing but what it left.
+# The modes after training, with nothing but the files that it left.
 
 AFTER = [
     "--model_dir=straight",
@@ -461,6 +461,18 @@ def test_score(server, straight, directory):
   assert scores["alone"][0] == scores["all"][0]
   assert all(x < 0 for x in scores["all"])
   assert scores["all"][2] < scores["all"][0]  # One more token.
+
+
+def test_a_users_own_tasks_are_not_hidden_silently(server, tmp_path):
+  (tmp_path / "tasks.py").write_text("")
+  (tmp_path / "mine.py").write_text("import tasks")
+  arguments = ["--mode=inspect", "--module_import=mine"]
+  note, mistake = server.run(arguments, tmp_path).stderr.splitlines()
+  assert note == (
+      f"note: {tmp_path}/tasks.py cannot be imported: `tasks` is this "
+      "project's package."
+  )
+  assert mistake.startswith("run_switch: --mode=inspect needs --task=NAME")
 
 
 # Mistakes: one line each, and nothing is left behind.

@@ -32,10 +32,11 @@ from mtf_switch.mesh import placement
 from mtf_switch.planning import accounting
 from mtf_switch.planning import chips
 from mtf_switch.planning import plan as plan_lib
-from mtf_switch.training import estimator
+from mtf_switch.training import estimators
 from mtf_switch.training import inputs
-from mtf_switch.training import strict_gin
+from mtf_switch.training import model_functions
 from mtf_switch.training.experiment import Experiment
+from mtf_switch.training.run import Run
 from mtf_switch.transformer import feed_forward
 from mtf_switch.transformer import loss as loss_lib
 import tasks  # noqa: F401  Registers this project's tasks.
@@ -54,9 +55,15 @@ _TRAINING_FILES = (
 _SHARDS = 16
 
 
-def _experiment(files: Sequence[str], bindings: Sequence[str]) -> Experiment:
-  strict_gin.parse(files, bindings, [_GIN])
-  return Experiment(model_dir=tempfile.mkdtemp(), seed=0)
+def _run(files: Sequence[str], bindings: Sequence[str]) -> Run:
+  run = Run(
+      tempfile.mkdtemp(),
+      gin_files=files,
+      gin_params=bindings,
+      gin_directories=[_GIN],
+  )
+  run.configure()
+  return run
 
 
 def _no_examples(split: str, shuffle_files: bool):
@@ -92,10 +99,8 @@ def _bindings(sizes: Mapping[str, int]) -> list[str]:
   ]
 
 
-def _training_experiment(
-    sizes: Mapping[str, int], precision: str
-) -> Experiment:
-  return _experiment(
+def _training_run(sizes: Mapping[str, int], precision: str) -> Run:
+  return _run(
       [
           "models/switch_tiny.gin",
           *_TRAINING_FILES,
@@ -105,19 +110,17 @@ def _training_experiment(
   )
 
 
-def _memory_experiment(
-    model: str, bindings: Sequence[str], **sizes: int
-) -> Experiment:
-  return _experiment(
+def _memory_run(model: str, bindings: Sequence[str], **sizes: int) -> Run:
+  return _run(
       [f"models/{model}.gin", *_TRAINING_FILES],
       [*_data_bindings(sizes), *bindings, "train_steps = 1"],
   )
 
 
-def _config(experiment: Experiment) -> tf.ConfigProto:
-  """The session configuration of the experiment's modes."""
-  return estimator.make_estimator(
-      experiment, lambda features, labels, mode, params: None
+def _config(run: Run) -> tf.ConfigProto:
+  """The session configuration of the run's modes."""
+  return estimators.make(
+      run, lambda features, labels, mode, params: None
   ).config.session_config
 
 
@@ -148,7 +151,8 @@ def _flops(experiment: Experiment, model) -> int:
   )
 
 
-def _training_work(experiment: Experiment) -> worker.Work:
+def _training_work(run: Run) -> worker.Work:
+  experiment = run.experiment
   training_graphs = []
 
   def make_hooks(graph):
@@ -157,11 +161,11 @@ def _training_work(experiment: Experiment) -> worker.Work:
 
   features = _features(experiment)
   tf.train.create_global_step()
-  spec = estimator.training_model_fn(experiment, 1000, make_hooks)(
+  spec = model_functions.training_model_fn(run, 1000, make_hooks)(
       features, None, _TRAIN, {}
   )
   (graph,) = training_graphs
-  session = graphs.open_session(_config(experiment), spec.training_hooks)
+  session = graphs.open_session(_config(run), spec.training_hooks)
   return worker.Work(
       {
           "forward": lambda: session.run(spec.loss),
@@ -197,7 +201,7 @@ def layer(num_experts: int, **sizes) -> worker.Work:
   return graphs.layer(
       mesh,
       mesh_impl,
-      config=_config(_experiment(["experiments/demo_switch.gin"], [])),
+      config=_config(_run(["experiments/demo_switch.gin"], [])),
       switch=switch,
       num_experts=num_experts,
       **sizes,
@@ -206,7 +210,7 @@ def layer(num_experts: int, **sizes) -> worker.Work:
 
 def training(precision: str, **sizes) -> worker.Work:
   """A training step, and its forward pass alone."""
-  return _training_work(_training_experiment(sizes, precision))
+  return _training_work(_training_run(sizes, precision))
 
 
 def step(precision: str, **sizes) -> worker.Work:
@@ -218,7 +222,7 @@ def step(precision: str, **sizes) -> worker.Work:
 def plan(**options) -> worker.Work:
   """The planned memory of a training step."""
   plan_ = plan_lib.plan(
-      _memory_experiment(**options), chips.measure_this_cpu(), name="plan"
+      _memory_run(**options).experiment, chips.measure_this_cpu(), name="plan"
   )
   names = ("weight", "optimizer", "gradient", "activation")
   parts = [getattr(plan_, f"{name}_bytes_per_core") for name in names]
@@ -230,21 +234,21 @@ def tensors(arena_bytes: int, **options) -> worker.Work:
 
   Args:
     arena_bytes: the bytes that TensorFlow's allocator reserves first.
-    **options: the arguments of `_memory_experiment`.
+    **options: the arguments of `_memory_run`.
 
   Returns:
     the run "step".
   """
-  experiment = _memory_experiment(**options)
+  run = _memory_run(**options)
   # An arena that grows step by step hands out chunks of up to twice the size
   # asked for; from one large chunk each tensor is cut to size. Nothing is
   # written to it, so it takes no memory of its own.
-  with tf.Graph().as_default(), tf.Session(config=_config(experiment)) as once:
+  with tf.Graph().as_default(), tf.Session(config=_config(run)) as once:
     arena = tf.raw_ops.Empty(
         shape=[arena_bytes // 2**20, 2**20], dtype=tf.uint8, init=False
     )
     once.run(arena.op)
-  work = _training_work(experiment)
+  work = _training_work(run)
   facts = {}
 
   def step():
@@ -258,7 +262,8 @@ def tensors(arena_bytes: int, **options) -> worker.Work:
 
 def optimizer(precision: str, **sizes) -> worker.Work:
   """The optimizer alone; weights stand in for their gradients."""
-  experiment = _training_experiment(sizes, precision)
+  run = _training_run(sizes, precision)
+  experiment = run.experiment
   mesh, mesh_impl = placement.place(
       experiment.mesh, experiment.layout, None, seed=0, step=None
   )
@@ -278,15 +283,13 @@ def optimizer(precision: str, **sizes) -> worker.Work:
   draws.seed_loops(mesh.graph)
   lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
   update = tf.group(*(lowering.lowered_operation(u) for u in updates))
-  session = graphs.open_session(
-      _config(experiment), [mtf.MtfRestoreHook(lowering)]
-  )
+  session = graphs.open_session(_config(run), [mtf.MtfRestoreHook(lowering)])
   return worker.Work({"optimizer": lambda: session.run(update)}, {})
 
 
 def decode(**sizes) -> worker.Work:
   """Greedy decoding of a batch, as --mode=infer does it."""
-  experiment = _experiment(
+  run = _run(
       ["models/switch_tiny.gin", "layouts/single.gin", "runs/evaluate.gin"],
       [
           *_bindings(sizes),
@@ -299,22 +302,22 @@ def decode(**sizes) -> worker.Work:
       ],
   )
   features = {
-      "inputs": _features(experiment)["inputs"],
+      "inputs": _features(run.experiment)["inputs"],
       "batch_number": tf.zeros([sizes["batch"]], tf.int32),
   }
-  spec = estimator.decoding_model_fn(experiment)(
+  spec = model_functions.decoding_model_fn(run)(
       features, None, tf.estimator.ModeKeys.PREDICT, {}
   )
   work = graphs.decode(
-      _config(experiment), spec.prediction_hooks, spec.predictions["outputs"]
+      _config(run), spec.prediction_hooks, spec.predictions["outputs"]
   )
-  model = experiment.build_model()
-  return work._replace(facts={**work.facts, "flops": _flops(experiment, model)})
+  flops = _flops(run.experiment, run.experiment.build_model())
+  return work._replace(facts={**work.facts, "flops": flops})
 
 
 def demo_step(bindings: Sequence[str]) -> worker.Work:
   """A training step of the demo's dense model, the smallest model."""
-  return _training_work(_experiment(["experiments/demo_dense.gin"], bindings))
+  return _training_work(_run(["experiments/demo_dense.gin"], bindings))
 
 
 def pipeline(
@@ -329,7 +332,8 @@ def pipeline(
         f"c4.files = '{directory}/*'",
         "tasks.vocabulary.name = 'embedded'",
     ]
-  experiment = _experiment(["experiments/demo_dense.gin"], bindings)
+  run = _run(["experiments/demo_dense.gin"], bindings)
+  experiment = run.experiment
   if from_shards:
     _write_shards(directory)
   batch = tf.data.make_one_shot_iterator(
@@ -337,13 +341,13 @@ def pipeline(
           experiment.task,
           experiment.lengths,
           experiment.sequences_per_batch,
-          experiment.seed,
+          run.seed,
           first_step=0,
           steps_per_block=10**6,
       )
   ).get_next()
   operations = [x.op for x in tf.nest.flatten(batch)]
-  session = graphs.open_session(_config(experiment))
+  session = graphs.open_session(_config(run))
 
   def read():
     for _ in range(batches):

@@ -152,7 +152,7 @@ def num_groups(
         "strict_groups = False."
     )
   if not strict:
-    check_divides(multiple_of, num_tokens, "the number of tokens")
+    errors.check_divides(multiple_of, num_tokens, "the number of tokens")
     divisors = [n for n in divisors if n % multiple_of == 0]
   ratio = wanted if num_cores is not None else num_tokens / wanted
   return min(divisors, key=lambda n: abs(math.log(n / ratio)))
@@ -189,7 +189,7 @@ def expert_capacity(
   Raises:
     UserError: that would be less than one, or the rounding is not known.
   """
-  check_one_of(rounding, _ROUNDINGS, "capacity_rounding")
+  errors.check_one_of(rounding, _ROUNDINGS, "capacity_rounding")
   # An exact product: in floats 100 * 1.15 falls below 115.
   factor = fractions.Fraction(str(capacity_factor))
   exact = tokens_per_core * factor / num_experts
@@ -211,12 +211,12 @@ def capacity_warning(
     capacity_factor: float,
     capacity: int,
 ) -> str | None:
-  """What to tell the user if the capacity is not the one asked for.
+  """A note for the user if the capacity is not the one asked for.
 
   Args:
     tokens_per_core: the tokens of a group, padding included.
     num_experts: the number of experts.
-    capacity_factor: what was asked for.
+    capacity_factor: the one asked for.
     capacity: the slots that an expert has.
 
   Returns:
@@ -231,40 +231,3 @@ def capacity_warning(
       f"{capacity_factor}: of the {tokens_per_core} tokens of a group an "
       f"expert takes {capacity}, with num_experts = {num_experts}."
   )
-
-
-def check_one_of(value: str, legal, what: str):
-  """Refuses a name that is not known.
-
-  Args:
-    value: the name.
-    legal: the names that are known.
-    what: the option, in the user's words.
-
-  Raises:
-    UserError: value is not among them; lists them.
-  """
-  if value not in legal:
-    raise errors.UserError(
-        f"{what} = {value!r} is not known; use one of {', '.join(legal)}."
-    )
-
-
-def check_divides(mesh_axis_size: int, size: int, what: str):
-  """Refuses a mesh that cannot deal out a dimension evenly.
-
-  Args:
-    mesh_axis_size: the number of parts that the layout asks for.
-    size: the dimension's size.
-    what: the dimension, in the user's words.
-
-  Raises:
-    UserError: the mesh axis does not divide the size.
-  """
-  if size % mesh_axis_size:
-    divisors = [n for n in range(1, mesh_axis_size) if size % n == 0]
-    raise errors.UserError(
-        f"{what} = {size} cannot be split over a mesh axis of "
-        f"{mesh_axis_size}; use a mesh axis of {divisors[-1]} or make {what} a "
-        f"multiple of {mesh_axis_size}."
-    )

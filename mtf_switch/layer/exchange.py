@@ -14,9 +14,9 @@
 
 """The two all-to-alls of Figure 16, as changes of names.
 
-Printed pseudocode reshapes to the same dimensions, which in Mesh TensorFlow
-changes nothing, because layout follows names. Below, a backtick marks the axis
-that a layout with the rules batch:data and experts:data splits.
+The printed pseudocode reshapes to the same dimensions, which changes nothing in
+Mesh TensorFlow: there the layout follows the names. Below, a backtick marks the
+axis that a layout with the rules batch:data and experts:data splits.
 """
 
 import mesh_tensorflow as mtf
@@ -24,10 +24,27 @@ import mesh_tensorflow as mtf
 from mtf_switch.layer import dims as dims_lib
 
 
+class ExchangeOperation(mtf.ReshapeOperation):
+  """A change of names that moves slots between tokens' and experts' cores.
+
+  A class of its own lets plans tell these all-to-alls from others.
+  """
+
+  def gradient(self, grad_ys):
+    """Returns the gradients, sent the other way."""
+    return [_exchange(grad_ys[0], self.inputs[0].shape)]
+
+
+def _exchange(x: mtf.Tensor, shape) -> mtf.Tensor:
+  """Changes the names of dimensions, as mtf.reshape does."""
+  shape = mtf.convert_to_shape(shape)
+  return ExchangeOperation(x, shape, name="reshape").outputs[0]
+
+
 def to_experts(
     expert_inputs: mtf.Tensor, dims: dims_lib.SwitchDims
 ) -> mtf.Tensor:
-  """Sends each slot from the core of its tokens to the core of its expert.
+  """Sends each slot from the core of its token to the core of its expert.
 
   Args:
     expert_inputs: [num_experts_unsplit, num_cores`, expert_capacity, d_model].
@@ -36,7 +53,7 @@ def to_experts(
   Returns:
     [num_experts`, num_cores_unsplit, expert_capacity, d_model].
   """
-  return mtf.reshape(
+  return _exchange(
       expert_inputs,
       [
           dims.num_experts,
@@ -50,7 +67,7 @@ def to_experts(
 def from_experts(
     expert_outputs: mtf.Tensor, dims: dims_lib.SwitchDims
 ) -> mtf.Tensor:
-  """Sends each slot back to the core of its tokens.
+  """Sends each slot back to the core of its token.
 
   Args:
     expert_outputs: [num_experts`, num_cores_unsplit, expert_capacity,
@@ -60,7 +77,7 @@ def from_experts(
   Returns:
     [num_experts_unsplit, num_cores`, expert_capacity, d_output].
   """
-  return mtf.reshape(
+  return _exchange(
       expert_outputs,
       [
           dims.num_experts_unsplit,

@@ -21,7 +21,7 @@ import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 
-def per_expert_matmul(
+def multiply_slots(
     x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
 ) -> mtf.Tensor:
   """Multiplies the slots of each expert by its own matrix.
@@ -37,102 +37,6 @@ def per_expert_matmul(
   return mtf.einsum([x, weights], output_shape=x.shape.dims[:-1] + [new_dim])
 
 
-def ragged_matmul(
-    x: mtf.Tensor,
-    weights: mtf.Tensor,
-    new_dim: mtf.Dimension,
-    end_of_expert: mtf.Tensor,
-) -> mtf.Tensor:
-  """Multiplies rows that are sorted by expert, however many each expert has.
-
-  Args:
-    x: `[..., d_input]`, not split; row after row those of the first expert,
-      of the second, and so on, and then rows of zeros.
-    weights: `[num_experts, d_input, new_dim]`, not split.
-    new_dim: the output dimension.
-    end_of_expert: `[num_experts]` int32, the rows of all experts up to each.
-
-  Returns:
-    `[..., new_dim]`, the last rows zeros too.
-  """
-
-  def rows(x):
-    return tf.reshape(x, [-1, x.shape[-1]])
-
-  def per_expert(fn, ends, size, **kwargs):
-    """Calls fn with each expert and its rows' indices, several at a time."""
-    begins = tf.concat([[0], ends[:-1]], axis=0)
-    num_experts = ends.shape[0]
-    _, results = tf.while_loop(
-        lambda expert, _: expert < num_experts,
-        lambda expert, results: (
-            expert + 1,
-            results.write(
-                expert, fn(expert, slice(begins[expert], ends[expert]))
-            ),
-        ),
-        [0, tf.TensorArray(x.dtype, size=size, **kwargs)],
-    )
-    return results
-
-  def multiply(x, weights, ends, transpose=False):
-    x_rows = rows(x)
-    d_output = weights.shape[1 if transpose else 2]
-    results = per_expert(
-        lambda expert, own: tf.matmul(
-            x_rows[own], weights[expert], transpose_b=transpose
-        ),
-        ends,
-        ends.shape[0] + 1,
-        infer_shape=False,
-        element_shape=[None, d_output],
-    )
-    rest = tf.zeros([x_rows.shape[0] - ends[-1], d_output], x.dtype)
-    y = results.write(ends.shape[0], rest).concat()
-    return tf.reshape(y, [*x.shape[:-1], d_output])
-
-  def of_weights(x, y_gradient, ends):
-    x, y_gradient = rows(x), rows(y_gradient)
-    return per_expert(
-        lambda expert, own: tf.matmul(
-            x[own], y_gradient[own], transpose_a=True
-        ),
-        ends,
-        ends.shape[0],
-        element_shape=[x.shape[-1], y_gradient.shape[-1]],
-    ).stack()
-
-  def gradient(op, y_gradient):
-    x, weights, ends = op.inputs
-    return [
-        mtf.slicewise(
-            functools.partial(multiply, transpose=True),
-            [y_gradient, weights, ends],
-            output_shape=x.shape,
-            splittable_dims=[],
-            name="ragged_matmul_inputs",
-        ),
-        mtf.slicewise(
-            of_weights,
-            [x, y_gradient, ends],
-            output_shape=weights.shape,
-            output_dtype=weights.dtype,
-            splittable_dims=[],
-            name="ragged_matmul_weights",
-        ),
-        None,
-    ]
-
-  return mtf.slicewise(
-      multiply,
-      [x, weights, end_of_expert],
-      output_shape=x.shape.dims[:-1] + [new_dim],
-      splittable_dims=[],
-      grad_function=gradient,
-      name="ragged_matmul",
-  )
-
-
 def feed_forward(
     expert_inputs: mtf.Tensor,
     num_experts: mtf.Dimension,
@@ -140,29 +44,27 @@ def feed_forward(
     d_output: mtf.Dimension,
     activation: str | Sequence[str],
     dropout_rate: float,
-    is_training: bool,
     kernel_initializer: mtf.layers.DenseInitializer,
     variable_dtype: mtf.VariableDType,
-    matmul: Callable[..., mtf.Tensor] = per_expert_matmul,
+    multiply: Callable[..., mtf.Tensor],
 ) -> mtf.Tensor:
-  """Applies each expert to its own slots (section 2, Figure 16).
+  """Applies each expert to its own tokens (section 2, Figure 16).
 
   Unique parameters: num_experts * d_model * d_ff * 2, or * 3 when gated.
 
   Args:
-    expert_inputs: [num_experts`, num_cores_unsplit, expert_capacity, d_model],
-      or in whatever form matmul takes the slots.
+    expert_inputs: `[..., d_model]`, in the form of a dispatcher.
     num_experts: the dimension of the experts.
     d_ff: the inner dimension; None for linear experts, of one matrix each
       (Appendix A).
     d_output: the output dimension.
     activation: "relu" for y = ReLU(x W_in) W_out (section 2.1); a list of
       names multiplies as many projections, ["gelu", "linear"] being GEGLU.
-    dropout_rate: of the inner activations (expert dropout, section 2.4).
-    is_training: whether to drop.
+    dropout_rate: of the inner activations (expert dropout, section 2.4); 0
+      outside training.
     kernel_initializer: of all weights.
     variable_dtype: of all weights; the arithmetic is in its activation_dtype.
-    matmul: of slots, weights and the output dimension.
+    multiply: the dispatcher's product by expert.
 
   Returns:
     as expert_inputs, with d_output for d_model and in the same dtype.
@@ -179,7 +81,7 @@ def feed_forward(
           initializer=kernel_initializer([d_in], [d_out]),
           dtype=variable_dtype,
       )
-    return matmul(x, weights, d_out)
+    return multiply(x, weights, d_out)
 
   with tf.variable_scope("experts"):
     if d_ff is None:
@@ -198,7 +100,7 @@ def feed_forward(
         factor = dense(x, scope, d_model, d_ff)
         factors.append(_activate(factor, name))
       hidden = functools.reduce(mtf.multiply, factors)
-      hidden = mtf.dropout(hidden, is_training, rate=dropout_rate)
+      hidden = mtf.dropout(hidden, is_training=True, rate=dropout_rate)
       outputs = dense(hidden, "wo", d_ff, d_output)
   return mtf.cast(outputs, expert_inputs.dtype)
 

@@ -12,14 +12,16 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+
 """The routers: Figure 15, and its siblings with the same interface.
 
-Each takes `[num_cores, tokens_per_core, d_model]` and returns a Routing; what
-they share is in `routing`. Exploration never acts outside training, so that
-there every router is a function of its input.
+`routing.Router` has what they share: its options, the scores before their
+decisions and the losses after them.
 """
 
+import dataclasses
 import functools
+from typing import ClassVar
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -27,11 +29,10 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import routing
+from mtf_switch.layer import scores as scores_lib
 from mtf_switch.layer import slots
 
-_DEFAULTS = routing.Options()
-
-# Whether a token's second expert is used (Mesh TensorFlow's names).
+# The use of a token's second expert (Mesh TensorFlow's names).
 SECOND_POLICIES = {
     "all": "always",
     "none": "never",
@@ -41,228 +42,217 @@ SECOND_POLICIES = {
 
 
 def router(
-    inputs: mtf.Tensor,
-    router_weights: mtf.Tensor,
+    scores: scores_lib.Scores,
+    nonpadding: mtf.Tensor,
     dims: dims_lib.SwitchDims,
-    options: routing.Options = _DEFAULTS,
-    is_training: bool = False,
-    nonpadding: mtf.Tensor | None = None,
-) -> routing.Routing:
+    priority: str,
+) -> routing.Decisions:
   """Figure 15: sends each token to its most probable expert while slots last.
 
+  The steps in which routers differ; `routing.Router.__call__` takes those up to
+  the softmax before, and computes the load-balance loss after. Letters are
+  those of docs/appendix_f.md.
+
   Args:
-    inputs: [num_cores`, tokens_per_core, d_model].
-    router_weights: `[d_model, num_experts_unsplit]` float32, no bias.
+    scores: of the experts.
+    nonpadding: `[num_cores, tokens_per_core]` float32, 1 for real tokens.
     dims: the layer's dimensions.
-    options: what all routers have in common.
-    is_training: whether to explore.
-    nonpadding: `[num_cores, tokens_per_core]` float32, 1 for real tokens and 0
-      for padding, which takes no slot and does not count; None if all are real.
+    priority: one of slots.PRIORITIES.
 
   Returns:
-    a Routing with one choice.
+    Decisions with one choice.
   """
-  # [num_cores`, tokens_per_core, num_experts]
-  scores = routing.score(inputs, router_weights, dims, options, is_training)
-  # [num_cores`, tokens_per_core, choices]
-  expert_index, expert_gate = routing.choose(scores, dims, num_choices=1)
-  real = routing.real_tokens(inputs, dims, nonpadding)
-  routed = mtf.broadcast(real, expert_index.shape)
-  return routing.take_slots(
-      scores, expert_index, expert_gate, routed, real, dims, options
-  )
+  # f. The top 1 and its gate, [num_cores`, tokens_per_core, choices].
+  expert_index, expert_gate = scores_lib.choose(scores, dims, num_choices=1)
+  # g. Padding asks for no slot: its row of the mask is zero.
+  routed = mtf.broadcast(nonpadding, expert_index.shape)
+  # i. Positions by a cumulative sum. j, k. The mask of those below capacity.
+  return routing.take_slots(expert_index, expert_gate, routed, dims, priority)
 
 
-def top_n_router(
-    inputs: mtf.Tensor,
-    router_weights: mtf.Tensor,
-    dims: dims_lib.SwitchDims,
-    options: routing.Options = _DEFAULTS,
-    is_training: bool = False,
-    nonpadding: mtf.Tensor | None = None,
-    num_choices: int = 2,
-) -> routing.Routing:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SwitchRouter(routing.Router):
+  """Sends each token to its most probable expert: Figure 15, by `router`."""
+
+  def decide(self, scores, nonpadding, dims, is_training):
+    """Chooses one expert; see Router.decide."""
+    del is_training
+    return router(scores, nonpadding, dims, self.priority)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TopNRouter(routing.Router):
   """Sends each token to its n best experts (equation 2 with |T| = n).
 
   The gates are divided by their sum; with n = 1, where that would leave the
   router no gradient, this is Figure 15.
 
-  Args:
-    inputs: [num_cores`, tokens_per_core, d_model].
-    router_weights: `[d_model, num_experts_unsplit]` float32, no bias.
-    dims: the layer's dimensions.
-    options: what all routers have in common.
-    is_training: whether to explore.
-    nonpadding: `[num_cores, tokens_per_core]` float32; None if all are real.
+  Attributes:
     num_choices: n.
-
-  Returns:
-    a Routing with n choices.
-
-  Raises:
-    UserError: there are not so many experts.
   """
-  if not 1 <= num_choices <= dims.num_experts.size:
-    raise errors.UserError(
-        f"top_n_router.num_choices = {num_choices} must be between 1 and "
-        f"num_experts = {dims.num_experts.size}."
+
+  num_choices: int = 2
+
+  def decide(self, scores, nonpadding, dims, is_training):
+    """Chooses n experts; see Router.decide.
+
+    Raises:
+      UserError: there are fewer experts.
+    """
+    del is_training
+    if not 1 <= self.num_choices <= dims.num_experts.size:
+      raise errors.UserError(
+          f"top_n_router.num_choices = {self.num_choices} must be between 1 and"
+          f" num_experts = {dims.num_experts.size}."
+      )
+    if self.num_choices == 1:
+      return router(scores, nonpadding, dims, self.priority)
+    expert_index, expert_gate = scores_lib.choose(
+        scores, dims, self.num_choices
     )
-  if num_choices == 1:
-    return router(
-        inputs, router_weights, dims, options, is_training, nonpadding
+    routed = mtf.broadcast(nonpadding, expert_index.shape)
+    expert_gate = _normalized(expert_gate)
+    return routing.take_slots(
+        expert_index, expert_gate, routed, dims, self.priority
     )
-  scores = routing.score(inputs, router_weights, dims, options, is_training)
-  expert_index, expert_gate = routing.choose(scores, dims, num_choices)
-  real = routing.real_tokens(inputs, dims, nonpadding)
-  routed = mtf.broadcast(real, expert_index.shape)
-  return routing.take_slots(
-      scores,
-      expert_index,
-      _normalized(expert_gate),
-      routed,
-      real,
-      dims,
-      options,
-  )
 
 
-def top_2_router(
-    inputs: mtf.Tensor,
-    router_weights: mtf.Tensor,
-    dims: dims_lib.SwitchDims,
-    options: routing.Options = _DEFAULTS,
-    is_training: bool = False,
-    nonpadding: mtf.Tensor | None = None,
-    second_policy_train: str = "random",
-    second_policy_eval: str = "all",
-    second_threshold_train: float = 0.2,
-    second_threshold_eval: float = 0.2,
-) -> routing.Routing:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Top2Router(routing.Router):
   """The top-2 mixture of experts that Table 1 compares with.
 
   The two gates are divided by their sum, also where the second expert is left
   out.
 
-  Args:
-    inputs: [num_cores`, tokens_per_core, d_model].
-    router_weights: `[d_model, num_experts_unsplit]` float32, no bias.
-    dims: the layer's dimensions.
-    options: what all routers have in common.
-    is_training: whether to explore, and which policy holds.
-    nonpadding: `[num_cores, tokens_per_core]` float32; None if all are real.
+  Attributes:
     second_policy_train: one of SECOND_POLICIES, in training.
     second_policy_eval: the same otherwise; "random" is refused, because
       results would not repeat.
     second_threshold_train: the threshold in training.
     second_threshold_eval: the threshold otherwise.
-
-  Returns:
-    a Routing with two choices.
-
-  Raises:
-    UserError: a policy is not known, or there is one expert.
   """
-  evaluation_policies = [p for p in SECOND_POLICIES if p != "random"]
-  for policy, legal, name in (
-      (second_policy_train, SECOND_POLICIES, "second_policy_train"),
-      (second_policy_eval, evaluation_policies, "second_policy_eval"),
-  ):
-    dims_lib.check_one_of(policy, legal, f"top_2_router.{name}")
-  if dims.num_experts.size < 2:
-    raise errors.UserError("top_2_router needs num_experts of at least 2.")
-  policy, threshold = (
-      (second_policy_train, second_threshold_train)
-      if is_training
-      else (second_policy_eval, second_threshold_eval)
-  )
-  scores = routing.score(inputs, router_weights, dims, options, is_training)
-  expert_index, expert_gate = routing.choose(scores, dims, num_choices=2)
-  expert_gate = _normalized(expert_gate)
-  real = routing.real_tokens(inputs, dims, nonpadding)
-  second_gate = mtf.reduce_sum(
-      mtf.slice(mtf.stop_gradient(expert_gate), 1, 1, "choices"),
-      output_shape=real.shape,
-  )
-  if policy == "all":
-    second = real
-  elif policy == "none":
-    second = mtf.zeros_like(real)
-  else:
-    limit = threshold
+
+  second_policy_train: str = "random"
+  second_policy_eval: str = "all"
+  second_threshold_train: float = 0.2
+  second_threshold_eval: float = 0.2
+  num_choices: ClassVar[int] = 2
+
+  def __post_init__(self):
+    """Refuses unknown names.
+
+    Raises:
+      UserError: lists the known ones.
+    """
+    super().__post_init__()
+    repeatable = [p for p in SECOND_POLICIES if p != "random"]
+    for name, legal in (("train", SECOND_POLICIES), ("eval", repeatable)):
+      option = f"second_policy_{name}"
+      errors.check_one_of(
+          getattr(self, option), legal, f"top_2_router.{option}"
+      )
+
+  def decide(self, scores, nonpadding, dims, is_training):
+    """Chooses two experts, of which the second may be left out.
+
+    Args:
+      scores: as for Router.decide.
+      nonpadding: as for Router.decide.
+      dims: as for Router.decide.
+      is_training: which policy and threshold to follow.
+
+    Returns:
+      Decisions with two choices.
+
+    Raises:
+      UserError: there is one expert.
+    """
+    if dims.num_experts.size < 2:
+      raise errors.UserError("top_2_router needs num_experts of at least 2.")
+    expert_index, expert_gate = scores_lib.choose(scores, dims, num_choices=2)
+    expert_gate = _normalized(expert_gate)
+    routed = mtf.stack(
+        [nonpadding, self._second(expert_gate, nonpadding, is_training)],
+        "choices",
+        axis=nonpadding.shape.ndims,
+    )
+    return routing.take_slots(
+        expert_index, expert_gate, routed, dims, self.priority
+    )
+
+  def _second(self, expert_gate, nonpadding, is_training):
+    """1 for the tokens whose second expert is asked."""
+    policy, threshold = (
+        (self.second_policy_train, self.second_threshold_train)
+        if is_training
+        else (self.second_policy_eval, self.second_threshold_eval)
+    )
+    second_gate = mtf.reduce_sum(
+        mtf.slice(mtf.stop_gradient(expert_gate), 1, 1, "choices"),
+        output_shape=nonpadding.shape,
+    )
+    if policy == "all":
+      return nonpadding
+    if policy == "none":
+      return mtf.zeros_like(nonpadding)
     if policy == "random":
-      limit = threshold * mtf.random_uniform(real.mesh, real.shape)
-    second = real * mtf.cast(mtf.greater(second_gate, limit), real.dtype)
-  routed = mtf.stack([real, second], "choices", axis=real.shape.ndims)
-  return routing.take_slots(
-      scores, expert_index, expert_gate, routed, real, dims, options
-  )
+      threshold *= mtf.random_uniform(nonpadding.mesh, nonpadding.shape)
+    above = mtf.greater(second_gate, threshold)
+    return nonpadding * mtf.cast(above, nonpadding.dtype)
 
 
-def no_token_left_behind_router(
-    inputs: mtf.Tensor,
-    router_weights: mtf.Tensor,
-    dims: dims_lib.SwitchDims,
-    options: routing.Options = _DEFAULTS,
-    is_training: bool = False,
-    nonpadding: mtf.Tensor | None = None,
-    max_stages: int | None = None,
-) -> routing.Routing:
-  """Appendix B, Figure 11: who finds no slot asks at the next best expert.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoTokenLeftBehindRouter(routing.Router):
+  """Appendix B, Figure 11: a token without a slot tries its next-best expert.
 
-  Args:
-    inputs: [num_cores`, tokens_per_core, d_model].
-    router_weights: `[d_model, num_experts_unsplit]` float32, no bias.
-    dims: the layer's dimensions.
-    options: what all routers have in common.
-    is_training: whether to explore.
-    nonpadding: `[num_cores, tokens_per_core]` float32; None if all are real.
+  The load-balance loss is of the first choices, and the gate that of the expert
+  that takes the token.
+
+  Attributes:
     max_stages: how many experts a token may try; None for all of them. The
       released code tries 4.
-
-  Returns:
-    a Routing with one choice, the expert that took the token. The load-balance
-    loss is of the first choices.
   """
-  experts = dims.num_experts_unsplit
-  scores = routing.score(inputs, router_weights, dims, options, is_training)
-  expert_order, gate = routing.choose(
-      scores, dims, min(max_stages or experts.size, experts.size)
-  )
-  real = routing.real_tokens(inputs, dims, nonpadding)
-  expert_index, position_in_expert, kept = routing.count_slots(
-      functools.partial(
-          slots.no_token_left_behind,
-          num_experts=experts.size,
-          expert_capacity=dims.expert_capacity.size,
-          priority=options.priority,
-      ),
-      [expert_order, real, mtf.stop_gradient(gate)],
-      dims,
-      output_shape=[real.shape] * 3,
-      output_dtype=[tf.int32, tf.int32, tf.float32],
-      name="no_token_left_behind",
-  )
-  expert_gate = mtf.reduce_sum(
-      scores.router_probs
-      * mtf.one_hot(expert_index, experts, dtype=scores.router_probs.dtype),
-      reduced_dim=experts,
-  )
 
-  def one_choice(x):
-    return mtf.reshape(x, real.shape + [mtf.Dimension("choices", 1)])
+  max_stages: int | None = None
 
-  return routing.conclude(
-      scores,
-      one_choice(expert_index),
-      one_choice(expert_gate),
-      one_choice(position_in_expert),
-      one_choice(real),
-      one_choice(kept),
-      real,
-      routing.first_of(expert_order),
-      dims,
-      options,
-  )
+  def decide(self, scores, nonpadding, dims, is_training):
+    """Chooses the first expert with room; see Router.decide."""
+    del is_training
+    experts = dims.num_experts_unsplit
+    expert_order, gate = scores_lib.choose(
+        scores, dims, min(self.max_stages or experts.size, experts.size)
+    )
+    expert_index, position_in_expert, kept = routing.count_slots(
+        functools.partial(
+            slots.no_token_left_behind,
+            num_experts=experts.size,
+            expert_capacity=dims.expert_capacity.size,
+            priority=self.priority,
+        ),
+        [expert_order, nonpadding, mtf.stop_gradient(gate)],
+        dims,
+        output_shape=[nonpadding.shape] * 3,
+        output_dtype=[tf.int32, tf.int32, tf.float32],
+        name="no_token_left_behind",
+    )
+    expert_gate = mtf.reduce_sum(
+        scores.router_probs
+        * mtf.one_hot(expert_index, experts, dtype=scores.router_probs.dtype),
+        reduced_dim=experts,
+    )
+
+    def one_choice(x):
+      choices = mtf.Dimension("choices", 1)
+      return mtf.reshape(x, nonpadding.shape + [choices])
+
+    return routing.Decisions(
+        one_choice(expert_index),
+        one_choice(expert_gate),
+        one_choice(position_in_expert),
+        one_choice(nonpadding),
+        one_choice(kept),
+        first_choice=routing.first_of(expert_order),
+    )
 
 
 def _normalized(expert_gate: mtf.Tensor) -> mtf.Tensor:

@@ -12,80 +12,31 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a router decides, and the steps that all routers share."""
 
+"""A router's decisions, its options, and the steps that all routers share.
+
+Letters of Figure 15's steps are those of docs/appendix_f.md.
+"""
+
+import abc
 from collections.abc import Callable, Sequence
+import dataclasses
 import functools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import errors
+from mtf_switch import operations
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import losses
+from mtf_switch.layer import scores as scores_lib
 from mtf_switch.layer import slots
-
-# How training tries experts that are not the best (Appendix C, Table 11).
-EXPLORATIONS = {
-    "argmax": "no noise",
-    "sample": "experts are drawn from the softmax",
-    "input_dropout": "dropout on the router's input",
-    "input_jitter": "the router's input is multiplied by 1 - eps to 1 + eps",
-    "logits_jitter": "1 - eps to 1 + eps is added to the logits (Figure 15)",
-}
-
-
-class Options(NamedTuple):
-  """What all routers have in common.
-
-  Attributes:
-    exploration: one of EXPLORATIONS; acts in training only.
-    jitter: eps of the two jitters.
-    dropout_rate: of "input_dropout".
-    priority: one of slots.PRIORITIES, the order in which slots are given.
-    loss_scope: one of losses.SCOPES.
-    dtype: of the router's inside: its input, weights, logits and softmax.
-  """
-
-  exploration: str = "argmax"
-  jitter: float = 1e-2
-  dropout_rate: float = 0.1
-  priority: str = "position"
-  loss_scope: str = "group"
-  dtype: tf.DType = tf.float32
-
-
-def check(options: Options):
-  """Refuses names that are not known.
-
-  Args:
-    options: the options.
-
-  Raises:
-    UserError: lists the legal ones.
-  """
-  dims_lib.check_one_of(options.exploration, EXPLORATIONS, "exploration")
-  dims_lib.check_one_of(options.priority, slots.PRIORITIES, "priority")
-  dims_lib.check_one_of(options.loss_scope, losses.SCOPES, "loss_scope")
-
-
-class Scores(NamedTuple):
-  """How a router values the experts.
-
-  Attributes:
-    router_logits: `[num_cores, tokens_per_core, num_experts]`, float32 or, in
-      a float64 router, float64, as all that follows.
-    router_probs: the same shape, their softmax (equation 1).
-    preference: the same shape; the greater, the sooner an expert is chosen.
-  """
-
-  router_logits: mtf.Tensor
-  router_probs: mtf.Tensor
-  preference: mtf.Tensor
 
 
 class Routing(NamedTuple):
-  """Where each token goes, and what a router computed on the way.
+  """The place of each token, and the by-products of routing.
 
   Attributes:
     expert_index: `[num_cores, tokens_per_core, choices]` int32, the experts.
@@ -112,128 +63,151 @@ class Routing(NamedTuple):
   z_loss: mtf.Tensor
 
 
-def score(
-    inputs: mtf.Tensor,
-    router_weights: mtf.Tensor,
-    dims: dims_lib.SwitchDims,
-    options: Options,
-    is_training: bool,
-) -> Scores:
-  """Figure 15 up to the softmax.
+class Decisions(NamedTuple):
+  """The part of a `Routing` in which routers differ.
 
-  The figure casts the logits to float32; the prose casts the router's input,
-  and means its weights too (section 2.4). Noise stays in here: the experts get
-  the input without it.
-
-  Args:
-    inputs: [num_cores`, tokens_per_core, d_model].
-    router_weights: `[d_model, num_experts_unsplit]`, no bias.
-    dims: the layer's dimensions.
-    options: of the router.
-    is_training: whether to explore.
-
-  Returns:
-    Scores.
+  Attributes:
+    expert_index: `[num_cores, tokens_per_core, choices]` int32, the experts.
+    expert_gate: the same shape, with or without a slot.
+    position_in_expert: the same shape, int32, the slots.
+    routed: the same shape, float32, 1 for the choices that ask for a slot.
+    kept: the same shape, float32, 1 for those that get one.
+    first_choice: `[num_cores, tokens_per_core]` int32, the expert that the
+      load-balance loss counts.
   """
-  experts = dims.num_experts_unsplit
-  exploration = options.exploration if is_training else "argmax"
-  inputs = mtf.cast(inputs, options.dtype)
-  if exploration == "input_dropout":
-    inputs = mtf.dropout(inputs, is_training, rate=options.dropout_rate)
-  elif exploration == "input_jitter" and options.jitter:
-    inputs *= _jitter(inputs, options)
-  router_logits = mtf.einsum(
-      [inputs, mtf.cast(router_weights, options.dtype)],
-      output_shape=[*dims.groups, dims.tokens_per_core, experts],
-  )
-  if exploration == "logits_jitter" and options.jitter:
-    router_logits += _jitter(router_logits, options)
-  router_probs = mtf.softmax(router_logits, reduced_dim=experts)
-  if options.dtype == tf.bfloat16:
-    # Gates and losses are float32 in any case.
-    router_logits = mtf.cast(router_logits, tf.float32)
-    router_probs = mtf.cast(router_probs, tf.float32)
-  preference = router_probs
-  if exploration == "sample":
-    # The best after adding Gumbel noise is a draw from the softmax; the n
-    # best are n draws without replacement.
-    uniform = mtf.random_uniform(inputs.mesh, router_logits.shape)
-    exponential = -mtf.log(mtf.maximum(uniform, 2.0**-25))
-    preference = router_logits - mtf.log(exponential)
-  return Scores(router_logits, router_probs, preference)
+
+  expert_index: mtf.Tensor
+  expert_gate: mtf.Tensor
+  position_in_expert: mtf.Tensor
+  routed: mtf.Tensor
+  kept: mtf.Tensor
+  first_choice: mtf.Tensor
 
 
-def _jitter(x: mtf.Tensor, options: Options) -> mtf.Tensor:
-  """Draws from [1 - eps, 1 + eps] of the shape of x."""
-  draws = mtf.random_uniform(
-      x.mesh,
-      x.shape,
-      minval=1.0 - options.jitter,
-      maxval=1.0 + options.jitter,
-      dtype=x.dtype,
-  )
-  # Recomputation clones what is made of draws, and lets no gradient use the
-  # draws themselves.
-  return mtf.stop_gradient(draws)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Router(abc.ABC):
+  """A router with its options: from the tokens of a layer to a `Routing`.
 
+  A subclass overrides `decide` and, if it is not 1, `num_choices`. Exploration
+  never acts outside training, so that there every router is a function of its
+  input.
 
-def choose(
-    scores: Scores, dims: dims_lib.SwitchDims, num_choices: int
-) -> tuple[mtf.Tensor, mtf.Tensor]:
-  """Each token's best experts and their probabilities.
-
-  Args:
-    scores: of the experts.
-    dims: the layer's dimensions.
-    num_choices: how many.
-
-  Returns:
-    the experts, `[num_cores, tokens_per_core, choices]` int32, the best first
-    and of equals the one with the smaller number; and the probabilities.
+  Attributes:
+    exploration: one of scores.EXPLORATIONS; acts in training only.
+    jitter: eps of "input_jitter" and "logits_jitter".
+    dropout_rate: of "input_dropout".
+    priority: one of slots.PRIORITIES, the order in which slots are given.
+    loss_scope: one of losses.SCOPES, over which f and P are taken.
+    dtype: one of scores.DTYPES, of the input, weights, logits and softmax.
+    num_choices: the number of experts that a token passes.
   """
-  experts = dims.num_experts_unsplit
-  choices = mtf.Dimension("choices", num_choices)
-  _, expert_index = mtf.top_k(
-      mtf.stop_gradient(scores.preference), reduced_dim=experts, k_dim=choices
-  )
-  expert_gate = mtf.einsum(
-      [
-          scores.router_probs,
-          mtf.one_hot(expert_index, experts, dtype=scores.router_probs.dtype),
-      ],
-      output_shape=expert_index.shape,
-  )
-  return expert_index, expert_gate
+
+  exploration: str = "input_jitter"
+  jitter: float = 1e-2
+  dropout_rate: float = 0.1
+  priority: str = "position"
+  loss_scope: str = "group"
+  dtype: str = "float32"
+  num_choices: ClassVar[int] = 1
+
+  def __post_init__(self):
+    """Refuses unknown names.
+
+    Raises:
+      UserError: lists the known ones.
+    """
+    for option, legal in (
+        ("exploration", scores_lib.EXPLORATIONS),
+        ("priority", slots.PRIORITIES),
+        ("loss_scope", losses.SCOPES),
+        ("dtype", scores_lib.DTYPES),
+    ):
+      errors.check_one_of(getattr(self, option), legal, f"router {option}")
+
+  def __call__(
+      self,
+      inputs: mtf.Tensor,
+      router_weights: mtf.Tensor,
+      dims: dims_lib.SwitchDims,
+      is_training: bool = False,
+      nonpadding: mtf.Tensor | None = None,
+  ) -> Routing:
+    """Routes the tokens of a layer.
+
+    Args:
+      inputs: [num_cores`, tokens_per_core, d_model].
+      router_weights: `[d_model, num_experts_unsplit]` float32, no bias.
+      dims: the layer's dimensions.
+      is_training: whether to explore.
+      nonpadding: `[num_cores, tokens_per_core]` float32, 1 for real tokens and
+        0 for padding, which takes no slot and does not count; None if all are
+        real.
+
+    Returns:
+      a Routing with num_choices choices.
+    """
+    if nonpadding is None:
+      nonpadding = mtf.ones(inputs.mesh, [*dims.groups, dims.tokens_per_core])
+    # Figure 15, b to e: [num_cores`, tokens_per_core, num_experts].
+    scores = scores_lib.score(
+        inputs,
+        router_weights,
+        dims,
+        self.exploration if is_training else "argmax",
+        self.jitter,
+        self.dropout_rate,
+        tf.as_dtype(self.dtype),
+    )
+    # f to k: [num_cores`, tokens_per_core, choices].
+    decisions = self.decide(scores, nonpadding, dims, is_training)
+    # h and l.
+    return conclude(scores, decisions, nonpadding, dims, self.loss_scope)
+
+  @abc.abstractmethod
+  def decide(
+      self,
+      scores: scores_lib.Scores,
+      nonpadding: mtf.Tensor,
+      dims: dims_lib.SwitchDims,
+      is_training: bool,
+  ) -> Decisions:
+    """Chooses experts and gives out their slots.
+
+    Args:
+      scores: of the experts, noise included.
+      nonpadding: `[num_cores, tokens_per_core]` float32, 1 for real tokens.
+      dims: the layer's dimensions.
+      is_training: whether the layer trains.
+
+    Returns:
+      Decisions.
+    """
 
 
 def take_slots(
-    scores: Scores,
     expert_index: mtf.Tensor,
     expert_gate: mtf.Tensor,
     routed: mtf.Tensor,
-    nonpadding: mtf.Tensor,
     dims: dims_lib.SwitchDims,
-    options: Options,
-) -> Routing:
-  """Figure 15 from the cumulative sum on: whoever asks first gets a slot.
+    priority: str,
+) -> Decisions:
+  """Figure 15 from the cumulative sum on: the first to ask get the slots.
 
   Args:
-    scores: of the experts.
     expert_index: `[num_cores, tokens_per_core, choices]` int32.
     expert_gate: the same shape.
     routed: the same shape, float32, 1 where a slot is asked for.
-    nonpadding: `[num_cores, tokens_per_core]` float32.
     dims: the layer's dimensions.
-    options: of the router.
+    priority: one of slots.PRIORITIES.
 
   Returns:
-    a Routing.
+    Decisions.
   """
   position_in_expert = count_slots(
       functools.partial(
           slots.position_in_expert,
           num_experts=dims.num_experts_unsplit.size,
-          priority=options.priority,
+          priority=priority,
       ),
       [expert_index, routed, mtf.stop_gradient(expert_gate)],
       dims,
@@ -242,17 +216,14 @@ def take_slots(
       name="position_in_expert",
   )
   has_slot = mtf.less(position_in_expert, dims.expert_capacity.size)
-  return conclude(
-      scores,
+  kept = routed * mtf.cast(has_slot, routed.dtype)
+  return Decisions(
       expert_index,
       expert_gate,
       position_in_expert,
       routed,
-      routed * mtf.cast(has_slot, routed.dtype),
-      nonpadding,
+      kept,
       first_of(expert_index),
-      dims,
-      options,
   )
 
 
@@ -284,36 +255,31 @@ def count_slots(
         lambda x: tf.reshape(x, [*groups, *x.shape[1:]]), results
     )
 
-  return mtf.slicewise(
-      of_core, inputs, splittable_dims=dims.groups, grad_function=0, **kwargs
+  return operations.slicewise(
+      of_core,
+      inputs,
+      multiplications=None,
+      splittable_dims=dims.groups,
+      grad_function=0,
+      **kwargs,
   )
 
 
 def conclude(
-    scores: Scores,
-    expert_index: mtf.Tensor,
-    expert_gate: mtf.Tensor,
-    position_in_expert: mtf.Tensor,
-    routed: mtf.Tensor,
-    kept: mtf.Tensor,
+    scores: scores_lib.Scores,
+    decisions: Decisions,
     nonpadding: mtf.Tensor,
-    first_choice: mtf.Tensor,
     dims: dims_lib.SwitchDims,
-    options: Options,
+    loss_scope: str,
 ) -> Routing:
-  """Adds the losses: of the first choices, whether they got a slot or not.
+  """Adds the losses, which count first choices with or without a slot.
 
   Args:
     scores: of the experts.
-    expert_index: `[num_cores, tokens_per_core, choices]` int32.
-    expert_gate: the same shape.
-    position_in_expert: the same shape, int32.
-    routed: the same shape, float32, 1 where a slot was asked for.
-    kept: the same shape, float32, 1 where there was one.
+    decisions: of the router.
     nonpadding: `[num_cores, tokens_per_core]` float32.
-    first_choice: `[num_cores, tokens_per_core]` int32.
     dims: the layer's dimensions.
-    options: of the router.
+    loss_scope: one of losses.SCOPES.
 
   Returns:
     a Routing.
@@ -322,44 +288,24 @@ def conclude(
   experts = dims.num_experts_unsplit
   real = mtf.cast(nonpadding, dtype)
   return Routing(
-      expert_index=expert_index,
-      expert_gate=expert_gate * mtf.cast(kept, dtype),
-      position_in_expert=position_in_expert,
-      routed=routed,
-      kept=kept,
+      expert_index=decisions.expert_index,
+      expert_gate=decisions.expert_gate * mtf.cast(decisions.kept, dtype),
+      position_in_expert=decisions.position_in_expert,
+      routed=decisions.routed,
+      kept=decisions.kept,
       nonpadding=nonpadding,
       router_probs=scores.router_probs,
       aux_loss=losses.load_balance_loss(
           scores.router_probs,
-          mtf.one_hot(first_choice, experts, dtype=dtype) * real,
+          mtf.one_hot(decisions.first_choice, experts, dtype=dtype) * real,
           real,
           dims.groups,
           dims.tokens_per_core,
           experts,
-          options.loss_scope,
+          loss_scope,
       ),
       z_loss=losses.router_z_loss(scores.router_logits, real, experts),
   )
-
-
-def real_tokens(
-    inputs: mtf.Tensor,
-    dims: dims_lib.SwitchDims,
-    nonpadding: mtf.Tensor | None,
-) -> mtf.Tensor:
-  """Which tokens are real; all of them if nothing is known.
-
-  Args:
-    inputs: [num_cores`, tokens_per_core, d_model].
-    dims: the layer's dimensions.
-    nonpadding: `[num_cores, tokens_per_core]` float32, or None.
-
-  Returns:
-    `[num_cores, tokens_per_core]` float32.
-  """
-  if nonpadding is not None:
-    return nonpadding
-  return mtf.ones(inputs.mesh, [*dims.groups, dims.tokens_per_core])
 
 
 def first_of(x: mtf.Tensor) -> mtf.Tensor:

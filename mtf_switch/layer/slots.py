@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Who gets which slot: whole numbers, without gradients.
+"""The assignment of slots to tokens: whole numbers, without gradients.
 
 TensorFlow functions of one slice of the groups; groups do not see each other,
 so no slice needs another's. `routing` calls them through `mtf.slicewise`.
@@ -20,7 +20,7 @@ so no slice needs another's. `routing` calls them through `mtf.slicewise`.
 
 import tensorflow.compat.v1 as tf
 
-# In which order tokens ask for slots.
+# The order in which tokens ask for slots.
 PRIORITIES = {
     "position": "first choices before second ones, each in the text's order",
     "gate": "first choices before second ones, the greatest gates first",
@@ -43,8 +43,8 @@ def first_come(
     expert_index: `[num_cores, requests]` int32.
     asks: `[num_cores, requests]` float32, 1 where there is a request.
     num_experts: the number of experts.
-    order: `[num_cores, requests]` int32, which request comes first, second,
-      ...; None if they are in order.
+    order: `[num_cores, requests]` int32, the first request, the second, ...;
+      None if they are in order.
 
   Returns:
     `[num_cores, requests]` int32; 0 where there is no request.
@@ -115,7 +115,7 @@ def no_token_left_behind(
     expert_capacity: int,
     priority: str,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-  """Appendix B: whoever finds no slot asks at the next best expert.
+  """Appendix B: a token without a slot tries its next-best expert.
 
   Args:
     expert_order: `[num_cores, tokens_per_core, stages]` int32, each token's
@@ -126,9 +126,9 @@ def no_token_left_behind(
     num_experts: the number of experts.
     expert_capacity: the slots of an expert.
     priority: one of PRIORITIES. "position" and "gate" are the appendix's
-      stages: who got a slot at one stage keeps it. With "causal" an earlier
-      token may still take it at a later stage, which gives each token what it
-      would get if the tokens were placed one after the other.
+      stages: a token with a slot keeps it at later stages. With "causal" an
+      earlier token may still take it at a later stage, with the result that the
+      tokens would have if they were placed one after the other.
 
   Returns:
     for each token, `[num_cores, tokens_per_core]`: its expert and its slot,
@@ -138,7 +138,7 @@ def no_token_left_behind(
   stages = expert_order.shape[2]
 
   def ask(stage, asks):
-    """What tokens get at stages of their own; slots count from 0."""
+    """Experts and positions of tokens at stages of their own, from slot 0."""
     expert = tf.gather(expert_order, stage, batch_dims=2)
     position = first_come(
         expert,
@@ -166,12 +166,12 @@ def no_token_left_behind(
     position = tf.where(gets > 0, earlier, position)
     return step + 1, now, position, kept + gets, taken
 
-  def someone_is_left(step, stage, position, kept, taken):
+  def any_is_left(step, stage, position, kept, taken):
     del stage, position, taken
     return (step < stages) & tf.reduce_any(asks > kept)
 
   def one_round(unused_again, stage, unused_position, unused_kept):
-    """All ask, each at its own stage; who finds no slot goes on to the next."""
+    """All ask, each at its own stage; those without a slot move on by one."""
     _, position = ask(stage, asks)
     kept = asks * tf.cast(position < expert_capacity, tf.float32)
     moves = (asks > kept) & (stage < stages - 1)
@@ -192,7 +192,7 @@ def no_token_left_behind(
     )
   else:
     _, stage, position, kept, _ = tf.while_loop(
-        someone_is_left,
+        any_is_left,
         one_stage,
         [
             tf.constant(0),

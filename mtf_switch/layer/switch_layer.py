@@ -20,36 +20,32 @@ import mesh_tensorflow as mtf
 
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import dispatch
-from mtf_switch.layer import exchange
 from mtf_switch.layer import routing
-
-# From inputs, dims, is_training and nonpadding to a Routing: one of `router`'s
-# with its weights and options bound.
-Router = Callable[..., routing.Routing]
 
 
 def switch_layer(
     inputs: mtf.Tensor,
-    router: Router,
-    feed_forward: Callable[[mtf.Tensor], mtf.Tensor],
+    router: Callable[..., routing.Routing],
+    feed_forward: Callable[..., mtf.Tensor],
     dims: dims_lib.SwitchDims,
     is_training: bool = False,
     nonpadding: mtf.Tensor | None = None,
-    dispatcher_class=dispatch.EinsumDispatcher,
+    dispatcher_class: type[dispatch.Dispatcher] = dispatch.EinsumDispatcher,
 ) -> tuple[mtf.Tensor, routing.Routing]:
   """Figure 16: each token through the expert that the router chooses.
 
   Args:
     inputs: `[batch, ..., d_model]`, as many tokens as num_cores *
       tokens_per_core.
-    router: one of `router`'s, its weights and options bound.
-    feed_forward: the experts: `[num_experts, num_cores_unsplit,
-      expert_capacity, d_model]` to the same with d_output.
+    router: a routing.Router with its weights bound.
+    feed_forward: the experts: from expert inputs in the dispatcher's form, and
+      its product by expert as `multiply`, to the same with d_output.
     dims: the layer's dimensions.
     is_training: whether the router explores.
     nonpadding: float32 of the shape of inputs without d_model, 1 for real
       tokens and 0 for padding; None if all are real.
-    dispatcher_class: one of dispatch's.
+    dispatcher_class: one of dispatch's. The shapes below are those of
+      strategies with slots; see dispatch.contract for the others.
 
   Returns:
     outputs, `[batch, ..., d_output]`, exactly zero for dropped tokens; and the
@@ -62,52 +58,15 @@ def switch_layer(
       inputs, dims=dims, is_training=is_training, nonpadding=nonpadding
   )
   dispatcher = dispatcher_class(routing_, dims, inputs.dtype)
-  # -> [num_experts_unsplit, num_cores`, expert_capacity, d_model]
+  # -> [num_experts_unsplit, num_cores`, expert_capacity, d_model], and by the
+  # first all-to-all [num_experts`, num_cores_unsplit, expert_capacity, d_model]
   expert_inputs = dispatcher.dispatch(inputs)
-  # -> [num_experts`, num_cores_unsplit, expert_capacity, d_model]
-  expert_inputs = exchange.to_experts(expert_inputs, dims)
-  expert_outputs = feed_forward(expert_inputs)
-  # -> [num_experts_unsplit, num_cores`, expert_capacity, d_model]
-  expert_outputs = exchange.from_experts(expert_outputs, dims)
-  # -> [num_cores`, tokens_per_core, d_model] -> [batch`, length, d_model]
+  # -> [num_experts`, num_cores_unsplit, expert_capacity, d_output]
+  expert_outputs = feed_forward(expert_inputs, multiply=dispatcher.multiply)
+  # By the second all-to-all [num_experts_unsplit, num_cores`, expert_capacity,
+  # d_output] -> [num_cores`, tokens_per_core, d_output]
   outputs = dispatcher.combine(expert_outputs)
-  return mtf.reshape(outputs, batch_dims + outputs.shape.dims[-1:]), routing_
-
-
-def local_switch_layer(
-    inputs: mtf.Tensor,
-    router: Router,
-    feed_forward: Callable[..., mtf.Tensor],
-    dims: dims_lib.SwitchDims,
-    is_training: bool,
-    nonpadding: mtf.Tensor | None,
-    dispatcher_class,
-) -> tuple[mtf.Tensor, routing.Routing]:
-  """The same without an exchange, where each core has all of every expert.
-
-  Args:
-    inputs: `[batch, ..., d_model]`.
-    router: as for switch_layer.
-    feed_forward: the experts; takes rows in the form of the dispatcher, and how
-      to multiply them as `matmul`.
-    dims: the layer's dimensions.
-    is_training: whether the router explores.
-    nonpadding: as for switch_layer.
-    dispatcher_class: dispatch.RaggedDispatcher or dropless.BlockDispatcher.
-
-  Returns:
-    as switch_layer.
-  """
-  batch_dims = inputs.shape.dims[:-1]
-  inputs, nonpadding = _in_groups(inputs, nonpadding, dims)
-  routing_ = router(
-      inputs, dims=dims, is_training=is_training, nonpadding=nonpadding
-  )
-  dispatcher = dispatcher_class(routing_, dims, inputs.dtype)
-  expert_outputs = feed_forward(
-      dispatcher.dispatch(inputs), matmul=dispatcher.matmul
-  )
-  outputs = dispatcher.combine(expert_outputs)
+  # -> [batch`, length, d_output]
   return mtf.reshape(outputs, batch_dims + outputs.shape.dims[-1:]), routing_
 
 

@@ -25,6 +25,8 @@ The noise thus depends neither on the layout nor on interruptions of the run.
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
+
 
 def _mix(bits: tf.Tensor) -> tf.Tensor:
   """Scrambles uint32s one to one: a multiply and xor-shift finalizer."""
@@ -127,7 +129,7 @@ class Keys:
     return [] if self.iteration is None else [self.iteration]
 
 
-class _SetIteration(mtf.Operation):
+class _SetIteration(operations.Operation):
   """Sets the iteration of the operations that are lowered after it."""
 
   def __init__(self, mesh, iteration=None):

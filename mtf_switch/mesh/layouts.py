@@ -68,6 +68,30 @@ class Number(NamedTuple):
   can_change: bool = True
 
 
+def sizes_of_axes(mesh_shape: Iterable) -> dict[str, int]:
+  """Returns the size of each axis of an mtf.Shape by its name."""
+  return {axis.name: axis.size for axis in mesh_shape}
+
+
+def rules_in_force(
+    mesh_shape: Mapping[str, int], layout_rules: Iterable[tuple[str, str]]
+) -> list[tuple[str, str]]:
+  """Returns the layout rules that split something, in order.
+
+  Args:
+    mesh_shape: the size of each axis by name.
+    layout_rules: pairs of a dimension's and an axis's name.
+
+  Returns:
+    the rules whose axis has several cores.
+  """
+  return [
+      (dimension, axis)
+      for dimension, axis in sorted(layout_rules)
+      if mesh_shape.get(axis, 1) > 1
+  ]
+
+
 def numbers_of_batch(
     batch_size: int, outer_batch_size: int, lengths: Iterable[int]
 ) -> list[Number]:
@@ -165,9 +189,7 @@ def check(
           f"{rule}n axis that mesh_shape = {text(mesh_shape)!r} does not "
           f"have; {_did_you_mean(axis, mesh_shape)}"
       )
-  _check_axes(
-      mesh_shape, [(d, a) for d, a in rules if mesh_shape[a] > 1], numbers
-  )
+  _check_axes(mesh_shape, rules_in_force(mesh_shape, rules), numbers)
   axis_of = dict(rules)
   _check_outer_batches(mesh_shape, axis_of, numbers)
   for number in numbers:

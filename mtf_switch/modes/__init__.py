@@ -12,7 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The modes of run_switch, one function each."""
+"""The modes of run_switch: functions `mode(run, console, **flags)`."""
 
-# For gin files: with version 0.2.0 `import mtf_switch.modes` brings its names.
+# For gin files: since version 0.2.0 `import mtf_switch.modes` registers them.
+from mtf_switch.modes import perplexity  # noqa: F401
 from mtf_switch.modes import train  # noqa: F401

@@ -23,6 +23,7 @@ import rich.console
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch.training import run as run_lib
 
 # The two panels of Figure 13.
 _PANELS = {"super_glue": "SuperGLUE score", "trivia_qa": "TriviaQA score"}
@@ -37,26 +38,31 @@ _COLORS = {"Dense": "tab:gray", "Switch": "tab:blue"}
 
 
 def compare_downstream(
-    console: rich.console.Console, compare_dir: Sequence[str], output_dir: str
+    run: run_lib.Run,
+    console: rich.console.Console,
+    compare_dir: Sequence[str],
+    output_dir: str,
 ):
   """Compares fine-tuned runs; writes a CSV file and a plot.
 
   Writes downstream.csv, a point a line, and downstream.png.
 
   Args:
-    console: where it is said.
+    run: not used: compare_dir names the runs.
+    console: the console for notes.
     compare_dir: the model_dirs of fine-tuned runs.
-    output_dir: where the files go.
+    output_dir: the directory for the files.
 
   Raises:
     UserError: one of them is not the directory of a fine-tuned run.
 
   Source: Figure 13.
   """
+  del run
   found = points(
       [
-          (_read_json(run, "pretrained.json"), _read_json(run, "best.json"))
-          for run in compare_dir
+          (_read_json(path, "pretrained.json"), _read_json(path, "best.json"))
+          for path in compare_dir
       ]
   )
   table = os.path.join(output_dir, "downstream.csv")
@@ -111,7 +117,8 @@ def plot(found: Sequence[Mapping[str, Any]]) -> matplotlib.figure.Figure:
   """Scores over neg log perplexity, as in Figure 13.
 
   Args:
-    found: what `points` returns; those without one of the two are left out.
+    found: the result of `points`; points without a score or a perplexity are
+      left out.
 
   Returns:
     a figure with a panel for each score.
@@ -142,8 +149,8 @@ def plot(found: Sequence[Mapping[str, Any]]) -> matplotlib.figure.Figure:
   return figure
 
 
-def _read_json(run: str, name: str) -> Any:
-  path = os.path.join(run, name)
+def _read_json(model_dir: str, name: str) -> Any:
+  path = os.path.join(model_dir, name)
   content = files.read_json(path)
   if content is None:
     raise errors.UserError(

@@ -26,8 +26,9 @@ import rich.table
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.training import metrics_file
+from mtf_switch.training import run as run_lib
 
-# A language of which Switch needs a quarter of the steps: section 4.3.
+# A quarter of the steps: section 4.3.
 _LARGE_SPEED_UP = 4.0
 
 # (step, neg log perplexity) of each evaluation, in order of the steps.
@@ -35,15 +36,15 @@ Curve = Sequence[tuple[int, float]]
 
 
 class Language(NamedTuple):
-  """What the two runs say about a language.
+  """The results of the two runs for one language.
 
   Attributes:
     name: the language's code.
     dense: neg log perplexity of the dense model at its last evaluation.
-    switch: that of the Switch model at its last one.
+    switch: neg log perplexity of the Switch model at its last evaluation.
     dense_steps: the step of the dense model's last evaluation.
-    switch_steps: steps after which the Switch model is as good; None if it
-      never is.
+    switch_steps: steps after which the Switch model is as good as that; None
+      if it never is.
     speed_up: dense_steps / switch_steps.
   """
 
@@ -59,8 +60,8 @@ def steps_to_reach(curve: Curve, quality: float) -> float | None:
   """The step at which a learning curve first reaches a quality.
 
   Args:
-    curve: evaluations; between two of them it is taken as straight. Before the
-      first one nothing is known, so that no earlier step is returned.
+    curve: evaluations; between two of them the curve is taken to be straight.
+      Before the first one nothing is known, so no earlier step is returned.
     quality: a neg log perplexity.
 
   Returns:
@@ -149,7 +150,7 @@ def plot_quality(languages: Sequence[Language]) -> matplotlib.figure.Figure:
 
 
 def plot_speed_ups(languages: Sequence[Language]) -> matplotlib.figure.Figure:
-  """How many languages have which speed-up, as in Figure 8."""
+  """The histogram of the languages' speed-ups, as in Figure 8."""
   figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
   axes = figure.subplots()
   speed_ups = [x.speed_up for x in languages if x.speed_up is not None]
@@ -166,21 +167,26 @@ def plot_speed_ups(languages: Sequence[Language]) -> matplotlib.figure.Figure:
 
 
 def compare_languages(
-    console: rich.console.Console, compare_dir: Sequence[str], output_dir: str
+    run: run_lib.Run,
+    console: rich.console.Console,
+    compare_dir: Sequence[str],
+    output_dir: str,
 ):
   """Compares a dense and a sparse run; writes a CSV file and two plots.
 
   Writes languages.csv, languages.png (Figure 7) and speed_ups.png (Figure 8).
 
   Args:
-    console: where the table goes.
+    run: not used: compare_dir names the runs.
+    console: the console for the table.
     compare_dir: the model_dirs of the two runs, in any order.
-    output_dir: where the files go.
+    output_dir: the directory for the files.
 
   Raises:
-    UserError: they are not a dense and a sparse run with evaluations of the
-      same tasks.
+    UserError: the directories are not those of a dense and a sparse run with
+      evaluations of the same tasks.
   """
+  del run
   if len(compare_dir) != 2:
     raise errors.UserError(
         "--mode=compare_languages needs --compare_dir twice, for a dense and "
@@ -230,14 +236,14 @@ def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:
   by_task = {}
   for record in records:
     name = record["task"].rpartition(".")[2]
-    # What is evaluated again replaces what was there.
+    # A repeated evaluation replaces the earlier one.
     by_task.setdefault(name, {})[record["step"]] = record["neg_log_perplexity"]
   curves = {name: sorted(values.items()) for name, values in by_task.items()}
   return records[-1]["layers"] is not None, curves
 
 
 def _cells(language: Language) -> list[str]:
-  """A row as text; what is not there is empty."""
+  """A row as text; a missing value is empty."""
   return [
       language.name,
       f"{language.dense:.4f}",

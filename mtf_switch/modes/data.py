@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The modes that are about data: no model, and gin files only if wanted."""
+"""The modes about data, which need no model and no gin file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import itertools
@@ -31,9 +31,9 @@ from mtf_switch import errors
 from mtf_switch.training import caching
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
+from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
 from mtf_switch.training.experiment import find_task
-import tasks as tasks_lib
 
 # T5's, for tasks whose lengths gin does not give; see objectives/.
 _LENGTH = 512
@@ -43,15 +43,20 @@ _MAX_CHARACTERS = 1000
 _COLUMNS = ("name", "data", "source", "splits", "metrics")
 
 
-def list_tasks(console: rich.console.Console):
+def list_tasks(run: run_lib.Run, console: rich.console.Console):
   """Prints the tasks and mixtures to stdout; T5's own are only counted.
 
   A table on a terminal, in which the languages of a corpus share a row;
   elsewhere a line for each, with tabs between columns.
 
   Args:
-    console: where notes go.
+    run: not used, as no model is.
+    console: the console for notes.
   """
+  # Here and not above, where it could be the user's own module of that name.
+  import tasks as tasks_lib  # pylint: disable=g-import-not-at-top
+
+  del run
   output = rich.console.Console(file=sys.stdout)
   own = sorted(set(seqio.TaskRegistry.names()) - tasks_lib.T5_TASKS)
   found = [seqio.TaskRegistry.get(name) for name in own]
@@ -85,7 +90,7 @@ def list_tasks(console: rich.console.Console):
 
 
 def _family(name: str) -> str:
-  """What the languages of a corpus have in common: "mc4.*" of "mc4.de"."""
+  """The name that the languages of a corpus share: "mc4.*" of "mc4.de"."""
   family, dot, _ = name.partition(".")
   return f"{family}.*" if dot else name
 
@@ -109,7 +114,7 @@ def _row(name: str, tasks: Sequence[seqio.Task]) -> tuple[str, ...]:
 
 
 def _source(task: seqio.Task) -> str:
-  """What a source of this project says of itself; of others, the type."""
+  """The description of a source of this project; the type of another."""
   if hasattr(task.source, "describe"):
     return task.source.describe()
   return type(task.source).__name__
@@ -139,15 +144,17 @@ def _presence(tasks: Sequence[seqio.Task]) -> str:
 
 
 def inspect(
+    run: run_lib.Run,
     console: rich.console.Console,
     task: str | None = None,
     split: str = "train",
     num_examples: int | None = None,
 ):
-  """Prints raw records of a task, and what a model is fed.
+  """Prints raw records of a task, and the examples that a model is fed.
 
   Args:
-    console: not used: this is what was asked for, not what goes on meanwhile.
+    run: not used, as no model is.
+    console: not used, as records are output and not progress.
     task: the name of a task or mixture; None for gin's.
     split: the split.
     num_examples: how many of a task; None for 3, or 1 of each of a mixture.
@@ -156,7 +163,7 @@ def inspect(
     UserError: there is no such task or split.
     DataError: the data is missing.
   """
-  del console
+  del run, console
   provider = _provider("inspect", task)
   tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
   if not tasks:
@@ -185,7 +192,7 @@ def _provider(mode: str, task: str | None) -> seqio.Task | seqio.Mixture:
 def _inspection(
     task: seqio.Task, split: str, num_examples: int
 ) -> Iterator[str]:
-  """The lines that `inspect` prints of a task."""
+  """The lines that `inspect` prints about a task."""
   lengths = _lengths(task)
   records = _first(
       lambda: task.source.get_dataset(split, shuffle=False), num_examples
@@ -236,8 +243,8 @@ def readable(vocabulary: seqio.Vocabulary, ids: Sequence[int]) -> str:
   """The text of token ids, with every end and sentinel in its place.
 
   Args:
-    vocabulary: theirs. Its own decoding stops at the first end, and that of
-      bytes leaves sentinels out.
+    vocabulary: the ids' vocabulary. Its own decoding stops at the first end,
+      and that of bytes leaves sentinels out.
     ids: token ids; sentinels are the last of the vocabulary.
   """
   parts = []
@@ -260,7 +267,7 @@ def _special(vocabulary: seqio.Vocabulary, token_id: int) -> str:
 
 
 def _shown(value: Any) -> str:
-  """A value of a record on one line; what is long is cut."""
+  """A value of a record on one line, cut if it is long."""
   if isinstance(value, Mapping):
     return "{" + ", ".join(f"{k}: {_shown(v)}" for k, v in value.items()) + "}"
   value = np.asarray(value)
@@ -276,15 +283,17 @@ def _shown(value: Any) -> str:
 
 
 def cache(
+    run: run_lib.Run,
     console: rich.console.Console,
     output_dir: str,
     task: str | None = None,
 ):
-  """Writes what the preprocessing of a task makes, for many runs.
+  """Writes a task's preprocessed examples, for many runs.
 
   Args:
-    console: where progress is shown.
-    output_dir: where the caches are.
+    run: not used, as no model is.
+    console: the console for progress.
+    output_dir: the directory of the caches.
     task: the name of a task, or of a mixture, for each of its tasks; None for
       gin's.
 
@@ -292,6 +301,7 @@ def cache(
     UserError: a task cannot be cached, or its directory has something else.
     DataError: the data is missing.
   """
+  del run
   provider = _provider("cache", task)
   with progress.Display(console) as display:
     for one in seqio.get_subtasks(provider):

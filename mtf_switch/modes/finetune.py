@@ -26,17 +26,17 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
-from mtf_switch.modes import decode
+from mtf_switch.modes import decode  # noqa: F401  For gin files, as in 0.2.0.
 from mtf_switch.modes import train
 from mtf_switch.training import checkpoints
-from mtf_switch.training import estimator
+from mtf_switch.training import decoded_evaluation
 from mtf_switch.training import metrics_file as metrics_file_lib
+from mtf_switch.training import model_functions
 from mtf_switch.training import progress
+from mtf_switch.training import run as run_lib
 from mtf_switch.training import vocabulary_record
 from mtf_switch.training import warm_start
-from mtf_switch.training.experiment import Experiment
 from mtf_switch.training.experiment import find_task
-from tasks import scores
 
 # Mixtures whose mean score the paper reports; a larger one has it as well.
 _BENCHMARKS = ("glue", "super_glue")
@@ -46,7 +46,7 @@ _PRETRAINED = "pretrained.json"
 
 @gin.configurable(module="mtf_switch.finetuning")
 def finetune(
-    experiment: Experiment,
+    run: run_lib.Run,
     console: rich.console.Console,
     pretrained_dir: str = gin.REQUIRED,
     pretrained_step: int | None = None,
@@ -56,14 +56,12 @@ def finetune(
   Trains as `train` does, with its settings, but evaluates by decoding, as
   `evaluate` does. Step and optimizer start afresh. Writes initialization.json
   and pretrained.json before the first step, and best.json with each evaluation.
-  Where model_dir has a checkpoint of its own, that is what training goes on
-  from.
+  If model_dir has a checkpoint of its own, training resumes from that.
 
   Args:
-    experiment: what the run is about.
-    console: where progress is shown.
-    pretrained_dir: the directory of the pre-trained model; T5's checkpoints do
-      as well.
+    run: the run.
+    console: the console for progress.
+    pretrained_dir: the directory of the pre-trained model, ours or T5's.
     pretrained_step: the step of its checkpoint; None for the latest.
 
   Raises:
@@ -74,7 +72,7 @@ def finetune(
   Source: section 4.1.
   """
   make_more_hooks = None
-  model_dir = experiment.model_dir
+  model_dir = run.model_dir
   if checkpoints.latest_step(model_dir):
     if not tf.io.gfile.exists(os.path.join(model_dir, _PRETRAINED)):
       raise errors.UserError(
@@ -85,12 +83,12 @@ def finetune(
     (step,) = checkpoints.select(
         pretrained_dir, pretrained_step, "finetune.pretrained_dir"
     )
-    vocabulary_record.check(pretrained_dir, experiment.vocabularies)
+    vocabulary_record.check(pretrained_dir, run.experiment.vocabularies)
     make_more_hooks = functools.partial(
         _initialize, model_dir, pretrained_dir, step, console
     )
   train.train(
-      experiment,
+      run,
       console,
       make_evaluate=_make_evaluate,
       make_more_hooks=make_more_hooks,
@@ -102,9 +100,9 @@ def _initialize(
     pretrained_dir: str,
     step: int,
     console: rich.console.Console,
-    unused_graph: estimator.TrainingGraph,
+    unused_graph: model_functions.TrainingGraph,
 ) -> list[tf.train.SessionRunHook]:
-  """Records what the weights start from; the hook that fills them."""
+  """Records the origin of the initial weights; returns their hook."""
   path = checkpoints.path(pretrained_dir, step)
   shapes = dict(tf.train.list_variables(path))
   report = warm_start.match(
@@ -165,40 +163,38 @@ def upstream_neg_log_perplexity(
 
 
 def _make_evaluate(
-    experiment: Experiment, split: str, display: progress.Display
+    run: run_lib.Run, split: str, display: progress.Display
 ) -> train.Evaluate:
-  """What decodes a step's checkpoint, unless it is done, and keeps the best."""
-  evaluation = decode.Evaluation(experiment, split, display)
+  """A function that decodes a step's checkpoint once and keeps the best."""
+  evaluation = decoded_evaluation.Evaluation(run, split, display)
   metrics = metrics_file_lib.MetricsFile(evaluation.directory)
-  metrics.drop_after(checkpoints.latest_step(experiment.model_dir))
-  mixtures = _mixtures(experiment, evaluation.task_names)
+  metrics.drop_after(checkpoints.latest_step(run.model_dir))
+  mixtures = _mixtures(run.experiment.task, evaluation.task_names)
 
   def evaluate(step):
     done = {r["task"] for r in metrics.read() if r["step"] == step}
     missing = [name for name in evaluation.task_names if name not in done]
     if missing:
-      evaluation.run(step, missing)
+      evaluation.evaluate(step, missing)
     best = best_scores(metrics.read(), mixtures)
-    path = os.path.join(experiment.model_dir, "best.json")
+    path = os.path.join(run.model_dir, "best.json")
     files.write_json(path, best)
 
   return evaluate
 
 
-def _mixtures(
-    experiment: Experiment, evaluated: Sequence[str]
-) -> dict[str, list[str]]:
+def _mixtures(trained: str, evaluated: Sequence[str]) -> dict[str, list[str]]:
   """The mixtures that a run has a mean score of, with the tasks that count."""
 
   def tasks_of(name):
     return {task.name for task in seqio.get_subtasks(find_task(name))}
 
-  names = dict.fromkeys((experiment.task, *_BENCHMARKS))
+  names = dict.fromkeys((trained, *_BENCHMARKS))
   return {
       name: [task for task in evaluated if task in tasks_of(name)]
       for name in names
       if name in seqio.MixtureRegistry.names()
-      and tasks_of(name) <= tasks_of(experiment.task)
+      and tasks_of(name) <= tasks_of(trained)
   }
 
 
@@ -219,6 +215,9 @@ def best_scores(
 
   Source: section 4.1, evaluation every 200 steps and the best on validation.
   """
+  # Here and not above, where it could be the user's own module of that name.
+  from tasks import scores  # pylint: disable=g-import-not-at-top
+
   steps: dict[int, dict[str, tuple[str, float]]] = {}
   for record in metrics:
     values = {k: v for k, v in record.items() if k not in ("step", "task")}

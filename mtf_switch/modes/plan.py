@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The mode that costs a run before it is paid for."""
+"""The mode that computes the cost of a run before it starts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import os
 import pathlib
 import sys
@@ -30,13 +30,13 @@ from mtf_switch.planning import picture
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import report
 from mtf_switch.planning import table9
+from mtf_switch.training import run as run_lib
 from mtf_switch.training.experiment import Experiment
-from mtf_switch.training.experiment import Tpu
 
 
 def plan(
+    run: run_lib.Run,
     console: rich.console.Console,
-    configure: Callable[[Sequence[str], Sequence[str]], None],
     plan_chip: str = "tpu_v3",
     plan_chips_file: str | None = None,
     plan_compare: Sequence[str] = (),
@@ -44,14 +44,12 @@ def plan(
     plan_picture: str | None = None,
     plan_table9: bool = False,
 ):
-  """Says what a training step needs, of one layout or of several.
+  """Prints the needs of a training step, with one layout or with several.
 
   Args:
-    console: where progress is shown.
-    configure: reads the command line's gin files and parameters, and those
-      that it is called with.
-    plan_chip: what the cores of the mesh are; a name in chips.csv, or
-      "this_cpu".
+    run: the run; its gin files are read once for each layout.
+    console: the console for progress.
+    plan_chip: the kind of the mesh's cores; a name in chips.csv, or "this_cpu".
     plan_chips_file: a table of further chips.
     plan_compare: layouts to compare, each a gin file and bindings, such as
       "layouts/model.gin,model_parallelism=4".
@@ -64,14 +62,14 @@ def plan(
   """
   output = rich.console.Console()
   if plan_table9:
-    configure((), ())  # Gin knows where the project's files are from then on.
+    run.configure()  # Tells gin the directories of the project's files.
     table9.show(output)
     return
   chip = chips.find(plan_chip, plan_chips_file)
   if plan_picture:
     _check_directory(plan_picture)
   plans, pictures = [], []
-  for name, experiment in _experiments(configure, plan_compare, chip):
+  for name, experiment in _experiments(run, plan_compare):
     if plan_picture:
       picture.check_size(experiment.mesh)
     with console.status(f"planning {name}"):
@@ -87,10 +85,9 @@ def plan(
 
 
 def _experiments(
-    configure, compared: Sequence[str], chip: chips.Chip
+    run: run_lib.Run, compared: Sequence[str]
 ) -> Iterator[tuple[str, Experiment]]:
-  """What is to be planned, under the name that a report gives it."""
-  tpu = Tpu(chip.name) if chip.kind == "tpu" else None
+  """The experiments to be planned, each with its name in the report."""
   for layout, name in zip(compared or [""], _names(compared) or ["this run"]):
     files, bindings = [], []
     if layout:
@@ -103,8 +100,8 @@ def _experiments(
               "name=value; values with commas belong in a gin file."
           )
     gin.clear_config()
-    configure(files, bindings)
-    yield name, Experiment(model_dir="", seed=0, tpu=tpu)
+    run.configure(files, bindings)
+    yield name, Experiment()
 
 
 def _names(compared: Sequence[str]) -> list[str]:
@@ -117,7 +114,7 @@ def _names(compared: Sequence[str]) -> list[str]:
 
 
 def _check_directory(path: str):
-  """Refuses a file that could not be written when all is done."""
+  """Refuses a file that could not be written in the end."""
   directory = os.path.dirname(path)
   if directory and not tf.io.gfile.isdir(directory):
     raise errors.UserError(
@@ -126,7 +123,7 @@ def _check_directory(path: str):
 
 
 def _picture(experiment: Experiment, plan_: plan_lib.Plan):
-  """A picture.Layout of what was planned."""
+  """The picture.Layout of a plan."""
   try:
     size = accounting.size_of(experiment.build_model())
   except ValueError as error:

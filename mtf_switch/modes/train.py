@@ -12,44 +12,42 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The modes that train and measure perplexity, configured by gin."""
+"""The mode that trains, configured by gin."""
 
 from collections.abc import Callable, Sequence
-import functools
 import json
-import math
 import os
 from typing import Any
 
 import gin
-import numpy as np
 import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
 from mtf_switch.training import caching
 from mtf_switch.training import checkpoints
-from mtf_switch.training import estimator as estimator_lib
+from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import metrics_file as metrics_file_lib
+from mtf_switch.training import model_functions
 from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
-from mtf_switch.training import tensorboard
+from mtf_switch.training import run as run_lib
 from mtf_switch.training import vocabulary_record
-from mtf_switch.training.experiment import Experiment
 
 # Evaluates the checkpoint of a step, unless that is done already.
 Evaluate = Callable[[int], None]
-# Takes the split.
-MakeEvaluate = Callable[[Experiment, str, progress.Display], Evaluate]
-MakeHooks = Callable[[estimator_lib.TrainingGraph], Sequence[Any]]
+# From the run, the split and the display.
+MakeEvaluate = Callable[[run_lib.Run, str, progress.Display], Evaluate]
+MakeHooks = Callable[[model_functions.TrainingGraph], Sequence[Any]]
 
 
 @gin.configurable(module="mtf_switch.modes")
 def train(
-    experiment: Experiment,
+    run: run_lib.Run,
     console: rich.console.Console,
     steps: int = gin.REQUIRED,
     save_checkpoints_steps: int = 1000,
@@ -65,9 +63,9 @@ def train(
   """Trains, from the latest checkpoint if there is one.
 
   Args:
-    experiment: what the run is about.
-    console: where progress is shown.
-    steps: updates to be made in all, those before the checkpoint included.
+    run: the run.
+    console: the console for progress.
+    steps: number of updates in all, those before the checkpoint included.
     save_checkpoints_steps: steps between two checkpoints.
     keep_checkpoint_max: how many of the latest checkpoints stay.
     metrics_every: steps between two "train" lines of metrics.jsonl.
@@ -85,256 +83,183 @@ def train(
     UserError: no learning rate is set, the checkpoints are of another
       vocabulary, a cache is missing, or the loss is no longer a number.
   """
+  _check_and_record(run, eval_split if eval_every else None)
+  with progress.Display(console) as display:
+    first_step = checkpoints.latest_step(run.model_dir)
+    if first_step >= steps:
+      display.note(
+          f"nothing to train: {run.model_dir} has a checkpoint of step "
+          f"{first_step}, and train.steps = {steps}"
+      )
+    # A block's pipeline is a graph of its own: a large one for a mixture of a
+    # hundred tasks.
+    session_lengths = [steps_per_block]
+    checkpoint_periods = [save_checkpoints_steps]
+    listeners = []
+    evaluation = None
+    if eval_every:
+      make_evaluate = make_evaluate or perplexity.make_evaluate
+      evaluation = _PeriodicEvaluation(
+          eval_every, make_evaluate(run, eval_split, display)
+      )
+      checkpoint_periods.append(eval_every)
+      if run.tpu:
+        # A TPU serves one session at a time: training stops to evaluate.
+        session_lengths.append(eval_every)
+      else:
+        listeners.append(evaluation)
+      # Already done, unless the run was interrupted before.
+      evaluation.evaluate_if_due(first_step)
+
+    def make_hooks(graph):
+      _write_model_size(run, graph)
+      return [
+          *(make_more_hooks(graph) if make_more_hooks else ()),
+          _progress_hook(run, graph, display, steps, metrics_every),
+          checkpoints.CheckpointHook(
+              run.model_dir,
+              graph.lowering,
+              checkpoint_periods,
+              keep_checkpoint_max,
+              listeners,
+          ),
+      ]
+
+    estimator = estimators.make(
+        run,
+        model_functions.training_model_fn(run, steps, make_hooks),
+        iterations_per_loop,
+    )
+    for last_step in session_ends(first_step, steps, session_lengths):
+      _train_until(run, estimator, last_step, steps_per_block, display)
+      if evaluation and run.tpu:
+        evaluation.evaluate_if_due(last_step)
+    if evaluation:
+      evaluation.evaluate(checkpoints.latest_step(run.model_dir))
+
+
+def session_ends(
+    first_step: int, steps: int, session_lengths: Sequence[int]
+) -> list[int]:
+  """Returns the steps at which training closes its session.
+
+  Args:
+    first_step: the step that training starts from.
+    steps: the last step.
+    session_lengths: numbers of steps, each multiple of which ends a session.
+
+  Returns:
+    the multiples after first_step and before steps, and steps, in order; none
+    if first_step is not before steps.
+  """
+  ends = {steps}
+  for length in session_lengths:
+    ends.update(range(length, steps, length))
+  return sorted(step for step in ends if step > first_step)
+
+
+class _PeriodicEvaluation(tf.train.CheckpointSaverListener):
+  """Evaluates checkpoints, if need be while the training session stays open.
+
+  TensorFlow's own train_and_evaluate does the same. Stopping and starting
+  again would build the training graph and fill the shuffle buffers each time.
+
+  Attributes:
+    evaluate: evaluates the checkpoint of a step.
+  """
+
+  def __init__(self, every: int, evaluate: Evaluate):
+    self._every = every
+    self.evaluate = evaluate
+
+  def evaluate_if_due(self, step: int):
+    """Evaluates the checkpoint of a step that is a multiple of the period."""
+    if step and step % self._every == 0:
+      self.evaluate(step)
+
+  def after_save(self, session, global_step_value):
+    """Evaluates the checkpoint that was just saved, if it is due."""
+    self.evaluate_if_due(int(global_step_value))
+
+
+def _check_and_record(run: run_lib.Run, eval_split: str | None):
+  """Refuses a run that could only fail later; records its vocabulary."""
+  experiment = run.experiment
   if experiment.learning_rate_schedule is None:
     raise errors.UserError(
         "Experiment.learning_rate_schedule is not set; add for example "
         "--gin_file=schedules/rsqrt_no_ramp_down.gin."
     )
-  model_dir = experiment.model_dir
-  vocabulary_record.keep(model_dir, experiment.vocabularies)
+  vocabulary_record.keep(run.model_dir, experiment.vocabularies)
   caching.check(experiment.provider, "train", "mesh_train_dataset_fn")
-  if eval_every:
+  if eval_split:
     caching.check(experiment.provider, eval_split, "mesh_eval_dataset_fn")
-  display = progress.Display(console)
-  metrics_file = metrics_file_lib.MetricsFile(model_dir)
-  save_at_multiples_of = [save_checkpoints_steps]
-  # The pipeline of a block is a graph of its own: of a mixture of a hundred
-  # tasks, a large one.
-  stop_at = {*range(steps_per_block, steps, steps_per_block), steps}
-  listeners = []
-
-  def make_hooks(graph):
-    _write_model_size(experiment, graph)
-    return [
-        *(make_more_hooks(graph) if make_more_hooks else ()),
-        progress_hook.ProgressHook(
-            model_dir,
-            experiment.task,
-            graph.figures,
-            graph.layer_figures,
-            graph.summaries,
-            display,
-            metrics_file,
-            steps,
-            experiment.positions_per_batch,
-            metrics_every,
-        ),
-        checkpoints.CheckpointHook(
-            model_dir,
-            graph.lowering,
-            save_at_multiples_of,
-            keep_checkpoint_max,
-            listeners,
-        ),
-    ]
-
-  estimator = estimator_lib.make_estimator(
-      experiment,
-      estimator_lib.training_model_fn(experiment, steps, make_hooks),
-      iterations_per_loop,
-  )
-
-  def train_until(last_step):
-    first_step = checkpoints.latest_step(model_dir)
-    display.status(f"building the model, to train from step {first_step}")
-    try:
-      estimator.train(
-          lambda params: inputs.training_batches(
-              experiment.task,
-              experiment.lengths,
-              experiment.sequences_per_batch,
-              experiment.seed,
-              first_step,
-              steps_per_block,
-          ),
-          max_steps=last_step,
-      )
-    except tf.estimator.NanLossDuringTrainingError:
-      raise errors.UserError(
-          "the loss is no longer a number; the last checkpoint is of step "
-          f"{checkpoints.latest_step(model_dir)}. A lower learning rate or a "
-          "longer warm-up may help."
-      ) from None
-
-  with display:
-    first_step = checkpoints.latest_step(model_dir)
-    if first_step >= steps:
-      display.note(
-          f"nothing to train: {model_dir} has a checkpoint of step "
-          f"{first_step}, and train.steps = {steps}"
-      )
-    if eval_every:
-      make_evaluate = make_evaluate or _make_perplexity_evaluate
-      evaluate = make_evaluate(experiment, eval_split, display)
-      save_at_multiples_of.append(eval_every)
-      if experiment.tpu:
-        # A TPU serves one session at a time: training stops to evaluate.
-        stop_at.update(range(eval_every, steps, eval_every))
-      else:
-        listeners.append(_EvaluationListener(eval_every, evaluate))
-      if first_step and first_step % eval_every == 0:
-        evaluate(first_step)  # Unless an interruption prevented it, it is done.
-    for step in sorted(stop_at):
-      if step > first_step:
-        train_until(step)
-        if experiment.tpu and eval_every and step % eval_every == 0:
-          evaluate(step)
-    if eval_every:
-      evaluate(checkpoints.latest_step(model_dir))
 
 
-@gin.configurable(module="mtf_switch.modes")
-def perplexity_eval(
-    experiment: Experiment,
-    console: rich.console.Console,
-    split: str = "validation",
-    checkpoint_step: checkpoints.Selection = None,
-):
-  """Measures the cross-entropy of each task over a whole split.
-
-  Appends an "eval" line to metrics.jsonl for each task of a mixture.
-
-  Args:
-    experiment: what the run is about.
-    console: where progress is shown.
-    split: the split.
-    checkpoint_step: which checkpoints; see checkpoints.Selection.
-
-  Raises:
-    UserError: the checkpoint, the split or its examples are missing.
-  """
-  steps = checkpoints.select(experiment.model_dir, checkpoint_step)
-  caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
-  metrics_file = metrics_file_lib.MetricsFile(experiment.model_dir)
-  with progress.Display(console) as display:
-    for step in steps:
-      _evaluate(experiment, step, split, metrics_file, display, again=True)
-
-
-class _EvaluationListener(tf.train.CheckpointSaverListener):
-  """Evaluates checkpoints while the training session stays open.
-
-  TensorFlow's own train_and_evaluate does the same. Stopping and starting
-  again would build the training graph and fill the shuffle buffers each time.
-  """
-
-  def __init__(self, every: int, evaluate: Evaluate):
-    self._every = every
-    self._evaluate = evaluate
-
-  def after_save(self, session, global_step_value):
-    if global_step_value % self._every == 0:
-      self._evaluate(int(global_step_value))
-
-
-def _make_perplexity_evaluate(
-    experiment: Experiment, split: str, display: progress.Display
-) -> Evaluate:
-  """What evaluates a step as `perplexity_eval` does."""
-  metrics_file = metrics_file_lib.MetricsFile(experiment.model_dir)
-  return functools.partial(
-      _evaluate,
-      experiment,
-      split=split,
-      metrics_file=metrics_file,
-      display=display,
-      again=False,
-  )
-
-
-def _evaluate(
-    experiment: Experiment,
-    step: int,
-    split: str,
-    metrics_file: metrics_file_lib.MetricsFile,
+def _train_until(
+    run: run_lib.Run,
+    estimator: tf.estimator.Estimator,
+    last_step: int,
+    steps_per_block: int,
     display: progress.Display,
-    again: bool,
 ):
-  """Measures each task at one step and appends a line to metrics.jsonl.
-
-  Args:
-    experiment: what the run is about.
-    step: the step of the checkpoint.
-    split: the split.
-    metrics_file: where the figures go.
-    display: where they are shown.
-    again: whether to measure what metrics_file has already.
-
-  Raises:
-    UserError: there is no such split, or nothing in it.
-  """
-  datasets = [
-      dataset
-      for dataset in inputs.evaluation_datasets(
-          experiment.task, experiment.lengths, split
-      )
-      if again or not metrics_file.has("eval", step, dataset.name)
-  ]
-  if not datasets:
-    return
-  names = [dataset.name for dataset in datasets]
-  what = names[0] if len(names) == 1 else f"{len(names)} tasks"
-  display.status(f"evaluating {what} at step {step}")
-  dataset_fns = [dataset.dataset_fn for dataset in datasets]
-  all_figures = _figures_of(experiment, step, dataset_fns)
-  for number, name in enumerate(names):
-    figures = {key: values[number] for key, values in all_figures.items()}
-    if math.isnan(figures["cross_entropy"]):
-      raise errors.UserError(
-          f"the {split!r} split of {name!r} has no target tokens to evaluate."
-      )
-    metrics_file.append(step, "eval", name, figures)
-    tensorboard.write_scalars(
-        os.path.join(experiment.model_dir, f"eval_{name}"),
-        step,
-        {key: value for key, value in figures.items() if not value.shape},
+  """Trains from the latest checkpoint to a step, in one session."""
+  experiment = run.experiment
+  first_step = checkpoints.latest_step(run.model_dir)
+  display.status(f"building the model, to train from step {first_step}")
+  try:
+    estimator.train(
+        lambda params: inputs.training_batches(
+            experiment.task,
+            experiment.lengths,
+            experiment.sequences_per_batch,
+            run.seed,
+            first_step,
+            steps_per_block,
+        ),
+        max_steps=last_step,
     )
-    display.note(
-        f"step {step}  {name}  "
-        + "  ".join(
-            f"{key} {figures[key]:.4f}"
-            for key in ("neg_log_perplexity", "fraction_dropped")
-            if key in figures
-        )
-    )
+  except tf.estimator.NanLossDuringTrainingError:
+    raise errors.UserError(
+        "the loss is no longer a number; the last checkpoint is of step "
+        f"{checkpoints.latest_step(run.model_dir)}. A lower learning rate or a "
+        "longer warm-up may help."
+    ) from None
 
 
-def _figures_of(experiment: Experiment, step: int, dataset_fns):
-  """The figures of a checkpoint over datasets, `[num_datasets, ...]` by name.
-
-  All of them in one session: there may be a hundred languages, and each would
-  build the model's graph again.
-  """
-  batch_size = experiment.sequences_per_batch
-  num_batches = None
-  if experiment.tpu:  # Elsewhere the examples end by themselves.
-    num_batches = inputs.count_batches(dataset_fns, batch_size)
-  figures = estimator_lib.make_estimator(
-      experiment,
-      estimator_lib.perplexity_model_fn(experiment, len(dataset_fns)),
-  ).evaluate(
-      lambda params: inputs.evaluation_batches(dataset_fns, batch_size),
-      steps=num_batches,
-      checkpoint_path=checkpoints.path(experiment.model_dir, step),
+def _progress_hook(
+    run: run_lib.Run,
+    graph: model_functions.TrainingGraph,
+    display: progress.Display,
+    steps: int,
+    metrics_every: int,
+) -> progress_hook.ProgressHook:
+  """The hook that shows and records the figures of a training graph."""
+  return progress_hook.ProgressHook(
+      run.model_dir,
+      run.experiment.task,
+      graph.figures,
+      graph.layer_figures,
+      graph.summaries,
+      display,
+      metrics_file_lib.MetricsFile(run.model_dir),
+      steps,
+      run.experiment.positions_per_batch,
+      metrics_every,
   )
-  # What the Estimator adds is of all batches.
-  return {name: x for name, x in figures.items() if np.ndim(x)}
 
 
-def _write_model_size(
-    experiment: Experiment, graph: estimator_lib.TrainingGraph
-):
+def _write_model_size(run: run_lib.Run, graph: model_functions.TrainingGraph):
   """Writes model.json: parameters, and FLOPs of the forward pass.
 
-  FLOPs are null for a model whose layers Table 9's way of counting does not
-  know.
+  FLOPs are null for a model with layers that Table 9's rule does not cover.
   """
   variables = graph.lowering.graph.trainable_variables
   size = {
       "parameters": sum(variable.size for variable in variables),
       "flops_per_sequence": accounting.flops_of_model(
-          graph.model, experiment.lengths
+          graph.model, run.experiment.lengths
       ),
   }
-  path = os.path.join(experiment.model_dir, "model.json")
+  path = os.path.join(run.model_dir, "model.json")
   files.write_lines(path, [json.dumps(size)])

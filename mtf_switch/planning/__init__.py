@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The cost of a run before it is paid for."""
+"""Plans: the memory, FLOPs and messages of a step before it runs."""

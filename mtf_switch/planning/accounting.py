@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Parameters and FLOPs of a configuration, as integers before any tensor."""
+"""Parameters and FLOPs of a configuration, in integers, before any tensor."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -24,14 +24,14 @@ from mesh_tensorflow.transformer import transformer_layers
 class AttentionExperts(NamedTuple):
   """The experts of a Switch attention layer (Appendix A).
 
-  There are two sets of them, for queries and for keys, which are the values
-  too.
+  There are two sets of experts: one for queries, and one for keys and values,
+  which are the same.
 
   Attributes:
-    num_experts: of each set.
+    num_experts: the experts of each set.
     d_ff: the inner width of an expert; None for linear experts.
-    gated: GEGLU, as ModelSize.gated.
-    num_choices: how many experts of a set a token passes.
+    gated: whether experts are GEGLU networks, as ModelSize.gated.
+    num_choices: the number of experts of a set that a token passes.
   """
 
   num_experts: int
@@ -50,21 +50,23 @@ class ModelSize:
     d_kv: the width of an attention head.
     num_heads: the number of attention heads.
     num_layers: the layers of each stack; an encoder-decoder has two stacks.
-    gated: GEGLU, with three matrices in a feed-forward network and not two.
-    tied_embeddings: the logits use the embedding's weights. Encoder and
+    gated: whether feed-forward networks are GEGLU, with three matrices in the
+      place of two.
+    tied_embeddings: whether the logits use the embedding's weights. Encoder and
       decoder always share one embedding, as in T5.
     num_experts: the experts of a Switch layer; 0 for a dense model.
-    sparse_every: one feed-forward layer in so many is a Switch layer (the
-      inverse of Table 9's expert frequency).
+    sparse_every: the number of feed-forward layers of which one is a Switch
+      layer (the inverse of Table 9's expert frequency).
     encoder_decoder: False for a language model, which has one stack and no
       attention to an encoder.
     vocabulary_rows: the rows of the embedding; Mesh TensorFlow rounds the
       vocabulary's size up to a multiple of 128.
     relative_attention_buckets: the biases of each head, shared by the layers
       of a stack.
-    num_choices: how many experts of a Switch layer a token passes, n of a
-      top-n router.
-    self_attention_experts: None if no expert makes queries, keys and values.
+    num_choices: the number of experts of a Switch layer that a token passes, n
+      of a top-n router.
+    self_attention_experts: the experts that make queries, keys and values of
+      self-attention; None if there are none.
     enc_dec_attention_experts: the same for the attention to the encoder.
   """
 
@@ -93,7 +95,7 @@ class ModelSize:
 
 
 def size_of(model) -> ModelSize:
-  """The sizes of a T5 or Switch model that upstream's constructors have built.
+  """Reads the sizes of a T5 or Switch model that upstream's constructors built.
 
   Args:
     model: a Bitransformer, or a Unitransformer that is a language model. Only
@@ -157,7 +159,7 @@ def size_of(model) -> ModelSize:
 
 
 def _same(values: Sequence[Any], what: str, default: Any = None) -> Any:
-  """The one value that all layers have; gin copies lists, which stay equal."""
+  """Returns the value that all layers share; gin copies lists, equal ones."""
   by_text = {repr(value): value for value in values}
   if len(by_text) > 1:
     raise ValueError(f"Not all layers have the same {what}: {list(by_text)}.")
@@ -169,7 +171,7 @@ def _is_gated(activation: str | Sequence[str]) -> bool:
 
 
 def _attention_experts(layer) -> AttentionExperts | None:
-  """The experts of an attention layer, both of whose sets are configured so."""
+  """Returns the experts of an attention layer, whose sets are alike."""
   if not hasattr(layer, "switches"):
     return None
   switch = layer.switches[0]
@@ -188,7 +190,8 @@ def attention_parameters(
 
   Args:
     size: the model's sizes.
-    experts: those that make queries, keys and values, if there are any.
+    experts: the experts that make queries, keys and values; None if there are
+      none.
 
   Returns:
     a count, routers included.
@@ -237,7 +240,7 @@ def num_sparse_layers(size: ModelSize) -> int:
 
 
 def expert_parameters(size: ModelSize) -> int:
-  """The parameters that are in experts, the routers not included.
+  """The parameters of experts, without the routers'.
 
   Args:
     size: the model's sizes.
@@ -258,7 +261,7 @@ def expert_parameters(size: ModelSize) -> int:
 
 
 def num_parameters(size: ModelSize) -> int:
-  """All trainable parameters, as the variables of the Mesh TensorFlow graph.
+  """The trainable parameters, all variables of the Mesh TensorFlow graph.
 
   Args:
     size: the model's sizes.
@@ -297,7 +300,7 @@ def num_parameters(size: ModelSize) -> int:
 def flops_per_sequence(
     size: ModelSize, inputs_length: int, targets_length: int
 ) -> int:
-  """FLOPs of the forward pass of one sequence, as Table 9 counts them.
+  """FLOPs of the forward pass of one sequence, counted as in Table 9.
 
   The paper counts "as in Kaplan et al. (2020)": a token costs two FLOPs for
   each weight of its stack's matrices and 2 * context * num_heads * d_kv for
@@ -359,15 +362,15 @@ def flops_per_sequence(
 
 
 def flops_of_model(model, lengths: Mapping[str, int]) -> int | None:
-  """The same of a model that upstream's constructors have built.
+  """FLOPs of the forward pass of one sequence of a model, as in Table 9.
 
   Args:
     model: a Bitransformer, or a Unitransformer that is a language model.
     lengths: positions for "inputs", if the model has any, and "targets".
 
   Returns:
-    a number of floating-point operations; None for a model whose layers Table
-    9's way of counting does not know.
+    a number of floating-point operations; None for a model with layers that
+    Table 9's rule does not cover.
   """
   try:
     size = size_of(model)

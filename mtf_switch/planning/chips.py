@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a core of a mesh can do: chips.csv, and this machine measured."""
+"""The speed and memory of cores: chips.csv, or this machine measured."""
 
 from collections.abc import Callable
 import csv
@@ -43,17 +43,17 @@ _SECONDS_OF_A_MEASUREMENT = 0.4
 
 
 class Chip(NamedTuple):
-  """What is one core of a mesh; chips.csv says what the figures count.
+  """One core of a mesh; chips.csv defines the figures.
 
   Attributes:
-    name: as in the table.
+    name: the chip's name in the table.
     kind: "tpu", "gpu" or "cpu".
     peak_flops_bfloat16: FLOP/s of matrix products; None if not known.
     peak_flops_float32: the same for float32 tensors.
-    memory_bytes: of the core.
-    memory_bandwidth: bytes read and written a second.
-    network_bandwidth: bytes sent a second.
-    source: where the figures are from.
+    memory_bytes: the core's memory.
+    memory_bandwidth: bytes read and written per second.
+    network_bandwidth: bytes sent per second.
+    source: the source of the figures.
   """
 
   name: str
@@ -66,7 +66,7 @@ class Chip(NamedTuple):
   source: str
 
   def peak_flops(self, dtype: str) -> float:
-    """The peak for products of a dtype.
+    """Returns the peak rate of matrix products in a dtype.
 
     Args:
       dtype: "bfloat16" or "float32".
@@ -75,7 +75,7 @@ class Chip(NamedTuple):
       FLOP/s.
 
     Raises:
-      UserError: the table does not say.
+      UserError: the table has no such figure.
     """
     peak = getattr(self, f"peak_flops_{dtype}")
     if peak is None:
@@ -97,7 +97,7 @@ def read(path: str | os.PathLike[str] = TABLE) -> dict[str, Chip]:
     chips by name.
 
   Raises:
-    UserError: the file is not there or not such a table; names the line.
+    UserError: the file does not exist or is no such table; names the line.
   """
   try:
     with open(path, encoding="utf-8") as file:
@@ -121,8 +121,8 @@ def read(path: str | os.PathLike[str] = TABLE) -> dict[str, Chip]:
 
 
 def _chip(row: dict[str, str], place: str) -> Chip:
-  """A chip from a line of a table."""
-  # Where csv found too many fields, or too few.
+  """Returns the chip of a line of a table."""
+  # csv marks too many fields, or too few, with None.
   if None in row or None in row.values():
     raise errors.UserError(
         f"{place}: {len(Chip._fields)} fields must be there."
@@ -152,18 +152,18 @@ def _chip(row: dict[str, str], place: str) -> Chip:
 
 
 def find(name: str, file: str | os.PathLike[str] | None = None) -> Chip:
-  """A chip by its name.
+  """Finds a chip by its name.
 
   Args:
     name: a name in chips.csv or in the file, or "this_cpu", which is measured
       in about a second.
-    file: a table whose chips are added to those of chips.csv, or replace them.
+    file: a table of more chips, which replace chips of the same name.
 
   Returns:
     the chip.
 
   Raises:
-    UserError: no chip has the name; lists those that there are.
+    UserError: no chip has the name; lists the names that exist.
   """
   chips = read() | (read(file) if file else {})
   if name in chips:
@@ -178,13 +178,13 @@ def find(name: str, file: str | os.PathLike[str] | None = None) -> Chip:
 
 
 def measure_this_cpu() -> Chip:
-  """This machine as one core: what it reaches, not what its vendor prints.
+  """Measures this machine as one core.
 
   Returns:
-    a Chip with the rate of a float32 matrix product, which also stands for
-    bfloat16, the rate of a copy as the bandwidth of the memory (reading and
-    writing) and of the network between processes (what arrives), and all
-    memory.
+    a Chip with measured rates: of a float32 matrix product, which also stands
+    for bfloat16, and of a copy, which stands for the memory (bytes read and
+    written) and for the network between processes (bytes copied). It has all
+    of the machine's memory.
   """
   matrix = np.ones((_MATRIX_SIZE, _MATRIX_SIZE), np.float32)
   product = np.empty_like(matrix)
@@ -206,7 +206,7 @@ def measure_this_cpu() -> Chip:
 
 
 def _least_seconds(call: Callable[[], None]) -> float:
-  """The shortest time of repeated calls; the first is not measured."""
+  """Returns the shortest time of repeated calls, the first left out."""
   call()
   seconds = []
   while not seconds or sum(seconds) < _SECONDS_OF_A_MEASUREMENT:

@@ -12,38 +12,39 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a Mesh TensorFlow graph sends between cores, without running it.
+"""The messages between cores of a Mesh TensorFlow graph, without running it.
 
-The graph is lowered by its operations' own rules, onto a mesh that holds the
-shapes of slices and no tensors. It may have any number of cores.
+The graph is lowered by its operations' own rules (`shape_lowering`); here each
+message gets the purpose that follows from its operations.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import math
 from typing import NamedTuple
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch.layer import exchange
+from mtf_switch.planning import shape_lowering
+
 # Sums of bfloat16 over larger groups travel as float32, as SimdMeshImpl's do.
 _BFLOAT16_MAX_GROUP_SIZE = 8
-# Operations whose rules read TensorFlow's variables and tensors.
-_OPAQUE = (mtf.Variable, mtf.ReadVariable, mtf.GenericGradOperation)
 
 
 class Collective(NamedTuple):
-  """One kind of message that every core sends in a step.
+  """A message that every core sends in a step.
 
   Attributes:
     kind: "all_to_all", "all_reduce", "all_gather" or "permute".
     purpose: "experts" (section 5.4), "model_parallelism" (sections 5.2 and
       5.3), "gradients" of a variable, or "other".
     operation: the name of the mtf.Operation that needs the result.
-    mesh_axes: the names of the mesh axes that it goes along.
-    group_size: how many cores take part in each group.
-    shape: of the operand on one core.
-    dtype: of the operand on the wire.
-    count: times in a step.
+    mesh_axes: the names of the mesh axes along which it is sent.
+    group_size: the number of cores that exchange with each other.
+    shape: the operand's shape on one core.
+    dtype: the operand's dtype on the wire.
+    count: how often it is sent in a step.
   """
 
   kind: str
@@ -75,39 +76,38 @@ def collectives(
   Args:
     graph: the graph; not changed.
     mesh_shape: the mesh.
-    layout: which dimension is split over which of its axes.
+    layout: the rules that split dimensions over the mesh's axes.
     on_tpu: whether sums and gathers travel as SimdMeshImpl sends them.
-    gradients: those of the trainable variables.
+    gradients: the gradients of the trainable variables.
     exported: tensors that the host reads.
-    iterations: of each while loop.
+    iterations: the iterations of each while loop.
 
   Returns:
     the collectives.
   """
-  mesh_impl = _ShapesMeshImpl(mesh_shape, layout, on_tpu)
-  lowering = _ShapesLowering(graph, mesh_impl, iterations)
+  tensors, messages = shape_lowering.lower(
+      graph, mesh_shape, layout, on_tpu, iterations
+  )
   for tensor in exported:
-    lowering.tensors[tensor].to_laid_out_tensor()
-  sums = [lowering.tensors[x] for x in gradients if x is not None]
+    tensors[tensor].to_laid_out_tensor()
+  sums = [tensors[x] for x in gradients if x is not None]
   of_gradients = {
       id(x.laid_out_input) for x in sums if isinstance(x, mtf.LazyAllreduceSum)
   }
-  in_weights = {dim for v in graph.all_variables for dim in v.shape}
+  weights = _computed_from_weights(graph)
 
-  def purpose(message: _Message) -> str:
+  def purpose(message: shape_lowering.Message) -> str:
     if id(message.operand) in of_gradients:
       return "gradients"
-    dims = set(message.operand.shape)
     if message.kind == "all_to_all":
-      is_slot = any(dim.name == "expert_capacity" for dim in dims)
-      return "experts" if is_slot else "other"
-    # An activation: as wide as the model, and of tokens, which no weight has.
-    is_activation = dims - in_weights and any(
-        dim.name == "d_model" for dim in dims
-    )
-    return "model_parallelism" if is_activation else "other"
+      is_exchange = isinstance(message.operation, exchange.ExchangeOperation)
+      return "experts" if is_exchange else "other"
+    # Activations times weights of which each core has a part.
+    factors = message.summed_by.inputs if message.summed_by else ()
+    are_weights = {factor in weights for factor in factors}
+    return "model_parallelism" if len(are_weights) == 2 else "other"
 
-  def collective(message: _Message) -> Collective:
+  def collective(message: shape_lowering.Message) -> Collective:
     axes = [mesh_shape.dims[axis] for axis in message.mesh_axes]
     dtype = message.operand.dtype
     group_size = math.prod(axis.size for axis in axes)
@@ -119,7 +119,7 @@ def collectives(
     return Collective(
         message.kind,
         purpose(message),
-        message.operation,
+        message.operation.name,
         tuple(axis.name for axis in axes),
         group_size,
         tuple(message.operand.slice_shape),
@@ -127,205 +127,24 @@ def collectives(
         message.count,
     )
 
-  return [collective(message) for message in mesh_impl.messages]
+  return [collective(message) for message in messages]
 
 
-class _Slice:
-  """What is known of a laid-out tensor: the shape and dtype of a slice.
-
-  Attributes:
-    shape: of the whole tensor, an mtf.Shape.
-    slice_shape: a list of integers.
-    dtype: of the slices.
-  """
-
-  def __init__(self, shape=None, slice_shape=None, dtype=None):
-    self.shape = shape
-    self.slice_shape = slice_shape
-    self.dtype = dtype
-
-  @property
-  def tensor_list(self):
-    return [self]
-
-  def to_laid_out_tensor(self):
-    return self
+def _all_operations(graph: mtf.Graph) -> Iterator[mtf.Operation]:
+  """The operations of a graph and of its loops."""
+  for operation in graph.operations:
+    yield operation
+    if isinstance(operation, mtf.WhileLoopOperation):
+      yield from operation._body_ops  # pylint: disable=protected-access
 
 
-class _Message(NamedTuple):
-  """A Collective whose operand need not be known yet; as there."""
-
-  kind: str
-  operand: _Slice
-  operation: str
-  mesh_axes: Sequence[int]
-  count: int
-
-
-class _ShapesMeshImpl(mtf.MeshImpl):
-  """A mesh of shapes; remembers what would be sent.
-
-  Attributes:
-    messages: what would be sent, in order.
-    operation: the mtf.Operation that is being lowered.
-    iterations: how often it runs in a step.
-  """
-
-  LaidOutTensor = _Slice
-
-  def __init__(self, shape, layout, on_tpu: bool):
-    super().__init__(shape, layout)
-    self.messages = []
-    self.operation = None
-    self.iterations = 1
-    self._on_tpu = on_tpu
-
-  def slicewise(self, fn, *inputs):
-    """Slices that the lowering will describe: one for each output."""
-    del fn
-    mtf.convert_args_to_laid_out_tensors(inputs)
-    num_outputs = len(self.operation.outputs)
-    if num_outputs == 1:
-      return _Slice()
-    return tuple(_Slice() for _ in range(num_outputs))
-
-  def broadcast_impl(self, old_slices, old_shape, new_shape):
-    operand = getattr(old_slices, "laid_out_input", old_slices)
-    self.describe(operand, old_shape, self.operation.outputs[0].dtype)
-    return super().broadcast_impl(old_slices, old_shape, new_shape)
-
-  def allreduce(self, x, mesh_axes, reduction_fn_string):
-    """As SimdMeshImpl, which passes maxima on from core to core."""
-    if self._on_tpu and reduction_fn_string != "SUM":
-      for axis in mesh_axes:
-        for _ in range((self.shape.dims[axis].size - 1).bit_length()):
-          self._send("permute", x, [axis])
-    elif mesh_axes:
-      self._send("all_reduce", x, mesh_axes)
-    return x
-
-  def allsplit(self, x, mesh_axis, split_axis, which=None):
-    x = x.to_laid_out_tensor()
-    return self._resized(x, {split_axis: (1, self.shape[mesh_axis].size)})
-
-  def allconcat(self, x, mesh_axis, concat_axis):
-    """As SimdMeshImpl, which adds up one-hot copies of the whole."""
-    x = x.to_laid_out_tensor()
-    whole = self._resized(x, {concat_axis: (self.shape[mesh_axis].size, 1)})
-    if self._on_tpu:
-      self._send("all_reduce", whole, [mesh_axis])
-    else:
-      self._send("all_gather", x, [mesh_axis])
-    return whole
-
-  def alltoall(self, x, mesh_axis, split_axis, concat_axis):
-    x = x.to_laid_out_tensor()
-    self._send("all_to_all", x, [mesh_axis])
-    ways = self.shape[mesh_axis].size
-    return self._resized(x, {split_axis: (1, ways), concat_axis: (ways, 1)})
-
-  def receive(self, x, mesh_axis, source_pcoord):
-    x = x.to_laid_out_tensor()
-    self._send("permute", x, [mesh_axis])
-    return _Slice(x.shape, x.slice_shape, x.dtype)
-
-  def laid_out_pnum(self):
-    return _Slice(mtf.Shape([]), [], tf.int32)
-
-  def random(self, shape, tf_fn, kwargs):
-    return _Slice()
-
-  def import_tf_tensor(self, x, tf_x):
-    return _Slice()
-
-  def describe(self, x: _Slice, shape: mtf.Shape, dtype: tf.DType):
-    """Fills in what is known of a slice now."""
-    x.shape, x.slice_shape, x.dtype = shape, self.slice_shape(shape), dtype
-
-  def _resized(self, x, factors):
-    """The slice with some axes multiplied and divided."""
-    slice_shape = list(x.slice_shape)
-    for axis, (times, divided_by) in factors.items():
-      slice_shape[axis] = slice_shape[axis] * times // divided_by
-    return _Slice(x.shape, slice_shape, x.dtype)
-
-  def _send(self, kind, x, mesh_axes):
-    self.messages.append(
-        _Message(kind, x, self.operation.name, mesh_axes, self.iterations)
-    )
-
-
-class _ShapesLowering(mtf.Lowering):
-  """Lowers a graph onto a mesh of shapes.
-
-  Operations lower themselves, as in a run; only those that look at TensorFlow's
-  tensors while they do are lowered here.
-  """
-
-  # pylint: disable=protected-access,super-init-not-called
-
-  def __init__(
-      self, graph: mtf.Graph, mesh_impl: _ShapesMeshImpl, iterations: int
-  ):
-    """Lowers all operations; upstream's constructor would make variables.
-
-    Args:
-      graph: the graph.
-      mesh_impl: of all its meshes.
-      iterations: of each while loop.
-    """
-    self.graph = graph
-    self.tensors = {}
-    self.variables = {}
-    self._mesh_impl = mesh_impl
-    self._counters = []
-    self._iterations = iterations
-    self._lower_all(graph.operations)
-
-  def mesh_impl(self, m):
-    """The one mesh."""
-    return self._mesh_impl
-
-  def verify_slice_shapes(self, tensor, laid_out_tensor):
-    """Tells a slice its shape, where upstream compares the two."""
-    if isinstance(laid_out_tensor, mtf.LazyAllreduceSum):
-      laid_out_tensor = laid_out_tensor.laid_out_input
-    self._mesh_impl.describe(laid_out_tensor, tensor.shape, tensor.dtype)
-
-  def _lower_all(self, operations):
-    for operation in operations:
-      self._mesh_impl.operation = operation
-      if isinstance(operation, mtf.WhileLoopOperation):
-        self._lower_loop(operation)
-      elif isinstance(operation, mtf.Assign):
-        for value in operation.inputs:
-          self.tensors[value].to_laid_out_tensor()
-      elif isinstance(operation, mtf.ScalarSummaryOperation):
-        tensor = self.tensors[operation.inputs[0]].to_laid_out_tensor()
-        self.set_tensor_lowering(operation.outputs[0], tensor)
-      elif isinstance(operation, _OPAQUE):
-        for output in operation.outputs:
-          self.set_tensor_lowering(output, _Slice())
-      else:
-        operation.lower(self)
-
-  def _lower_loop(self, loop):
-    """The body once, as often as the loop goes round; sums of it at the end."""
-    for outer, inner in zip(loop.inputs, loop._body_inputs):
-      self.tensors[outer].to_laid_out_tensor()
-      self.set_tensor_lowering(inner, _Slice())
-    self._mesh_impl.iterations *= self._iterations
-    self._lower_all(loop._body_ops)
-    results = [self.tensors[x] for x in loop._body_outputs]
-    self._mesh_impl.operation = loop
-    for result in results:
-      if not isinstance(result, mtf.LazyAllreduceSum):
-        result.to_laid_out_tensor()
-    self._mesh_impl.iterations //= self._iterations
-    for output, result in zip(loop.outputs, results):
-      slices = _Slice()
-      if isinstance(result, mtf.LazyAllreduceSum):
-        slices = mtf.LazyAllreduceSum(self._mesh_impl, slices, result.mesh_axes)
-      self.set_tensor_lowering(output, slices)
-
-  # pylint: enable=protected-access,super-init-not-called
+def _computed_from_weights(graph: mtf.Graph) -> set[mtf.Tensor]:
+  """The variables and all that is computed from them alone."""
+  found = set()
+  for operation in _all_operations(graph):
+    inputs = operation.inputs
+    if isinstance(operation, mtf.Variable) or (
+        inputs and found.issuperset(inputs)
+    ):
+      found.update(operation.outputs)
+  return found

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What TensorFlow makes of a Mesh TensorFlow graph before it runs it.
+"""TensorFlow's rewrites of a graph, as far as they change its peak memory.
 
-As far as memory goes: Grappler, which rewrites graphs on CPUs and GPUs, leaves
-out what nobody asks for, computes what is equal once, multiplies the smallest
-factors first, and adds up sums of many terms when all of them are there.
+On CPUs and GPUs Grappler leaves out unused operations, computes equal results
+once, multiplies the smallest factors first, and adds up sums of many terms when
+all terms are ready. docs/performance.md has the error of plans without this.
 """
 
 import collections
@@ -35,7 +35,7 @@ _NEVER_EQUAL = (
     mtf.WhileLoopOperation,
     mtf.CustomGradientOperation,
 )
-# What two operations that compute the same may differ in.
+# Attributes in which operations with equal results may differ.
 _OWN = ("_name", "_inputs", "_outputs")
 
 
@@ -45,8 +45,8 @@ class Node:
 
   Attributes:
     operation: the mtf.Operation.
-    inputs: what it reads.
-    outputs: what it gives.
+    inputs: the tensors that it reads.
+    outputs: the tensors that it makes.
   """
 
   operation: mtf.Operation
@@ -60,8 +60,8 @@ def optimize(
   """Rewrites a graph as TensorFlow does.
 
   Args:
-    nodes: the graph, each node after those that it reads from.
-    results: what the graph is run for.
+    nodes: the graph, each node after the nodes that make its inputs.
+    results: the tensors for which the graph is run.
 
   Returns:
     the nodes that run, in an order in which they can.
@@ -73,7 +73,7 @@ def optimize(
 
 
 def _needed(nodes, results) -> list[Node]:
-  """Leaves out what nothing depends on."""
+  """Leaves out nodes on which no result depends."""
   wanted = set(results)
   kept = []
   for node in reversed(nodes):
@@ -84,7 +84,7 @@ def _needed(nodes, results) -> list[Node]:
 
 
 def _is_product(node) -> bool:
-  """Whether it multiplies entry by entry."""
+  """Returns whether a node multiplies entry by entry."""
   dims = {dim for x in node.inputs for dim in x.shape.dims}
   return (
       isinstance(node.operation, mtf.EinsumOperation)
@@ -94,14 +94,14 @@ def _is_product(node) -> bool:
 
 
 def _is_sum(node) -> bool:
-  """Whether it adds tensors of one shape."""
+  """Returns whether a node adds tensors of one shape."""
   return isinstance(node.operation, mtf.AddOperation) and all(
       x.shape == node.outputs[0].shape for x in node.inputs
   )
 
 
 def _joined(nodes, results, kind: Callable[[Node], bool]) -> list[Node]:
-  """Makes one node of those of a kind between which nobody else reads."""
+  """Joins nodes of a kind whose intermediate results have no other reader."""
   readers = collections.Counter(x for node in nodes for x in node.inputs)
   readers.update(results)
   parts = {}
@@ -121,7 +121,7 @@ def _joined(nodes, results, kind: Callable[[Node], bool]) -> list[Node]:
 
 
 def _smallest_factors_first(nodes) -> list[Node]:
-  """Makes products of two out of those of many."""
+  """Splits products of many factors into products of two."""
   result = []
   for node in nodes:
     if _is_product(node):
@@ -140,7 +140,7 @@ def _smallest_factors_first(nodes) -> list[Node]:
 
 
 def _without_twins(nodes, results) -> list[Node]:
-  """Leaves out what has been computed before."""
+  """Leaves out nodes whose results have been computed before."""
   stands_for = {}
   first = {}
   kept = []
@@ -157,7 +157,7 @@ def _without_twins(nodes, results) -> list[Node]:
 
 
 def _identity(node):
-  """What is equal for two nodes if they compute the same."""
+  """Returns a key that is equal for nodes with equal results."""
   attributes = {
       name: value
       for name, value in vars(node.operation).items()
@@ -168,7 +168,7 @@ def _identity(node):
 
 
 def _key(value):
-  """Something hashable that is equal for values that are."""
+  """Returns a hashable key that is equal for equal values."""
   if isinstance(value, mtf.Shape):
     value = value.dims
   if isinstance(value, (list, tuple)):
@@ -176,7 +176,7 @@ def _key(value):
   if isinstance(value, dict):
     return tuple((name, _key(x)) for name, x in value.items())
   if inspect.isfunction(value):
-    # Lambdas of one line that are about the same objects.
+    # The same code with the same objects in its closure.
     cells = [id(cell.cell_contents) for cell in value.__closure__ or ()]
     return value.__code__, tuple(cells)
   if isinstance(value, tf.Tensor) and value.op.type == "Const":

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a Mesh TensorFlow graph keeps in memory, without running it.
+"""The peak memory of a Mesh TensorFlow graph, without running it.
 
 A tensor takes memory from the operation that writes it to the last one that
 reads it, in the order in which operations run.
@@ -33,7 +33,7 @@ import mesh_tensorflow as mtf
 
 from mtf_switch.planning import graph_optimizer
 
-# Their results may lie where an input lay.
+# Their results may take the place of an input.
 _IN_PLACE = (
     mtf.SlicewiseOperation,
     mtf.BinaryOpWithBroadcasting,
@@ -51,7 +51,7 @@ _ALIASES = (
 
 
 class Peak(NamedTuple):
-  """The moment of a step at which most memory is taken, variables left out.
+  """The moment of a step at which most memory is in use, without variables.
 
   Attributes:
     gradients: bytes of the variables' gradients.
@@ -63,14 +63,14 @@ class Peak(NamedTuple):
 
 
 class _Operation(NamedTuple):
-  """What an operation does to memory; buffers are numbered.
+  """The effect of an operation on memory; buffers are numbered.
 
   Attributes:
     inputs: the buffers that it reads.
-    outputs: those that it writes, none of its inputs among them.
-    ends: those that nobody reads, of the tensors that it gives.
-    in_place: whether its result may lie where an input lay.
-    body: of a loop, the schedule of an iteration; else None.
+    outputs: the buffers that it writes, without those that it also reads.
+    ends: the buffers of its results that no operation reads.
+    in_place: whether its result may take the place of an input.
+    body: the schedule of a loop's iteration; None for other operations.
   """
 
   inputs: Sequence[int]
@@ -81,9 +81,9 @@ class _Operation(NamedTuple):
 
 
 class Schedule:
-  """The order in which operations run, and what is kept meanwhile.
+  """The order in which operations run, and the buffers that are alive.
 
-  It does not depend on how large the slices of tensors are.
+  It is the same for all sizes of slices.
   """
 
   def __init__(
@@ -95,16 +95,17 @@ class Schedule:
     """Puts operations in order.
 
     Args:
-      operations: of a graph or of a loop's body.
-      gradients: those of the trainable variables.
-      on_tpu: whether they stay in the order in which the graph was built, which
-        stands for that of a TPU's compiler; TensorFlow itself rewrites the
-        graph and starts each as soon as its inputs are there.
+      operations: the operations of a graph or of a loop's body.
+      gradients: the gradients of the trainable variables.
+      on_tpu: whether operations stay in the order in which the graph was built,
+        which stands for that of a TPU's compiler. Otherwise they run as
+        TensorFlow runs them: it rewrites the graph, and starts each operation
+        as soon as its inputs are ready.
     """
     gradients = set(gradients)
     nodes = [graph_optimizer.Node(x, _inputs(x), x.outputs) for x in operations]
     # Upstream joins the assignments to all variables in one operation, but each
-    # variable takes its new value as soon as that is there.
+    # variable takes its new value as soon as it is ready.
     assigned = [
         x
         for node in nodes
@@ -114,7 +115,7 @@ class Schedule:
     nodes = [x for x in nodes if not isinstance(x.operation, mtf.Assign)]
     if assigned and not on_tpu:
       nodes = graph_optimizer.optimize(nodes, assigned)
-    # For each buffer a tensor that tells its size; None for variables.
+    # A tensor of each buffer's size; None for variables.
     self._tensors = []
     self._is_gradient = []
     buffers = self._number(nodes, gradients)
@@ -142,7 +143,7 @@ class Schedule:
       )
 
   def _number(self, nodes, gradients) -> dict[mtf.Tensor, int]:
-    """The buffer of each tensor that the nodes give."""
+    """Returns the buffer of each tensor that the nodes make."""
     buffers = {}
     for node in nodes:
       operation, sources = node.operation, node.inputs
@@ -165,10 +166,10 @@ class Schedule:
     return buffers
 
   def peak(self, bytes_of: Callable[[mtf.Tensor], int]) -> Peak:
-    """The greatest number of bytes that tensors take at the same time.
+    """Finds the greatest number of bytes that are alive at the same time.
 
     Args:
-      bytes_of: the bytes of a tensor's slice.
+      bytes_of: a function from a tensor to the bytes of its slice.
 
     Returns:
       the peak.
@@ -207,7 +208,7 @@ class Schedule:
 def _as_soon_as_possible(
     inputs: Mapping[graph_optimizer.Node, Collection[mtf.Tensor]],
 ) -> Iterator[graph_optimizer.Node]:
-  """Nodes, each after those that make its inputs, first come first run."""
+  """Yields nodes in the order in which their inputs become ready."""
   readers = collections.defaultdict(list)
   for node, tensors in inputs.items():
     for tensor in tensors:
@@ -225,7 +226,7 @@ def _as_soon_as_possible(
 
 
 def _inputs(operation) -> list[mtf.Tensor]:
-  """What an operation reads; a loop also reads what its body does."""
+  """Returns an operation's inputs; those of a loop's body are the loop's."""
   inputs = list(operation.inputs)
   if isinstance(operation, mtf.WhileLoopOperation):
     for inner in operation._body_ops:  # pylint: disable=protected-access

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Table 9 of the paper beside what gin/models describes."""
+"""Table 9 of the paper beside the models of gin/models."""
 
 from typing import NamedTuple
 
@@ -27,9 +27,10 @@ from mtf_switch.training import strict_gin
 
 
 class Table9Row(NamedTuple):
-  """A row of Table 9, as printed; `layers` are those of each stack.
+  """A row of Table 9, as printed.
 
-  Quality is the negative log perplexity.
+  `layers` counts the layers of one stack. Quality is the negative log
+  perplexity.
   """
 
   parameters: str
@@ -70,7 +71,7 @@ TABLE_9 = {
     ),
 }
 
-# Lengths and vocabulary with which the FLOPs come out: 32000 pieces and 100
+# Lengths and vocabulary that reproduce the FLOPs: 32000 pieces and 100
 # sentinels, which Mesh TensorFlow rounds up to 32128 rows.
 INPUTS_LENGTH = 512
 TARGETS_LENGTH = 114
@@ -90,7 +91,7 @@ FILES = {
     "switch_c": "Switch-C",
 }
 
-# Where a row contradicts itself, or what was released.
+# Rows that contradict themselves or the released configuration.
 _LARGE = "ReLU with d_ff 4096, where the row prints GEGLU with 2816"
 _LARGE_AS_PRINTED = (
     "GEGLU with d_ff 2816, as printed; the row's sizes need ReLU with 4096"
@@ -107,39 +108,39 @@ INCONSISTENCIES = {
     "switch_c": "32 heads, as printed; the released configuration has 30",
 }
 
-# Kaplan's rule leaves out what is smaller than that.
+# Kaplan's rule leaves out smaller terms.
 _FLOPS_TOLERANCE = 0.01
 _UNITS = {"M": 1e6, "B": 1e9, "T": 1e12}
 
 
 def number(printed: str) -> float:
-  """The number that a text such as "3,800M" or "6.3T" stands for."""
+  """Parses a printed number such as "3,800M" or "6.3T"."""
   return float(printed[:-1].replace(",", "")) * _UNITS[printed[-1]]
 
 
 def rounded_as(value: float, printed: str) -> str:
-  """A number with the unit and the digits of a printed one."""
+  """Formats a number with the unit and the decimals of a printed one."""
   decimals = len(printed[:-1].partition(".")[2])
   return f"{value / _UNITS[printed[-1]]:.{decimals}f}{printed[-1]}"
 
 
 def in_unit_of(printed: str, value: float) -> str:
-  """A number with the unit of a printed one, and four digits."""
+  """Formats a number with the unit of a printed one and four digits."""
   unit = printed[-1]
   return f"{value / _UNITS[unit]:#.4g}".rstrip(".") + unit
 
 
 def flops_per_sequence(size: accounting.ModelSize) -> int:
-  """FLOPs of a sequence with the lengths of Table 9."""
+  """Returns the FLOPs of a sequence with the lengths of Table 9."""
   return accounting.flops_per_sequence(size, INPUTS_LENGTH, TARGETS_LENGTH)
 
 
 def agrees(row: Table9Row, size: accounting.ModelSize) -> bool:
-  """Whether sizes make a row's parameters and FLOPs.
+  """Returns whether a model has a row's parameters and FLOPs.
 
   Args:
-    row: what is printed.
-    size: a model's sizes.
+    row: the printed row.
+    size: the model's sizes.
 
   Returns:
     True if the parameters round to the printed digits and the FLOPs are within
@@ -154,7 +155,7 @@ def agrees(row: Table9Row, size: accounting.ModelSize) -> bool:
 
 
 def size_in_gin(file: str) -> accounting.ModelSize:
-  """The sizes of the model that a file describes; replaces gin's configuration.
+  """Reads the sizes of a file's model; replaces gin's configuration.
 
   Args:
     file: a name of FILES.
@@ -176,9 +177,9 @@ def show(console: rich.console.Console):
   """Prints Table 9's models with the paper's sizes beside those of gin/models.
 
   Args:
-    console: where to.
+    console: the console.
   """
-  # As wide as a line that is piped, 80 characters.
+  # As wide as a line of a pipe, 80 characters.
   table = rich.table.Table(
       box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
   )

@@ -34,7 +34,6 @@ from mtf_switch.training import cached_split
 from mtf_switch.training import progress
 from mtf_switch.training import strict_gin
 from mtf_switch.training import vocabulary_record
-from tasks import errors as task_errors
 
 _MANIFEST = "cache.json"
 _COMPLETED = "COMPLETED"
@@ -109,6 +108,9 @@ def _splits(
     task: seqio.Task, display: progress.Display
 ) -> dict[str, cached_split.Split]:
   """Returns the splits that have data; a DataError if there are none."""
+  # Here and not above, where it could be the user's own module of that name.
+  from tasks import errors as task_errors  # pylint: disable=g-import-not-at-top
+
   splits, missing = {}, None
   for name in task.splits:
     try:

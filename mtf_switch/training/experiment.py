@@ -12,7 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The record of what a run is about; one record serves every mode."""
+"""The record of a model and its layout, which serves every mode.
+
+Run, in run.py, is the record of a run: its directory, its seed, its devices.
+"""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -27,64 +30,37 @@ from t5.models import utils as t5_utils
 
 from mtf_switch import errors
 from mtf_switch import spelling
-from mtf_switch.mesh import cluster as cluster_lib
 from mtf_switch.mesh import layouts
 from mtf_switch.transformer import feed_forward
-
-
-@dataclasses.dataclass(frozen=True)
-class Tpu:
-  """Where the TPU is; the fields are T5's flags.
-
-  Attributes:
-    name: the Cloud TPU's name, or a grpc:// address.
-    zone: its Google Cloud zone, None to detect it.
-    project: its Google Cloud project, None to detect it.
-    job_name: the name of the TPU worker's job, None for the default.
-  """
-
-  name: str
-  zone: str | None = None
-  project: str | None = None
-  job_name: str | None = None
 
 
 @gin.configurable(module="mtf_switch.experiment")
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """What all modes of a run agree on.
+  """A model, its task and its layout, as gin describes them.
 
-  The first four fields come from the command line, the others from gin. The
-  model itself is described by T5's and this package's own gin names.
+  The layers of the model are described by T5's and this package's own gin
+  names.
 
   Attributes:
-    model_dir: the directory of checkpoints, metrics and logs.
-    seed: initial weights, order of the examples, and noise follow from it.
-    tpu: where the TPU is; None for CPU and GPU.
-    cluster: the processes that the mesh's CPUs or GPUs belong to; None for this
-      process alone.
     task: the name of a seqio Task or Mixture.
     sequence_length: positions for each feature, {"inputs": 512, "targets":
       114}; an integer for all of them.
     batch_size: sequences in a batch, or a pair such as ("tokens_per_batch",
       65536); see `compute_batch_size` of mesh_tensorflow.transformer.utils.
-    outer_batch_size: into how many outer batches the batch is cut, so that a
-      layout can replicate the experts; a multiple of the mesh axis that splits
-      outer_batch. It changes no result.
+    outer_batch_size: number of outer batches that the batch is cut into, so
+      that a layout can replicate the experts; a multiple of the mesh axis that
+      splits outer_batch. It changes no result.
     mesh_shape: for example "data:2,model:4"; empty for a single device.
     layout_rules: for example "batch:data,experts:data,d_ff:model".
     mesh_devices: a device name for each processor of the mesh, for CPUs and
-      GPUs of one process; None chooses, see `devices`.
+      GPUs of one process; None chooses, see Run.devices.
     model_type: "bitransformer" (encoder and decoder) or "lm" (decoder only).
     optimizer: a mesh_tensorflow optimizer class.
     learning_rate_schedule: a number, a function from step and
       total_train_steps to a number, or a list of these to multiply.
   """
 
-  model_dir: str
-  seed: int
-  tpu: Tpu | None = None
-  cluster: cluster_lib.Cluster | None = None
   task: str = gin.REQUIRED
   sequence_length: int | Mapping[str, int] = gin.REQUIRED
   batch_size: int | tuple[str, int] = gin.REQUIRED
@@ -97,7 +73,7 @@ class Experiment:
   learning_rate_schedule: Any = None
 
   def __post_init__(self):
-    """Refuses what could only fail later, and less clearly."""
+    """Refuses values that would fail later, with less clear messages."""
     if self.model_type not in ("bitransformer", "lm"):
       raise errors.UserError(
           f"Experiment.model_type = {self.model_type!r} is not known; use "
@@ -115,13 +91,6 @@ class Experiment:
       raise errors.UserError(
           f"Experiment.sequence_length = {dict(self.lengths)} has no length "
           f"for {feature!r}."
-      )
-    if self.cluster:
-      cluster_lib.devices_per_task(self.mesh.size, len(self.cluster.hosts))
-    if self.mesh_devices and self.cluster:
-      raise errors.UserError(
-          "Experiment.mesh_devices names the devices of one process; leave it "
-          "out with --mesh_hosts, which finds those of all."
       )
     if self.mesh_devices and len(self.mesh_devices) != self.mesh.size:
       raise errors.UserError(
@@ -157,12 +126,7 @@ class Experiment:
 
     Two dimensions of a tensor may not be on one axis, even if it has one core.
     """
-    sizes = self._axis_sizes
-    return mtf.LayoutRules(
-        (dimension, axis)
-        for dimension, axis in self.rules
-        if sizes.get(axis, 1) > 1
-    )
+    return mtf.LayoutRules(layouts.rules_in_force(self._axes, self.rules))
 
   @property
   def rules(self) -> set[tuple[str, str]]:
@@ -171,23 +135,8 @@ class Experiment:
     return mtf.convert_to_layout_rules(self.layout_rules)._pairs
 
   @property
-  def _axis_sizes(self) -> dict[str, int]:
-    return {axis.name: axis.size for axis in self.mesh.dims}
-
-  @functools.cached_property
-  def devices(self) -> Sequence[str] | None:
-    """A device for each processor of the mesh; None leaves it to TensorFlow.
-
-    If mesh_devices does not say: GPUs where there are any, a CPU device for
-    each processor elsewhere.
-    """
-    if (
-        self.mesh_devices
-        or self.tpu
-        or (self.mesh.size == 1 and not self.cluster)
-    ):
-      return self.mesh_devices
-    return cluster_lib.find_devices(self.cluster, self.mesh.size)
+  def _axes(self) -> dict[str, int]:
+    return layouts.sizes_of_axes(self.mesh)
 
   @functools.cached_property
   def sequences_per_batch(self) -> int:
@@ -216,7 +165,7 @@ class Experiment:
 
   @property
   def positions_per_batch(self) -> int:
-    """Positions that a step computes on: inputs and targets, with padding."""
+    """Positions of inputs and targets in a batch, padding included."""
     features = self.provider.output_features
     return self.sequences_per_batch * sum(self.lengths[f] for f in features)
 
@@ -241,7 +190,7 @@ class Experiment:
 
   @functools.cached_property
   def layout_numbers(self) -> list[layouts.Number]:
-    """What decides the sizes of the dimensions that a layout splits."""
+    """The numbers that set the sizes of the dimensions a layout splits."""
     return [
         *layouts.numbers_of_batch(
             self.sequences_per_batch,
@@ -257,8 +206,8 @@ class Experiment:
     Raises:
       UserError: with the numbers, and the nearest layouts that work.
     """
-    layouts.check(self._axis_sizes, self.rules, self.layout_numbers)
-    layouts.warn_of_idle_axes(self._axis_sizes, self.rules)
+    layouts.check(self._axes, self.rules, self.layout_numbers)
+    layouts.warn_of_idle_axes(self._axes, self.rules)
 
 
 def find_task(name: str):

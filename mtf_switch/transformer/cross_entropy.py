@@ -17,6 +17,7 @@
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.mesh import splits
 
 
@@ -93,22 +94,24 @@ def _log_partition_and_target_logit(
       return tf.cast(tf.reshape(flat, softmax.shape), logits.dtype)
 
     return [
-        mtf.slicewise(
+        operations.slicewise(
             backward,
             [softmax, targets, log_z_gradient, target_gradient],
             output_shape=logits.shape,
             output_dtype=logits.dtype,
+            multiplications=None,
             splittable_dims=targets.shape.dims,
             name="cross_entropy_gradient",
         ),
         None,
     ]
 
-  log_z, target_logit, _ = mtf.slicewise(
+  log_z, target_logit, _ = operations.slicewise(
       forward,
       [logits, targets],
       output_shape=[targets.shape, targets.shape, logits.shape],
       output_dtype=[tf.float32] * 3,
+      multiplications=None,
       splittable_dims=targets.shape.dims,
       grad_function=gradient,
       name="cross_entropy",

@@ -15,10 +15,10 @@
 """Attention's arithmetic, without copies of its largest tensors.
 
 Upstream writes logits and probabilities as `[batch, length, heads, memory]`,
-which no matrix product gives or takes: each of the six products of a layer and
-its gradient transposes one of them, and takes twice to ten times as long. Here
-they are `[batch, heads, length, memory]`, and only queries, keys, values and
-outputs, which are far smaller, are transposed.
+which is the order of no matrix product: each of the six products of a layer and
+its gradient transposes one of them and takes two to ten times as long. Here
+they are `[batch, heads, length, memory]`, and only the far smaller queries,
+keys, values and outputs are transposed.
 
 A query that is masked from all keys, as padding may be, gets the mean of the
 values. Upstream's softmax there, exp(x - log(sum(exp(x)))) for x near -1e9, is
@@ -28,9 +28,11 @@ values. Upstream's softmax there, exp(x - log(sum(exp(x)))) for x near -1e9, is
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
+
 
 def in_order(x: mtf.Tensor, memory_length_dim: mtf.Dimension) -> mtf.Tensor:
-  """Keys or values as `attend` multiplies them, so that it has no need to.
+  """Transposes keys or values once to the order in which `attend` needs them.
 
   Args:
     x: `[batch, memory_length, heads, d_kv]`.
@@ -50,13 +52,13 @@ def write(
     position: mtf.Tensor,
     memory_length_dim: mtf.Dimension,
 ) -> mtf.Tensor:
-  """Replaces one position of the keys or values that decoding keeps.
+  """Replaces one position of decoding's cached keys or values.
 
   Args:
     kept: `[batch, heads, memory_length, d_kv]`; memory_length is not split.
     new: `[batch, heads, d_kv]`.
-    position: dimensions of `[batch, heads]`, int32. One that is past the end is
-      of a sequence that has ended, which may write anywhere.
+    position: dimensions of `[batch, heads]`, int32. A position past the end
+      belongs to a sequence that has ended, which may write anywhere.
     memory_length_dim: the dimension of positions.
 
   Returns:
@@ -75,9 +77,10 @@ def write(
     return tf.reshape(flat, kept.shape)
 
   assert kept.shape.dims[-2] == memory_length_dim
-  return mtf.slicewise(
+  return operations.slicewise(
       update,
       [kept, new, mtf.broadcast(position, mtf.Shape(shared))],
+      multiplications=None,
       splittable_dims=shared,
       grad_function=0,
       name="write",
@@ -93,14 +96,14 @@ def attend(
     value_dim: mtf.Dimension,
     bias: mtf.Tensor | None = None,
 ) -> mtf.Tensor:
-  """Weighted sums of values, by the softmax of queries times keys.
+  """Sums of values, weighted by the softmax of queries times keys.
 
   Dimensions that queries and keys share, such as batch and heads, may be split
   by the mesh; the others may not.
 
   Args:
-    q: `[batch, length, heads, d_kv]`. Here and below, any dimensions may stand
-      in the place of batch, length and heads.
+    q: `[batch, length, heads, d_kv]`. Here and below, any other dimensions may
+      take the place of batch, length and heads.
     k: `[batch, memory_length, heads, d_kv]`.
     v: `[batch, memory_length, heads, d_kv]`.
     memory_length_dim: the dimension over which the softmax is.
@@ -128,8 +131,13 @@ def attend(
         slice(None) if d in dims else tf.newaxis for d in weights_shape.dims
     )
 
+  def multiplications(slice_size):
+    return slice_size([*weights_shape.dims, key_dim]) + slice_size(
+        [*weights_shape.dims, value_dim]
+    )
+
   def matrices(x):
-    """A slice with one axis in the place of all of the queries'."""
+    """Returns a slice with all axes of queries joined in one."""
     shape = x.shape.as_list()
     return tf.reshape(x, shape[: len(shared)] + [-1, shape[-1]])
 
@@ -137,12 +145,12 @@ def attend(
     if queries:
       y = tf.matmul(matrices(a), matrices(b), transpose_b=transpose_b)
     else:
-      # A decoding step's few rows take longer to hand to oneDNN than to
-      # multiply; this version of the operation stays with Eigen.
+      # Handing a decoding step's few rows to oneDNN takes longer than the
+      # product; this version of the operation stays with Eigen.
       y = tf.raw_ops.BatchMatMulV3(
           x=matrices(a), y=matrices(b), Tout=a.dtype, adj_y=transpose_b
       )
-    # As a, apart from what is multiplied.
+    # As a, apart from the last axis.
     return tf.reshape(y, a.shape.as_list()[:-1] + [y.shape[-1]])
 
   def forward(q, k, v, *bias):
@@ -161,8 +169,8 @@ def attend(
         matrices(d_outputs),
         transpose_a=True,
     )
-    # The softmax takes off the mean of d_weights; it is as well that of
-    # d_outputs * outputs, which is far smaller.
+    # The softmax subtracts the weighted mean of d_weights, which equals the sum
+    # of d_outputs * outputs, far smaller tensors.
     mean = tf.reduce_sum(
         tf.cast(d_outputs, tf.float32) * tf.cast(outputs, tf.float32),
         axis=-1,
@@ -177,11 +185,13 @@ def attend(
 
   def gradient(op, d_outputs, _):
     q, k, v = op.inputs[:3]
-    *gradients, d_logits = mtf.slicewise(
+    *gradients, d_logits = operations.slicewise(
         backward,
         [q, k, v, *op.outputs, d_outputs],
         output_shape=[q.shape, k.shape, v.shape, weights_shape],
         output_dtype=[q.dtype, k.dtype, v.dtype, tf.float32],
+        # Each product of the forward pass has two gradients.
+        multiplications=lambda slice_size: 2 * multiplications(slice_size),
         splittable_dims=shared,
         name="attend_gradient",
     )
@@ -191,7 +201,7 @@ def attend(
       )
     return gradients
 
-  outputs, _ = mtf.slicewise(
+  outputs, _ = operations.slicewise(
       forward,
       inputs,
       output_shape=[
@@ -199,6 +209,7 @@ def attend(
           weights_shape,
       ],
       output_dtype=[v.dtype, tf.float32],
+      multiplications=multiplications,
       splittable_dims=shared,
       grad_function=gradient,
       name="attend",

@@ -24,6 +24,7 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.mesh import splits
 
 
@@ -79,10 +80,13 @@ class GatheredVocabEmbedding(transformer.VocabEmbedding):
       return tf.reshape(logits, hidden.shape[:-1] + logits.shape[1:])
 
     tokens = hidden.shape - self._output_dim
-    return mtf.slicewise(
+    return operations.slicewise(
         multiply,
         [hidden, weights],
         output_shape=tokens + self._vocab_dim,
+        multiplications=lambda slice_size: slice_size(
+            [*hidden.shape.dims, self._vocab_dim]
+        ),
         splittable_dims=[*tokens.dims, self._vocab_dim],
         grad_function=0,
         name="logits",
@@ -105,7 +109,7 @@ def lookup(
   return _LookupOperation(weights, ids, vocab_dim).outputs[0]
 
 
-class _LookupOperation(mtf.Operation):
+class _LookupOperation(operations.Operation):
   """Copies rows; if rows are split, each core copies its own."""
 
   def __init__(self, weights, ids, vocab_dim):
@@ -152,7 +156,7 @@ class _LookupOperation(mtf.Operation):
     lowering.set_tensor_lowering(self.outputs[0], y)
 
 
-class _LookupGradientOperation(mtf.Operation):
+class _LookupGradientOperation(operations.Operation):
   """Adds up the gradients of each row's copies, over all cores."""
 
   def __init__(self, gradients, ids, shape, vocab_dim):

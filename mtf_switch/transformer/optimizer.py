@@ -23,6 +23,7 @@ import gin
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.mesh import splits
 
 
@@ -92,7 +93,7 @@ class Adafactor(mtf.optimize.AdafactorOptimizer):
     return mtf.maximum(mtf.sqrt(mean_square), self._epsilon2)
 
 
-class _SumOfSquares(mtf.Operation):
+class _SumOfSquares(operations.Operation):
   """The sum of a tensor's squares, which are not stored."""
 
   def __init__(self, x):

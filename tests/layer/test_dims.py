@@ -91,7 +91,7 @@ def test_without_strictness_the_nearest_number_of_groups_is_taken(
 
 
 def test_strict_groups_are_those_asked_for_on_any_mesh():
-  # A mesh that cannot split them is refused by check_divides.
+  # A mesh that cannot split them is refused by errors.check_divides.
   assert dims.num_groups(96, num_cores=8, multiple_of=3) == 8
 
 
@@ -241,16 +241,6 @@ def test_a_capacity_that_is_not_the_one_asked_for_is_told_with_both_numbers():
 def test_a_tenth_more_or_less_capacity_is_no_news(capacity, warns):
   warning = dims.capacity_warning(40, 2, 1.0, capacity)
   assert (warning is not None) == warns
-
-
-def test_a_mesh_that_does_not_divide_is_refused():
-  dims.check_divides(4, 8, "num_experts")
-  with pytest.raises(errors.UserError) as error:
-    dims.check_divides(4, 6, "num_experts")
-  assert str(error.value) == (
-      "num_experts = 6 cannot be split over a mesh axis of 4; use a mesh axis "
-      "of 3 or make num_experts a multiple of 4."
-  )
 
 
 def test_split_dimensions_have_unsplit_twins_of_another_name():

@@ -15,6 +15,8 @@
 """Copying rows carries out the same routing as Appendix F's einsums."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import dataclasses
+
 import mesh_tensorflow as mtf
 import numpy as np
 import pytest
@@ -22,9 +24,10 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.layer import dispatch as dispatch_lib
+from mtf_switch.transformer import dispatchers
 from mtf_switch.transformer import feed_forward
 from tests import graphs
-from tests.layer.test_dropless import ROUTERS
+from tests.layer.test_blocks import ROUTERS
 from tests.transformer.test_feed_forward import BATCH
 from tests.transformer.test_feed_forward import D_FF
 from tests.transformer.test_feed_forward import D_MODEL
@@ -41,7 +44,6 @@ def step(dispatch, mesh_shape, layout, **options):
       num_experts=EXPERTS,
       num_cores=4,
       hidden_size=D_FF,
-      router_jitter=0.0,
       dispatch=dispatch,
       **options,
   )
@@ -86,11 +88,14 @@ def step(dispatch, mesh_shape, layout, **options):
 def test_outputs_and_all_gradients_are_those_of_the_einsum(
     dispatch, router, mesh_shape, layout
 ):
-  options = dict(router=ROUTERS[router], capacity_factor_train=1.0)
+  # Nothing is drawn: neither noise nor second experts.
+  changes = dict(exploration="argmax")
   if router == "top_2":
-    options["router"] = lambda *args, **kwargs: feed_forward.top_2_router(
-        *args, second_policy_train="threshold", **kwargs
-    )
+    changes["second_policy_train"] = "threshold"
+  options = dict(
+      router=dataclasses.replace(ROUTERS[router], **changes),
+      capacity_factor_train=1.0,
+  )
   einsum, slow = step("einsum", mesh_shape, layout, **options)
   copied, fast = step(dispatch, mesh_shape, layout, **options)
   assert len(copied) == 6  # Of the input, the router and two matrices.
@@ -104,6 +109,25 @@ def test_outputs_and_all_gradients_are_those_of_the_einsum(
     return {k: v for k, v in counters.items() if k.startswith("alltoall")}
 
   assert moved(fast) == moved(slow)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        dispatch_lib.EinsumDispatcher,
+        dispatch_lib.IndexDispatcher,
+        dispatch_lib.RaggedDispatcher,
+        dispatch_lib.BlockDispatcher,
+    ],
+)
+def test_every_strategy_is_the_contract_and_no_other_strategy(strategy):
+  assert strategy.__bases__ == (dispatch_lib.Dispatcher,)
+  methods = {
+      name
+      for name, value in vars(strategy).items()
+      if callable(value) and not name.startswith("_")
+  }
+  assert methods == {"dispatch", "multiply", "combine"}
 
 
 @pytest.mark.parametrize("dispatch", ["ragged", "index"])
@@ -147,12 +171,15 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
   mesh = mtf.Mesh(mtf.Graph(), "mesh")
   context = make_context(mesh, model=graphs.Model(mesh_shape, layout))
   dims = layer.dims(context, make_inputs(mesh))
-  # pylint: disable=protected-access
   many = dims._replace(tokens_per_core=mtf.Dimension("tokens_per_core", 512))
-  assert layer._dispatcher_class(context, many) == dispatcher
+
+  def chosen(dims):
+    return dispatchers.dispatcher_class(option, context, dims, 0.0)
+
+  assert chosen(many) == dispatcher
   # With few rows for each expert one product of all slots is faster.
   few = dispatch_lib.IndexDispatcher if option is None else dispatcher
-  assert layer._dispatcher_class(context, dims) == few
+  assert chosen(dims) == few
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from mtf_switch.layer import experts
+from mtf_switch.layer.dispatch import ragged
 from mtf_switch.transformer import feed_forward
 from tests import graphs
 from tests.transformer.test_feed_forward import make_context
@@ -41,7 +42,7 @@ def test_products_are_those_of_numpy(mesh_shape):
   def build(mesh):
     rows = graphs.constant(mesh, x, dims[:4])
     matrices = graphs.constant(mesh, weights, [dims[0], *dims[3:]])
-    y = experts.per_expert_matmul(rows, matrices, dims[4])
+    y = experts.multiply_slots(rows, matrices, dims[4])
     loss = mtf.reduce_sum(mtf.square(y)) * 0.5
     return [y] + mtf.gradients([loss], [rows, matrices])
 
@@ -79,7 +80,7 @@ def test_each_expert_multiplies_its_own_rows():
     ends = graphs.constant(
         mesh, np.array([2, 3, 3, 5], np.int32), [mtf.Dimension("experts", 4)]
     )
-    y = experts.ragged_matmul(rows, matrices, mtf.Dimension("d_ff", 2), ends)
+    y = ragged.ragged_matmul(rows, matrices, mtf.Dimension("d_ff", 2), ends)
     return [y] + mtf.gradients([mtf.reduce_sum(y)], [rows, matrices])
 
   (y, of_x, of_weights), _ = graphs.evaluate(build)

@@ -14,6 +14,7 @@
 
 """Every router against the oracle, by hand, and its gradients."""
 
+import dataclasses
 import functools
 
 import mesh_tensorflow as mtf
@@ -26,7 +27,7 @@ from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import dispatch
 from mtf_switch.layer import losses
 from mtf_switch.layer import router as router_lib
-from mtf_switch.layer import routing as routing_lib
+from mtf_switch.layer import scores as scores_lib
 from mtf_switch.layer import slots
 from mtf_switch.layer import switch_layer
 from mtf_switch.mesh import placement_mesh
@@ -35,15 +36,11 @@ from tests.layer.test_losses import SIX_TOKENS
 
 D_MODEL = 5
 ROUTERS = {
-    "router": router_lib.router,
-    "top_2": functools.partial(
-        router_lib.top_2_router, second_policy_eval="threshold"
-    ),
-    "top_3": functools.partial(router_lib.top_n_router, num_choices=3),
-    "ntlb": router_lib.no_token_left_behind_router,
-    "ntlb_2": functools.partial(
-        router_lib.no_token_left_behind_router, max_stages=2
-    ),
+    "router": router_lib.SwitchRouter(),
+    "top_2": router_lib.Top2Router(second_policy_eval="threshold"),
+    "top_3": router_lib.TopNRouter(num_choices=3),
+    "ntlb": router_lib.NoTokenLeftBehindRouter(),
+    "ntlb_2": router_lib.NoTokenLeftBehindRouter(max_stages=2),
 }
 LEAST_EXPERTS = {"top_2": 2, "top_3": 3}
 FIELDS = (
@@ -158,12 +155,14 @@ def route(routers, dims, dtype=tf.float32):
   return run
 
 
-def prepare(shape, capacity, *routers, **options):
+def prepare(shape, capacity, *routers, is_training=False, **options):
   """A function from probabilities of this shape to a dict for each router."""
   num_cores, tokens_per_core, num_experts = shape
   dims = sizes(num_cores, tokens_per_core, num_experts, capacity, num_experts)
-  options = routing_lib.Options(**options)
-  run = route([functools.partial(x, options=options) for x in routers], dims)
+  routers = [dataclasses.replace(x, **options) for x in routers]
+  run = route(
+      [functools.partial(x, is_training=is_training) for x in routers], dims
+  )
   all_real = np.ones((num_cores, tokens_per_core))
   return lambda probs, nonpadding=all_real: run(
       np.log(probs), np.eye(num_experts), nonpadding
@@ -209,10 +208,10 @@ def test_routers_equal_the_oracle(num_cores, num_experts, priority):
   row = list(slots.PRIORITIES).index(priority) + num_cores + num_experts
   capacity = (1, max(2, tokens // num_experts - 1), tokens)[row % 3]
   scope = losses.SCOPES[row % 2]
-  options = routing_lib.Options(priority=priority, loss_scope=scope)
+  options = dict(priority=priority, loss_scope=scope)
   names = [x for x in ROUTERS if num_experts >= LEAST_EXPERTS.get(x, 1)]
   run = route(
-      [functools.partial(ROUTERS[x], options=options) for x in names],
+      [dataclasses.replace(ROUTERS[x], **options) for x in names],
       sizes(num_cores, tokens, num_experts, capacity),
   )
   for share_of_padding in (0.0, 0.3, 1.0):
@@ -273,9 +272,7 @@ def test_six_tokens_by_hand_leave_none_behind():
   # second stage token 3's next best are experts 1 and 2, both 0.1, of which the
   # first, with one slot left, takes it as its second; token 5's is expert 2
   # with 0.2, which takes it as its second.
-  (routing,) = route_probs(
-      SIX_TOKENS, 2, router_lib.no_token_left_behind_router
-  )
+  (routing,) = route_probs(SIX_TOKENS, 2, router_lib.NoTokenLeftBehindRouter())
   np.testing.assert_array_equal(
       routing["expert_index"][0, :, 0], [1, 0, 0, 1, 2, 2]
   )
@@ -295,7 +292,7 @@ def test_stages_serve_a_later_token_where_serial_placement_serves_an_earlier():
   # token 2 is there first; one by one, token 1 is, and token 2 goes to expert
   # 2.
   probs = np.array([[[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.7, 0.2]]])
-  router = router_lib.no_token_left_behind_router
+  router = router_lib.NoTokenLeftBehindRouter()
   for priority, experts in (("position", [0, 2, 1]), ("causal", [0, 1, 2])):
     (routing,) = route_probs(probs, 1, router, priority=priority)
     np.testing.assert_array_equal(routing["expert_index"][0, :, 0], experts)
@@ -307,8 +304,8 @@ def test_top_1_is_the_switch_router_and_learns_by_its_gate():
   one, other = route_probs(
       probs,
       2,
-      router_lib.router,
-      functools.partial(router_lib.top_n_router, num_choices=1),
+      router_lib.SwitchRouter(),
+      router_lib.TopNRouter(num_choices=1),
   )
   for name in FIELDS + TENSORS:
     np.testing.assert_array_equal(one[name], other[name], err_msg=name)
@@ -316,7 +313,7 @@ def test_top_1_is_the_switch_router_and_learns_by_its_gate():
 
 
 @pytest.mark.parametrize(
-    "router, least", [(router_lib.top_2_router, 2), (ROUTERS["top_3"], 3)]
+    "router, least", [(router_lib.Top2Router(), 2), (ROUTERS["top_3"], 3)]
 )
 def test_too_few_experts_are_refused_by_number(router, least):
   with pytest.raises(errors.UserError, match=f"num_experts.*{least - 1}|of at"):
@@ -328,7 +325,7 @@ def test_no_choices_are_refused():
     route_probs(
         np.full((1, 2, 2), 0.5),
         1,
-        functools.partial(router_lib.top_n_router, num_choices=0),
+        router_lib.TopNRouter(num_choices=0),
     )
 
 
@@ -348,12 +345,12 @@ def test_a_policy_says_which_second_experts_are_asked(
   (routing,) = route_probs(
       TWO_TOKENS,
       2,
-      functools.partial(
-          router_lib.top_2_router,
-          is_training=is_training,
+      router_lib.Top2Router(
+          exploration="argmax",
           **{f"second_policy_{name}": policy},
           **{f"second_threshold_{name}": 0.3},
       ),
+      is_training=is_training,
   )
   np.testing.assert_array_equal(
       routing["routed"][0], np.stack([[1, 1], seconds], axis=-1)
@@ -368,7 +365,7 @@ def test_a_policy_says_which_second_experts_are_asked(
 
 def test_padding_asks_for_no_second_expert():
   routers = [
-      functools.partial(router_lib.top_2_router, second_policy_eval=policy)
+      router_lib.Top2Router(second_policy_eval=policy)
       for policy in ("all", "threshold")
   ]
   nonpadding = np.array([[1, 0]])
@@ -385,12 +382,12 @@ def test_random_seconds_are_as_frequent_as_their_gates():
   (routing,) = route_probs(
       probs,
       1,
-      functools.partial(
-          router_lib.top_2_router,
-          is_training=True,
+      router_lib.Top2Router(
+          exploration="argmax",
           second_policy_train="random",
           second_threshold_train=0.2,
       ),
+      is_training=True,
   )
   assert routing["routed"][..., 0].all()
   share = routing["routed"][0, :, 1].reshape(-1, draws).mean(axis=1)
@@ -403,22 +400,13 @@ def test_random_seconds_are_as_frequent_as_their_gates():
 
 def test_evaluation_asks_every_second_expert_unless_told_otherwise():
   probs = oracle.softmax(np.random.RandomState(2).randn(1, 50, 3))
-  (routing,) = route_probs(probs, 50, router_lib.top_2_router)
+  (routing,) = route_probs(probs, 50, router_lib.Top2Router())
   assert routing["kept"].all()
 
 
-@pytest.mark.parametrize("is_training", [False, True])
-def test_random_is_refused_for_evaluation(is_training):
+def test_random_is_refused_for_evaluation():
   with pytest.raises(errors.UserError) as error:
-    route_probs(
-        TWO_TOKENS,
-        1,
-        functools.partial(
-            router_lib.top_2_router,
-            is_training=is_training,
-            second_policy_eval="random",
-        ),
-    )
+    router_lib.Top2Router(second_policy_eval="random")
   assert str(error.value) == (
       "top_2_router.second_policy_eval = 'random' is not known; use one of "
       "all, none, threshold."
@@ -430,11 +418,7 @@ def test_unknown_second_policies_are_refused_with_the_legal_ones(name):
   option = f"second_policy_{name}"
   legal = "all, none, threshold" + (", random" if name == "train" else "")
   with pytest.raises(errors.UserError) as error:
-    route_probs(
-        TWO_TOKENS,
-        1,
-        functools.partial(router_lib.top_2_router, **{option: "some"}),
-    )
+    router_lib.Top2Router(**{option: "some"})
   assert str(error.value) == (
       f"top_2_router.{option} = 'some' is not known; use one of {legal}."
   )
@@ -443,17 +427,31 @@ def test_unknown_second_policies_are_refused_with_the_legal_ones(name):
 @pytest.mark.parametrize(
     "option, legal",
     [
-        ("exploration", routing_lib.EXPLORATIONS),
+        ("exploration", scores_lib.EXPLORATIONS),
         ("priority", slots.PRIORITIES),
         ("loss_scope", ("group", "batch")),
+        ("dtype", ("float32", "bfloat16", "float64")),
     ],
 )
-def test_unknown_options_are_refused_with_the_legal_ones(option, legal):
+@pytest.mark.parametrize("name", ROUTERS)
+def test_unknown_options_are_refused_with_the_legal_ones(name, option, legal):
   with pytest.raises(errors.UserError) as error:
-    routing_lib.check(routing_lib.Options(**{option: "typo"}))
+    dataclasses.replace(ROUTERS[name], **{option: "typo"})
   assert str(error.value) == (
-      f"{option} = 'typo' is not known; use one of {', '.join(legal)}."
+      f"router {option} = 'typo' is not known; use one of {', '.join(legal)}."
   )
+
+
+@pytest.mark.parametrize(
+    "router, num_choices",
+    [("router", 1), ("top_2", 2), ("top_3", 3), ("ntlb", 1)],
+)
+def test_a_router_knows_its_number_of_choices(router, num_choices):
+  """Without a graph; and a graph has as many."""
+  assert ROUTERS[router].num_choices == num_choices
+  probs = oracle.softmax(np.random.RandomState(0).randn(1, 4, 5))
+  (routing,) = route_probs(probs, 4, ROUTERS[router])
+  assert routing["expert_index"].shape == (1, 4, num_choices)
 
 
 def explored(router, *trials, tokens=64):
@@ -471,9 +469,8 @@ def explored(router, *trials, tokens=64):
   run = route(
       [
           functools.partial(
-              router,
-              options=routing_lib.Options(
-                  exploration=name, jitter=0.3, dropout_rate=0.4
+              dataclasses.replace(
+                  router, exploration=name, jitter=0.3, dropout_rate=0.4
               ),
               is_training=is_training,
           )
@@ -490,7 +487,7 @@ def explored(router, *trials, tokens=64):
 
 @pytest.mark.parametrize("router", ["router", "top_3", "ntlb"])
 def test_exploration_acts_in_training_only(router):
-  names = sorted(routing_lib.EXPLORATIONS)
+  names = sorted(scores_lib.EXPLORATIONS)
   if router != "router":
     names = ["argmax", "input_jitter", "sample"]  # The noise is shared.
   trials = [(name, mode) for name in names for mode in (False, True)]
@@ -513,8 +510,8 @@ def test_sampled_experts_are_as_frequent_as_their_probabilities():
   (routing,) = route_probs(
       np.tile(probs, (1, draws, 1)),
       1,
-      functools.partial(router_lib.router, is_training=True),
-      exploration="sample",
+      router_lib.SwitchRouter(exploration="sample"),
+      is_training=True,
   )
   share = np.bincount(routing["expert_index"].ravel(), minlength=4) / draws
   # Five standard deviations of a mean of Bernoulli draws.
@@ -529,10 +526,8 @@ def test_two_sampled_experts_are_drawn_without_replacement():
   (routing,) = route_probs(
       np.tile(probs, (1, draws, 1)),
       1,
-      functools.partial(
-          router_lib.top_n_router, num_choices=2, is_training=True
-      ),
-      exploration="sample",
+      router_lib.TopNRouter(num_choices=2, exploration="sample"),
+      is_training=True,
   )
   pairs = routing["expert_index"][0]
   assert np.all(pairs[:, 0] != pairs[:, 1])
@@ -544,7 +539,7 @@ def test_two_sampled_experts_are_drawn_without_replacement():
 
 
 def test_a_sampled_experts_gate_is_its_probability():
-  (routing,) = explored(router_lib.router, ("sample", True))
+  (routing,) = explored(router_lib.SwitchRouter(), ("sample", True))
   gate = np.take_along_axis(
       routing["router_probs"], routing["expert_index"], axis=-1
   )
@@ -556,7 +551,7 @@ def test_logits_jitter_adds_uniform_noise():
   """Figure 15 adds 1 - eps to 1 + eps; the 1 cancels in the softmax."""
   tokens = 4000
   jittered, plain = explored(
-      router_lib.router,
+      router_lib.SwitchRouter(),
       ("logits_jitter", True),
       ("logits_jitter", False),
       tokens=tokens,
@@ -579,10 +574,7 @@ def test_input_jitter_multiplies_by_uniform_noise():
   (routing,) = route(
       [
           functools.partial(
-              router_lib.router,
-              options=routing_lib.Options(
-                  exploration="input_jitter", jitter=0.3
-              ),
+              router_lib.SwitchRouter(exploration="input_jitter", jitter=0.3),
               is_training=True,
           )
       ],
@@ -596,21 +588,17 @@ def test_input_jitter_multiplies_by_uniform_noise():
   assert abs((noise**2).mean() - 1 / 3) <= 5 * np.sqrt(4 / 45 / tokens)
 
 
-@pytest.mark.parametrize("name", sorted(routing_lib.EXPLORATIONS))
+@pytest.mark.parametrize("name", sorted(scores_lib.EXPLORATIONS))
 def test_noise_spares_what_the_experts_get(name):
   rng = np.random.RandomState(5)
   dims = sizes(2, 6, 3, 6)
   inputs = rng.randn(2, 6, D_MODEL).astype(np.float32)
 
   def build(x, weights, nonpadding):
-    routing = router_lib.router(
-        x,
-        weights,
-        dims,
-        routing_lib.Options(exploration=name, jitter=0.5, dropout_rate=0.5),
-        True,
-        nonpadding,
+    router = router_lib.SwitchRouter(
+        exploration=name, jitter=0.5, dropout_rate=0.5
     )
+    routing = router(x, weights, dims, True, nonpadding)
     dispatcher = dispatch.EinsumDispatcher(routing, dims, tf.float32)
     return [
         dispatcher.dispatch(x),
@@ -714,7 +702,6 @@ def test_gradients_are_the_slopes_of_the_losses():
   ]
   target = rng.randn(2, tokens, D_MODEL)
   experts = rng.randn(num_experts, D_MODEL)
-  options = routing_lib.Options(dtype=tf.float64)
 
   def build(inputs, weights, nonpadding):
     def constant(array, shape):
@@ -727,9 +714,10 @@ def test_gradients_are_the_slopes_of_the_losses():
       outputs, routing = switch_layer.switch_layer(
           inputs,
           functools.partial(
-              ROUTERS[name], router_weights=weights, options=options
+              dataclasses.replace(ROUTERS[name], dtype="float64"),
+              router_weights=weights,
           ),
-          lambda x: mtf.tanh(
+          lambda x, multiply: mtf.tanh(
               x * constant(experts, [dims.num_experts, dims.d_model])
           ),
           dims,

@@ -68,7 +68,7 @@ def route(router_probs, capacity, nonpadding=None, dtype=tf.float32):
     real = None
     if nonpadding is not None:
       real = graphs.constant(mesh, nonpadding.astype(np.float32), group)
-    routing = router_lib.router(inputs, weights, dims, nonpadding=real)
+    routing = router_lib.SwitchRouter()(inputs, weights, dims, nonpadding=real)
     dispatcher = dispatch.EinsumDispatcher(routing, dims, dtype)
     return [routing_lib.first_of(getattr(routing, name)) for name in FIELDS] + [
         mtf.cast(getattr(dispatcher, name), tf.float32) for name in tensors
@@ -130,7 +130,7 @@ def test_a_gate_too_small_for_its_dtype_keeps_its_slot():
     weights = graphs.constant(
         mesh, np.eye(3), [dims.d_model, dims.num_experts_unsplit]
     )
-    routing = router_lib.router(inputs, weights, dims)
+    routing = router_lib.SwitchRouter()(inputs, weights, dims)
     routing = routing._replace(expert_gate=routing.expert_gate * 0.0)
     dispatcher = dispatch.EinsumDispatcher(routing, dims, tf.float32)
     return [dispatcher.dispatch_tensor]
@@ -175,11 +175,10 @@ def test_equals_the_oracle(
 def bound_router(mesh, router_weights, dims, **options):
   """Figure 15's router with these weights."""
   return functools.partial(
-      router_lib.router,
+      router_lib.SwitchRouter(**options),
       router_weights=graphs.constant(
           mesh, router_weights, [dims.d_model, dims.num_experts_unsplit]
       ),
-      options=routing_lib.Options(**options),
   )
 
 
@@ -203,7 +202,8 @@ def run_layer(
     wi = graphs.constant(mesh, w_in, [dims.num_experts, dims.d_model, hidden])
     wo = graphs.constant(mesh, w_out, [dims.num_experts, hidden, dims.d_model])
 
-    def feed_forward(expert_inputs):
+    def feed_forward(expert_inputs, multiply):
+      del multiply
       h = mtf.einsum(
           [expert_inputs, wi],
           output_shape=expert_inputs.shape.dims[:-1] + [hidden],
@@ -290,7 +290,8 @@ def test_one_expert_with_room_for_all_is_the_dense_layer():
           experts + [hidden, dims.d_model],
       )
 
-      def feed_forward(inner, wi=wi, wo=wo):
+      def feed_forward(inner, multiply=None, wi=wi, wo=wo):
+        del multiply
         h = mtf.einsum(
             [inner, wi], output_shape=inner.shape.dims[:-1] + [hidden]
         )
@@ -343,7 +344,7 @@ def test_the_router_reads_bfloat16_activations_in_float32():
         graphs.constant(mesh, inputs, group + [dims.d_model]), tf.bfloat16
     )
     w = graphs.constant(mesh, weights, [dims.d_model, dims.num_experts_unsplit])
-    routing = router_lib.router(x, w, dims)
+    routing = router_lib.SwitchRouter()(x, w, dims)
     dispatcher = dispatch.EinsumDispatcher(routing, dims, x.dtype)
     assert dispatcher.combine_tensor.dtype == tf.bfloat16
     assert dispatcher.dispatch_tensor.dtype == tf.bfloat16
@@ -371,7 +372,8 @@ def test_jitter_multiplies_the_routers_input_and_spares_the_experts():
     )
     seen = []
 
-    def feed_forward(expert_inputs):
+    def feed_forward(expert_inputs, multiply):
+      del multiply
       seen.append(expert_inputs)
       return expert_inputs
 

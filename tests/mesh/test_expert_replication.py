@@ -16,6 +16,7 @@
 
 import functools
 
+import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
 import numpy as np
@@ -100,7 +101,7 @@ def assert_equal(ones, others, tolerance):
 )
 def test_the_cut_changes_nothing(router, priority, dispatch):
   layer = make_layer(
-      router=getattr(feed_forward, router),
+      router=gin.get_configurable(router),
       priority=priority,
       dispatch=dispatch,
       num_experts=3,
@@ -127,7 +128,7 @@ def test_no_mesh_changes_outputs_or_gradients(
 ):
   """Noise included."""
   layer = make_layer(
-      router=getattr(feed_forward, router),
+      router=gin.get_configurable(router),
       dispatch=dispatch,
       router_jitter=0.1,
       expert_dropout_rate=0.2,

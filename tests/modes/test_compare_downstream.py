@@ -24,6 +24,7 @@ import rich.console
 
 from mtf_switch import errors
 from mtf_switch.modes import compare_downstream as comparison
+from mtf_switch.training import run as run_lib
 
 
 def pretrained(directory, step, value, sparse):
@@ -84,7 +85,9 @@ def test_a_checkpoint_is_a_point_with_the_best_of_its_runs():
 def test_files(tmp_path):
   console = rich.console.Console(file=io.StringIO())
   output_dir = tmp_path / "out"
-  comparison.compare_downstream(console, write(tmp_path), str(output_dir))
+  comparison.compare_downstream(
+      run_lib.Run(), console, write(tmp_path), str(output_dir)
+  )
   assert (output_dir / "downstream.csv").read_text() == (
       "series,pretrained_dir,step,neg_log_perplexity,super_glue,trivia_qa\n"
       "Dense,dense,10,-1.5,70.0,\n"
@@ -122,7 +125,9 @@ def test_the_panels_show_the_points():
 
 def test_other_directories_are_refused(tmp_path):
   with pytest.raises(errors.UserError) as error:
-    comparison.compare_downstream(None, [str(tmp_path)], "unused")
+    comparison.compare_downstream(
+        run_lib.Run(), None, [str(tmp_path)], "unused"
+    )
   assert str(error.value) == (
       f"{tmp_path}/pretrained.json does not exist; --compare_dir takes the "
       "model_dir of a run of --mode=finetune that has been evaluated."

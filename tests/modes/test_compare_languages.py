@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tests for language_comparison.py."""
+"""Figures 7 and 8 from the files of two runs, by hand."""
 
 import csv
 import json
@@ -22,6 +22,7 @@ import rich.console
 
 from mtf_switch import errors
 from mtf_switch.modes import compare_languages as comparison
+from mtf_switch.training import run as run_lib
 
 
 def test_steps_between_two_evaluations():
@@ -91,7 +92,7 @@ def write_run(directory, curves, layers):
       for name, curve in curves.items()
       for step, value in curve
   ]
-  # What is evaluated again replaces what was there.
+  # A repeated evaluation replaces the earlier one.
   lines.insert(0, {**lines[0], "neg_log_perplexity": 0.0})
   lines.insert(0, {"kind": "train", "step": 1, "task": "mc4"})
   text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -105,7 +106,9 @@ def test_files_of_two_runs(tmp_path):
   console = rich.console.Console(record=True, width=100)
   output = tmp_path / "out"
   # The order of the two does not matter.
-  comparison.compare_languages(console, [switch, dense], str(output))
+  comparison.compare_languages(
+      run_lib.Run(), console, [switch, dense], str(output)
+  )
   with open(output / "languages.csv") as file:
     rows = {row["name"]: row for row in csv.DictReader(file)}
   assert rows["de"] == {
@@ -139,7 +142,10 @@ def test_plots_show_each_language():
 def complaint(directories, tmp_path):
   with pytest.raises(errors.UserError) as raised:
     comparison.compare_languages(
-        rich.console.Console(), directories, str(tmp_path / "out")
+        run_lib.Run(),
+        rich.console.Console(),
+        directories,
+        str(tmp_path / "out"),
     )
   assert not (tmp_path / "out").exists()
   return str(raised.value)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the modes about data print, and what a run makes of their cache."""
+"""The output of the modes about data, and a run that uses their cache."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import json
@@ -27,6 +27,7 @@ import seqio
 
 from mtf_switch import errors
 from mtf_switch.modes import data
+from mtf_switch.training import run as run_lib
 from tasks import vocabulary as vocabulary_lib
 from tests import programs
 from tests import toy_tasks
@@ -72,7 +73,7 @@ def test_sentencepiece_is_readable(tmp_path):
 
 
 def inspected(capsys, *args, **kwargs):
-  data.inspect(None, *args, **kwargs)
+  data.inspect(run_lib.Run(), None, *args, **kwargs)
   return capsys.readouterr().out.splitlines()
 
 
@@ -151,7 +152,7 @@ def test_the_task_may_be_gins(capsys):
 )
 def test_mistakes(arguments, message):
   with pytest.raises(errors.UserError) as error:
-    data.inspect(None, *arguments)
+    data.inspect(run_lib.Run(), None, *arguments)
   assert str(error.value) == message
 
 

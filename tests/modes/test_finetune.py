@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Fine-tuning: what is written, by hand, and a run from start to end."""
+"""Fine-tuning: its files, by hand, and a run from start to end."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import json
@@ -104,7 +104,7 @@ def record(step, kind, task, value):
     [
         ([], None),
         ([record(3, "train", "c4", -2.0)], None),
-        # The last one until step 10; what else was evaluated does not count.
+        # The last one until step 10; other tasks do not count.
         (
             [
                 record(3, "train", "c4", -5.0),

@@ -26,11 +26,13 @@ from mtf_switch.planning import chips
 from mtf_switch.planning import communication
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import report
+from mtf_switch.planning import switch_layers
+from mtf_switch.planning import units
 from tests import plans
 
 
 def switch_layer(name, expert_capacity=80):
-  return plan_lib.SwitchLayer(
+  return switch_layers.SwitchLayer(
       name,
       num_groups=4,
       tokens_per_group=512,
@@ -121,7 +123,7 @@ def printed(*plans, **options):
     ],
 )
 def test_counts(number, text):
-  assert report.count(number) == text
+  assert units.count(number) == text
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_counts(number, text):
     ],
 )
 def test_bytes(number, text):
-  assert report.bytes_(number) == text
+  assert units.bytes_(number) == text
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_bytes(number, text):
     ],
 )
 def test_seconds(number, text):
-  assert report.seconds(number) == text
+  assert units.seconds(number) == text
 
 
 def test_json_of_a_plan_is_one_object():

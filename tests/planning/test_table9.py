@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What Table 9 prints beside what gin/models describes, as a table."""
+"""The table of Table 9's printed figures beside those of gin/models."""
 
 import dataclasses
 import io

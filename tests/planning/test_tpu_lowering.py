@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What the cores of a pod send each other, read from lowered graphs."""
+"""The messages between the cores of a pod, read from lowered graphs."""
 
 import collections
 import math
@@ -120,7 +120,7 @@ def of_kind(collectives, kind):
 
 
 def shapes(collectives):
-  """How often something of each shape is sent, scalars aside."""
+  """Returns the number of messages of each shape, without scalars."""
   return collections.Counter(c.shape for c in collectives if c.shape)
 
 
@@ -150,7 +150,7 @@ def test_a_switch_layer_sends_tokens_to_experts_and_back(
       assert c.dtype == dtype
       assert sets(c.groups) == groups["data"]
 
-    # What is left: scalars of the losses, and what no layer can do without.
+    # The rest: scalars of the losses, and sums that every layer needs.
     all_reduces = of_kind(collectives, "CrossReplicaSum")
     assert len(all_to_alls) + len(all_reduces) == len(collectives)
     expected = collections.Counter()
@@ -195,7 +195,7 @@ def test_data_parallelism_sends_nothing_but_gradients():
 
 
 def test_draws_are_no_communication():
-  """B27: jitter and dropout add nothing to what is sent."""
+  """B27: jitter and dropout add no messages."""
 
   def sent(**options):
     return lowered.collectives(
@@ -279,11 +279,11 @@ def experiment(n, m, *params, files=("models/switch_base.gin",)):
       ],
       [],
   )
-  return experiment_lib.Experiment(model_dir="unused", seed=0)
+  return experiment_lib.Experiment()
 
 
 def gradients_over_data(tf_graph):
-  """How many variables of each shape all groups of the data axis have."""
+  """Returns the number of variables of each shape along the data axis."""
   expected = collections.Counter()
   for v in tf_graph.get_collection("TPU_VAR"):
     name, shape = v.op.name, tuple(v.shape.as_list())

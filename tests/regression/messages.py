@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Counts what layouts send, in lowered graphs and in plans.
+"""Counts the messages of layouts, in lowered graphs and in plans.
 
 `python -m tests.regression.messages` writes messages.json, in some minutes, and
 the tables of docs/parallelism.md from it.
@@ -61,7 +61,7 @@ SIZES = {
 
 
 def layouts(num_cores: int) -> dict[str, dict[str, int]]:
-  """Layouts of a number of cores, and their sizes."""
+  """Returns the layouts of a number of cores, and their sizes."""
   m = {8: 2, 16: 4}[num_cores]
   both = {"data_parallelism": num_cores // m, "model_parallelism": m}
   copies = {"data_parallelism": num_cores // 2, "expert_replicas": 2}
@@ -76,7 +76,7 @@ def layouts(num_cores: int) -> dict[str, dict[str, int]]:
 
 
 def experiment(size: str, layout: str) -> experiment_lib.Experiment:
-  """What is counted."""
+  """Returns the run whose messages are counted."""
   model, num_cores, params = SIZES[size]
   sizes = layouts(num_cores)[layout]
   bindings = [f"{name} = {value}" for name, value in sizes.items()]
@@ -84,11 +84,11 @@ def experiment(size: str, layout: str) -> experiment_lib.Experiment:
 
 
 def count(size: str, layout: str) -> dict:
-  """A layout's row: bytes by kind, planned and in the graph.
+  """Counts bytes by kind, planned and in the graph.
 
   Args:
-    size: of SIZES.
-    layout: of `layouts`.
+    size: a key of SIZES.
+    layout: a key of `layouts`.
 
   Returns:
     a row of RESULTS.
@@ -120,7 +120,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def kinds(rows: list[dict]) -> str:
-  """Bytes by kind, in the graph and in the plan, in Markdown."""
+  """Returns a table of bytes by kind, in the graph and in the plan."""
   header = ["layout", "mesh"]
   for kind in ("all-to-all", "all-reduce", "permute"):
     header += [f"{kind}: graph", "plan"]
@@ -142,7 +142,7 @@ def kinds(rows: list[dict]) -> str:
 
 
 def purposes(rows: list[dict]) -> str:
-  """Planned bytes by purpose, in Markdown."""
+  """Returns a table of planned bytes by purpose."""
   return _table(
       ["layout", "mesh", "experts", "model parallelism", "gradients", "other"],
       [
@@ -157,7 +157,7 @@ def purposes(rows: list[dict]) -> str:
 
 
 def fill(page: str) -> str:
-  """The page with the tables of RESULTS."""
+  """Returns the page with the tables of RESULTS."""
   rows = json.loads(RESULTS.read_text())
   tiny, base = (
       [row for row in rows if row["size"] == size] for size in ("tiny", "base")

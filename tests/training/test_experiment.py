@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The record of a run: what it derives and what it refuses."""
+"""The record of a model and its layout: derived values and refusals."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import pytest
@@ -24,8 +24,6 @@ from tests import toy_tasks  # noqa: F401
 
 def experiment(**kwargs):
   arguments = dict(
-      model_dir="unused",
-      seed=0,
       task="toy_copy",
       sequence_length={"inputs": 48, "targets": 32},
       batch_size=4,

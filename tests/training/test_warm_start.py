@@ -21,8 +21,8 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 import mtf_switch.modes  # noqa: F401  Its names are in gin/runs.
-from mtf_switch.training import estimator
-from mtf_switch.training import experiment as experiment_lib
+from mtf_switch.training import model_functions
+from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
 from mtf_switch.training import warm_start
 from tests import gin_files
@@ -222,7 +222,6 @@ def build(model_dir, seed, make_hooks, *params):
       ],
       [],
   )
-  experiment = experiment_lib.Experiment(model_dir=str(model_dir), seed=seed)
   tf.set_random_seed(seed)
   tf.train.create_global_step()
   graphs = []
@@ -231,7 +230,8 @@ def build(model_dir, seed, make_hooks, *params):
     graphs.append(graph)
     return make_hooks(graph)
 
-  spec = estimator.training_model_fn(experiment, 10, make_and_look)(
+  run = run_lib.Run(model_dir=str(model_dir), seed=seed)
+  spec = model_functions.training_model_fn(run, 10, make_and_look)(
       {"targets": tf.ones([4, 8], tf.int32)},
       None,
       tf.estimator.ModeKeys.TRAIN,

@@ -448,6 +448,21 @@ def test_sizes_that_do_not_fit_are_refused(options, mesh_shape, message):
   assert str(error.value) == message
 
 
+def test_the_layer_records_its_dimensions_by_scope():
+  layer = make_layer(capacity_factor_eval=1.0)
+  with tf.Graph().as_default():
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    for mode in (tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.EVAL):
+      context = make_context(mesh, mode)
+      with tf.variable_scope(f"{mode}/SwitchFeedForward"):
+        layer.call(context, make_inputs(mesh))
+  # 32 tokens of a group for 4 experts, with the factors 1.25 and 1.0.
+  assert {
+      scope: dims.expert_capacity.size
+      for scope, dims in layer.dims_of_scope.items()
+  } == {"train/SwitchFeedForward": 10, "eval/SwitchFeedForward": 8}
+
+
 def test_an_ensemble_may_have_one_member_and_no_more():
   def build(mesh, size):
     ensemble = mtf.Dimension("ensemble", size)

@@ -196,9 +196,9 @@ def test_upstream_loses_the_loss_of_what_it_recomputes(gin_config):
         ),
         (
             ["SwitchFeedForward.priority = 'gate'"],
-            "SwitchFeedForward.priority = 'gate' compares a token with later "
-            "ones, which a decoder must not see; use 'position' or 'causal' "
-            "there, for example decoder/SwitchFeedForward.priority = 'causal'.",
+            "The router's priority = 'gate' compares a token with later ones, "
+            "which a decoder must not see; use 'position' or 'causal' there "
+            "(the gin scope decoder/ sets an option of the decoder alone).",
         ),
         (
             ["SwitchFeedForward.loss_over_layers = 'mean'"],
@@ -252,7 +252,9 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(
   options = dict(num_experts=2, num_cores=1, hidden_size=2)
   with pytest.raises(errors.UserError) as error:
     feed_forward.SwitchFeedForward(**options, **{option: value})
-  assert f"{option} = {value!r} is not known; use " in str(error.value)
+  # The router has no "router_" in the names of its options.
+  name = option.removeprefix("router_")
+  assert f"{name} = {value!r} is not known; use " in str(error.value)
   assert legal in str(error.value)
 
 

@@ -17,8 +17,6 @@
 Where both are defined they agree; each known difference is asserted as one.
 """
 
-import functools
-
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import moe
 from mesh_tensorflow.transformer import transformer
@@ -31,12 +29,12 @@ from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import dispatch
 from mtf_switch.layer import losses
 from mtf_switch.layer import router as router_lib
-from mtf_switch.layer import routing
 from mtf_switch.transformer import feed_forward
 from tests import graphs
 from tests import oracle
 
 NUM_CORES, TOKENS, EXPERTS, CAPACITY, D_MODEL = 3, 16, 4, 5, 8
+FIGURE_15 = router_lib.SwitchRouter()
 
 
 def both_routers(
@@ -44,7 +42,7 @@ def both_routers(
     dtype=tf.float32,
     train=False,
     gating=moe._switch_gating,  # pylint: disable=protected-access
-    router=router_lib.router,
+    router=FIGURE_15,
     inputs=None,
     capacity=CAPACITY,
     step=0,
@@ -196,10 +194,10 @@ def test_upstream_rounds_the_routers_weights_to_bfloat16():
 @pytest.mark.parametrize(
     "gating, router, hparams",
     [
-        (moe._top_2_gating, router_lib.top_2_router, {}),
+        (moe._top_2_gating, router_lib.Top2Router(), {}),
         (
             moe._top_n_gating,
-            functools.partial(router_lib.top_n_router, num_choices=3),
+            router_lib.TopNRouter(num_choices=3),
             {"top_n_num_experts_per_token": 3},
         ),
     ],
@@ -274,9 +272,7 @@ def test_upstreams_capacity_exceeds_small_groups_and_ours_does_not():
 
 
 def by_gate():
-  return functools.partial(
-      router_lib.router, options=routing.Options(priority="gate")
-  )
+  return router_lib.SwitchRouter(priority="gate")
 
 
 def test_the_greatest_gates_first_agree_with_upstreams_switch_max():
@@ -322,7 +318,7 @@ def test_upstreams_evaluation_draws_second_experts_and_ours_does_not():
       both_routers(
           np.ones((NUM_CORES, TOKENS)),
           gating=moe._top_2_gating,
-          router=router_lib.top_2_router,
+          router=router_lib.Top2Router(),
           capacity=TOKENS,
           second_threshold_eval=1.0,
           step=step,
@@ -370,7 +366,7 @@ def test_upstreams_second_place_loss_needs_a_third_place():
     return both_routers(
         np.ones((NUM_CORES, TOKENS)),
         gating=moe._top_n_gating,
-        router=functools.partial(router_lib.top_n_router, num_choices=2),
+        router=router_lib.TopNRouter(num_choices=2),
         top_n_num_experts_per_token=2,
         second_policy_eval="all",
         **hparams,
@@ -387,7 +383,7 @@ def test_no_token_left_behind_agrees_but_for_the_loss():
   upstream, ours, (probs, *_) = both_routers(
       np.ones((NUM_CORES, TOKENS)),
       gating=moe._ntlb_gating,
-      router=router_lib.no_token_left_behind_router,
+      router=router_lib.NoTokenLeftBehindRouter(),
       capacity=TOKENS // EXPERTS,
   )
   # Upstream's have a dimension more, of size 1.
@@ -421,7 +417,7 @@ def test_upstream_takes_any_name_for_no_noise_and_ours_refuses_it():
     feed_forward.SwitchFeedForward(
         num_experts=2,
         hidden_size=2,
-        router=feed_forward.no_token_left_behind_router,
+        router=router_lib.NoTokenLeftBehindRouter,
         exploration="input_droput",
     )
 
@@ -436,10 +432,7 @@ def test_upstreams_switch_max_sees_the_future_and_our_causal_routers_do_not():
     upstream, ours, _ = both_routers(
         np.ones((NUM_CORES, TOKENS)),
         gating=moe._switch_max_gating,
-        router=functools.partial(
-            router_lib.no_token_left_behind_router,
-            options=routing.Options(priority=priority),
-        ),
+        router=router_lib.NoTokenLeftBehindRouter(priority=priority),
         inputs=inputs,
         capacity=3,
     )

@@ -26,11 +26,13 @@ import functools
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import routing as routing_lib
+from mtf_switch.layer.dispatch import contract
 
 
-class BlockDispatcher:
+class BlockDispatcher(contract.Dispatcher):
   """Deals out tokens to blocks of rows, each block of one expert."""
 
   def __init__(
@@ -39,7 +41,7 @@ class BlockDispatcher:
       dims: dims_lib.SwitchDims,
       dtype: tf.DType,
   ):
-    """Finds out where each choice's row is.
+    """Assigns a row to each choice.
 
     Args:
       routing: the router's decisions; nothing is dropped.
@@ -59,7 +61,7 @@ class BlockDispatcher:
     # `[num_cores, tokens_per_core, choices]`, counted over all blocks of a
     # group, -1 for padding; and `[num_cores, blocks]`, num_experts for blocks
     # without a token, which come last.
-    self._row, self._expert = mtf.slicewise(
+    self._row, self._expert = operations.slicewise(
         functools.partial(
             _deal_out, num_experts=num_experts, num_blocks=num_blocks, rows=rows
         ),
@@ -69,13 +71,14 @@ class BlockDispatcher:
             mtf.Shape([dims.num_cores, self._blocks]),
         ],
         output_dtype=[tf.int32, tf.int32],
+        multiplications=None,
         splittable_dims=[dims.num_cores],
         grad_function=0,
         name="blocks",
     )
 
   def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
-    """Copies each token to its rows; rows that nobody holds are zero.
+    """Copies each token to its rows; rows without a token are zero.
 
     Args:
       inputs: [num_cores`, tokens_per_core, d_model].
@@ -99,7 +102,7 @@ class BlockDispatcher:
       )
       return tf.reshape(rows, [row.shape[0], num_blocks, num_rows, x.shape[-1]])
 
-    return mtf.slicewise(
+    return operations.slicewise(
         copy,
         [inputs, self._row],
         output_shape=[
@@ -109,23 +112,15 @@ class BlockDispatcher:
             self._dims.d_model,
         ],
         output_dtype=inputs.dtype,
+        multiplications=None,
         splittable_dims=[self._dims.num_cores],
         name="to_blocks",
     )
 
-  def matmul(
+  def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
   ) -> mtf.Tensor:
-    """Multiplies each block by its expert's matrix.
-
-    Args:
-      x: [num_cores`, blocks, block_rows, d_input].
-      weights: `[num_experts, d_input, new_dim]`, not split.
-      new_dim: the output dimension.
-
-    Returns:
-      [num_cores`, blocks, block_rows, new_dim].
-    """
+    """Multiplies each block by its expert's matrix."""
     return block_matmul(x, weights, new_dim, self._expert)
 
   def combine(self, expert_outputs: mtf.Tensor) -> mtf.Tensor:
@@ -144,7 +139,7 @@ class BlockDispatcher:
       taken = tf.gather(rows, tf.maximum(row, 0), batch_dims=1)
       return tf.reduce_sum(taken * gate[..., tf.newaxis], axis=2)
 
-    return mtf.slicewise(
+    return operations.slicewise(
         collect,
         [expert_outputs, self._row, self._gate],
         output_shape=[
@@ -153,6 +148,7 @@ class BlockDispatcher:
             expert_outputs.shape.dims[-1],
         ],
         output_dtype=expert_outputs.dtype,
+        multiplications=None,
         splittable_dims=[self._dims.num_cores],
         name="from_blocks",
     )
@@ -251,11 +247,13 @@ def block_matmul(
     )
     return tf.reshape(outputs, [groups, num_blocks, *outputs.shape[1:]])
 
-  return mtf.slicewise(
+  return operations.slicewise(
       multiply,
       [x, weights, block_expert],
       output_shape=x.shape.dims[:-1] + [new_dim],
       output_dtype=x.dtype,
+      # At most: blocks without a token are left out.
+      multiplications=lambda slice_size: slice_size([*x.shape.dims, new_dim]),
       splittable_dims=[x.shape.dims[0]],
       name="block_matmul",
   )

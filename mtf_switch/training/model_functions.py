@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The model functions, one for each purpose, and their TPUEstimators.
+"""The model functions, one for each purpose: training, perplexity and so on.
 
 They take the place of upstream's one model function for all modes
 (`tpu_estimator_model_fn` in mesh_tensorflow/transformer/utils.py), whose loss
@@ -30,22 +30,20 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import learning_rate_schedules
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
-from tensorflow.core.protobuf import rewriter_config_pb2
-from tensorflow.python.tpu import tpu_config
 from tensorflow.python.tpu import tpu_estimator
 
-from mtf_switch.mesh import cluster as cluster_lib
 from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
 from mtf_switch.mesh import servers
 from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import host_call as host_call_lib
+from mtf_switch.training import run as run_lib
 from mtf_switch.training import training_step
 from mtf_switch.transformer import loss as loss_lib
 
 
 class TrainingGraph(NamedTuple):
-  """What the hooks of a training session work with.
+  """A training graph as the hooks of its session see it.
 
   Attributes:
     model: the transformer.
@@ -66,31 +64,32 @@ class TrainingGraph(NamedTuple):
 
 
 def training_model_fn(
-    experiment,
+    run: run_lib.Run,
     total_steps: int,
     make_hooks: Callable[[TrainingGraph], Sequence[Any]],
 ):
-  """A model function that trains.
+  """Returns a model function that trains.
 
   Args:
-    experiment: the Experiment.
+    run: the run.
     total_steps: updates to be made in all, for the learning rate.
     make_hooks: returns the hooks of the session.
 
   Returns:
-    a function for make_estimator.
+    a function for estimators.make.
   """
+  experiment = run.experiment
 
   def model_fn(features, labels, mode, params):
     del labels
     global_step = tf.train.get_global_step()
-    # Read once: all of a step sees the same number, nothing the next one.
+    # Read once, so that the whole step sees the same number.
     step = tf.identity(global_step)
-    mesh, mesh_impl = _place(experiment, params, step)
+    mesh, mesh_impl = _place(run, params, step)
     features = _import_features(
         experiment, mesh, features, experiment.outer_batch_size
     )
-    learning_rate = _learning_rate(experiment, step, total_steps)
+    learning_rate = _learning_rate(run, step, total_steps)
     training = training_step.build(experiment, mesh, features, learning_rate)
     draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
@@ -109,13 +108,11 @@ def training_model_fn(
     loss = figures["cross_entropy"]
     figures["learning_rate"] = tf.cast(learning_rate, tf.float32)
     if training.num_microbatches > 1:
-      # What layers summarize is then inside the loop, where only the loop can
-      # read it; upstream's host call fails on it.
+      # The layers' summaries are then inside the loop, where nothing outside
+      # can read them; upstream's host call fails on them.
       mtf.utils.remove_summaries()
-    if experiment.tpu:
-      host_call, figures = host_call_lib.send_to_host(
-          experiment.model_dir, figures
-      )
+    if run.tpu:
+      host_call, figures = host_call_lib.send_to_host(run.model_dir, figures)
       summaries = {}
     else:
       host_call = None
@@ -127,14 +124,15 @@ def training_model_fn(
         name: figures.pop(name) for name in list(figures) if "/" in name
     }
     with mtf.utils.outside_all_rewrites():
-      # Those that are made set initial weights, before slices are filled.
+      # The caller's hooks come first: they may set initial weights, from which
+      # the slices are then filled.
       hooks = [
           *make_hooks(
               TrainingGraph(
                   training.model, lowering, figures, layer_figures, summaries
               )
           ),
-          *_hooks(experiment, lowering, "operative_config"),
+          *_hooks(run, lowering, "operative_config"),
       ]
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
@@ -147,23 +145,24 @@ def training_model_fn(
   return model_fn
 
 
-def perplexity_model_fn(experiment, num_datasets: int):
-  """A model function whose metrics are figures over whole datasets.
+def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
+  """Returns a model function whose metrics are figures over whole datasets.
 
   Args:
-    experiment: the Experiment.
-    num_datasets: how many datasets inputs.evaluation_batches is made of.
+    run: the run.
+    num_datasets: the number of datasets in inputs.evaluation_batches.
 
   Returns:
-    a function for make_estimator.
+    a function for estimators.make.
   """
+  experiment = run.experiment
 
   def model_fn(features, labels, mode, params):
     del labels
     features = dict(features)
     # TPUs hand over nothing that has no batch dimension.
     dataset = features.pop("dataset")[:1]
-    mesh, mesh_impl = _place(experiment, params, step=None)
+    mesh, mesh_impl = _place(run, params, step=None)
     features = _import_features(
         experiment, mesh, features, experiment.outer_batch_size
     )
@@ -177,7 +176,7 @@ def perplexity_model_fn(experiment, num_datasets: int):
     }
     loss = tf.math.divide_no_nan(sums["cross_entropy"], sums["target_tokens"])
     with mtf.utils.outside_all_rewrites():
-      hooks = _hooks(experiment, lowering, "operative_config_perplexity")
+      hooks = _hooks(run, lowering, "operative_config_perplexity")
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
         loss=tf.reduce_mean(loss),
@@ -191,24 +190,25 @@ def perplexity_model_fn(experiment, num_datasets: int):
   return model_fn
 
 
-def decoding_model_fn(experiment):
-  """A model function that answers inputs with "outputs", token ids.
+def decoding_model_fn(run: run_lib.Run):
+  """Returns a model function that answers inputs with "outputs", token ids.
 
   How it decodes is set with T5's gin names: Bitransformer.decode and, for
   model_type "lm", Unitransformer.sample_autoregressive.
 
   Args:
-    experiment: the Experiment.
+    run: the run.
 
   Returns:
-    a function for make_estimator.
+    a function for estimators.make.
   """
+  experiment = run.experiment
 
   def model_fn(features, labels, mode, params):
     del labels
     features = dict(features)
     batch_number = features.pop("batch_number")[0]
-    mesh, mesh_impl = _place(experiment, params, step=batch_number)
+    mesh, mesh_impl = _place(run, params, step=batch_number)
     inputs = _import_features(experiment, mesh, features)["inputs"]
     model = experiment.build_model()
     variable_dtype = utils.get_variable_dtype()
@@ -224,11 +224,11 @@ def decoding_model_fn(experiment):
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     outputs = utils.clean_decodes(lowering.export_to_tf_tensor(samples))
     with mtf.utils.outside_all_rewrites():
-      hooks = _hooks(experiment, lowering, "operative_config_decoding")
+      hooks = _hooks(run, lowering, "operative_config_decoding")
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
-        # Ids and not text: strings made in the graph reach the output file as
-        # b'...', and TPUs have none.
+        # Ids, not text: strings made in the graph reach the output file as
+        # b'...', and TPUs have no strings.
         predictions={"outputs": outputs},
         prediction_hooks=hooks,
     )
@@ -236,30 +236,31 @@ def decoding_model_fn(experiment):
   return model_fn
 
 
-def scoring_model_fn(experiment):
-  """A model function that answers inputs and targets with their "score".
+def scoring_model_fn(run: run_lib.Run):
+  """Returns a model function that answers sequences with their "score".
 
-  The score is the logarithm of the probability of the targets, float32.
+  The score is the logarithm of the targets' probability, float32.
 
   Args:
-    experiment: the Experiment.
+    run: the run.
 
   Returns:
-    a function for make_estimator.
+    a function for estimators.make.
   """
+  experiment = run.experiment
 
   def model_fn(features, labels, mode, params):
     del labels
     features = dict(features)
     del features["batch_number"]
-    mesh, mesh_impl = _place(experiment, params, step=None)
+    mesh, mesh_impl = _place(run, params, step=None)
     features = _import_features(experiment, mesh, features)
     scores = loss_lib.log_likelihood(
         experiment.build_model(), features, mode, utils.get_variable_dtype()
     )
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     with mtf.utils.outside_all_rewrites():
-      hooks = _hooks(experiment, lowering, "operative_config_scoring")
+      hooks = _hooks(run, lowering, "operative_config_scoring")
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
         predictions={"score": lowering.export_to_tf_tensor(scores)},
@@ -269,96 +270,25 @@ def scoring_model_fn(experiment):
   return model_fn
 
 
-def make_estimator(
-    experiment, model_fn, iterations_per_loop: int = 100
-) -> tpu_estimator.TPUEstimator:
-  """The TPUEstimator of a model function; it runs on CPU and GPU as well.
-
-  Args:
-    experiment: the Experiment.
-    model_fn: one of this module's.
-    iterations_per_loop: steps that a TPU makes between two looks at the host.
-
-  Returns:
-    a TPUEstimator.
-  """
-  tpu = experiment.tpu
-  cluster = None
-  if tpu:
-    cluster = tf.distribute.cluster_resolver.TPUClusterResolver(
-        tpu.name, zone=tpu.zone, project=tpu.project
-    )
-  run_config = tpu_config.RunConfig(
-      cluster=cluster,
-      master=experiment.cluster and experiment.cluster.target,
-      device_fn=experiment.cluster and cluster_lib.on_task_0,
-      model_dir=experiment.model_dir,
-      tf_random_seed=experiment.seed,
-      session_config=_session_config(experiment),
-      # Hooks of our own save, summarize and log.
-      save_checkpoints_steps=None,
-      save_checkpoints_secs=None,
-      save_summary_steps=0,
-      log_step_count_steps=None,
-      tpu_config=tpu_config.TPUConfig(
-          tpu_job_name=tpu and tpu.job_name,
-          iterations_per_loop=iterations_per_loop,
-          num_cores_per_replica=1,
-          per_host_input_for_training=(
-              tpu_config.InputPipelineConfig.BROADCAST
-          ),
-      ),
-  )
-  batch_size = experiment.sequences_per_batch
-  return tpu_estimator.TPUEstimator(
-      model_fn=model_fn,
-      config=run_config,
-      use_tpu=bool(tpu),
-      train_batch_size=batch_size,
-      eval_batch_size=batch_size,
-      predict_batch_size=batch_size,
-      export_to_tpu=False,
-  )
-
-
-def _session_config(experiment) -> tf.ConfigProto:
-  """Grappler as upstream has it; as many CPU devices as the mesh has."""
-  rewrites = rewriter_config_pb2.RewriterConfig(
-      meta_optimizer_iterations=rewriter_config_pb2.RewriterConfig.ONE,
-      # It slows the start on TPUs and has little to do there.
-      disable_meta_optimizer=bool(experiment.tpu),
-  )
-  devices = {d for d in experiment.devices or () if "cpu" in d.lower()}
-  config = tf.ConfigProto(
-      allow_soft_placement=True,
-      device_count={"CPU": max(1, len(devices))},
-      graph_options=tf.GraphOptions(rewrite_options=rewrites),
-      # Else variables of the evaluation would be those of the training that
-      # waits for it: servers keep them by their names.
-      isolate_session_state=bool(experiment.cluster),
-  )
-  config.gpu_options.allow_growth = True
-  return config
-
-
-def _place(experiment, params, step):
+def _place(run: run_lib.Run, params, step):
+  """Creates the mesh of a model function's graph; see placement.place."""
   return placement.place(
-      experiment.mesh,
-      experiment.layout,
-      experiment.devices,
-      experiment.seed,
+      run.experiment.mesh,
+      run.experiment.layout,
+      run.devices,
+      run.seed,
       step,
-      tpu_context=params["context"] if experiment.tpu else None,
+      tpu_context=params["context"] if run.tpu else None,
   )
 
 
-def _hooks(experiment, lowering: mtf.Lowering, config_name: str):
-  """What every session needs: the slices filled, its gin bindings recorded."""
+def _hooks(run: run_lib.Run, lowering: mtf.Lowering, config_name: str):
+  """The hooks of every session: slices filled, gin's bindings recorded."""
   return [
       servers.OneSessionHook(),
       mtf.MtfRestoreHook(lowering),
       gin.tf.GinConfigSaverHook(
-          experiment.model_dir,
+          run.model_dir,
           base_name=config_name,
           include_step_in_filename=False,
       ),
@@ -366,7 +296,7 @@ def _hooks(experiment, lowering: mtf.Lowering, config_name: str):
 
 
 def _import_features(experiment, mesh, features, outer_batch_size: int = 1):
-  """The features on the mesh; upstream's beam search knows no outer batch."""
+  """The features on the mesh; upstream's beam search has no outer batch."""
   return placement.import_features(
       mesh,
       features,
@@ -376,16 +306,16 @@ def _import_features(experiment, mesh, features, outer_batch_size: int = 1):
   )
 
 
-def _learning_rate(experiment, step, total_steps: int):
+def _learning_rate(run: run_lib.Run, step, total_steps: int):
   """The learning rate at a step: a number or a scalar tensor."""
-  schedule = experiment.learning_rate_schedule
+  schedule = run.experiment.learning_rate_schedule
   if isinstance(schedule, (list, tuple)):
     schedule = functools.partial(
         learning_rate_schedules.product_learning_rate, factors=schedule
     )
   if not callable(schedule):
     return schedule
-  if not experiment.tpu:
+  if not run.tpu:
     return schedule(step=step, total_train_steps=total_steps)
   # As upstream: on the host, constant while the TPU loops.
   with mtf.utils.outside_all_rewrites():

@@ -23,7 +23,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from mtf_switch.layer import dropless
+from mtf_switch.layer import router as router_lib
+from mtf_switch.layer.dispatch import blocks as blocks_lib
 from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement_mesh
 from mtf_switch.transformer import feed_forward
@@ -34,12 +35,10 @@ from tests import graphs
 BATCH, LENGTH, D_MODEL = 8, 12, 16
 PREDICT = tf.estimator.ModeKeys.PREDICT
 ROUTERS = {
-    "top_1": feed_forward.switch_router,
-    "top_2": feed_forward.top_2_router,
-    "top_n": lambda *args, **kwargs: feed_forward.top_n_router(
-        *args, num_choices=3, **kwargs
-    ),
-    "no_token_left_behind": feed_forward.no_token_left_behind_router,
+    "top_1": router_lib.SwitchRouter(),
+    "top_2": router_lib.Top2Router(),
+    "top_n": router_lib.TopNRouter(num_choices=3),
+    "no_token_left_behind": router_lib.NoTokenLeftBehindRouter(),
 }
 
 
@@ -127,7 +126,7 @@ def test_no_mesh_changes_it(mesh_shape, layout, by_blocks):
   """Where experts are split over cores, every token has a slot of its own."""
 
   def build(mesh, model):
-    layer = make_layer(router=feed_forward.top_2_router)
+    layer = make_layer(router=ROUTERS["top_2"])
     y = call(layer, mesh, inputs(), PREDICT, model)
     names = [op.name for op in mesh.graph.operations]
     assert any("block_matmul" in name for name in names) == (
@@ -160,7 +159,7 @@ def test_no_block_without_a_token_is_multiplied():
     [(1, 8, 1), (3, 8, 4), (8, 8, 8), (96, 4, 32), (4096, 8, 64), (64, 1, 64)],
 )
 def test_rows_of_a_block(requests, experts, rows):
-  assert dropless.rows_per_block(requests, experts) == rows
+  assert blocks_lib.rows_per_block(requests, experts) == rows
 
 
 def test_gradients_flow_through_blocks():

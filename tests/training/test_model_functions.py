@@ -16,7 +16,6 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 import contextlib
-import dataclasses
 import functools
 import types
 
@@ -28,10 +27,11 @@ from tensorflow.python.tpu import device_assignment
 from tensorflow.python.tpu import topology as topology_lib
 
 import mtf_switch.modes  # noqa: F401  Its names are in gin/runs.
-from mtf_switch.training import estimator
-from mtf_switch.training import experiment as experiment_lib
+from mtf_switch.training import estimators
 from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import inputs
+from mtf_switch.training import model_functions
+from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
 from tests import gin_files
 from tests import toy_tasks  # noqa: F401
@@ -78,12 +78,12 @@ MODELS = {
 }
 
 
-def make_experiment(model, *params, seed=0, model_dir="unused"):
-  """The record of a small model; closes gin."""
+def make_run(model, *params, **fields):
+  """A run of a small model; closes gin."""
   gin_files.clear()
   file, *params_of_model = MODELS[model]
   strict_gin.parse([file, *FILES], [*PARAMS, *params_of_model, *params], [])
-  return experiment_lib.Experiment(model_dir=model_dir, seed=seed)
+  return run_lib.Run(**{"model_dir": "unused", **fields})
 
 
 @functools.cache
@@ -102,15 +102,15 @@ def training_batches(task):
   return batches
 
 
-def build_training(experiment, features, params):
-  """What the model function returns, and what it hands to its hooks."""
+def build_training(run, features, params):
+  """The model function's result, and the graph that its hooks get."""
   graphs = []
 
   def make_hooks(graph):
     graphs.append(graph)
     return []
 
-  spec = estimator.training_model_fn(experiment, 10, make_hooks)(
+  spec = model_functions.training_model_fn(run, 10, make_hooks)(
       features, None, tf.estimator.ModeKeys.TRAIN, params
   )
   (graph,) = graphs
@@ -128,26 +128,26 @@ def flat(figures):
   return numbers
 
 
-def train(experiment, num_steps=3, first_steps=(0,)):
+def train(run, num_steps=3, first_steps=(0,)):
   """Trains from some values of the global step, in turn.
 
   Returns:
     the figures of all steps, those of layers and vectors by "<layer>/<name>"
     and flat; the weights in the end; and the global step.
   """
-  batches = training_batches(experiment.task)
+  batches = training_batches(run.experiment.task)
   with tf.Graph().as_default():
-    tf.set_random_seed(experiment.seed)
+    tf.set_random_seed(run.seed)
     global_step = tf.train.create_global_step()
     features = {
         name: tf.placeholder(value.dtype, value.shape)
         for name, value in batches[0].items()
     }
-    spec, graph = build_training(experiment, features, {})
+    spec, graph = build_training(run, features, {})
     masters = {v.op.name for v in tf.global_variables()}
     weights = {v.op.name: v for v in tf.trainable_variables()}
     weights = {name: v for name, v in weights.items() if name in masters}
-    with tf.Session(config=estimator._session_config(experiment)) as session:
+    with tf.Session(config=estimators.session_config(run)) as session:
       session.run(tf.global_variables_initializer())
       session.run(graph.lowering.copy_masters_to_slices())
       figures = []
@@ -179,7 +179,7 @@ def assert_close(actual, expected, tolerance=1e-5):
 
 def test_reported_cross_entropy_contains_no_other_loss():
   figures, weights, _ = train(
-      make_experiment(
+      make_run(
           "sparse",
           "SwitchFeedForward.aux_loss_coefficient = 0.01",
           "Unitransformer.z_loss = 0.0",
@@ -187,7 +187,7 @@ def test_reported_cross_entropy_contains_no_other_loss():
       num_steps=1,
   )
   others, other_weights, _ = train(
-      make_experiment(
+      make_run(
           "sparse",
           "SwitchFeedForward.aux_loss_coefficient = 10.0",
           "Unitransformer.z_loss = 0.5",
@@ -211,7 +211,7 @@ SWITCH_LAYER = "transformer/block_000/layer_001"
 
 def test_figures_and_global_step():
   few_slots = "capacity_factor_train = 0.6"
-  figures, _, global_step = train(make_experiment("sparse", few_slots))
+  figures, _, global_step = train(make_run("sparse", few_slots))
   assert global_step == 3
   assert {name for name in figures[0] if "/" not in name} == {
       "cross_entropy",
@@ -234,7 +234,7 @@ def test_figures_and_global_step():
 
 def test_each_switch_layer_has_figures():
   z_loss = "SwitchFeedForward.z_loss_coefficient = 0.5"
-  (figures,), _, _ = train(make_experiment("sparse", z_loss), num_steps=1)
+  (figures,), _, _ = train(make_run("sparse", z_loss), num_steps=1)
   of_layer = {
       name.removeprefix(f"{SWITCH_LAYER}/"): value
       for name, value in figures.items()
@@ -259,8 +259,8 @@ def test_each_switch_layer_has_figures():
 def test_noise_follows_from_the_step():
   # The weights stay as they are.
   frozen = "constant_learning_rate.learning_rate = 0.0"
-  experiment = make_experiment("sparse", "dropout_rate = 0.2", frozen)
-  figures, _, _ = train(experiment, num_steps=1, first_steps=[0, 1, 0])
+  run = make_run("sparse", "dropout_rate = 0.2", frozen)
+  figures, _, _ = train(run, num_steps=1, first_steps=[0, 1, 0])
   first, second, first_again = [f["cross_entropy"] for f in figures]
   assert first == first_again != second
 
@@ -270,8 +270,8 @@ def test_microbatches_change_nothing_but_rounding():
   split = "serialize_num_microbatches.tokens_per_microbatch_per_replica = 80"
   # Adafactor would hide a loss that is too large.
   sgd = "optimizer = @SgdOptimizer"
-  whole, weights, _ = train(make_experiment("dense", sgd))
-  parts, weights_of_parts, _ = train(make_experiment("dense", sgd, split))
+  whole, weights, _ = train(make_run("dense", sgd))
+  parts, weights_of_parts, _ = train(make_run("dense", sgd, split))
   assert set(parts[0]) == {
       "cross_entropy",
       "neg_log_perplexity",
@@ -288,7 +288,7 @@ def test_microbatches_leave_the_routing_as_it_is():
 
   def figures_of(num_cores, *params):
     figures, _, _ = train(
-        make_experiment(
+        make_run(
             "sparse",
             f"num_cores = {num_cores}",
             "capacity_factor_train = 0.6",
@@ -315,9 +315,9 @@ def test_microbatches_leave_the_routing_as_it_is():
 
 def test_mesh_changes_nothing_but_rounding():
   noisy = "dropout_rate = 0.1"
-  one, weights, _ = train(make_experiment("sparse", noisy))
+  one, weights, _ = train(make_run("sparse", noisy))
   two, weights_of_two, _ = train(
-      make_experiment(
+      make_run(
           "sparse",
           noisy,
           "mesh_shape = 'all:2'",
@@ -330,14 +330,14 @@ def test_mesh_changes_nothing_but_rounding():
 
 def test_initial_weights_follow_from_the_seed():
   def initial_weights(seed, first_step=0):
-    experiment = make_experiment("dense", seed=seed)
+    run = make_run("dense", seed=seed)
     with tf.Graph().as_default():
-      tf.set_random_seed(experiment.seed)
+      tf.set_random_seed(run.seed)
       tf.train.create_global_step()
       batches = inputs.training_batches(
-          experiment.task, experiment.lengths, 4, seed, first_step, 5
+          run.experiment.task, run.experiment.lengths, 4, seed, first_step, 5
       )
-      estimator.training_model_fn(experiment, 3, lambda graph: [])(
+      model_functions.training_model_fn(run, 3, lambda graph: [])(
           tf.data.make_one_shot_iterator(batches).get_next(),
           None,
           tf.estimator.ModeKeys.TRAIN,
@@ -357,7 +357,7 @@ def test_initial_weights_follow_from_the_seed():
 
 
 def tpu_context():
-  """What TPUEstimator tells of a TPU of two chips with two cores each."""
+  """TPUEstimator's context for a TPU of two chips with two cores each."""
   topology = topology_lib.Topology(
       mesh_shape=[2, 1, 1, 2],
       device_coordinates=[
@@ -377,35 +377,33 @@ def tpu_context():
 def test_tpu_graphs_are_built(tmp_path):
   """As far as one can go without a TPU: nothing is run."""
   flags.FLAGS.mark_as_parsed()  # Mesh TensorFlow reads one of its own.
-  experiment = dataclasses.replace(
-      make_experiment(
-          "sparse",
-          "num_cores = 4",
-          "mesh_shape = 'all:4'",
-          "layout_rules = 'batch:all,experts:all'",
-          model_dir=str(tmp_path),
-      ),
-      tpu=experiment_lib.Tpu("a_tpu"),
+  run = make_run(
+      "sparse",
+      "num_cores = 4",
+      "mesh_shape = 'all:4'",
+      "layout_rules = 'batch:all,experts:all'",
+      model_dir=str(tmp_path),
+      tpu=run_lib.Tpu("a_tpu"),
   )
-  batch = training_batches(experiment.task)[0]
+  batch = training_batches(run.experiment.task)[0]
   with tf.Graph().as_default() as tf_graph:
     tf.train.create_global_step()
     spec, graph = build_training(
-        experiment,
+        run,
         {name: tf.constant(value) for name, value in batch.items()},
         {"context": tpu_context()},
     )
     operations = {operation.type for operation in tf_graph.get_operations()}
     assert {"AllToAll", "CrossReplicaSum"} <= operations
     assert spec.host_call
-    # Hooks fetch what is on the host.
+    # Hooks fetch from the host.
     assert f"{SWITCH_LAYER}/load_histogram" in graph.layer_figures
     for figure in {**graph.figures, **graph.layer_figures}.values():
       assert figure.op.type == "VarHandleOp"
 
   with tf.Graph().as_default():
     tf.train.create_global_step()
-    spec = estimator.perplexity_model_fn(experiment, num_datasets=3)(
+    spec = model_functions.perplexity_model_fn(run, num_datasets=3)(
         numbered(batch),
         None,
         tf.estimator.ModeKeys.EVAL,
@@ -426,20 +424,20 @@ def numbered(batch):
   return {"targets": targets, "dataset": tf.zeros([len(batch)], tf.int32)}
 
 
-def run_evaluation(experiment):
+def run_evaluation(run):
   """The figures of the untrained model over the validation split."""
   (dataset,) = inputs.evaluation_datasets(
-      experiment.task, experiment.lengths, "validation"
+      run.experiment.task, run.experiment.lengths, "validation"
   )
   with tf.Graph().as_default():
-    tf.set_random_seed(experiment.seed)
+    tf.set_random_seed(run.seed)
     tf.train.create_global_step()
     iterator = tf.data.make_initializable_iterator(
         inputs.evaluation_batches(
-            [dataset.dataset_fn], experiment.sequences_per_batch
+            [dataset.dataset_fn], run.experiment.sequences_per_batch
         )
     )
-    spec = estimator.perplexity_model_fn(experiment, num_datasets=1)(
+    spec = model_functions.perplexity_model_fn(run, num_datasets=1)(
         iterator.get_next(), None, tf.estimator.ModeKeys.EVAL, {}
     )
     metric_fn, totals = spec.eval_metrics
@@ -463,14 +461,12 @@ def test_evaluation_contains_no_other_loss():
   """Upstream's losses contain the router's and more, in evaluation too."""
 
   def loss_and_figures(*params):
-    experiment = make_experiment(
-        "sparse", "SwitchFeedForward.router_jitter = 0.0", *params
-    )
-    batch = training_batches(experiment.task)[0]
+    run = make_run("sparse", "SwitchFeedForward.router_jitter = 0.0", *params)
+    batch = training_batches(run.experiment.task)[0]
     with tf.Graph().as_default(), tf.Session() as session:
       tf.set_random_seed(0)
       tf.train.create_global_step()
-      spec = estimator.perplexity_model_fn(experiment, num_datasets=1)(
+      spec = model_functions.perplexity_model_fn(run, num_datasets=1)(
           numbered(batch),
           None,
           tf.estimator.ModeKeys.EVAL,
@@ -516,7 +512,7 @@ def test_evaluation_contains_no_other_loss():
 def test_evaluation_does_not_depend_on_the_batch_size(model, params):
   # 13 examples: the last batch has 2 empty rows, or there is but one, with 7.
   figures, others = (
-      run_evaluation(make_experiment(model, *params, f"batch_size = {size}"))
+      run_evaluation(make_run(model, *params, f"batch_size = {size}"))
       for size in (5, 20)
   )
   if model != "dense":
@@ -538,20 +534,20 @@ def test_evaluation_does_not_depend_on_the_batch_size(model, params):
 
 
 def test_sampling_repeats_and_differs_between_batches_and_rows():
-  experiment = make_experiment(
+  run = make_run(
       "switch_transformer",
       "sequence_length = 8",
       "Bitransformer.decode.temperature = 1.0",
   )
   with tf.Graph().as_default():
-    tf.set_random_seed(experiment.seed)
+    tf.set_random_seed(run.seed)
     tf.train.create_global_step()
     batch_number = tf.placeholder(tf.int32, [4])
     features = {
         "inputs": tf.constant([[5, 6, 7, 1, 0, 0, 0, 0]] * 4),
         "batch_number": batch_number,
     }
-    spec = estimator.decoding_model_fn(experiment)(
+    spec = model_functions.decoding_model_fn(run)(
         features, None, tf.estimator.ModeKeys.PREDICT, {}
     )
     with tf.Session() as session:
@@ -568,9 +564,9 @@ def test_sampling_repeats_and_differs_between_batches_and_rows():
 
 def test_learning_rates():
   def rate(*params):
-    experiment = make_experiment("dense", *params)
+    run = make_run("dense", *params)
     with tf.Graph().as_default(), tf.Session() as session:
-      value = estimator._learning_rate(experiment, tf.constant(4), 10)
+      value = model_functions._learning_rate(run, tf.constant(4), 10)
       return value if isinstance(value, float) else session.run(value)
 
   assert rate("learning_rate_schedule = 0.5") == 0.5
@@ -583,30 +579,3 @@ def test_learning_rates():
       "learning_rate_schedule = [0.5, @learning_rate_schedules.linear_decay]",
       decay,
   ) == pytest.approx(0.3)
-
-
-def test_estimator_leaves_saving_and_logging_to_our_hooks(tmp_path):
-  experiment = make_experiment("dense", seed=5, model_dir=str(tmp_path))
-  config = estimator.make_estimator(experiment, lambda features: None).config
-  assert config.tf_random_seed == 5
-  assert config.save_checkpoints_steps is None
-  assert config.save_checkpoints_secs is None
-  assert config.log_step_count_steps is None
-  assert not config.save_summary_steps
-
-
-@pytest.mark.parametrize(
-    "mesh_devices, devices",
-    [
-        ("['cpu:1', 'cpu:0']", ["cpu:1", "cpu:0"]),
-        ("None", ["/device:CPU:0", "/device:CPU:1"]),
-    ],
-)
-def test_each_cpu_device_exists(mesh_devices, devices):
-  experiment = make_experiment(
-      "dense",
-      f"Experiment.mesh_devices = {mesh_devices}",
-      "mesh_shape = 'all:2'",
-  )
-  assert experiment.devices == devices
-  assert estimator._session_config(experiment).device_count["CPU"] == 2

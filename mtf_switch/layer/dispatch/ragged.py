@@ -1,0 +1,249 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Rows without empty slots, where one core has all tokens and experts."""
+
+import functools
+
+import mesh_tensorflow as mtf
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import operations
+from mtf_switch.layer import dims as dims_lib
+from mtf_switch.layer import routing as routing_lib
+from mtf_switch.layer.dispatch import contract
+from mtf_switch.layer.dispatch import places
+
+
+class RaggedDispatcher(contract.Dispatcher):
+  """Copies the tokens that are kept to rows that are sorted by expert.
+
+  Capacity only decides which tokens are dropped: nothing but the tokens that
+  are kept is multiplied.
+  """
+
+  def __init__(
+      self,
+      routing: routing_lib.Routing,
+      dims: dims_lib.SwitchDims,
+      dtype: tf.DType,
+  ):
+    """Matches rows and choices.
+
+    Args:
+      routing: the router's decisions.
+      dims: the layer's dimensions, none of them split.
+      dtype: of the activations; gates are cast to it.
+    """
+    self._dims = dims
+    self._gate = mtf.cast(routing.expert_gate, dtype)
+    slots = places.slots(routing, dims)
+    num_experts = dims.num_experts_unsplit
+    rows = mtf.Dimension(
+        "rows",
+        min(
+            dims.tokens_per_core.size
+            * routing.expert_index.shape.dims[-1].size,
+            num_experts.size * dims.expert_capacity.size,
+        ),
+    )
+    row_of_choice, choice_at_row, self._end_of_expert = operations.slicewise(
+        functools.partial(_close_ranks, rows_per_core=rows.size),
+        [*slots],
+        output_shape=[
+            slots.of_choice.shape,
+            mtf.Shape([*dims.groups, rows]),
+            mtf.Shape([num_experts]),
+        ],
+        output_dtype=[tf.int32] * 3,
+        multiplications=None,
+        splittable_dims=[],
+        grad_function=0,
+        name="close_ranks",
+    )
+    self._rows = places.Places(row_of_choice, choice_at_row)
+
+  def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
+    """Copies each token to its rows.
+
+    Args:
+      inputs: `[num_cores, tokens_per_core, d_model]`.
+
+    Returns:
+      `[num_cores, rows, d_model]`: the rows of the first expert, of the second,
+      and so on, and then rows of zeros.
+    """
+    return places.to_places(inputs, self._rows, self._dims)
+
+  def multiply(
+      self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
+  ) -> mtf.Tensor:
+    """Multiplies the rows of each expert by its own matrix."""
+    return ragged_matmul(x, weights, new_dim, self._end_of_expert)
+
+  def combine(self, expert_outputs: mtf.Tensor) -> mtf.Tensor:
+    """Takes each token's results from its rows, times its gates.
+
+    Args:
+      expert_outputs: `[num_cores, rows, d_output]`.
+
+    Returns:
+      `[num_cores, tokens_per_core, d_output]`, exactly zero for tokens that are
+      dropped.
+    """
+    return places.from_places(
+        expert_outputs, self._rows, self._gate, self._dims
+    )
+
+
+def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
+  """Leaves out the empty slots.
+
+  Args:
+    slot_of_choice: `[num_cores, tokens_per_core, choices]` int32, -1 for none.
+    choice_of_slot: `[num_experts, num_cores, expert_capacity]` int32, -1 for
+      none.
+    rows_per_core: the most slots of a group that can be held.
+
+  Returns:
+    as slot_of_choice, with rows for slots; `[num_cores, rows_per_core]` int32,
+    the choice of each row, -1 for the last ones; and `[num_experts]` int32,
+    the rows of all experts up to each.
+  """
+  groups = slot_of_choice.shape[:-2]
+  choice_of_slot = tf.reshape(choice_of_slot, [choice_of_slot.shape[0], -1])
+  held = choice_of_slot >= 0
+  end_of_expert = tf.cumsum(tf.reduce_sum(tf.cast(held, tf.int32), axis=1))
+  row_of_slot = tf.cumsum(tf.reshape(tf.cast(held, tf.int32), [-1])) - 1
+  row_of_choice = tf.where(
+      slot_of_choice >= 0,
+      tf.gather(row_of_slot, tf.maximum(slot_of_choice, 0)),
+      slot_of_choice,
+  )
+  num_rows = groups.num_elements() * rows_per_core
+  choice_of_row = tf.concat(
+      [
+          tf.boolean_mask(choice_of_slot, held),
+          tf.fill([num_rows - end_of_expert[-1]], -1),
+      ],
+      axis=0,
+  )
+  return (
+      row_of_choice,
+      tf.reshape(choice_of_row, [*groups, rows_per_core]),
+      end_of_expert,
+  )
+
+
+def ragged_matmul(
+    x: mtf.Tensor,
+    weights: mtf.Tensor,
+    new_dim: mtf.Dimension,
+    end_of_expert: mtf.Tensor,
+) -> mtf.Tensor:
+  """Multiplies rows that are sorted by expert, however many each expert has.
+
+  Args:
+    x: `[..., d_input]`, not split; row after row those of the first expert,
+      of the second, and so on, and then rows of zeros.
+    weights: `[num_experts, d_input, new_dim]`, not split.
+    new_dim: the output dimension.
+    end_of_expert: `[num_experts]` int32, the rows of all experts up to each.
+
+  Returns:
+    `[..., new_dim]`, the last rows zeros too.
+  """
+
+  def multiplications(slice_size):
+    # Rows times matrices; the gradients are products of the same sizes.
+    return slice_size([*x.shape.dims, new_dim])
+
+  def rows(x):
+    return tf.reshape(x, [-1, x.shape[-1]])
+
+  def per_expert(fn, ends, size, **kwargs):
+    """Calls fn with each expert and its rows' indices, several at a time."""
+    begins = tf.concat([[0], ends[:-1]], axis=0)
+    num_experts = ends.shape[0]
+    _, results = tf.while_loop(
+        lambda expert, _: expert < num_experts,
+        lambda expert, results: (
+            expert + 1,
+            results.write(
+                expert, fn(expert, slice(begins[expert], ends[expert]))
+            ),
+        ),
+        [0, tf.TensorArray(x.dtype, size=size, **kwargs)],
+    )
+    return results
+
+  def multiply(x, weights, ends, transpose=False):
+    x_rows = rows(x)
+    d_output = weights.shape[1 if transpose else 2]
+    results = per_expert(
+        lambda expert, own: tf.matmul(
+            x_rows[own], weights[expert], transpose_b=transpose
+        ),
+        ends,
+        ends.shape[0] + 1,
+        infer_shape=False,
+        element_shape=[None, d_output],
+    )
+    rest = tf.zeros([x_rows.shape[0] - ends[-1], d_output], x.dtype)
+    y = results.write(ends.shape[0], rest).concat()
+    return tf.reshape(y, [*x.shape[:-1], d_output])
+
+  def of_weights(x, y_gradient, ends):
+    x, y_gradient = rows(x), rows(y_gradient)
+    return per_expert(
+        lambda expert, own: tf.matmul(
+            x[own], y_gradient[own], transpose_a=True
+        ),
+        ends,
+        ends.shape[0],
+        element_shape=[x.shape[-1], y_gradient.shape[-1]],
+    ).stack()
+
+  def gradient(op, y_gradient):
+    x, weights, ends = op.inputs
+    return [
+        operations.slicewise(
+            functools.partial(multiply, transpose=True),
+            [y_gradient, weights, ends],
+            output_shape=x.shape,
+            multiplications=multiplications,
+            splittable_dims=[],
+            name="ragged_matmul_inputs",
+        ),
+        operations.slicewise(
+            of_weights,
+            [x, y_gradient, ends],
+            output_shape=weights.shape,
+            output_dtype=weights.dtype,
+            multiplications=multiplications,
+            splittable_dims=[],
+            name="ragged_matmul_weights",
+        ),
+        None,
+    ]
+
+  return operations.slicewise(
+      multiply,
+      [x, weights, end_of_expert],
+      output_shape=x.shape.dims[:-1] + [new_dim],
+      multiplications=multiplications,
+      splittable_dims=[],
+      grad_function=gradient,
+      name="ragged_matmul",
+  )

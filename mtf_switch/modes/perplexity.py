@@ -1,0 +1,168 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The mode that measures perplexity, and the same evaluation during training.
+
+Configured by gin.
+"""
+
+from collections.abc import Callable
+import functools
+import math
+import os
+
+import gin
+import numpy as np
+import rich.console
+
+from mtf_switch import errors
+from mtf_switch.training import caching
+from mtf_switch.training import checkpoints
+from mtf_switch.training import estimators
+from mtf_switch.training import inputs
+from mtf_switch.training import metrics_file as metrics_file_lib
+from mtf_switch.training import model_functions
+from mtf_switch.training import progress
+from mtf_switch.training import run as run_lib
+from mtf_switch.training import tensorboard
+
+
+@gin.configurable(module="mtf_switch.modes")
+def perplexity_eval(
+    run: run_lib.Run,
+    console: rich.console.Console,
+    split: str = "validation",
+    checkpoint_step: checkpoints.Selection = None,
+):
+  """Measures the cross-entropy of each task over a whole split.
+
+  Appends an "eval" line to metrics.jsonl for each task of a mixture.
+
+  Args:
+    run: the run.
+    console: the console for progress.
+    split: the split.
+    checkpoint_step: which checkpoints; see checkpoints.Selection.
+
+  Raises:
+    UserError: the checkpoint, the split or its examples are missing.
+  """
+  steps = run.select_checkpoints(checkpoint_step)
+  caching.check(run.experiment.provider, split, "mesh_eval_dataset_fn")
+  metrics_file = metrics_file_lib.MetricsFile(run.model_dir)
+  with progress.Display(console) as display:
+    for step in steps:
+      _evaluate(run, step, split, metrics_file, display, again=True)
+
+
+def make_evaluate(
+    run: run_lib.Run, split: str, display: progress.Display
+) -> Callable[[int], None]:
+  """Returns a function that evaluates the checkpoint of a step.
+
+  Args:
+    run: the run.
+    split: the split.
+    display: the display for progress.
+
+  Returns:
+    a function of the step, which does nothing if metrics.jsonl already has the
+    step's figures.
+  """
+  return functools.partial(
+      _evaluate,
+      run,
+      split=split,
+      metrics_file=metrics_file_lib.MetricsFile(run.model_dir),
+      display=display,
+      again=False,
+  )
+
+
+def _evaluate(
+    run: run_lib.Run,
+    step: int,
+    split: str,
+    metrics_file: metrics_file_lib.MetricsFile,
+    display: progress.Display,
+    again: bool,
+):
+  """Measures each task at one step and appends a line to metrics.jsonl.
+
+  Args:
+    run: the run.
+    step: the step of the checkpoint.
+    split: the split.
+    metrics_file: the file for the figures.
+    display: the display for progress and figures.
+    again: whether to measure tasks that metrics_file already has.
+
+  Raises:
+    UserError: there is no such split, or nothing in it.
+  """
+  datasets = [
+      dataset
+      for dataset in inputs.evaluation_datasets(
+          run.experiment.task, run.experiment.lengths, split
+      )
+      if again or not metrics_file.has("eval", step, dataset.name)
+  ]
+  if not datasets:
+    return
+  names = [dataset.name for dataset in datasets]
+  tasks = names[0] if len(names) == 1 else f"{len(names)} tasks"
+  display.status(f"evaluating {tasks} at step {step}")
+  dataset_fns = [dataset.dataset_fn for dataset in datasets]
+  all_figures = _figures_of(run, step, dataset_fns)
+  for number, name in enumerate(names):
+    figures = {key: values[number] for key, values in all_figures.items()}
+    if math.isnan(figures["cross_entropy"]):
+      raise errors.UserError(
+          f"the {split!r} split of {name!r} has no target tokens to evaluate."
+      )
+    metrics_file.append(step, "eval", name, figures)
+    tensorboard.write_scalars(
+        os.path.join(run.model_dir, f"eval_{name}"),
+        step,
+        {key: value for key, value in figures.items() if not value.shape},
+    )
+    display.note(
+        f"step {step}  {name}  "
+        + "  ".join(
+            f"{key} {figures[key]:.4f}"
+            for key in ("neg_log_perplexity", "fraction_dropped")
+            if key in figures
+        )
+    )
+
+
+def _figures_of(run: run_lib.Run, step: int, dataset_fns):
+  """The figures of a checkpoint over datasets, `[num_datasets, ...]` by name.
+
+  All datasets share one session: there may be a hundred languages, and each
+  session builds the model's graph again.
+  """
+  batch_size = run.experiment.sequences_per_batch
+  num_batches = None
+  if run.tpu:  # Elsewhere the examples end by themselves.
+    num_batches = inputs.count_batches(dataset_fns, batch_size)
+  figures = estimators.make(
+      run, model_functions.perplexity_model_fn(run, len(dataset_fns))
+  ).evaluate(
+      lambda params: inputs.evaluation_batches(dataset_fns, batch_size),
+      steps=num_batches,
+      checkpoint_path=checkpoints.path(run.model_dir, step),
+  )
+  # The figures that the Estimator adds are of all batches together.
+  return {name: x for name, x in figures.items() if np.ndim(x)}

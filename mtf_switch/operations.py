@@ -1,0 +1,103 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Operations that tell plans how much they multiply.
+
+Mesh TensorFlow sees the matrix products of an einsum, but not those of a
+function of slices, which may compute anything.
+"""
+
+from collections.abc import Callable, Sequence
+
+import mesh_tensorflow as mtf
+
+# From dimensions to the number of entries of a slice that has them.
+SliceSize = Callable[[Sequence[mtf.Dimension]], int]
+
+
+class Operation(mtf.Operation):
+  """A base class for operations without matrix products."""
+
+  def multiplications(self, slice_size: SliceSize) -> int:
+    """Returns the multiplications of its matrix products on one core: none."""
+    del slice_size
+    return 0
+
+
+class SlicewiseOperation(mtf.SlicewiseOperation):
+  """A function of slices that declares its matrix products."""
+
+  def __init__(
+      self, multiplications: Callable[[SliceSize], int] | None, *args, **kwargs
+  ):
+    """Creates the operation.
+
+    Args:
+      multiplications: as for `slicewise`.
+      *args: upstream's.
+      **kwargs: upstream's.
+    """
+    super().__init__(*args, **kwargs)
+    # A recomputed operation is a copy, attributes included.
+    self._multiplications = multiplications
+
+  def multiplications(self, slice_size: SliceSize) -> int:
+    """Returns the multiplications of its matrix products on one core."""
+    return self._multiplications(slice_size) if self._multiplications else 0
+
+
+def slicewise(
+    tf_fn: Callable,
+    inputs: Sequence[mtf.Tensor],
+    *,
+    multiplications: Callable[[SliceSize], int] | None,
+    splittable_dims: Sequence[mtf.Dimension],
+    output_shape=None,
+    output_dtype=None,
+    grad_function=None,
+    name: str | None = None,
+) -> mtf.Tensor | tuple[mtf.Tensor, ...]:
+  """Calls a function on slices; as mtf.slicewise, with declared products.
+
+  Args:
+    tf_fn: a function of tf.Tensors.
+    inputs: its arguments.
+    multiplications: from the sizes of slices to the multiplications of all
+      matrix products on one core; None if there are no matrix products.
+    splittable_dims: the dimensions that the mesh may split.
+    output_shape: a Shape, by default that of the first input; or a list of
+      them if output_dtype is a list.
+    output_dtype: a dtype, by default that of the first input; or a list, for a
+      function of several results.
+    grad_function: from the operation and the gradients of its outputs to those
+      of its inputs; None for TensorFlow's gradient, 0 for no gradient.
+    name: of the operation.
+
+  Returns:
+    a Tensor, or a tuple of Tensors if output_dtype is a list.
+  """
+  several = isinstance(output_dtype, list)
+  shapes = output_shape if several else [output_shape]
+  dtypes = output_dtype if several else [output_dtype]
+  operation = SlicewiseOperation(
+      multiplications,
+      tf_fn,
+      inputs,
+      [mtf.convert_to_shape(shape) or inputs[0].shape for shape in shapes],
+      [dtype or inputs[0].dtype for dtype in dtypes],
+      splittable_dims,
+      grad_function,
+      name=name,
+  )
+  return tuple(operation.outputs) if several else operation.outputs[0]

@@ -1,0 +1,163 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Evaluation of decoded text with the metrics of each task."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+import tensorflow_datasets as tfds
+
+from mtf_switch import errors
+from mtf_switch import files
+from mtf_switch.training import caching
+from mtf_switch.training import inputs
+from mtf_switch.training import prediction
+from mtf_switch.training import progress
+from mtf_switch.training import run as run_lib
+from mtf_switch.training import tensorboard
+
+
+class _Task(NamedTuple):
+  """The examples of one task's split.
+
+  Attributes:
+    dataset: T5's EvalDataset.
+    examples: its examples.
+    targets: the targets in the form that the metrics take.
+  """
+
+  dataset: Any
+  examples: Sequence[Mapping[str, Any]]
+  targets: Sequence[Any]
+
+
+class Evaluation:
+  """Decodes a split, step by step, and applies the metrics of each task.
+
+  Attributes:
+    directory: model_dir/<split>_eval, where all files go.
+    task_names: the names of the tasks.
+  """
+
+  def __init__(self, run: run_lib.Run, split: str, display: progress.Display):
+    """Reads the examples and writes their inputs and targets, one a line.
+
+    Args:
+      run: the run.
+      split: the split.
+      display: the display for progress.
+
+    Raises:
+      UserError: the split or its examples are missing, or no task has metrics.
+    """
+    experiment = run.experiment
+    self._run = run
+    self._display = display
+    self.directory = os.path.join(run.model_dir, f"{split}_eval")
+    caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
+    datasets = inputs.evaluation_datasets(
+        experiment.task, experiment.lengths, split
+    )
+    datasets = [dataset for dataset in datasets if dataset.metric_fns]
+    if experiment.model_type == "lm" or not datasets:
+      raise errors.UserError(
+          f"{experiment.task!r} has no metrics of text decoded from inputs; use"
+          " --mode=perplexity_eval."
+      )
+    self._tasks = {}
+    for dataset in datasets:
+      display.status(f"reading the {split} split of {dataset.name}")
+      self._tasks[dataset.name] = self._read(dataset, split)
+    self.task_names = list(self._tasks)
+
+  def evaluate(self, step: int, task_names: Sequence[str] | None = None):
+    """Evaluates the checkpoint of a step.
+
+    Writes predictions, one a line, and a line to metrics.jsonl for each task,
+    and TensorBoard's events.
+
+    Args:
+      step: the checkpoint's step.
+      task_names: the tasks; None for all.
+    """
+    names = self.task_names if task_names is None else task_names
+    # All tasks at once: building the model takes longer than many a split.
+    ids = [x["inputs"] for name in names for x in self._tasks[name].examples]
+    texts = iter(
+        prediction.decode(self._run, np.stack(ids), step, self._display)
+    )
+    for name in names:
+      self._score(step, name, texts)
+
+  def _read(self, dataset, split: str) -> _Task:
+    with tf.Graph().as_default():
+      examples = list(tfds.as_numpy(dataset.dataset_fn()))
+    if not examples:
+      raise errors.UserError(
+          f"the {split!r} split of {dataset.name!r} has no examples to decode."
+      )
+    vocabularies = self._run.experiment.vocabularies
+    texts = [_texts(vocabularies, example) for example in examples]
+    targets = [
+        dataset.postprocess_fn(text["targets"], example=example, is_target=True)
+        for text, example in zip(texts, examples)
+    ]
+    prefix = os.path.join(self.directory, dataset.name)
+    files.write_lines(f"{prefix}_inputs", [text["inputs"] for text in texts])
+    files.write_lines(f"{prefix}_targets", targets)
+    return _Task(dataset, examples, targets)
+
+  def _score(self, step: int, name: str, texts: Iterator[str]):
+    """Takes the texts of a task's examples and records their scores."""
+    dataset, examples, targets = self._tasks[name]
+    predictions = [
+        dataset.postprocess_fn(next(texts), example=example, is_target=False)
+        for example in examples
+    ]
+    files.write_lines(
+        os.path.join(self.directory, f"{name}_{step}_predictions"), predictions
+    )
+    scores = {}
+    for metric_fn in dataset.metric_fns:
+      scores.update(metric_fn(targets, predictions))
+    _record_scores(self.directory, step, name, scores)
+    self._display.note(
+        f"step {step}  {name}  "
+        + "  ".join(f"{metric} {score:.4g}" for metric, score in scores.items())
+    )
+
+
+def _texts(vocabularies, example: Mapping[str, Any]) -> dict[str, str]:
+  """The text of each feature before tokenization, decoded if it is not kept."""
+  texts = {}
+  for name, vocabulary in zip(("inputs", "targets"), vocabularies):
+    text = example.get(f"{name}_pretokenized")
+    if text is None:
+      text = vocabulary.decode([int(i) for i in example[name]])
+    texts[name] = tf.compat.as_text(text)
+  return texts
+
+
+def _record_scores(
+    directory: str, step: int, task: str, scores: Mapping[str, float]
+):
+  """Adds a line to metrics.jsonl of the split, and a point in TensorBoard."""
+  record = {"step": step, "task": task, **scores}
+  files.append_record(os.path.join(directory, "metrics.jsonl"), record)
+  scalars = {f"eval/{task}/{name}": score for name, score in scores.items()}
+  tensorboard.write_scalars(directory, step, scalars)

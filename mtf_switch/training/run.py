@@ -1,0 +1,130 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The record of a run: its directory, its seed, its devices and its gin files.
+
+Experiment, in experiment.py, is the record of the model and its layout.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+
+from mtf_switch import errors
+from mtf_switch.mesh import cluster as cluster_lib
+from mtf_switch.training import checkpoints
+from mtf_switch.training import experiment as experiment_lib
+from mtf_switch.training import strict_gin
+from mtf_switch.training import vocabulary_record
+
+
+@dataclasses.dataclass(frozen=True)
+class Tpu:
+  """The address of a TPU; the fields are T5's flags.
+
+  Attributes:
+    name: the Cloud TPU's name, or a grpc:// address.
+    zone: its Google Cloud zone, None to detect it.
+    project: its Google Cloud project, None to detect it.
+    job_name: the name of the TPU worker's job, None for the default.
+  """
+
+  name: str
+  zone: str | None = None
+  project: str | None = None
+  job_name: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run of one mode, as the command line describes it.
+
+  Attributes:
+    model_dir: the directory of checkpoints, metrics and logs; None for a mode
+      that needs no model.
+    seed: determines initial weights, the order of the examples, and noise.
+    tpu: the TPU; None for CPU and GPU.
+    cluster: the processes that the mesh's CPUs or GPUs belong to; None for this
+      process alone.
+    gin_files: names of gin files.
+    gin_params: gin bindings that override those of the files.
+    gin_directories: directories in which gin files are searched for.
+  """
+
+  model_dir: str | None = None
+  seed: int = 0
+  tpu: Tpu | None = None
+  cluster: cluster_lib.Cluster | None = None
+  gin_files: Sequence[str] = ()
+  gin_params: Sequence[str] = ()
+  gin_directories: Sequence[str] = ()
+
+  def configure(self, files: Sequence[str] = (), params: Sequence[str] = ()):
+    """Reads the run's gin files and parameters, and more of them if given.
+
+    Args:
+      files: gin files that follow the run's own.
+      params: gin bindings that follow the run's own.
+
+    Raises:
+      UserError: a name is unknown, a value is missing, or a file is not gin.
+    """
+    strict_gin.parse(
+        [*self.gin_files, *files],
+        [*self.gin_params, *params],
+        self.gin_directories,
+    )
+
+  @functools.cached_property
+  def experiment(self) -> experiment_lib.Experiment:
+    """The model and its layout, which gin describes after `configure`."""
+    experiment = experiment_lib.Experiment()
+    if self.cluster:
+      cluster_lib.devices_per_task(
+          experiment.mesh.size, len(self.cluster.hosts)
+      )
+      if experiment.mesh_devices:
+        raise errors.UserError(
+            "Experiment.mesh_devices names the devices of one process; leave it"
+            " out with --mesh_hosts, which finds those of all."
+        )
+    return experiment
+
+  @functools.cached_property
+  def devices(self) -> Sequence[str] | None:
+    """A device for each processor of the mesh; None leaves it to TensorFlow.
+
+    If mesh_devices is not set: GPUs where there are any, otherwise a CPU device
+    for each processor.
+    """
+    experiment = self.experiment
+    if (
+        experiment.mesh_devices
+        or self.tpu
+        or (experiment.mesh.size == 1 and not self.cluster)
+    ):
+      return experiment.mesh_devices
+    return cluster_lib.find_devices(self.cluster, experiment.mesh.size)
+
+  def select_checkpoints(self, selection: checkpoints.Selection) -> list[int]:
+    """Returns the steps of the checkpoints that a mode reads.
+
+    Args:
+      selection: which checkpoints; see checkpoints.Selection.
+
+    Raises:
+      UserError: they are missing, or of another vocabulary than the task's.
+    """
+    vocabulary_record.check(self.model_dir, self.experiment.vocabularies)
+    return checkpoints.select(self.model_dir, selection)

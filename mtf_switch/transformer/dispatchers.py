@@ -1,0 +1,86 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The choice of the strategy that moves tokens to their experts."""
+
+import mesh_tensorflow as mtf
+
+from mtf_switch import errors
+from mtf_switch.layer import dims as dims_lib
+from mtf_switch.layer import dispatch
+from mtf_switch.mesh import splits
+from mtf_switch.transformer import sizes
+
+BY_NAME = {
+    "ragged": dispatch.RaggedDispatcher,
+    "index": dispatch.IndexDispatcher,
+    "einsum": dispatch.EinsumDispatcher,
+}
+# For fewer rows on average, one product of all experts' slots is faster than
+# one product each without empty slots.
+_RAGGED_ROWS_PER_EXPERT = 128
+
+
+def dispatcher_class(
+    name: str | None,
+    context,
+    dims: dims_lib.SwitchDims,
+    expert_dropout_rate: float,
+) -> type[dispatch.Dispatcher]:
+  """Returns the strategy for a layer on a mesh.
+
+  Args:
+    name: one of BY_NAME, or None for the fastest that works there.
+    context: a transformer.Context.
+    dims: the layer's dimensions.
+    expert_dropout_rate: of the layer; 0 outside training.
+
+  Raises:
+    UserError: the named one does not fit the mesh or the dropout.
+  """
+  model = context.model
+  # Each core is known to hold all experts whole; never on a TPU, whose shapes
+  # are static, while the number of blocks or rows of an expert is not.
+  on_one_slice = splits.are_whole(
+      model,
+      [mtf.Dimension(dim, 1) for dim in ("experts", "d_ff", "d_model")],
+  )
+  if (
+      context.mode not in sizes.EVALUATED_BY_BATCHES
+      and on_one_slice
+      and not dims.outer_batch
+  ):
+    return dispatch.BlockDispatcher
+  can_be_ragged = (
+      on_one_slice
+      and all(splits.ways(model, d) == 1 for d in dims.groups)
+      # Expert dropout draws for slots, the same on every mesh.
+      and not expert_dropout_rate
+  )
+  if name == "ragged" and not can_be_ragged:
+    raise errors.UserError(
+        "SwitchFeedForward.dispatch = 'ragged' needs a mesh that splits "
+        "neither tokens nor experts, no TPU, and expert_dropout_rate = 0; "
+        "use 'index'."
+    )
+  if name:
+    return BY_NAME[name]
+  if splits.is_on_tpu():
+    return dispatch.EinsumDispatcher
+  num_tokens = mtf.Shape(dims.groups + [dims.tokens_per_core]).size
+  rows_per_expert = num_tokens / dims.num_experts.size
+  if can_be_ragged and rows_per_expert >= _RAGGED_ROWS_PER_EXPERT:
+    return dispatch.RaggedDispatcher
+  return dispatch.IndexDispatcher
