@@ -31,6 +31,7 @@ from benchmarks import contest
 from benchmarks import models
 from benchmarks import questions
 
+_SMALL_TEXT = contest.PROJECT / "benchmarks/contenders/small_text.gin"
 _HELP_AT_MOST = 1.0
 _FIRST_STEP_AT_MOST = 25.0
 
@@ -59,7 +60,9 @@ def _seconds_to_first_step(bindings: Sequence[str]) -> float:
     start = time.perf_counter()
     process = subprocess.Popen(
         _command(
-            "--gin_file=experiments/demo_switch.gin",
+            "--gin_file=models/switch_tiny.gin",
+            f"--gin_file={_SMALL_TEXT}",
+            "--gin_param=num_cores = 4",
             f"--model_dir={model_dir}",
             *(f"--gin_param={binding}" for binding in bindings),
         ),

@@ -25,6 +25,7 @@ import pytest
 
 from mtf_switch.modes import decode
 from mtf_switch.modes import finetune
+from mtf_switch.modes import perplexity
 from mtf_switch.modes import train
 from mtf_switch.training import experiment
 
@@ -82,8 +83,8 @@ def test_every_file_that_a_page_names_exists(page):
 
 # Parameters that modes and the command line give, and gin does not.
 GIVEN = {
-    *("experiment", "console", "make_evaluate", "make_more_hooks"),
-    *("model_dir", "seed", "tpu", "cluster", "input_file", "output_file"),
+    *("run", "console", "make_evaluate", "make_more_hooks"),
+    *("input_file", "output_file"),
 }
 
 
@@ -109,7 +110,7 @@ def gin_parameters(configurable) -> dict[str, str]:
     [
         experiment.Experiment,
         train.train,
-        train.perplexity_eval,
+        perplexity.perplexity_eval,
         decode.evaluate,
         decode.infer,
         decode.score,

@@ -43,6 +43,8 @@ import tasks  # noqa: F401  Registers this project's tasks.
 from tasks import corpus
 
 _GIN = str(pathlib.Path(__file__).resolve().parents[2] / "gin")
+# The text, sizes and steps of the questions about small models.
+_SMALL_TEXT = str(pathlib.Path(__file__).with_name("small_text.gin"))
 _TRAIN = tf.estimator.ModeKeys.TRAIN
 # The task only gives the size of the vocabulary: the ids are made here.
 _TASK = "benchmark"
@@ -201,7 +203,9 @@ def layer(num_experts: int, **sizes) -> worker.Work:
   return graphs.layer(
       mesh,
       mesh_impl,
-      config=_config(_run(["experiments/demo_switch.gin"], [])),
+      config=_config(
+          _run(["models/switch_tiny.gin", _SMALL_TEXT], ["num_cores = 4"])
+      ),
       switch=switch,
       num_experts=num_experts,
       **sizes,
@@ -315,15 +319,15 @@ def decode(**sizes) -> worker.Work:
   return work._replace(facts={**work.facts, "flops": flops})
 
 
-def demo_step(bindings: Sequence[str]) -> worker.Work:
-  """A training step of the demo's dense model, the smallest model."""
-  return _training_work(_run(["experiments/demo_dense.gin"], bindings))
+def small_step(bindings: Sequence[str]) -> worker.Work:
+  """A training step of models/t5_tiny.gin on small_text.gin."""
+  return _training_work(_run(["models/t5_tiny.gin", _SMALL_TEXT], bindings))
 
 
 def pipeline(
     batches: int, bindings: Sequence[str], from_shards: bool
 ) -> worker.Work:
-  """The demo's batches, from its prepared text or from shards like C4's."""
+  """Batches of small_text.gin, or of its text in shards like C4's."""
   if from_shards:
     directory = tempfile.mkdtemp()
     bindings = [
@@ -332,7 +336,7 @@ def pipeline(
         f"c4.files = '{directory}/*'",
         "tasks.vocabulary.name = 'embedded'",
     ]
-  run = _run(["experiments/demo_dense.gin"], bindings)
+  run = _run(["models/t5_tiny.gin", _SMALL_TEXT], bindings)
   experiment = run.experiment
   if from_shards:
     _write_shards(directory)
@@ -395,7 +399,7 @@ if __name__ == "__main__":
               tensors,
               optimizer,
               decode,
-              demo_step,
+              small_step,
               pipeline,
               matmul,
           )
