@@ -30,7 +30,6 @@ import tensorflow.compat.v1 as tf
 from mtf_switch.mesh import layouts as layouts_lib
 from mtf_switch.planning import accounting
 from mtf_switch.transformer import routers
-from mtf_switch.transformer import sizes
 from tests import gin_files
 from tests import graphs
 
@@ -176,6 +175,9 @@ def test_switch_layers_get_the_settings_of_the_paper(name):
   }
   assert settings == dict(
       num_experts=gin_files.macro("num_experts"),
+      num_cores=2,
+      group_size=None,
+      strict_groups=True,
       hidden_size=gin_files.macro("d_ff"),
       activation=gin_files.macro("activation"),
       router=routers.SwitchRouter(
@@ -186,19 +188,11 @@ def test_switch_layers_get_the_settings_of_the_paper(name):
           loss_scope="group",
           dtype="float32",
       ),
-      sizes=sizes.Sizes(
-          num_experts=gin_files.macro("num_experts"),
-          num_cores=2,
-          group_size=None,
-          strict_groups=True,
-          hidden_size=gin_files.macro("d_ff"),
-          capacity_factor_train=capacity_factors[0],
-          capacity_factor_eval=capacity_factors[1],
-          capacity_rounding="floor",
-          min_expert_capacity=0,
-      ),
       dispatch=None,
       capacity_factor_train=capacity_factors[0],
+      capacity_factor_eval=capacity_factors[1],
+      capacity_rounding="floor",
+      min_expert_capacity=0,
       aux_loss_coefficient=0.01,
       z_loss_coefficient=0.0,
       loss_over_layers="sum",

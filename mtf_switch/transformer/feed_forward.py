@@ -132,22 +132,17 @@ class SwitchFeedForward(transformer.TransformerLayer):
             loss_scope=loss_scope,
         ),
     )
-    self.sizes = sizes_lib.Sizes(
-        num_experts,
-        num_cores,
-        group_size,
-        strict_groups,
-        hidden_size,
-        capacity_factor_train,
-        capacity_factor_eval,
-        capacity_rounding,
-        min_expert_capacity,
-    )
     self.num_experts = num_experts
+    self.num_cores = num_cores
+    self.group_size = group_size
+    self.strict_groups = strict_groups
     self.hidden_size = hidden_size
-    self.capacity_factor_train = capacity_factor_train
     self.activation = activation
     self.dispatch = dispatch
+    self.capacity_factor_train = capacity_factor_train
+    self.capacity_factor_eval = capacity_factor_eval
+    self.capacity_rounding = capacity_rounding
+    self.min_expert_capacity = min_expert_capacity
     self.aux_loss_coefficient = aux_loss_coefficient
     self.z_loss_coefficient = z_loss_coefficient
     self.loss_over_layers = loss_over_layers
@@ -254,7 +249,10 @@ class SwitchFeedForward(transformer.TransformerLayer):
 
   def dims(self, context, x: mtf.Tensor) -> dims_lib.SwitchDims:
     """The layer's dimensions for an input, checked against the mesh."""
-    return sizes_lib.layer_dims(context, x, self.sizes)
+    sizes = sizes_lib.Sizes(
+        **{name: getattr(self, name) for name in sizes_lib.Sizes._fields}
+    )
+    return sizes_lib.layer_dims(context, x, sizes)
 
   def _add_losses(self, context, routing: routing_lib.Routing):
     """Adds the losses to the trained loss, and reports the routing."""
