@@ -239,10 +239,10 @@ def count_slots(
     fn: from tensors to one or more, all of them `[num_cores, ...]`.
     inputs: `[num_cores, ...]`.
     dims: the layer's dimensions.
-    **kwargs: mtf.slicewise's, about the outputs.
+    **kwargs: those of operations.slicewise about the outputs.
 
   Returns:
-    as mtf.slicewise; without a gradient.
+    as operations.slicewise; without a gradient.
   """
 
   def of_core(*slices):

@@ -15,7 +15,7 @@
 """The assignment of slots to tokens: whole numbers, without gradients.
 
 TensorFlow functions of one slice of the groups; groups do not see each other,
-so no slice needs another's. `routing` calls them through `mtf.slicewise`.
+so no slice needs another's. `routing` calls them through `operations.slicewise`.
 """
 
 import tensorflow.compat.v1 as tf
