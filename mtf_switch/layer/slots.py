@@ -15,7 +15,7 @@
 """The assignment of slots to tokens: whole numbers, without gradients.
 
 TensorFlow functions of one slice of the groups; groups do not see each other,
-so no slice needs another's. `routing` calls them through `operations.slicewise`.
+so no slice needs another's. `routing` calls them slice by slice.
 """
 
 import tensorflow.compat.v1 as tf

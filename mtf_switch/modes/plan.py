@@ -26,6 +26,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 from mtf_switch.planning import accounting
 from mtf_switch.planning import chips
+from mtf_switch.planning import held_slices
 from mtf_switch.planning import picture
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import report
@@ -123,16 +124,16 @@ def _check_directory(path: str):
 
 
 def _picture(experiment: Experiment, plan_: plan_lib.Plan):
-  """The picture.Layout of a plan."""
+  """The held_slices.Layout of a plan."""
   try:
     size = accounting.size_of(experiment.build_model())
   except ValueError as error:
     raise errors.UserError(f"--plan_picture: {error}") from error
-  return picture.Layout(
+  return held_slices.Layout(
       plan_.name,
       plan_.mesh_shape,
       plan_.layout_rules,
-      picture.Sizes(
+      held_slices.Sizes(
           num_experts=size.num_experts,
           d_ff=size.d_ff,
           num_heads=size.num_heads,

@@ -12,17 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Which slices each core holds, by hand, and the picture of them."""
+"""The slices of each core, by hand, and the picture of them."""
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 from mtf_switch import errors
+from mtf_switch.planning import held_slices
 from mtf_switch.planning import picture
 
 # 16 cores: Figure 9's.
-SIZES = picture.Sizes(
+SIZES = held_slices.Sizes(
     num_experts=16, d_ff=64, num_heads=32, batch=48, outer_batch=1
 )
 FIGURE_9 = {
@@ -41,7 +42,7 @@ FIGURE_9 = {
 
 
 def layout(name, sizes=SIZES):
-  return picture.Layout(name, *FIGURE_9[name], sizes)
+  return held_slices.Layout(name, *FIGURE_9[name], sizes)
 
 
 # What core 6 holds: of 16 in a row, or the third of the second of four rows.
@@ -56,8 +57,8 @@ def layout(name, sizes=SIZES):
     ],
 )
 def test_the_seventh_core_of_figure_9(name, experts, d_ff, heads, sequences):
-  held = picture.cores(layout(name))
-  assert held[6] == picture.Core(
+  held = held_slices.cores(layout(name))
+  assert held[6] == held_slices.Core(
       experts, d_ff, heads, outer_batches=(0, 1), sequences=sequences
   )
 
@@ -75,7 +76,7 @@ def test_the_seventh_core_of_figure_9(name, experts, d_ff, heads, sequences):
 def test_how_many_slices_figure_9_shows(
     name, of_experts, of_dense_layers, of_data
 ):
-  held = picture.cores(layout(name))
+  held = held_slices.cores(layout(name))
   assert len(held) == 16
   assert len({(core.experts, core.d_ff) for core in held}) == of_experts
   assert len({core.d_ff for core in held}) == of_dense_layers
@@ -84,24 +85,24 @@ def test_how_many_slices_figure_9_shows(
 
 def test_replicated_experts():
   """2 copies of 2 experts; the first half of the batch goes to the first."""
-  sizes = picture.Sizes(2, 8, 4, batch=12, outer_batch=2)
-  replicated = picture.Layout(
+  sizes = held_slices.Sizes(2, 8, 4, batch=12, outer_batch=2)
+  replicated = held_slices.Layout(
       "replicated",
       "outer:2;data:2",
       "outer_batch:outer,batch:data,experts:data",
       sizes,
   )
-  held = picture.cores(replicated)
+  held = held_slices.cores(replicated)
   assert [core.experts for core in held] == [(0, 1), (1, 2)] * 2
   assert [core.outer_batches for core in held] == [(0, 1)] * 2 + [(1, 2)] * 2
   assert [core.sequences for core in held] == [(0, 3), (3, 6)] * 2
-  assert picture.describe_weights(replicated).splitlines() == [
+  assert held_slices.describe_weights(replicated).splitlines() == [
       "core 0: expert 0 of 2,",
       "d_ff 0-7 of 8, heads 0-3 of 4",
       "experts: 2 slices, each on 2 cores",
       "dense layers: the same on 4 cores",
   ]
-  assert picture.describe_data(replicated).splitlines() == [
+  assert held_slices.describe_data(replicated).splitlines() == [
       "core 0: sequences 0-2 of 12",
       "4 slices, no copies",
   ]
@@ -109,20 +110,20 @@ def test_replicated_experts():
 
 def test_sequences_in_several_pieces():
   """4 outer batches of 3, 2 a core, each of them split over 3 cores."""
-  sizes = picture.Sizes(0, 8, 4, batch=12, outer_batch=4)
-  in_pieces = picture.Layout(
+  sizes = held_slices.Sizes(0, 8, 4, batch=12, outer_batch=4)
+  in_pieces = held_slices.Layout(
       "pieces", "outer:2;data:3", "outer_batch:outer,batch:data", sizes
   )
-  last = picture.cores(in_pieces)[-1]
+  last = held_slices.cores(in_pieces)[-1]
   assert (last.outer_batches, last.sequences) == ((2, 4), (2, 3))
-  assert picture.describe_data(in_pieces).splitlines() == [
+  assert held_slices.describe_data(in_pieces).splitlines() == [
       "core 0: sequence 0 of 3 of each of",
       "outer batches 0-1 of 4",
       "6 slices, no copies",
   ]
   # Whole outer batches follow one another.
   whole = in_pieces._replace(layout_rules="outer_batch:outer")
-  assert "sequences 0-5 of 12" in picture.describe_data(whole)
+  assert "sequences 0-5 of 12" in held_slices.describe_data(whole)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_sequences_in_several_pieces():
     ],
 )
 def test_the_words_are_of_what_a_model_has(sizes, lines):
-  text = picture.describe_weights(layout("model and data", sizes))
+  text = held_slices.describe_weights(layout("model and data", sizes))
   found = text.splitlines()[2:]
   assert len(found) == len(lines)
   assert all(map(str.startswith, found, lines))
@@ -173,7 +174,7 @@ def test_the_picture_has_the_colours_of_the_slices(tmp_path):
   picture.draw([layout(name) for name in FIGURE_9], str(path))
   pixels = matplotlib.image.imread(path)[..., :3]
   found = {tuple(x) for x in np.unique(pixels.reshape(-1, 3), axis=0)}
-  held = picture.cores(layout("expert, model and data"))
+  held = held_slices.cores(layout("expert, model and data"))
   of_experts = picture.colours([(x.experts, x.d_ff) for x in held], 0.6)
   assert len(set(of_experts)) == 16
   for colour in of_experts + picture.greys([x.d_ff for x in held]):
