@@ -31,7 +31,6 @@ from mtf_switch.training import caching
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
-from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import model_functions
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
@@ -60,10 +59,9 @@ def perplexity_eval(
   """
   steps = run.select_checkpoints(checkpoint_step)
   caching.check(run.experiment.provider, split, "mesh_eval_dataset_fn")
-  metrics_file = metrics_file_lib.MetricsFile(run.model_dir)
   with progress.Display(console) as display:
     for step in steps:
-      _evaluate(run, step, split, metrics_file, display, again=True)
+      _evaluate(run, step, split, display, again=True)
 
 
 def make_evaluate(
@@ -81,12 +79,7 @@ def make_evaluate(
     step's figures.
   """
   return functools.partial(
-      _evaluate,
-      run,
-      split=split,
-      metrics_file=metrics_file_lib.MetricsFile(run.model_dir),
-      display=display,
-      again=False,
+      _evaluate, run, split=split, display=display, again=False
   )
 
 
@@ -94,7 +87,6 @@ def _evaluate(
     run: run_lib.Run,
     step: int,
     split: str,
-    metrics_file: metrics_file_lib.MetricsFile,
     display: progress.Display,
     again: bool,
 ):
@@ -104,9 +96,8 @@ def _evaluate(
     run: the run.
     step: the step of the checkpoint.
     split: the split.
-    metrics_file: the file for the figures.
     display: the display for progress and figures.
-    again: whether to measure tasks that metrics_file already has.
+    again: whether to measure tasks that metrics.jsonl already has.
 
   Raises:
     UserError: there is no such split, or nothing in it.
@@ -116,7 +107,7 @@ def _evaluate(
       for dataset in inputs.evaluation_datasets(
           run.experiment.task, run.experiment.lengths, split
       )
-      if again or not metrics_file.has("eval", step, dataset.name)
+      if again or not run.metrics_file.has("eval", step, dataset.name)
   ]
   if not datasets:
     return
@@ -131,7 +122,7 @@ def _evaluate(
       raise errors.UserError(
           f"the {split!r} split of {name!r} has no target tokens to evaluate."
       )
-    metrics_file.append(step, "eval", name, figures)
+    run.metrics_file.append(step, "eval", name, figures)
     tensorboard.write_scalars(
         os.path.join(run.model_dir, f"eval_{name}"),
         step,

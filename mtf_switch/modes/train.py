@@ -84,6 +84,7 @@ def train(
       vocabulary, a cache is missing, or the loss is no longer a number.
   """
   _check_and_record(run, eval_split if eval_every else None)
+  metrics_file = run.metrics_file  # Its clock starts.
   with progress.Display(console) as display:
     first_step = checkpoints.latest_step(run.model_dir)
     if first_step >= steps:
@@ -115,7 +116,9 @@ def train(
       _write_model_size(run, graph)
       return [
           *(make_more_hooks(graph) if make_more_hooks else ()),
-          _progress_hook(run, graph, display, steps, metrics_every),
+          _progress_hook(
+              run, graph, display, metrics_file, steps, metrics_every
+          ),
           checkpoints.CheckpointHook(
               run.model_dir,
               graph.lowering,
@@ -231,6 +234,7 @@ def _progress_hook(
     run: run_lib.Run,
     graph: model_functions.TrainingGraph,
     display: progress.Display,
+    metrics_file: metrics_file_lib.MetricsFile,
     steps: int,
     metrics_every: int,
 ) -> progress_hook.ProgressHook:
@@ -242,7 +246,7 @@ def _progress_hook(
       graph.layer_figures,
       graph.summaries,
       display,
-      metrics_file_lib.MetricsFile(run.model_dir),
+      metrics_file,
       steps,
       run.experiment.positions_per_batch,
       metrics_every,

@@ -25,6 +25,7 @@ from mtf_switch import errors
 from mtf_switch.mesh import cluster as cluster_lib
 from mtf_switch.training import checkpoints
 from mtf_switch.training import experiment as experiment_lib
+from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import strict_gin
 from mtf_switch.training import vocabulary_record
 
@@ -116,6 +117,11 @@ class Run:
     ):
       return experiment.mesh_devices
     return cluster_lib.find_devices(self.cluster, experiment.mesh.size)
+
+  @functools.cached_property
+  def metrics_file(self) -> metrics_file_lib.MetricsFile:
+    """The run's metrics.jsonl; one for all its writers, who share a clock."""
+    return metrics_file_lib.MetricsFile(self.model_dir)
 
   def select_checkpoints(self, selection: checkpoints.Selection) -> list[int]:
     """Returns the steps of the checkpoints that a mode reads.

@@ -301,7 +301,7 @@ def test_tf_config_is_refused(directory):
 
 HOLD = """
 import time
-from mtf_switch import cluster, servers
+from mtf_switch.mesh import cluster, servers
 all_three = cluster.parse("3", None)
 with servers.connected(all_three, 6, print):
   print(*cluster.find_devices(all_three, 6), flush=True)

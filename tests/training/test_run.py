@@ -79,3 +79,8 @@ def test_devices_are_chosen_unless_gin_names_them():
   assert run_lib.Run(tpu=run_lib.Tpu("mine")).devices is None
   gin.parse_config("Experiment.mesh_devices = ['a', 'b', 'c', 'd']")
   assert run_lib.Run().devices == ["a", "b", "c", "d"]
+
+
+def test_all_writers_of_metrics_share_a_clock(tmp_path):
+  run = run_lib.Run(model_dir=str(tmp_path))
+  assert run.metrics_file is run.metrics_file
