@@ -81,7 +81,8 @@ def summarize(model_dirs: Sequence[pathlib.Path]) -> dict[str, Any]:
     parameters and flops_per_sequence of the model; steps; lists with a number
     for each run: neg_log_perplexity of the last evaluation, seconds until then,
     tokens_per_second (the median of training) and fraction_dropped (the mean
-    of training, None for a dense model).
+    of training, None for a dense model); and evaluations, for each run the
+    step, the seconds and the neg_log_perplexity of each.
   """
   model = json.loads((model_dirs[0] / "model.json").read_text())
   training = [read_lines(model_dir, "train") for model_dir in model_dirs]
@@ -102,30 +103,37 @@ def summarize(model_dirs: Sequence[pathlib.Path]) -> dict[str, Any]:
           for lines in training
       ],
       "fraction_dropped": [mean_dropped(lines) for lines in training],
+      "evaluations": [
+          [
+              [x["step"], x["seconds"], x["neg_log_perplexity"]]
+              for x in read_lines(model_dir, "eval")
+          ]
+          for model_dir in model_dirs
+      ],
   }
 
 
 def with_spread(values: Sequence[float], form: str) -> str:
-  """The mean of several runs, with the least and the greatest of them."""
-  text = format(statistics.mean(values), form)
+  """The mean of several runs, and the greatest distance of one from it."""
+  mean = statistics.mean(values)
   if len(values) == 1:
-    return text
-  return f"{text} ({min(values):{form}} to {max(values):{form}})"
+    return format(mean, form)
+  return f"{mean:{form}} \u00b1 {max(abs(x - mean) for x in values):{form}}"
 
 
 def make_table(rows: dict[str, dict[str, Any]]) -> rich_table.Table:
   """The comparison as a table, one row a model."""
-  table = rich_table.Table(box=box.SIMPLE_HEAD)
-  table.add_column("model")
+  table = rich_table.Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+  table.add_column("model", no_wrap=True)
   for title in (
       "parameters",
-      "FLOPs per sequence",
-      "neg log perplexity",
+      "FLOPs per\nsequence",
+      "neg log\nperplexity",
       "seconds",
       "tokens/s",
-      "tokens dropped",
+      "tokens\ndropped",
   ):
-    table.add_column(title, justify="right")
+    table.add_column(title, justify="right", no_wrap=True)
   for title, row in rows.items():
     dropped = row["fraction_dropped"]
     table.add_row(

@@ -66,6 +66,7 @@ def test_the_table_shows_what_the_runs_wrote(tmp_path):
       "seconds": [61.0],
       "tokens_per_second": [200],  # The median.
       "fraction_dropped": [0.125],
+      "evaluations": [[[10, 21.0, -3.5], [30, 61.0, -2.0]]],
   }
   dense = demo.summarize([tmp_path / "dense", tmp_path / "dense_again"])
   assert dense["fraction_dropped"] == [None, None]
@@ -73,7 +74,7 @@ def test_the_table_shows_what_the_runs_wrote(tmp_path):
   console.print(demo.make_table({"Switch": sparse, "T5": dense}))
   rows = [line.split() for line in console.file.getvalue().splitlines()]
   assert ["Switch", "1.23M", "89M", "-2.000", "61", "200", "12.5%"] in rows
-  spread = ["-2.500", "(-3.000", "to", "-2.000)"]
+  spread = ["-2.500", "\u00b1", "0.500"]
   assert ["T5", "1.23M", "89M", *spread, "61", "200", "-"] in rows
 
 
