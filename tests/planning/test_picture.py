@@ -209,5 +209,5 @@ def test_a_picture_is_as_wide_as_a_page_shows_it(tmp_path):
 )
 def test_what_stands_in_a_cell(part, short, fraction):
   # pylint: disable=protected-access
-  assert picture._short(part, 16) == short
-  assert picture._fraction(part, 16) == fraction
+  assert held_slices.short(part, 16) == short
+  assert held_slices.fraction(part, 16) == fraction
