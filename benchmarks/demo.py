@@ -86,7 +86,8 @@ def summarize(model_dirs: Sequence[pathlib.Path]) -> dict[str, Any]:
   """
   model = json.loads((model_dirs[0] / "model.json").read_text())
   training = [read_lines(model_dir, "train") for model_dir in model_dirs]
-  last = [read_lines(model_dir, "eval")[-1] for model_dir in model_dirs]
+  evaluations = [read_lines(model_dir, "eval") for model_dir in model_dirs]
+  last = [lines[-1] for lines in evaluations]
 
   def mean_dropped(lines):
     dropped = [x["fraction_dropped"] for x in lines]
@@ -104,11 +105,8 @@ def summarize(model_dirs: Sequence[pathlib.Path]) -> dict[str, Any]:
       ],
       "fraction_dropped": [mean_dropped(lines) for lines in training],
       "evaluations": [
-          [
-              [x["step"], x["seconds"], x["neg_log_perplexity"]]
-              for x in read_lines(model_dir, "eval")
-          ]
-          for model_dir in model_dirs
+          [[x["step"], x["seconds"], x["neg_log_perplexity"]] for x in lines]
+          for lines in evaluations
       ],
   }
 
@@ -160,28 +158,23 @@ def plot(runs: Runs, caption: str, path: pathlib.Path):
       1, 2, figsize=(10, 4.2), layout="constrained", sharey=True
   )
   held_out = []
+  for name, model_dirs in runs.items():
+    title, color = RUNS[name]
+    for number, model_dir in enumerate(model_dirs):
+      for kind, style in (
+          ("train", dict(alpha=0.25, linewidth=0.8)),
+          (
+              "eval",
+              dict(marker="o", markersize=4, label=None if number else title),
+          ),
+      ):
+        lines = read_lines(model_dir, kind)
+        curve = [x["neg_log_perplexity"] for x in lines]
+        if kind == "eval":
+          held_out += curve
+        for axes, key in zip(panels, ("step", "seconds")):
+          axes.plot([x[key] for x in lines], curve, color=color, **style)
   for axes, key in zip(panels, ("step", "seconds")):
-    for name, model_dirs in runs.items():
-      title, color = RUNS[name]
-      for number, model_dir in enumerate(model_dirs):
-        training = read_lines(model_dir, "train")
-        lines = read_lines(model_dir, "eval")
-        held_out += [x["neg_log_perplexity"] for x in lines]
-        axes.plot(
-            [x[key] for x in training],
-            [x["neg_log_perplexity"] for x in training],
-            color=color,
-            alpha=0.25,
-            linewidth=0.8,
-        )
-        axes.plot(
-            [x[key] for x in lines],
-            [x["neg_log_perplexity"] for x in lines],
-            color=color,
-            marker="o",
-            markersize=4,
-            label=None if number else title,
-        )
     axes.set_xlabel(key)
     axes.grid(alpha=0.3)
   # The first steps, from the initial loss, would flatten all the rest.

@@ -225,7 +225,7 @@ def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:
   """Whether a run is sparse, and the curve of each language."""
   records = [
       record
-      for record in metrics_file.MetricsFile(model_dir).read()
+      for record in metrics_file.read(model_dir)
       if record["kind"] == "eval"
   ]
   if not records:

@@ -116,7 +116,7 @@ def _initialize(
   files.write_json(
       os.path.join(model_dir, "initialization.json"), report._asdict()
   )
-  metrics = metrics_file_lib.MetricsFile(pretrained_dir).read()
+  metrics = metrics_file_lib.read(pretrained_dir)
   files.write_json(
       os.path.join(model_dir, _PRETRAINED),
       {

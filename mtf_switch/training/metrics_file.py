@@ -26,6 +26,22 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import files
 
+_NAME = "metrics.jsonl"
+
+
+def read(model_dir: str) -> list[dict[str, Any]]:
+  """Returns the records of a metrics.jsonl, without a line that was cut off.
+
+  Args:
+    model_dir: the directory of the file; without the file there are none.
+  """
+  path = os.path.join(model_dir, _NAME)
+  if not tf.io.gfile.exists(path):
+    return []
+  with tf.io.gfile.GFile(path) as file:
+    text = file.read()
+  return [json.loads(line) for line in text.split("\n")[:-1]]
+
 
 class MetricsFile:
   """metrics.jsonl: one JSON object a line, with the keys of `append`.
@@ -40,18 +56,15 @@ class MetricsFile:
     Args:
       model_dir: the directory of the file; neither needs to exist.
     """
-    self._path = os.path.join(model_dir, "metrics.jsonl")
+    self._model_dir = model_dir
+    self._path = os.path.join(model_dir, _NAME)
     # Lines of version 0.2.0 have no time.
     earlier_seconds = [record.get("seconds") or 0.0 for record in self.read()]
     self._started_at = time.monotonic() - max(earlier_seconds, default=0.0)
 
   def read(self) -> list[dict[str, Any]]:
     """Returns the records so far, without a last line that was cut off."""
-    if not tf.io.gfile.exists(self._path):
-      return []
-    with tf.io.gfile.GFile(self._path) as file:
-      text = file.read()
-    return [json.loads(line) for line in text.split("\n")[:-1]]
+    return read(self._model_dir)
 
   def has(self, kind: str, step: int, task: str) -> bool:
     """Whether there is such a line."""
