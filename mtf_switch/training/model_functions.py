@@ -20,7 +20,7 @@ contains the auxiliary losses in training and in evaluation alike, which prints
 a line for each step, and which drops all summaries where there is no TPU.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -223,14 +223,10 @@ def decoding_model_fn(run: run_lib.Run):
     draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     outputs = utils.clean_decodes(lowering.export_to_tf_tensor(samples))
-    with mtf.utils.outside_all_rewrites():
-      hooks = _hooks(run, lowering, "operative_config_decoding")
-    return tpu_estimator.TPUEstimatorSpec(
-        mode=mode,
-        # Ids, not text: strings made in the graph reach the output file as
-        # b'...', and TPUs have no strings.
-        predictions={"outputs": outputs},
-        prediction_hooks=hooks,
+    # Ids, not text: strings made in the graph reach the output file as b'...',
+    # and TPUs have no strings.
+    return _predictions(
+        run, lowering, "operative_config_decoding", {"outputs": outputs}
     )
 
   return model_fn
@@ -259,15 +255,28 @@ def scoring_model_fn(run: run_lib.Run):
         experiment.build_model(), features, mode, utils.get_variable_dtype()
     )
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    with mtf.utils.outside_all_rewrites():
-      hooks = _hooks(run, lowering, "operative_config_scoring")
-    return tpu_estimator.TPUEstimatorSpec(
-        mode=mode,
-        predictions={"score": lowering.export_to_tf_tensor(scores)},
-        prediction_hooks=hooks,
+    scores = lowering.export_to_tf_tensor(scores)
+    return _predictions(
+        run, lowering, "operative_config_scoring", {"score": scores}
     )
 
   return model_fn
+
+
+def _predictions(
+    run: run_lib.Run,
+    lowering: mtf.Lowering,
+    config_name: str,
+    predictions: Mapping[str, tf.Tensor],
+) -> tpu_estimator.TPUEstimatorSpec:
+  """The specification of a graph that predicts."""
+  with mtf.utils.outside_all_rewrites():
+    hooks = _hooks(run, lowering, config_name)
+  return tpu_estimator.TPUEstimatorSpec(
+      mode=tf.estimator.ModeKeys.PREDICT,
+      predictions=predictions,
+      prediction_hooks=hooks,
+  )
 
 
 def _place(run: run_lib.Run, params, step):

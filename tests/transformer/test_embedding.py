@@ -22,10 +22,12 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch.transformer import embedding
 from tests import graphs
+from tests.vocabulary_cases import BATCH
+from tests.vocabulary_cases import ids
+from tests.vocabulary_cases import LENGTH
+from tests.vocabulary_cases import random
+from tests.vocabulary_cases import VOCAB
 
-BATCH = mtf.Dimension("batch", 4)
-LENGTH = mtf.Dimension("length", 6)
-VOCAB = mtf.Dimension("vocab", 24)
 D_MODEL = mtf.Dimension("d_model", 8)
 MESHES = [
     ("", ""),
@@ -35,17 +37,6 @@ MESHES = [
     ("model:2", "d_model:model"),
     ("data:2;model:2", "batch:data,vocab:model"),
 ]
-
-
-def random(mesh, dims, seed):
-  array = np.random.RandomState(seed).randn(*(dim.size for dim in dims))
-  return graphs.constant(mesh, array, dims)
-
-
-def ids(mesh, low=0):
-  array = np.random.RandomState(0).randint(low, VOCAB.size, (4, 6))
-  array[0, 0] = array[3, 5] = 7  # A row with several copies.
-  return graphs.constant(mesh, array.astype(np.int32), [BATCH, LENGTH])
 
 
 @pytest.mark.parametrize("mesh_shape, layout", MESHES)

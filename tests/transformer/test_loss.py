@@ -28,10 +28,12 @@ from mtf_switch.transformer import loss as loss_lib
 from mtf_switch.transformer import reports
 from tests import gin_files
 from tests import graphs
+from tests.vocabulary_cases import BATCH
+from tests.vocabulary_cases import ids
+from tests.vocabulary_cases import LENGTH
+from tests.vocabulary_cases import random
+from tests.vocabulary_cases import VOCAB
 
-BATCH = mtf.Dimension("batch", 4)
-LENGTH = mtf.Dimension("length", 6)
-VOCAB = mtf.Dimension("vocab", 24)
 MESHES = [
     ("", ""),
     ("data:2", "batch:data"),
@@ -39,17 +41,6 @@ MESHES = [
     ("model:2", "vocab:model"),
     ("data:2;model:2", "batch:data,vocab:model"),
 ]
-
-
-def random(mesh, dims, seed):
-  array = np.random.RandomState(seed).randn(*(dim.size for dim in dims))
-  return graphs.constant(mesh, array, dims)
-
-
-def ids(mesh, low=0):
-  array = np.random.RandomState(0).randint(low, VOCAB.size, (4, 6))
-  array[0, 0] = array[3, 5] = 7  # A row with several copies.
-  return graphs.constant(mesh, array.astype(np.int32), [BATCH, LENGTH])
 
 
 ROWS, POSITIONS = mtf.Dimension("batch", 2), mtf.Dimension("length", 3)
