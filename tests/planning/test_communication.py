@@ -59,6 +59,12 @@ ENCODER_DECODER = (
 )
 
 
+def assert_all_messages_are_planned(experiment_):
+  assert as_planned(plans.collectives(experiment_)) == as_lowered(
+      lowered.training_step(experiment_)
+  )
+
+
 @pytest.mark.parametrize(
     "layout, params",
     [
@@ -93,9 +99,7 @@ def test_every_message_of_a_lowered_graph_is_planned(layout, params):
   experiment_ = plans.toy(
       "switch_lm_tiny", layout, *plans.LM, "num_experts = 16", *params
   )
-  assert as_planned(plans.collectives(experiment_)) == as_lowered(
-      lowered.training_step(experiment_)
-  )
+  assert_all_messages_are_planned(experiment_)
 
 
 def test_messages_of_encoder_and_decoder_are_planned():
@@ -106,9 +110,7 @@ def test_messages_of_encoder_and_decoder_are_planned():
       "data_parallelism = 4",
       "model_parallelism = 2",
   )
-  assert as_planned(plans.collectives(experiment_)) == as_lowered(
-      lowered.training_step(experiment_)
-  )
+  assert_all_messages_are_planned(experiment_)
 
 
 def test_switch_attention_is_planned_too():
@@ -122,9 +124,7 @@ def test_switch_attention_is_planned_too():
       "decoder/transformer.make_layer_stack.layers = ["
       "@SwitchSelfAttention, @TruncatedNormalEncDecAttention]",
   )
-  assert as_planned(plans.collectives(experiment_)) == as_lowered(
-      lowered.training_step(experiment_)
-  )
+  assert_all_messages_are_planned(experiment_)
 
 
 def test_messages_inside_a_loop_count_for_each_microbatch():
