@@ -28,6 +28,7 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.modes import decode  # noqa: F401  For gin files, as in 0.2.0.
 from mtf_switch.modes import train
+from mtf_switch.training import best_checkpoints
 from mtf_switch.training import checkpoints
 from mtf_switch.training import decoded_evaluation
 from mtf_switch.training import metrics_file as metrics_file_lib
@@ -164,8 +165,8 @@ def upstream_neg_log_perplexity(
 
 def _make_evaluate(
     run: run_lib.Run, split: str, display: progress.Display
-) -> train.Evaluate:
-  """A function that decodes a step's checkpoint once and keeps the best."""
+) -> best_checkpoints.Evaluation:
+  """Decodes a step's checkpoint once, and writes which is the best."""
   evaluation = decoded_evaluation.Evaluation(run, split, display)
   metrics = metrics_file_lib.MetricsFile(evaluation.directory)
   metrics.drop_after(checkpoints.latest_step(run.model_dir))
@@ -180,7 +181,14 @@ def _make_evaluate(
     path = os.path.join(run.model_dir, "best.json")
     files.write_json(path, best)
 
-  return evaluate
+  def scores():
+    curves = scores_by_step(metrics.read(), mixtures)
+    return {
+        task: {step: value for step, (_, value) in curve.items()}
+        for task, curve in curves.items()
+    }
+
+  return best_checkpoints.Evaluation(evaluate, scores)
 
 
 def _mixtures(trained: str, evaluated: Sequence[str]) -> dict[str, list[str]]:
@@ -204,16 +212,36 @@ def best_scores(
   """The best score of each task so far, and of each mixture.
 
   Args:
-    metrics: records with "step", "task" and the metrics by name. The first of a
-      step counts: others come from later evaluations with other settings.
-    mixtures: the tasks of each mixture by its name. Its score is the mean of
-      theirs at the same step.
+    metrics: see `scores_by_step`.
+    mixtures: see `scores_by_step`.
 
   Returns:
     objects with "task", "metric", "step" and "value"; the earliest step of
     those with the best value.
 
   Source: section 4.1, evaluation every 200 steps and the best on validation.
+  """
+  best = []
+  for task, curve in scores_by_step(metrics, mixtures).items():
+    step = max(curve, key=lambda step: (curve[step][1], -step))
+    metric, value = curve[step]
+    best.append(dict(task=task, metric=metric, step=step, value=value))
+  return best
+
+
+def scores_by_step(
+    metrics: Iterable[Mapping[str, Any]], mixtures: Mapping[str, Sequence[str]]
+) -> dict[str, dict[int, tuple[str, float]]]:
+  """The scores of each task, and of each mixture.
+
+  Args:
+    metrics: records with "step", "task" and the metrics by name. The first of a
+      step counts: others come from later evaluations with other settings.
+    mixtures: the tasks of each mixture by its name. Its score is the mean of
+      theirs at the same step.
+
+  Returns:
+    by task or mixture and by step, the metric and its value.
   """
   # Here and not above, where it could be the user's own module of that name.
   from tasks import scores  # pylint: disable=g-import-not-at-top
@@ -224,7 +252,7 @@ def best_scores(
     score = scores.score(record["task"], values)
     if score is not None:
       steps.setdefault(record["step"], {}).setdefault(record["task"], score)
-  best = {}
+  curves = {}
   for step, of_tasks in sorted(steps.items()):
     found = dict(of_tasks)
     for mixture, tasks in mixtures.items():
@@ -232,7 +260,6 @@ def best_scores(
         mean = scores.mean_score({task: of_tasks[task][1] for task in tasks})
         if mean is not None:
           found[mixture] = ("mean", mean)
-    for task, (metric, value) in found.items():
-      if task not in best or value > best[task]["value"]:
-        best[task] = dict(task=task, metric=metric, step=step, value=value)
-  return list(best.values())
+    for task, score in found.items():
+      curves.setdefault(task, {})[step] = score
+  return curves

@@ -17,7 +17,6 @@
 Configured by gin.
 """
 
-from collections.abc import Callable
 import functools
 import math
 import os
@@ -25,9 +24,12 @@ import os
 import gin
 import numpy as np
 import rich.console
+import seqio
 
 from mtf_switch import errors
+from mtf_switch.training import best_checkpoints
 from mtf_switch.training import caching
+from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
@@ -66,8 +68,8 @@ def perplexity_eval(
 
 def make_evaluate(
     run: run_lib.Run, split: str, display: progress.Display
-) -> Callable[[int], None]:
-  """Returns a function that evaluates the checkpoint of a step.
+) -> best_checkpoints.Evaluation:
+  """Returns the evaluation of a run's checkpoints.
 
   Args:
     run: the run.
@@ -75,11 +77,17 @@ def make_evaluate(
     display: the display for progress.
 
   Returns:
-    a function of the step, which does nothing if metrics.jsonl already has the
+    functions, of which the first does nothing if metrics.jsonl already has the
     step's figures.
   """
-  return functools.partial(
-      _evaluate, run, split=split, display=display, again=False
+  return best_checkpoints.Evaluation(
+      functools.partial(
+          _evaluate, run, split=split, display=display, again=False
+      ),
+      lambda: best_checkpoints.mean_perplexities(
+          run.metrics_file.read(),
+          [task.name for task in seqio.get_subtasks(run.experiment.provider)],
+      ),
   )
 
 
@@ -148,12 +156,14 @@ def _figures_of(run: run_lib.Run, step: int, dataset_fns):
   num_batches = None
   if run.tpu:  # Elsewhere the examples end by themselves.
     num_batches = inputs.count_batches(dataset_fns, batch_size)
+  path = checkpoints.path(run.model_dir, step)
   figures = estimators.make(
       run, model_functions.perplexity_model_fn(run, len(dataset_fns))
   ).evaluate(
       lambda params: inputs.evaluation_batches(dataset_fns, batch_size),
       steps=num_batches,
-      checkpoint_path=checkpoints.path(run.model_dir, step),
+      hooks=[checkpoint_fit.CheckHook(path)],
+      checkpoint_path=path,
   )
   # The figures that the Estimator adds are of all batches together.
   return {name: x for name, x in figures.items() if np.ndim(x)}

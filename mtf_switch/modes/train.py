@@ -27,7 +27,9 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
+from mtf_switch.training import best_checkpoints
 from mtf_switch.training import caching
+from mtf_switch.training import checkpoint_hook
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
@@ -41,7 +43,9 @@ from mtf_switch.training import vocabulary_record
 # Evaluates the checkpoint of a step, unless that is done already.
 Evaluate = Callable[[int], None]
 # From the run, the split and the display.
-MakeEvaluate = Callable[[run_lib.Run, str, progress.Display], Evaluate]
+MakeEvaluate = Callable[
+    [run_lib.Run, str, progress.Display], best_checkpoints.Evaluation
+]
 MakeHooks = Callable[[model_functions.TrainingGraph], Sequence[Any]]
 
 
@@ -52,6 +56,7 @@ def train(
     steps: int = gin.REQUIRED,
     save_checkpoints_steps: int = 1000,
     keep_checkpoint_max: int = 5,
+    keep_best: int = 0,
     metrics_every: int = 10,
     eval_every: int | None = None,
     eval_split: str = "validation",
@@ -68,6 +73,9 @@ def train(
     steps: number of updates in all, those before the checkpoint included.
     save_checkpoints_steps: steps between two checkpoints.
     keep_checkpoint_max: how many of the latest checkpoints stay.
+    keep_best: how many of the best checkpoints stay as well, by the evaluations
+      of every eval_every steps: those of the best neg_log_perplexity, or, in
+      fine-tuning, of the best score of each task and mixture.
     metrics_every: steps between two "train" lines of metrics.jsonl.
     eval_every: steps between two evaluations; each saves a checkpoint, and one
       follows at the end. None for none.
@@ -75,7 +83,7 @@ def train(
     steps_per_block: steps after which the examples are shuffled afresh, in a
       new session. Resuming reads at most so many batches again.
     iterations_per_loop: steps that a TPU makes between two looks at the host.
-    make_evaluate: makes the function that evaluates, for modes that are built
+    make_evaluate: makes the functions that evaluate, for modes that are built
       on this one. None evaluates as `perplexity_eval` does.
     make_more_hooks: makes hooks that come before the others, for such modes.
 
@@ -83,10 +91,15 @@ def train(
     UserError: no learning rate is set, the checkpoints are of another
       vocabulary, a cache is missing, or the loss is no longer a number.
   """
+  if keep_best and not eval_every:
+    raise errors.UserError(
+        f"train.keep_best = {keep_best} needs evaluations that tell which "
+        "checkpoints are the best; set train.eval_every."
+    )
   _check_and_record(run, eval_split if eval_every else None)
   metrics_file = run.metrics_file  # Its clock starts.
   with progress.Display(console) as display:
-    first_step = checkpoints.latest_step(run.model_dir)
+    first_step = checkpoints.resume(run.model_dir)
     if first_step >= steps:
       display.note(
           f"nothing to train: {run.model_dir} has a checkpoint of step "
@@ -98,11 +111,11 @@ def train(
     checkpoint_periods = [save_checkpoints_steps]
     listeners = []
     evaluation = None
+    scores = dict
     if eval_every:
       make_evaluate = make_evaluate or perplexity.make_evaluate
-      evaluation = _PeriodicEvaluation(
-          eval_every, make_evaluate(run, eval_split, display)
-      )
+      evaluate, scores = make_evaluate(run, eval_split, display)
+      evaluation = _PeriodicEvaluation(eval_every, evaluate)
       checkpoint_periods.append(eval_every)
       if run.tpu:
         # A TPU serves one session at a time: training stops to evaluate.
@@ -112,6 +125,14 @@ def train(
       # Already done, unless the run was interrupted before.
       evaluation.evaluate_if_due(first_step)
 
+    def choose_best(available):
+      if not keep_best:
+        return ()
+      return best_checkpoints.best_steps(scores(), keep_best, available)
+
+    def prune():
+      return checkpoints.prune(run.model_dir, keep_checkpoint_max, choose_best)
+
     def make_hooks(graph):
       _write_model_size(run, graph)
       return [
@@ -119,11 +140,11 @@ def train(
           _progress_hook(
               run, graph, display, metrics_file, steps, metrics_every
           ),
-          checkpoints.CheckpointHook(
+          checkpoint_hook.CheckpointHook(
               run.model_dir,
               graph.lowering,
               checkpoint_periods,
-              keep_checkpoint_max,
+              prune,
               listeners,
           ),
       ]
@@ -139,6 +160,7 @@ def train(
         evaluation.evaluate_if_due(last_step)
     if evaluation:
       evaluation.evaluate(checkpoints.latest_step(run.model_dir))
+      prune()  # The last evaluation may have found a better one.
 
 
 def session_ends(

@@ -12,37 +12,32 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Checkpoints: finding those of a directory, and saving those of a run."""
+"""The checkpoints of a directory: finding, choosing and removing them.
 
-from collections.abc import Sequence
+A directory has the checkpoints of which all files are there, whatever the file
+`checkpoint` says. That file names the one to go on from, and lists those that
+may be removed. Where it is missing or cut, or names one that is missing or
+damaged, the newest good checkpoint is the one to go on from.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import os
 import re
+import warnings
 
-import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch import files
+from mtf_switch.training import checkpoint_files
 
 # A step, a list of steps, "all", or None for the latest; -1 is the latest too,
 # as in T5's gin files.
 Selection = None | int | str | Sequence[int]
 
 _PREFIX = "model.ckpt-"
-
-
-def steps(model_dir: str) -> list[int]:
-  """Returns the steps of the complete checkpoints of a directory, in order."""
-  state = tf.train.get_checkpoint_state(model_dir)
-  if state is None:
-    return []
-  paths = state.all_model_checkpoint_paths
-  names = [os.path.basename(p) for p in paths if tf.train.checkpoint_exists(p)]
-  return sorted(int(name[len(_PREFIX) :]) for name in names)
-
-
-def latest_step(model_dir: str) -> int:
-  """Returns the step at which training would resume; 0 in a new directory."""
-  return max(steps(model_dir), default=0)
+_FILE = re.compile(re.escape(_PREFIX) + r"(\d+)\.(index|data-\d+-of-\d+)")
+_MAX_NAMED = 3
 
 
 def path(model_dir: str, step: int | str) -> str:
@@ -50,10 +45,37 @@ def path(model_dir: str, step: int | str) -> str:
   return os.path.join(model_dir, f"{_PREFIX}{step}")
 
 
+def steps(model_dir: str) -> list[int]:
+  """Returns the steps of the complete checkpoints of a directory, in order."""
+  return [
+      step
+      for step in saved_steps(model_dir)
+      if not checkpoint_files.fault(path(model_dir, step))
+  ]
+
+
+def saved_steps(model_dir: str) -> list[int]:
+  """Returns the steps that were saved, in order: now complete or not."""
+  return [
+      step
+      for step, has_index in _steps_of_files(model_dir).items()
+      if has_index
+  ]
+
+
+def latest_step(model_dir: str) -> int:
+  """Returns the step at which training would resume; 0 in a new directory."""
+  available = steps(model_dir)
+  named = _named_step(model_dir)
+  return named if named in available else max(available, default=0)
+
+
 def select(
     model_dir: str, checkpoint_step: Selection, setting: str = "--model_dir"
 ) -> list[int]:
-  """Returns the steps of the selected checkpoints.
+  """Returns the steps of the selected checkpoints, after reading all of them.
+
+  Damaged checkpoints are left out with a notice, unless they were asked for.
 
   Args:
     model_dir: the directory of the checkpoints.
@@ -64,100 +86,196 @@ def select(
     steps, in order.
 
   Raises:
-    UserError: there is no such checkpoint.
+    UserError: there is no such checkpoint, or it is damaged.
   """
-  available = steps(model_dir) or _steps_of_files(model_dir)
-  if not available:
+  found = _steps_of_files(model_dir)
+  if not found and _named_step(model_dir) is None:
     raise errors.UserError(
         f"there is no checkpoint in {model_dir!r}; train first, or correct "
         f"{setting}."
     )
-  if checkpoint_step == "all":
-    return available
   if checkpoint_step in (None, -1):
-    return available[-1:]
-  if isinstance(checkpoint_step, int):
-    checkpoint_step = [checkpoint_step]
-  for step in checkpoint_step:
-    if step not in available:
-      raise errors.UserError(
-          f"there is no checkpoint of step {step} in {model_dir!r}, only of "
-          f"{', '.join(map(str, available))}."
-      )
-  return sorted(checkpoint_step)
+    step, damaged = _latest_good_step(model_dir)
+    chosen = [] if step is None else [step]
+  elif checkpoint_step == "all":
+    damaged = _damaged(model_dir, found)
+    chosen = [step for step in found if step not in damaged]
+  else:
+    if isinstance(checkpoint_step, int):
+      checkpoint_step = [checkpoint_step]
+    chosen = sorted(checkpoint_step)
+    for step in chosen:
+      if step not in found:
+        raise errors.UserError(
+            f"there is no checkpoint of step {step} in {model_dir!r}, only of "
+            f"{', '.join(map(str, steps(model_dir)))}."
+        )
+    damaged = _damaged(model_dir, chosen)
+    if damaged:
+      raise errors.UserError(f"{_describe(model_dir, damaged)}.")
+  if not chosen:
+    raise _no_good_checkpoint(model_dir, damaged)
+  _note_damaged(
+      model_dir, damaged, f"using step {', '.join(map(str, chosen))} only"
+  )
+  return chosen
 
 
-def _steps_of_files(model_dir: str) -> list[int]:
-  """Returns the steps of checkpoints that TensorFlow's list does not name.
+def resume(model_dir: str) -> int:
+  """Returns the step that training goes on from, 0 in a new directory.
 
-  Copies often come without the list.
+  Reads all of that checkpoint, and writes the file `checkpoint`, by which
+  TensorFlow restores it. Later checkpoints, from before a user went back, stay
+  until training makes them again; they are the first ones to be removed.
+
+  Args:
+    model_dir: the directory of the run.
+
+  Raises:
+    UserError: there are checkpoints, but no good one.
   """
-  names = tf.io.gfile.glob(path(model_dir, "*.index"))
-  found = (re.fullmatch(r".*-(\d+)\.index", name) for name in names)
-  return sorted(int(match[1]) for match in found if match)
+  step, damaged = _latest_good_step(model_dir)
+  if step is None:
+    if saved_steps(model_dir) or _named_step(model_dir) is not None:
+      raise _no_good_checkpoint(model_dir, damaged)
+    # The first save was cut off.
+    _note_damaged(model_dir, damaged, "starting at step 0")
+    return 0
+  found = _steps_of_files(model_dir)
+  listed = {*(_listed_steps(model_dir) or found), step} & set(found)
+  _write_list(model_dir, sorted(listed, key=lambda x: (x <= step, x)))
+  _note_damaged(model_dir, damaged, f"going on from step {step}")
+  return step
 
 
-class _MultiplesTimer(tf.train.SecondOrStepTimer):
-  """Triggers at the multiples of several numbers of steps.
+def prune(
+    model_dir: str,
+    keep_latest: int | None,
+    choose_best: Callable[[Collection[int]], Collection[int]],
+) -> list[int]:
+  """Removes the checkpoints that are neither among the latest nor the best.
 
-  Steps count from 0 and not from the step at which a run resumed, so that runs
-  with and without an interruption save at the same steps. On TPUs one call of
-  the session makes many steps, and a multiple may lie between two calls.
+  Args:
+    model_dir: the directory of the run.
+    keep_latest: how many of the latest stay; all of them if None or 0.
+    choose_best: returns those of the given steps that stay as well.
+
+  Returns:
+    the steps that the file `checkpoint` lists, the latest last.
   """
+  listed = _listed_steps(model_dir) or []
+  kept = set(listed)
+  if keep_latest:
+    kept = {*listed[-keep_latest:], *choose_best(listed)}
+  for step in listed:
+    if step not in kept:
+      checkpoint_files.remove(path(model_dir, step))
+  remaining = [step for step in listed if step in kept]
+  if remaining != listed:
+    _write_list(model_dir, remaining)
+  return remaining
 
-  def __init__(self, periods: Sequence[int]):
-    super().__init__(every_steps=min(periods))
-    self._periods = periods
 
-  def should_trigger_for_step(self, step):
-    last = self.last_triggered_step()
-    return any(step // period > last // period for period in self._periods)
+def _steps_of_files(model_dir: str) -> dict[int, bool]:
+  """The steps of which there are files, in order; whether there is an index."""
+  if not tf.io.gfile.isdir(model_dir):
+    return {}
+  found = {}
+  for match in map(_FILE.fullmatch, tf.io.gfile.listdir(model_dir)):
+    if match:
+      step, kind = int(match[1]), match[2]
+      found[step] = found.get(step, False) or kind == "index"
+  return dict(sorted(found.items()))
 
 
-class CheckpointHook(tf.train.CheckpointSaverHook):
-  """Saves at multiples of the given numbers of steps and at the end.
+def _state(model_dir: str):
+  """The content of the file `checkpoint`; None if it cannot be read."""
+  try:
+    return tf.train.get_checkpoint_state(model_dir)
+  except ValueError:  # It is empty, or no text.
+    return None
 
-  TensorFlow's hook also writes the graph as text, twice, which takes longer
-  than the first hundred steps of a small model, and saves the checkpoint that
-  it has just restored again.
+
+def _named_step(model_dir: str) -> int | None:
+  """The step that the file `checkpoint` names as the one to go on from."""
+  state = _state(model_dir)
+  return state and _step_of(state.model_checkpoint_path)
+
+
+def _listed_steps(model_dir: str) -> list[int] | None:
+  """The steps that the file `checkpoint` lists; None if it cannot be read."""
+  state = _state(model_dir)
+  if state is None:
+    return None
+  found = map(_step_of, state.all_model_checkpoint_paths)
+  return [step for step in found if step is not None]
+
+
+def _step_of(name: str) -> int | None:
+  """The step of a checkpoint's name, in whichever directory it once was."""
+  match = re.fullmatch(re.escape(_PREFIX) + r"(\d+)", os.path.basename(name))
+  return int(match[1]) if match else None
+
+
+def _write_list(model_dir: str, listed: Sequence[int]):
+  """Writes the file `checkpoint`, with the step to go on from at the end."""
+  lines = [f'model_checkpoint_path: "{_PREFIX}{listed[-1]}"']
+  lines += [f'all_model_checkpoint_paths: "{_PREFIX}{step}"' for step in listed]
+  files.write_lines(os.path.join(model_dir, "checkpoint"), lines)
+
+
+def _latest_good_step(model_dir: str) -> tuple[int | None, dict[int, str]]:
+  """The step to go on from, and what is wrong with those that came before it.
+
+  Returns:
+    the step, None if there is none, and phrases by steps.
   """
+  candidates = sorted(_steps_of_files(model_dir), reverse=True)
+  named = _named_step(model_dir)
+  if named is not None:
+    candidates = dict.fromkeys([named, *candidates])
+  damaged = {}
+  for step in candidates:
+    problem = _damaged(model_dir, [step])
+    if not problem:
+      return step, damaged
+    damaged.update(problem)
+  return None, damaged
 
-  def __init__(
-      self,
-      model_dir: str,
-      lowering: mtf.Lowering,
-      periods: Sequence[int],
-      keep_checkpoint_max: int,
-      listeners: Sequence[tf.train.CheckpointSaverListener],
-  ):
-    """Creates the hook; all variables must exist.
 
-    Args:
-      model_dir: the directory of the checkpoints.
-      lowering: copies the variables' slices to their masters.
-      periods: numbers of steps; a checkpoint is saved at their multiples.
-      keep_checkpoint_max: the number of latest checkpoints to keep.
-      listeners: called before and after each checkpoint.
-    """
-    saver = tf.train.Saver(
-        tf.global_variables(),
-        sharded=True,
-        max_to_keep=keep_checkpoint_max,
-        save_relative_paths=True,
+def _damaged(model_dir: str, candidates: Iterable[int]) -> dict[int, str]:
+  """What is wrong with checkpoints, by the steps of those that are damaged."""
+  found = {
+      step: checkpoint_files.damage(path(model_dir, step))
+      for step in candidates
+  }
+  return {step: problem for step, problem in found.items() if problem}
+
+
+def _describe(model_dir: str, damaged: Mapping[int, str]) -> str:
+  """For example: run/model.ckpt-6 has no index file."""
+  faults = [
+      f"{path(model_dir, step)} {problem}" for step, problem in damaged.items()
+  ]
+  if len(faults) > _MAX_NAMED:
+    faults[_MAX_NAMED:] = [f"{len(faults) - _MAX_NAMED} more are damaged"]
+  return "; ".join(faults)
+
+
+def _note_damaged(model_dir: str, damaged: Mapping[int, str], instead: str):
+  """Says what is damaged and what is used instead, if anything is damaged."""
+  if damaged:
+    warnings.warn(
+        f"{_describe(model_dir, damaged)}; {instead}.",
+        errors.UserNotice,
+        stacklevel=3,
     )
-    # The Estimator restores with the saver in this collection.
-    tf.add_to_collection(tf.GraphKeys.SAVERS, saver)
-    super().__init__(
-        model_dir,
-        save_steps=min(periods),
-        saver=saver,
-        listeners=[mtf.MtfCheckpointSaverListener(lowering), *listeners],
-        save_graph_def=False,
-    )
-    self._timer = _MultiplesTimer(periods)
 
-  def after_create_session(self, session, coord):
-    """Counts from the restored step, so that it is not saved again."""
-    del coord
-    step = session.run(self._global_step_tensor)
-    self._timer.update_last_triggered_step(step)
+
+def _no_good_checkpoint(
+    model_dir: str, damaged: Mapping[int, str]
+) -> errors.UserError:
+  return errors.UserError(
+      f"{_describe(model_dir, damaged)}; no other checkpoint is there. Bring "
+      "back its files, or take another directory."
+  )

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
@@ -80,11 +81,13 @@ def predict(
   if not num_examples:
     return
   display.status(f"building the model of step {step}")
+  path = checkpoints.path(run.model_dir, step)
   predictions = estimators.make(run, model_fn).predict(
       lambda params: inputs.inference_batches(
           features, run.experiment.sequences_per_batch
       ),
-      checkpoint_path=checkpoints.path(run.model_dir, step),
+      hooks=[checkpoint_fit.CheckHook(path)],
+      checkpoint_path=path,
   )
   for number, prediction in enumerate(predictions, start=1):
     if number <= num_examples:  # The rows after that fill up the last batch.

@@ -149,6 +149,6 @@ def _path(directory: str) -> str:
 
 def _read(directory: str) -> dict[str, Any] | None:
   """Returns the record, or None if there is none or no checkpoint needs it."""
-  if not checkpoints.steps(directory):
+  if not checkpoints.saved_steps(directory):
     return None
   return files.read_json(_path(directory))

@@ -80,8 +80,8 @@ def match(
   Returns:
     the matching weights and the others.
   """
-  weights = [name for name in checkpoint if not _NO_WEIGHT.search(name)]
-  sources = {place: name for name, place in _places(weights).items()}
+  weights = _places(weights_among(checkpoint))
+  sources = {place: name for name, place in weights.items()}
   places = _places(list(model))
   matched, shape_differs, not_in_checkpoint = {}, {}, []
   for name, place in places.items():
@@ -95,6 +95,11 @@ def match(
   known = set(places.values())
   not_in_model = [name for place, name in sources.items() if place not in known]
   return Report(matched, shape_differs, not_in_checkpoint, not_in_model)
+
+
+def weights_among(names: Iterable[str]) -> list[str]:
+  """Returns the names that are neither the optimizer's nor the step's."""
+  return [name for name in names if not _NO_WEIGHT.search(name)]
 
 
 def _kinds(

@@ -12,81 +12,107 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Finding checkpoints, and the steps at which they are written."""
+"""Which checkpoints a directory has, and what a run goes on from."""
 
 import mtf_switch  # isort: skip  # noqa: F401
-import mesh_tensorflow as mtf
+import shutil
+
 import pytest
+import seqio
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.training import checkpoints
+from mtf_switch.training import vocabulary_record
+from tests.training import checkpoint_runs
+
+PERIODS = [2]
 
 
-class Recorder(tf.train.CheckpointSaverListener):
-  """Records the steps of the checkpoints after which it is called."""
-
-  def __init__(self):
-    self.steps = []
-
-  def after_save(self, session, global_step_value):
-    self.steps.append(global_step_value)
-
-
-def train(model_dir, last_step, periods, keep=100):
-  """Counts from the latest checkpoint; returns the saved steps."""
-  recorder = Recorder()
-  with tf.Graph().as_default():
-    train_op = tf.assign_add(tf.train.get_or_create_global_step(), 1)
-    mesh = mtf.Mesh(mtf.Graph(), "mesh")
-    lowering = mtf.Lowering(
-        mesh.graph,
-        {mesh: mtf.placement_mesh_impl.PlacementMeshImpl("", "", [""])},
-    )
-    hooks = [
-        checkpoints.CheckpointHook(
-            str(model_dir), lowering, periods, keep, [recorder]
-        ),
-        tf.train.StopAtStepHook(last_step=last_step),
-    ]
-    with tf.train.MonitoredTrainingSession(
-        checkpoint_dir=str(model_dir),
-        hooks=hooks,
-        save_checkpoint_secs=None,
-        save_summaries_secs=None,
-        log_step_count_steps=None,
-    ) as session:
-      while not session.should_stop():
-        session.run(train_op)
-  return recorder.steps
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+  """A run to step 6 and one that it was copied from and that goes on to 9."""
+  directory = tmp_path_factory.mktemp("runs")
+  _, weights = checkpoint_runs.train(directory / "six", 6, PERIODS)
+  shutil.copytree(directory / "six", directory / "nine")
+  _, more = checkpoint_runs.train(directory / "nine", 9, PERIODS)
+  return directory, {**weights, **more}
 
 
-def test_saves_at_multiples_and_at_the_end(tmp_path):
-  assert train(tmp_path, 10, periods=[3, 5]) == [3, 5, 6, 9, 10]
-  assert checkpoints.steps(str(tmp_path)) == [3, 5, 6, 9, 10]
-  assert not list(tmp_path.glob("*.meta")) + list(tmp_path.glob("*.pbtxt"))
+@pytest.fixture
+def saved(runs, tmp_path):
+  """A copy of the run to step 6, with the checkpoints of 2, 4 and 6."""
+  directory, _ = runs
+  shutil.copytree(directory / "six", tmp_path / "run")
+  return tmp_path / "run"
 
 
-def test_interruption_does_not_shift_the_steps(tmp_path):
-  assert train(tmp_path, 7, periods=[4]) == [4, 7]
-  assert train(tmp_path, 13, periods=[4]) == [8, 12, 13]
+def cut(path, size):
+  path.write_bytes(path.read_bytes()[:size])
 
 
-def test_last_step_is_saved_once(tmp_path):
-  assert train(tmp_path, 8, periods=[4]) == [4, 8]
+def flip(path, place=2):
+  content = bytearray(path.read_bytes())
+  content[place] ^= 1
+  path.write_bytes(content)
 
 
-def test_keeps_the_latest(tmp_path):
-  train(tmp_path, 8, periods=[2], keep=2)
-  assert checkpoints.steps(str(tmp_path)) == [6, 8]
-  train(tmp_path, 10, periods=[2], keep=2)
-  assert checkpoints.steps(str(tmp_path)) == [8, 10]
+def file(step, kind):
+  return lambda run: checkpoint_runs.files_of(run, step)[kind]
 
 
-def test_selection(tmp_path):
-  model_dir = str(tmp_path)
-  assert checkpoints.latest_step(model_dir) == 0
-  train(tmp_path, 6, periods=[2])
+LIST = lambda run: run / "checkpoint"  # noqa: E731
+INDEX = file(6, "index")
+DATA = file(6, "data-00001-of-00002")
+
+# Each with the step to go on from, and what is said.
+LOST_LISTS = {
+    "removed": lambda run: LIST(run).unlink(),
+    "cut": lambda run: cut(LIST(run), 40),
+    "empty": lambda run: cut(LIST(run), 0),
+    "no text": lambda run: LIST(run).write_bytes(b"\xff\xfe\0"),
+    "another place": (
+        lambda run: LIST(run).write_text(
+            LIST(run).read_text().replace("model.ckpt", "/elsewhere/model.ckpt")
+        )
+    ),
+    "another bucket": (
+        lambda run: LIST(run).write_text(
+            LIST(run).read_text().replace("model.ckpt", "gs://t5/model.ckpt")
+        )
+    ),
+    "names of others": (
+        lambda run: LIST(run).write_text('model_checkpoint_path: "best"\n')
+    ),
+}
+DAMAGE = {
+    "no index": (lambda run: INDEX(run).unlink(), "has no index file"),
+    "cut index": (lambda run: cut(INDEX(run), 60), "has a damaged index file"),
+    "empty index": (lambda run: cut(INDEX(run), 0), "has a damaged index file"),
+    "changed index": (lambda run: flip(INDEX(run)), "has a damaged index file"),
+    "no data": (
+        lambda run: DATA(run).unlink(),
+        "lacks model.ckpt-6.data-00001-of-00002",
+    ),
+    "half copied": (
+        lambda run: cut(DATA(run), 2),
+        "has 10 bytes of data, but its index names 12",
+    ),
+    "changed data": (
+        lambda run: flip(DATA(run)),
+        "has damaged data: w is not what was saved",
+    ),
+    "data of another step": (
+        lambda run: shutil.copy(file(4, "data-00001-of-00002")(run), DATA(run)),
+        "has damaged data: w is not what was saved",
+    ),
+}
+
+
+def test_selection(saved, tmp_path):
+  model_dir = str(saved)
+  assert checkpoints.latest_step(str(tmp_path / "new")) == 0
+  assert checkpoints.resume(str(tmp_path / "new")) == 0
   assert checkpoints.latest_step(model_dir) == 6
   assert checkpoints.select(model_dir, None) == [6]
   assert checkpoints.select(model_dir, -1) == [6]
@@ -96,31 +122,141 @@ def test_selection(tmp_path):
   assert tf.train.checkpoint_exists(checkpoints.path(model_dir, 4))
 
 
-def test_missing_checkpoints_are_named(tmp_path):
-  model_dir = str(tmp_path)
-  with pytest.raises(errors.UserError) as error:
-    checkpoints.select(model_dir, None)
-  assert str(error.value) == (
-      f"there is no checkpoint in {model_dir!r}; train first, or correct "
-      "--model_dir."
-  )
-  train(tmp_path, 4, periods=[2])
-  with pytest.raises(errors.UserError) as error:
-    checkpoints.select(model_dir, [2, 3])
-  assert str(error.value) == (
-      f"there is no checkpoint of step 3 in {model_dir!r}, only of 2, 4."
-  )
-  # The files are deleted, but the file "checkpoint" still names them.
-  for path in tmp_path.glob("model.ckpt-4*"):
-    path.unlink()
-  assert checkpoints.steps(model_dir) == [2]
-
-
-def test_a_copy_without_the_list_is_found(tmp_path):
-  train(tmp_path, 10, periods=[4])
-  (tmp_path / "checkpoint").unlink()
-  assert checkpoints.latest_step(str(tmp_path)) == 0  # As in a new directory.
-  assert checkpoints.select(str(tmp_path), None) == [10]
-  assert checkpoints.select(str(tmp_path), "all") == [4, 8, 10]
+def test_missing_checkpoints_are_named(saved, tmp_path):
+  for directory in (tmp_path, tmp_path / "empty"):
+    with pytest.raises(errors.UserError) as error:
+      checkpoints.select(str(directory), None)
+    assert str(error.value) == (
+        f"there is no checkpoint in {str(directory)!r}; train first, or correct"
+        " --model_dir."
+    )
   with pytest.raises(errors.UserError, match="or correct the_setting."):
-    checkpoints.select(str(tmp_path / "empty"), None, "the_setting")
+    checkpoints.select(str(tmp_path), None, "the_setting")
+  with pytest.raises(errors.UserError) as error:
+    checkpoints.select(str(saved), [2, 3])
+  assert str(error.value) == (
+      f"there is no checkpoint of step 3 in {str(saved)!r}, only of 2, 4, 6."
+  )
+
+
+@pytest.mark.parametrize("lose", LOST_LISTS.values(), ids=LOST_LISTS)
+def test_a_lost_list_costs_nothing(runs, saved, lose, recwarn):
+  """Not a step, not a checkpoint, and not the check of the vocabulary."""
+  _, weights = runs
+  vocabularies = (seqio.ByteVocabulary(), seqio.ByteVocabulary())
+  vocabulary_record.keep(str(saved), vocabularies)
+  lose(saved)
+  model_dir = str(saved)
+  assert checkpoints.steps(model_dir) == [2, 4, 6]
+  assert checkpoints.latest_step(model_dir) == 6
+  assert checkpoints.select(model_dir, None) == [6]
+  assert checkpoints.select(model_dir, "all") == [2, 4, 6]
+  others = (seqio.ByteVocabulary(5), seqio.ByteVocabulary(5))
+  for function in (vocabulary_record.check, vocabulary_record.keep):
+    with pytest.raises(errors.UserError, match="a Byte vocabulary of 259 "):
+      function(model_dir, others)
+  steps, after = checkpoint_runs.train(saved, 9, PERIODS, keep=3)
+  assert steps == [8, 9]
+  assert after == {step: weights[step] for step in (7, 8, 9)}
+  # Those of before count among the latest.
+  assert checkpoints.steps(model_dir) == [6, 8, 9]
+  assert not [w for w in recwarn if w.category is errors.UserNotice]
+
+
+@pytest.mark.parametrize("damage, fault", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_the_last_good_one_used(
+    runs, saved, damage, fault
+):
+  _, weights = runs
+  damage(saved)
+  model_dir = str(saved)
+  said = f"{model_dir}/model.ckpt-6 {fault}"
+  with pytest.warns(errors.UserNotice) as notices:
+    assert checkpoints.select(model_dir, None) == [4]
+    assert checkpoints.select(model_dir, "all") == [2, 4]
+  assert [str(notice.message) for notice in notices] == [
+      f"{said}; using step 4 only.",
+      f"{said}; using step 2, 4 only.",
+  ]
+  with pytest.raises(errors.UserError) as error:
+    checkpoints.select(model_dir, 6)
+  assert str(error.value) == f"{said}."
+  with pytest.warns(errors.UserNotice) as notices:
+    steps, after = checkpoint_runs.train(saved, 9, PERIODS)
+  assert [str(notice.message) for notice in notices] == [
+      f"{said}; going on from step 4."
+  ]
+  assert steps == [6, 8, 9]
+  assert after == {step: weights[step] for step in range(5, 10)}
+  assert checkpoints.select(model_dir, "all") == [2, 4, 6, 8, 9]
+
+
+def test_without_a_good_checkpoint_nothing_starts_over(saved):
+  for step in (2, 4, 6):
+    cut(file(step, "data-00001-of-00002")(saved), 3)
+  before = {path.name: path.read_bytes() for path in saved.iterdir()}
+  for function in (
+      checkpoints.resume,
+      lambda model_dir: checkpoints.select(model_dir, None),
+      lambda model_dir: checkpoints.select(model_dir, "all"),
+  ):
+    with pytest.raises(errors.UserError) as error:
+      function(str(saved))
+    message = str(error.value)
+    assert message.count("has 11 bytes of data, but its index names 12") == 3
+    assert message.endswith(
+        "; no other checkpoint is there. Bring back its files, or take another "
+        "directory."
+    )
+  assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+  # Not even where only the list tells that there were any.
+  for path in saved.glob("model.ckpt*"):
+    path.unlink()
+  with pytest.raises(errors.UserError, match="model.ckpt-6 has no index file"):
+    checkpoints.resume(str(saved))
+
+
+def test_a_save_that_was_cut_off_costs_nothing(saved, tmp_path, recwarn):
+  """TensorFlow writes data, then the index, and then the list."""
+  (saved / "model.ckpt-8.data-00000-of-00002").write_bytes(b"12345678")
+  (saved / "model.ckpt-8_temp").mkdir()
+  assert checkpoints.resume(str(saved)) == 6
+  assert not [w for w in recwarn if w.category is errors.UserNotice]
+  # The first one.
+  (tmp_path / "new").mkdir()
+  (tmp_path / "new" / "model.ckpt-2.data-00000-of-00002").write_bytes(b"12")
+  with pytest.warns(errors.UserNotice, match="no index file; starting at step"):
+    assert checkpoints.resume(str(tmp_path / "new")) == 0
+
+
+def go_back(run, step):
+  first, rest = LIST(run).read_text().split("\n", maxsplit=1)
+  LIST(run).write_text(f"{first.replace('6', str(step))}\n{rest}")
+
+
+def test_going_back_by_the_list(runs, saved):
+  """All of the run is at the older step, and later checkpoints go first."""
+  _, weights = runs
+  model_dir = str(saved)
+  go_back(saved, 2)
+  assert checkpoints.latest_step(model_dir) == 2
+  assert checkpoints.select(model_dir, None) == [2]
+  assert checkpoints.select(model_dir, 6) == [6]  # Not lost.
+  # Stopped before step 4: going on still means from 3.
+  steps, after = checkpoint_runs.train(saved, 3, PERIODS, keep=3)
+  assert (steps, after) == ([3], {3: weights[3]})
+  assert checkpoints.latest_step(model_dir) == 3
+  assert checkpoints.steps(model_dir) == [2, 3, 6]
+  steps, after = checkpoint_runs.train(saved, 5, PERIODS, keep=3)
+  assert (steps, after) == ([4, 5], {4: weights[4], 5: weights[5]})
+  assert checkpoints.steps(model_dir) == [3, 4, 5]
+
+
+def test_a_users_copies_are_not_removed(saved):
+  """A checkpoint taken off the list stays; TensorFlow's users know that."""
+  text = LIST(saved).read_text()
+  LIST(saved).write_text(
+      text.replace('all_model_checkpoint_paths: "model.ckpt-2"\n', "")
+  )
+  checkpoint_runs.train(saved, 8, PERIODS, keep=1)
+  assert checkpoints.steps(str(saved)) == [2, 8]

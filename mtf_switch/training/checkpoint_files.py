@@ -1,0 +1,120 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The files of one checkpoint: whether all are there, whole and unchanged.
+
+A checkpoint is an index and data in one or several files, `model.ckpt-6.index`
+and `model.ckpt-6.data-00000-of-00001`. TensorFlow writes the index last. It has
+the number of data files and the size and the CRC32C of each variable; hence no
+further record is needed, and checkpoints of T5 are checked like our own.
+"""
+
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf import tensor_bundle_pb2
+
+# What TensorFlow's reader raises for damaged files.
+_UNREADABLE = (tf.errors.OpError, IndexError, RuntimeError)
+
+
+def fault(path: str) -> str | None:
+  """Returns what is missing of a checkpoint, which costs a look at its index.
+
+  Args:
+    path: the checkpoint, as tf.train.Saver expects it.
+
+  Returns:
+    a phrase that goes on after the checkpoint's name; None for a checkpoint of
+    which all is there.
+  """
+  if not tf.io.gfile.exists(path + ".index"):
+    return "has no index file"
+  try:
+    expected = _size_of_variables(path)
+  except _UNREADABLE:
+    return "has a damaged index file"
+  data = _data_files(path)
+  missing = [file for file in data if not tf.io.gfile.exists(file)]
+  if missing:
+    return f"lacks {os.path.basename(missing[0])}"
+  size = sum(tf.io.gfile.stat(file).length for file in data)
+  if size < expected:
+    return f"has {size:,} bytes of data, but its index names {expected:,}"
+  return None
+
+
+def damage(path: str) -> str | None:
+  """Returns what is wrong with a checkpoint, all of which it reads.
+
+  TensorFlow's reader compares each variable with its CRC32C.
+
+  Args:
+    path: the checkpoint, as tf.train.Saver expects it.
+
+  Returns:
+    a phrase as that of `fault`; None for a checkpoint that can be used.
+  """
+  found = fault(path)
+  if found:
+    return found
+  reader = tf.train.load_checkpoint(path)
+  for name in sorted(reader.get_variable_to_shape_map()):
+    try:
+      reader.get_tensor(name)
+    except _UNREADABLE:
+      return f"has damaged data: {name} is not what was saved"
+  return None
+
+
+def remove(path: str):
+  """Removes the files of a checkpoint, or what there is of them.
+
+  Args:
+    path: the checkpoint, as tf.train.Saver expects it.
+  """
+  directory, name = os.path.split(path)
+  found = [
+      x for x in tf.io.gfile.listdir(directory) if x.startswith(f"{name}.")
+  ]
+  # The index first: without it, the rest is no checkpoint.
+  for file in sorted(found, key=lambda x: not x.endswith(".index")):
+    tf.io.gfile.remove(os.path.join(directory, file))
+
+
+def _size_of_variables(path: str) -> int:
+  """The bytes of all variables, by the index; those of strings are not there.
+
+  The reader compares the index with the CRC32C of its blocks.
+  """
+  reader = tf.train.load_checkpoint(path)
+  dtypes = reader.get_variable_to_dtype_map()
+  return sum(
+      int(np.prod(shape)) * dtypes[name].size
+      for name, shape in reader.get_variable_to_shape_map().items()
+  )
+
+
+def _data_files(path: str) -> list[str]:
+  """The paths of the data files that a checkpoint's index names."""
+  # The index starts with the lengths of what its first key shares with the one
+  # before, of the rest of the key, both 0, and of the value, which comes next.
+  with tf.io.gfile.GFile(path + ".index", "rb") as file:
+    start = file.read(128)
+  header = tensor_bundle_pb2.BundleHeaderProto.FromString(
+      start[3 : 3 + start[2]]
+  )
+  count = header.num_shards
+  return [f"{path}.data-{i:05d}-of-{count:05d}" for i in range(count)]
