@@ -18,6 +18,7 @@ import mtf_switch  # isort: skip  # noqa: F401
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -333,6 +334,8 @@ def test_interrupted_run_ends_with_the_same_numbers(
   assert killed.returncode == -signal.SIGKILL
   lines = (model_dir / "metrics.jsonl").read_text()
   assert lines.endswith("}\n")
+  # As after a full disk, or in a copy.
+  (model_dir / "checkpoint").unlink()
 
   interrupted = stop_after(server, signal.SIGINT, 7, model_dir)
   assert interrupted.returncode == 130
@@ -355,6 +358,23 @@ def test_interrupted_run_ends_with_the_same_numbers(
   assert finished.stderr == (
       "nothing to train: interrupted has a checkpoint of step 12, and "
       "train.steps = 12\n"
+  )
+
+
+def test_going_back_to_an_older_checkpoint(server, straight, directory):
+  """Weights, batches, noise and metrics are those of one step."""
+  assert straight.returncode == 0, straight.stderr
+  model_dir = directory / "back"
+  shutil.copytree(directory / "straight", model_dir)
+  (model_dir / "checkpoint").write_text(
+      (model_dir / "checkpoint").read_text().replace("-12", "-10", 1)
+  )
+  result = server.run([*RUN, "--model_dir=back"], directory)
+  assert result.returncode == 0, result.stderr
+  first_line = result.stderr.splitlines()[0]
+  assert first_line == "building the model, to train from step 10"
+  assert without_times(read_metrics(model_dir)) == without_times(
+      read_metrics(directory / "straight")
   )
 
 
