@@ -44,6 +44,7 @@ train_steps = 12
 constant_learning_rate.learning_rate = 0.03
 train.save_checkpoints_steps = 3
 train.keep_checkpoint_max = 2
+train.keep_best = 2
 train.metrics_every = 1
 train.eval_every = 6
 train.steps_per_block = 5
@@ -266,7 +267,8 @@ def test_training_leaves_what_it_promises(straight, directory):
   assert training[-1] < training[0] - 0.5
 
   checkpoints = {path.name for path in model_dir.glob("model.ckpt-*.index")}
-  assert checkpoints == {"model.ckpt-10.index", "model.ckpt-12.index"}
+  # The latest two, and the evaluated ones.
+  assert checkpoints == {f"model.ckpt-{step}.index" for step in (6, 10, 12)}
   config = (model_dir / "operative_config.gin").read_text()
   assert "num_experts = 4" in config
   assert "train.metrics_every = 1" in config
@@ -433,6 +435,26 @@ def test_another_vocabulary_is_refused(server, straight, directory, mode):
   assert line.startswith("run_switch: the checkpoints in 'straight' are of a")
   assert "are of a Byte vocabulary of 259 (" in line
   assert "for the inputs, but the task has a Byte vocabulary of 264 (" in line
+
+
+@pytest.mark.parametrize("mode", ["train", "perplexity_eval", "infer"])
+def test_a_checkpoint_of_another_model_is_refused(
+    server, straight, directory, mode
+):
+  assert straight.returncode == 0, straight.stderr
+  arguments = [f"--mode={mode}", "--gin_param=d_ff = 64"]
+  if mode == "infer":
+    arguments += ["--input_file=mine.gin", "--output_file=out"]
+  if mode == "train":
+    arguments += ["--gin_param=train_steps = 13"]
+  result = server.run([*AFTER, *arguments], directory)
+  assert result.returncode == 1
+  line = result.stderr.splitlines()[-1]
+  assert line.startswith(
+      "run_switch: the checkpoint straight/model.ckpt-12 is of another model: "
+  )
+  assert "experts/wi/kernel is 4 x 16 x 32 there and 4 x 16 x 64 here" in line
+  assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def select(
       if step not in found:
         raise errors.UserError(
             f"there is no checkpoint of step {step} in {model_dir!r}, only of "
-            f"{', '.join(map(str, steps(model_dir)))}."
+            f"{', '.join(map(str, found))}."
         )
     damaged = _damaged(model_dir, chosen)
     if damaged:

@@ -24,6 +24,7 @@ import time
 import pytest
 
 from mtf_switch.modes import finetune
+from mtf_switch.training import checkpoints
 from tests import programs
 
 COMMON = """
@@ -66,6 +67,8 @@ pretrained_dir = "pretrained"
 train_steps = 6
 train.eval_every = 2
 train.metrics_every = 1
+train.keep_checkpoint_max = 1
+train.keep_best = 1
 """
 
 TASKS = ("toy_letters", "toy_srettel")
@@ -229,6 +232,9 @@ def test_best_scores_are_those_of_the_evaluations(straight, directory):
     metric = "mean" if task == "toy_both_letters" else "share_of_letters"
     step = 2 + 2 * curve.index(max(curve))
     assert best[task] == entry(task, metric, step, max(curve))
+  # The checkpoints of the best steps, and the latest.
+  kept = {6} | {x["step"] for x in best.values()}
+  assert set(checkpoints.steps(str(directory / "straight"))) == kept
 
 
 def test_interrupted_fine_tuning_goes_on(server, straight, directory):
@@ -294,6 +300,8 @@ def test_another_vocabulary_is_refused(server, directory):
   record = read(directory / "other" / "vocabulary.json")
   record["inputs"]["size"] += 1
   (directory / "other" / "vocabulary.json").write_text(json.dumps(record))
+  # TensorFlow then finds no checkpoint.
+  (directory / "other" / "checkpoint").unlink()
   result = server.run(
       [
           *arguments("finetune", "new"),
