@@ -38,6 +38,8 @@ Selection = None | int | str | Sequence[int]
 _PREFIX = "model.ckpt-"
 _FILE = re.compile(re.escape(_PREFIX) + r"(\d+)\.(index|data-\d+-of-\d+)")
 _MAX_NAMED = 3
+# Characters that mean something else to TensorFlow.
+_PATTERN = re.compile(r"[*?\[\\]")
 
 
 def path(model_dir: str, step: int | str) -> str:
@@ -86,8 +88,10 @@ def select(
     steps, in order.
 
   Raises:
-    UserError: there is no such checkpoint, or it is damaged.
+    UserError: there is no such checkpoint, it is damaged, or TensorFlow cannot
+      restore from a directory of that name.
   """
+  _check_name(model_dir, setting)
   found = _steps_of_files(model_dir)
   if not found and _named_step(model_dir) is None:
     raise errors.UserError(
@@ -132,8 +136,10 @@ def resume(model_dir: str) -> int:
     model_dir: the directory of the run.
 
   Raises:
-    UserError: there are checkpoints, but no good one.
+    UserError: there are checkpoints, but no good one, or TensorFlow cannot
+      restore from a directory of that name.
   """
+  _check_name(model_dir, "--model_dir")
   step, damaged = _latest_good_step(model_dir)
   if step is None:
     if saved_steps(model_dir) or _named_step(model_dir) is not None:
@@ -174,6 +180,16 @@ def prune(
   if remaining != listed:
     _write_list(model_dir, remaining)
   return remaining
+
+
+def _check_name(model_dir: str, setting: str):
+  """Refuses a directory in which TensorFlow could save but never restore."""
+  if _PATTERN.search(model_dir):
+    raise errors.UserError(
+        f"{setting} = {model_dir!r}: TensorFlow takes a name with *, ?, [ or a "
+        "backslash for a pattern, and finds no checkpoint there; use another "
+        "name."
+    )
 
 
 def _steps_of_files(model_dir: str) -> dict[int, bool]:

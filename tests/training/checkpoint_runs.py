@@ -15,6 +15,7 @@
 """Small runs with checkpoints, for tests of all that finds and reads them."""
 
 import pathlib
+import shutil
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -92,7 +93,55 @@ def train(
   return recorder.steps, weights
 
 
-def files_of(model_dir: pathlib.Path, step: int) -> dict[str, pathlib.Path]:
-  """The files of a checkpoint by the end of their names."""
-  found = model_dir.glob(f"model.ckpt-{step}.*")
-  return {path.name.split(".")[-1]: path for path in found}
+def cut(path: pathlib.Path, size: int):
+  """Cuts a file, as a full disk does or a copy that is not done."""
+  path.write_bytes(path.read_bytes()[:size])
+
+
+def flip(path: pathlib.Path):
+  """Changes one bit of a file."""
+  content = bytearray(path.read_bytes())
+  content[2] ^= 1
+  path.write_bytes(content)
+
+
+def data_of(step: int) -> str:
+  """The name of the data file with the weight."""
+  return f"model.ckpt-{step}.data-00001-of-00002"
+
+
+# Damage to the checkpoint of step 6, and what is said of it.
+DAMAGE = {
+    "no index": (
+        lambda run: (run / "model.ckpt-6.index").unlink(),
+        "has no index file",
+    ),
+    "empty index": (
+        lambda run: cut(run / "model.ckpt-6.index", 0),
+        "has a damaged index file",
+    ),
+    "cut index": (
+        lambda run: cut(run / "model.ckpt-6.index", 60),
+        "has a damaged index file",
+    ),
+    "changed index": (
+        lambda run: flip(run / "model.ckpt-6.index"),
+        "has a damaged index file",
+    ),
+    "no data": (
+        lambda run: (run / data_of(6)).unlink(),
+        "lacks model.ckpt-6.data-00001-of-00002",
+    ),
+    "half copied": (
+        lambda run: cut(run / data_of(6), 2),
+        "has 10 bytes of data, but its index names 12",
+    ),
+    "changed data": (
+        lambda run: flip(run / data_of(6)),
+        "has damaged data: w is not what was saved",
+    ),
+    "data of another step": (
+        lambda run: shutil.copy(run / data_of(4), run / data_of(6)),
+        "has damaged data: w is not what was saved",
+    ),
+}

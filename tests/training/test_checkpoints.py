@@ -31,7 +31,7 @@ PERIODS = [2]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-  """A run to step 6 and one that it was copied from and that goes on to 9."""
+  """A run to step 6, its continuation to step 9, and the weights of both."""
   directory = tmp_path_factory.mktemp("runs")
   _, weights = checkpoint_runs.train(directory / "six", 6, PERIODS)
   shutil.copytree(directory / "six", directory / "nine")
@@ -47,64 +47,22 @@ def saved(runs, tmp_path):
   return tmp_path / "run"
 
 
-def cut(path, size):
-  path.write_bytes(path.read_bytes()[:size])
+def edit(path, old, new, count=-1):
+  text = path.read_text()
+  assert old in text
+  path.write_text(text.replace(old, new, count))
 
 
-def flip(path, place=2):
-  content = bytearray(path.read_bytes())
-  content[place] ^= 1
-  path.write_bytes(content)
-
-
-def file(step, kind):
-  return lambda run: checkpoint_runs.files_of(run, step)[kind]
-
-
-LIST = lambda run: run / "checkpoint"  # noqa: E731
-INDEX = file(6, "index")
-DATA = file(6, "data-00001-of-00002")
-
-# Each with the step to go on from, and what is said.
 LOST_LISTS = {
-    "removed": lambda run: LIST(run).unlink(),
-    "cut": lambda run: cut(LIST(run), 40),
-    "empty": lambda run: cut(LIST(run), 0),
-    "no text": lambda run: LIST(run).write_bytes(b"\xff\xfe\0"),
-    "another place": (
-        lambda run: LIST(run).write_text(
-            LIST(run).read_text().replace("model.ckpt", "/elsewhere/model.ckpt")
-        )
-    ),
-    "another bucket": (
-        lambda run: LIST(run).write_text(
-            LIST(run).read_text().replace("model.ckpt", "gs://t5/model.ckpt")
-        )
-    ),
-    "names of others": (
-        lambda run: LIST(run).write_text('model_checkpoint_path: "best"\n')
-    ),
-}
-DAMAGE = {
-    "no index": (lambda run: INDEX(run).unlink(), "has no index file"),
-    "cut index": (lambda run: cut(INDEX(run), 60), "has a damaged index file"),
-    "empty index": (lambda run: cut(INDEX(run), 0), "has a damaged index file"),
-    "changed index": (lambda run: flip(INDEX(run)), "has a damaged index file"),
-    "no data": (
-        lambda run: DATA(run).unlink(),
-        "lacks model.ckpt-6.data-00001-of-00002",
-    ),
-    "half copied": (
-        lambda run: cut(DATA(run), 2),
-        "has 10 bytes of data, but its index names 12",
-    ),
-    "changed data": (
-        lambda run: flip(DATA(run)),
-        "has damaged data: w is not what was saved",
-    ),
-    "data of another step": (
-        lambda run: shutil.copy(file(4, "data-00001-of-00002")(run), DATA(run)),
-        "has damaged data: w is not what was saved",
+    "removed": lambda path: path.unlink(),
+    "cut": lambda path: checkpoint_runs.cut(path, 40),
+    "empty": lambda path: checkpoint_runs.cut(path, 0),
+    "no text": lambda path: path.write_bytes(b"\xff\xfe\0"),
+    # TensorFlow's default, and T5's.
+    "of another place": lambda path: edit(path, "model.", "/elsewhere/model."),
+    "of a bucket": lambda path: edit(path, "model.ckpt", "gs://t5/model.ckpt"),
+    "of another name": lambda path: path.write_text(
+        'model_checkpoint_path: "best"\n'
     ),
 }
 
@@ -145,7 +103,7 @@ def test_a_lost_list_costs_nothing(runs, saved, lose, recwarn):
   _, weights = runs
   vocabularies = (seqio.ByteVocabulary(), seqio.ByteVocabulary())
   vocabulary_record.keep(str(saved), vocabularies)
-  lose(saved)
+  lose(saved / "checkpoint")
   model_dir = str(saved)
   assert checkpoints.steps(model_dir) == [2, 4, 6]
   assert checkpoints.latest_step(model_dir) == 6
@@ -163,11 +121,12 @@ def test_a_lost_list_costs_nothing(runs, saved, lose, recwarn):
   assert not [w for w in recwarn if w.category is errors.UserNotice]
 
 
-@pytest.mark.parametrize("damage, fault", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("kind", ["no index", "half copied", "changed data"])
 def test_a_damaged_checkpoint_is_named_and_the_last_good_one_used(
-    runs, saved, damage, fault
+    runs, saved, kind
 ):
   _, weights = runs
+  damage, fault = checkpoint_runs.DAMAGE[kind]
   damage(saved)
   model_dir = str(saved)
   said = f"{model_dir}/model.ckpt-6 {fault}"
@@ -193,7 +152,7 @@ def test_a_damaged_checkpoint_is_named_and_the_last_good_one_used(
 
 def test_without_a_good_checkpoint_nothing_starts_over(saved):
   for step in (2, 4, 6):
-    cut(file(step, "data-00001-of-00002")(saved), 3)
+    checkpoint_runs.cut(saved / checkpoint_runs.data_of(step), 3)
   before = {path.name: path.read_bytes() for path in saved.iterdir()}
   for function in (
       checkpoints.resume,
@@ -229,16 +188,11 @@ def test_a_save_that_was_cut_off_costs_nothing(saved, tmp_path, recwarn):
     assert checkpoints.resume(str(tmp_path / "new")) == 0
 
 
-def go_back(run, step):
-  first, rest = LIST(run).read_text().split("\n", maxsplit=1)
-  LIST(run).write_text(f"{first.replace('6', str(step))}\n{rest}")
-
-
 def test_going_back_by_the_list(runs, saved):
   """All of the run is at the older step, and later checkpoints go first."""
   _, weights = runs
   model_dir = str(saved)
-  go_back(saved, 2)
+  edit(saved / "checkpoint", "ckpt-6", "ckpt-2", count=1)
   assert checkpoints.latest_step(model_dir) == 2
   assert checkpoints.select(model_dir, None) == [2]
   assert checkpoints.select(model_dir, 6) == [6]  # Not lost.
@@ -254,9 +208,17 @@ def test_going_back_by_the_list(runs, saved):
 
 def test_a_users_copies_are_not_removed(saved):
   """A checkpoint taken off the list stays; TensorFlow's users know that."""
-  text = LIST(saved).read_text()
-  LIST(saved).write_text(
-      text.replace('all_model_checkpoint_paths: "model.ckpt-2"\n', "")
-  )
+  line = 'all_model_checkpoint_paths: "model.ckpt-2"\n'
+  edit(saved / "checkpoint", line, "")
   checkpoint_runs.train(saved, 8, PERIODS, keep=1)
   assert checkpoints.steps(str(saved)) == [2, 8]
+
+
+@pytest.mark.parametrize("name", ["lr[0.1]", "a*", "what?", "a\\b"])
+def test_names_that_tensorflow_takes_for_patterns(saved, name):
+  """It would train there, and never go on."""
+  directory = str(saved.rename(saved.parent / name))
+  with pytest.raises(errors.UserError, match="the_setting = .*; use another"):
+    checkpoints.select(directory, None, "the_setting")
+  with pytest.raises(errors.UserError, match="--model_dir = .*; use another n"):
+    checkpoints.resume(directory)
