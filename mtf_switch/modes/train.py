@@ -14,8 +14,8 @@
 
 """The mode that trains, configured by gin."""
 
-from collections.abc import Callable, Sequence
-import json
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
 import os
 from typing import Any
 
@@ -31,11 +31,13 @@ from mtf_switch.training import caching
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
+from mtf_switch.training import lock
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import model_functions
 from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import stopping
 from mtf_switch.training import vocabulary_record
 
 # Evaluates the checkpoint of a step, unless that is done already.
@@ -81,64 +83,140 @@ def train(
 
   Raises:
     UserError: no learning rate is set, the checkpoints are of another
-      vocabulary, a cache is missing, or the loss is no longer a number.
+      vocabulary, a cache is missing, the loss is no longer a number, another
+      run trains in model_dir, or model_dir cannot be written.
+    Stopped: there was a signal to stop, and a checkpoint is saved.
   """
-  _check_and_record(run, eval_split if eval_every else None)
-  metrics_file = run.metrics_file  # Its clock starts.
-  with progress.Display(console) as display:
-    first_step = checkpoints.latest_step(run.model_dir)
-    if first_step >= steps:
-      display.note(
-          f"nothing to train: {run.model_dir} has a checkpoint of step "
-          f"{first_step}, and train.steps = {steps}"
-      )
-    # A block's pipeline is a graph of its own: a large one for a mixture of a
-    # hundred tasks.
-    session_lengths = [steps_per_block]
-    checkpoint_periods = [save_checkpoints_steps]
-    listeners = []
-    evaluation = None
-    if eval_every:
-      make_evaluate = make_evaluate or perplexity.make_evaluate
-      evaluation = _PeriodicEvaluation(
-          eval_every, make_evaluate(run, eval_split, display)
-      )
-      checkpoint_periods.append(eval_every)
-      if run.tpu:
-        # A TPU serves one session at a time: training stops to evaluate.
-        session_lengths.append(eval_every)
-      else:
-        listeners.append(evaluation)
-      # Already done, unless the run was interrupted before.
-      evaluation.evaluate_if_due(first_step)
+  with _losing_nothing(run.model_dir) as request:
+    _check_and_record(run, eval_split if eval_every else None)
+    metrics_file = run.metrics_file  # Its clock starts.
+    with progress.Display(console) as display:
+      first_step = checkpoints.latest_step(run.model_dir)
+      if first_step >= steps:
+        display.note(
+            f"nothing to train: {run.model_dir} has a checkpoint of step "
+            f"{first_step}, and train.steps = {steps}"
+        )
+      # A block's pipeline is a graph of its own: a large one for a mixture of a
+      # hundred tasks.
+      session_lengths = [steps_per_block]
+      checkpoint_periods = [save_checkpoints_steps]
+      listeners = []
+      evaluation = None
+      if eval_every:
+        make_evaluate = make_evaluate or perplexity.make_evaluate
+        evaluation = _PeriodicEvaluation(
+            eval_every, make_evaluate(run, eval_split, display), request
+        )
+        checkpoint_periods.append(eval_every)
+        if run.tpu:
+          # A TPU serves one session at a time: training stops to evaluate.
+          session_lengths.append(eval_every)
+        else:
+          listeners.append(evaluation)
+        # Already done, unless the run was interrupted before.
+        evaluation.evaluate_if_due(first_step)
 
-    def make_hooks(graph):
-      _write_model_size(run, graph)
-      return [
-          *(make_more_hooks(graph) if make_more_hooks else ()),
-          _progress_hook(
-              run, graph, display, metrics_file, steps, metrics_every
-          ),
-          checkpoints.CheckpointHook(
-              run.model_dir,
-              graph.lowering,
-              checkpoint_periods,
-              keep_checkpoint_max,
-              listeners,
-          ),
-      ]
+      def make_hooks(graph):
+        _write_model_size(run, graph)
+        return [
+            *(make_more_hooks(graph) if make_more_hooks else ()),
+            _progress_hook(
+                run,
+                graph,
+                display,
+                metrics_file,
+                steps,
+                metrics_every,
+                iterations_per_loop if run.tpu else 1,
+            ),
+            checkpoints.CheckpointHook(
+                run.model_dir,
+                graph.lowering,
+                checkpoint_periods,
+                keep_checkpoint_max,
+                listeners,
+            ),
+            stopping.StopHook(request),
+        ]
 
-    estimator = estimators.make(
-        run,
-        model_functions.training_model_fn(run, steps, make_hooks),
-        iterations_per_loop,
+      estimator = estimators.make(
+          run,
+          model_functions.training_model_fn(run, steps, make_hooks),
+          iterations_per_loop,
+      )
+      for last_step in session_ends(first_step, steps, session_lengths):
+        with request.deferring(False):
+          _train_until(run, estimator, last_step, steps_per_block, display)
+        request.act()
+        _check_step(run.model_dir, last_step)
+        if evaluation and run.tpu:
+          evaluation.evaluate_if_due(last_step)
+      if evaluation:
+        evaluation.evaluate(checkpoints.latest_step(run.model_dir))
+
+
+@contextlib.contextmanager
+def _losing_nothing(model_dir: str) -> Iterator[stopping.Request]:
+  """Holds the directory, and says what is saved when training ends early.
+
+  Args:
+    model_dir: the directory of the checkpoints.
+
+  Yields:
+    what receives the signals that ask training to stop.
+
+  Raises:
+    Stopped: there was such a signal, and all is saved.
+    UserError: the directory is in use, or cannot be written.
+  """
+  with stopping.Request() as request, lock.hold(model_dir):
+    try:
+      yield request
+    except KeyboardInterrupt:
+      # Outside of sessions and in evaluations, a checkpoint has all.
+      step = checkpoints.latest_step(model_dir)
+      if not request.signal or not step:
+        raise
+      raise errors.Stopped(
+          f"stopped by {request.signal.name} at step {step}, which is saved; "
+          "run the same command to go on."
+      ) from None
+    except (OSError, ValueError, tf.errors.OpError) as error:
+      reason = files.explain(error)
+      if not reason:
+        raise
+      raise errors.UserError(
+          f"{reason}. {_saved(model_dir)}; once that is mended, run the same "
+          "command to go on."
+      ) from error
+
+
+def _saved(model_dir: str) -> str:
+  """Which checkpoint is the last, in a directory that may be gone."""
+  try:
+    step = checkpoints.latest_step(model_dir)
+  except (OSError, tf.errors.OpError):
+    step = 0
+  return (
+      f"The last checkpoint is of step {step}"
+      if step
+      else ("There is no checkpoint")
+  )
+
+
+def _check_step(model_dir: str, step: int):
+  """Refuses to go on after a session that ended too early.
+
+  TensorFlow ends a session without an error where examples end, and for files
+  that are too large.
+  """
+  saved = checkpoints.latest_step(model_dir)
+  if saved < step:
+    raise errors.UserError(
+        f"training ended at step {saved} and not at {step}: the examples "
+        "ended, or a file could not be written; the log says which."
     )
-    for last_step in session_ends(first_step, steps, session_lengths):
-      _train_until(run, estimator, last_step, steps_per_block, display)
-      if evaluation and run.tpu:
-        evaluation.evaluate_if_due(last_step)
-    if evaluation:
-      evaluation.evaluate(checkpoints.latest_step(run.model_dir))
 
 
 def session_ends(
@@ -171,9 +249,10 @@ class _PeriodicEvaluation(tf.train.CheckpointSaverListener):
     evaluate: evaluates the checkpoint of a step.
   """
 
-  def __init__(self, every: int, evaluate: Evaluate):
+  def __init__(self, every: int, evaluate: Evaluate, request: stopping.Request):
     self._every = every
     self.evaluate = evaluate
+    self._request = request
 
   def evaluate_if_due(self, step: int):
     """Evaluates the checkpoint of a step that is a multiple of the period."""
@@ -181,8 +260,20 @@ class _PeriodicEvaluation(tf.train.CheckpointSaverListener):
       self.evaluate(step)
 
   def after_save(self, session, global_step_value):
-    """Evaluates the checkpoint that was just saved, if it is due."""
-    self.evaluate_if_due(int(global_step_value))
+    """Evaluates the checkpoint that was just saved, if it is due.
+
+    Returns:
+      whether to stop training, because of a signal. The run that goes on makes
+      the evaluation.
+    """
+    if not self._request.signal:
+      try:
+        with self._request.deferring(False):
+          self.evaluate_if_due(int(global_step_value))
+      except KeyboardInterrupt:
+        if not self._request.signal:
+          raise
+    return self._request.signal is not None
 
 
 def _check_and_record(run: run_lib.Run, eval_split: str | None):
@@ -237,6 +328,7 @@ def _progress_hook(
     metrics_file: metrics_file_lib.MetricsFile,
     steps: int,
     metrics_every: int,
+    steps_per_call: int,
 ) -> progress_hook.ProgressHook:
   """The hook that shows and records the figures of a training graph."""
   return progress_hook.ProgressHook(
@@ -250,6 +342,7 @@ def _progress_hook(
       steps,
       run.experiment.positions_per_batch,
       metrics_every,
+      steps_per_call,
   )
 
 
@@ -266,4 +359,4 @@ def _write_model_size(run: run_lib.Run, graph: model_functions.TrainingGraph):
       ),
   }
   path = os.path.join(run.model_dir, "model.json")
-  files.write_lines(path, [json.dumps(size)])
+  files.write_lines(path, [files.json_text(size)])
