@@ -32,7 +32,9 @@ REPORTED = {
 _AUXILIARY = frozenset({"dpr"})
 
 
-def score(task: str, metrics: Mapping[str, float | None]) -> tuple[str, float] | None:
+def score(
+    task: str, metrics: Mapping[str, float | None]
+) -> tuple[str, float] | None:
   """Returns the score of a task, greater is better.
 
   Args:

@@ -334,17 +334,25 @@ def test_interrupted_run_ends_with_the_same_numbers(
   lines = (model_dir / "metrics.jsonl").read_text()
   assert lines.endswith("}\n")
 
-  interrupted = stop_after(server, signal.SIGINT, 7, model_dir)
-  assert interrupted.returncode == 130
-  lines = interrupted.stderr.splitlines()
+  stopped = stop_after(server, signal.SIGTERM, 7, model_dir)
+  assert stopped.returncode == 75
+  lines = stopped.stderr.splitlines()
   assert lines[0] == "building the model, to train from step 3"
-  assert lines[-1] == "run_switch: interrupted; run the same command to go on."
-  assert "Traceback" not in interrupted.stderr
+  dropped = (model_dir / "metrics.dropped.jsonl").read_text()
+  assert f"note: {dropped.count(chr(10))} line" in lines[1]
+  assert '"step": 5,' in dropped
+  ending = re.fullmatch(
+      r"run_switch: stopped by SIGTERM at step (\d+), which is saved; run the "
+      "same command to go on.",
+      lines[-1],
+  )
+  assert 7 <= int(ending[1]) < 12
+  assert "Traceback" not in stopped.stderr
 
   resumed = server.run([*RUN, "--model_dir=interrupted"], directory)
   assert resumed.returncode == 0, resumed.stderr
   first_line = resumed.stderr.splitlines()[0]
-  assert first_line == "building the model, to train from step 6"
+  assert first_line == f"building the model, to train from step {ending[1]}"
   assert without_times(read_metrics(model_dir)) == without_times(
       read_metrics(directory / "straight")
   )

@@ -14,8 +14,7 @@
 
 """The mode that trains, configured by gin."""
 
-from collections.abc import Callable, Iterator, Sequence
-import contextlib
+from collections.abc import Callable, Sequence
 import os
 from typing import Any
 
@@ -29,9 +28,9 @@ from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
 from mtf_switch.training import caching
 from mtf_switch.training import checkpoints
+from mtf_switch.training import endings
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
-from mtf_switch.training import lock
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import model_functions
 from mtf_switch.training import progress
@@ -87,136 +86,75 @@ def train(
       run trains in model_dir, or model_dir cannot be written.
     Stopped: there was a signal to stop, and a checkpoint is saved.
   """
-  with _losing_nothing(run.model_dir) as request:
-    _check_and_record(run, eval_split if eval_every else None)
-    metrics_file = run.metrics_file  # Its clock starts.
-    with progress.Display(console) as display:
-      first_step = checkpoints.latest_step(run.model_dir)
-      if first_step >= steps:
-        display.note(
-            f"nothing to train: {run.model_dir} has a checkpoint of step "
-            f"{first_step}, and train.steps = {steps}"
-        )
-      # A block's pipeline is a graph of its own: a large one for a mixture of a
-      # hundred tasks.
-      session_lengths = [steps_per_block]
-      checkpoint_periods = [save_checkpoints_steps]
-      listeners = []
-      evaluation = None
-      if eval_every:
-        make_evaluate = make_evaluate or perplexity.make_evaluate
-        evaluation = _PeriodicEvaluation(
-            eval_every, make_evaluate(run, eval_split, display), request
-        )
-        checkpoint_periods.append(eval_every)
-        if run.tpu:
-          # A TPU serves one session at a time: training stops to evaluate.
-          session_lengths.append(eval_every)
-        else:
-          listeners.append(evaluation)
-        # Already done, unless the run was interrupted before.
-        evaluation.evaluate_if_due(first_step)
-
-      def make_hooks(graph):
-        _write_model_size(run, graph)
-        return [
-            *(make_more_hooks(graph) if make_more_hooks else ()),
-            _progress_hook(
-                run,
-                graph,
-                display,
-                metrics_file,
-                steps,
-                metrics_every,
-                iterations_per_loop if run.tpu else 1,
-            ),
-            checkpoints.CheckpointHook(
-                run.model_dir,
-                graph.lowering,
-                checkpoint_periods,
-                keep_checkpoint_max,
-                listeners,
-            ),
-            stopping.StopHook(request),
-        ]
-
-      estimator = estimators.make(
-          run,
-          model_functions.training_model_fn(run, steps, make_hooks),
-          iterations_per_loop,
+  _check_and_record(run, eval_split if eval_every else None)
+  metrics_file = run.metrics_file  # Its clock starts.
+  with (
+      endings.losing_nothing(run.model_dir) as request,
+      progress.Display(console) as display,
+  ):
+    first_step = checkpoints.latest_step(run.model_dir)
+    if first_step >= steps:
+      display.note(
+          f"nothing to train: {run.model_dir} has a checkpoint of step "
+          f"{first_step}, and train.steps = {steps}"
       )
-      for last_step in session_ends(first_step, steps, session_lengths):
-        with request.deferring(False):
-          _train_until(run, estimator, last_step, steps_per_block, display)
-        request.act()
-        _check_step(run.model_dir, last_step)
-        if evaluation and run.tpu:
-          evaluation.evaluate_if_due(last_step)
-      if evaluation:
-        evaluation.evaluate(checkpoints.latest_step(run.model_dir))
+    # A block's pipeline is a graph of its own: a large one for a mixture of a
+    # hundred tasks.
+    session_lengths = [steps_per_block]
+    checkpoint_periods = [save_checkpoints_steps]
+    listeners = []
+    evaluation = None
+    if eval_every:
+      make_evaluate = make_evaluate or perplexity.make_evaluate
+      evaluation = _PeriodicEvaluation(
+          eval_every, make_evaluate(run, eval_split, display), request
+      )
+      checkpoint_periods.append(eval_every)
+      if run.tpu:
+        # A TPU serves one session at a time: training stops to evaluate.
+        session_lengths.append(eval_every)
+      else:
+        listeners.append(evaluation)
+      # Already done, unless the run was interrupted before.
+      evaluation.evaluate_if_due(first_step)
 
+    def make_hooks(graph):
+      _write_model_size(run, graph)
+      return [
+          *(make_more_hooks(graph) if make_more_hooks else ()),
+          _progress_hook(
+              run,
+              graph,
+              display,
+              metrics_file,
+              steps,
+              metrics_every,
+              iterations_per_loop if run.tpu else 1,
+          ),
+          checkpoints.CheckpointHook(
+              run.model_dir,
+              graph.lowering,
+              checkpoint_periods,
+              keep_checkpoint_max,
+              listeners,
+          ),
+          stopping.StopHook(request),
+      ]
 
-@contextlib.contextmanager
-def _losing_nothing(model_dir: str) -> Iterator[stopping.Request]:
-  """Holds the directory, and says what is saved when training ends early.
-
-  Args:
-    model_dir: the directory of the checkpoints.
-
-  Yields:
-    what receives the signals that ask training to stop.
-
-  Raises:
-    Stopped: there was such a signal, and all is saved.
-    UserError: the directory is in use, or cannot be written.
-  """
-  with stopping.Request() as request, lock.hold(model_dir):
-    try:
-      yield request
-    except KeyboardInterrupt:
-      # Outside of sessions and in evaluations, a checkpoint has all.
-      step = checkpoints.latest_step(model_dir)
-      if not request.signal or not step:
-        raise
-      raise errors.Stopped(
-          f"stopped by {request.signal.name} at step {step}, which is saved; "
-          "run the same command to go on."
-      ) from None
-    except (OSError, ValueError, tf.errors.OpError) as error:
-      reason = files.explain(error)
-      if not reason:
-        raise
-      raise errors.UserError(
-          f"{reason}. {_saved(model_dir)}; once that is mended, run the same "
-          "command to go on."
-      ) from error
-
-
-def _saved(model_dir: str) -> str:
-  """Which checkpoint is the last, in a directory that may be gone."""
-  try:
-    step = checkpoints.latest_step(model_dir)
-  except (OSError, tf.errors.OpError):
-    step = 0
-  return (
-      f"The last checkpoint is of step {step}"
-      if step
-      else ("There is no checkpoint")
-  )
-
-
-def _check_step(model_dir: str, step: int):
-  """Refuses to go on after a session that ended too early.
-
-  TensorFlow ends a session without an error where examples end, and for files
-  that are too large.
-  """
-  saved = checkpoints.latest_step(model_dir)
-  if saved < step:
-    raise errors.UserError(
-        f"training ended at step {saved} and not at {step}: the examples "
-        "ended, or a file could not be written; the log says which."
+    estimator = estimators.make(
+        run,
+        model_functions.training_model_fn(run, steps, make_hooks),
+        iterations_per_loop,
     )
+    for last_step in session_ends(first_step, steps, session_lengths):
+      with request.deferring(False):
+        _train_until(run, estimator, last_step, steps_per_block, display)
+      request.act()
+      endings.check_step(run.model_dir, last_step)
+      if evaluation and run.tpu:
+        evaluation.evaluate_if_due(last_step)
+    if evaluation:
+      evaluation.evaluate(checkpoints.latest_step(run.model_dir))
 
 
 def session_ends(

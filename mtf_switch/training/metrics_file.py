@@ -68,7 +68,7 @@ class _Line(NamedTuple):
 
 
 def _read_lines(path: str) -> list[_Line]:
-  """The lines of a file but for blank ones; none of a file that is not there."""
+  """The lines of a file that are not blank; none if there is no file."""
   if not tf.io.gfile.exists(path):
     return []
   with tf.io.gfile.GFile(path, "rb") as file:
