@@ -31,6 +31,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 
 _UNFINISHED = ".new"
+_LONGEST_NAME = 1000
 _REASONS = "|".join(
     sorted(re.escape(os.strerror(code)) for code in errno.errorcode)
 )
@@ -87,10 +88,10 @@ def check_writable(path: str, setting: str):
   Raises:
     UserError: the file cannot be written; the message says why.
   """
-  directory = os.path.dirname(path)
-  while directory and not tf.io.gfile.exists(directory):
-    directory = os.path.dirname(directory)
   try:
+    directory = os.path.dirname(path)
+    while directory and not tf.io.gfile.exists(directory):
+      directory = os.path.dirname(directory)
     if tf.io.gfile.isdir(path):
       raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if tf.io.gfile.exists(path) and "://" not in path:
@@ -102,7 +103,7 @@ def check_writable(path: str, setting: str):
     finally:
       if tf.io.gfile.exists(trial):
         tf.io.gfile.remove(trial)
-  except (OSError, tf.errors.OpError) as error:
+  except (OSError, UnicodeError, tf.errors.OpError) as error:
     raise errors.UserError(
         f"{setting} cannot be written: {explain(error) or error}."
     ) from error
@@ -120,6 +121,8 @@ def explain(error: BaseException) -> str | None:
   if isinstance(error, OSError) and error.errno:
     # Python knows the file only where it is opened.
     return f"{error.filename or 'an open file'}: {os.strerror(error.errno)}"
+  if isinstance(error, UnicodeEncodeError):  # TensorFlow's, about paths.
+    return f"{ascii(error.object)[:_LONGEST_NAME]} is not in UTF-8"
   found = None
   if isinstance(error, tf.errors.OpError):
     found = _REFUSAL.search(str(error)) or _NO_DIRECTORY.fullmatch(str(error))

@@ -218,13 +218,13 @@ def _open_model_dir(model_dir: str, move_log: Callable[[str], None]):
   directory = os.path.join(model_dir, "commands")
   tf.io.gfile.makedirs(directory)
   number = len(tf.io.gfile.listdir(directory))
-  with tf.io.gfile.GFile(f"{directory}/command.{number}", "w") as file:
-    file.write(command + "\n")
+  files.write_lines(f"{directory}/command.{number}", [command])
   distributions = (d.metadata for d in importlib.metadata.distributions())
   libraries = sorted(f"{d['Name']}=={d['Version']}" for d in distributions)
-  lines = [f"python=={platform.python_version()}", *libraries]
-  with tf.io.gfile.GFile(os.path.join(model_dir, "versions.txt"), "w") as file:
-    file.write("\n".join(lines) + "\n")
+  files.write_lines(
+      os.path.join(model_dir, "versions.txt"),
+      [f"python=={platform.python_version()}", *libraries],
+  )
 
 
 def _show_notices(console: rich.console.Console):

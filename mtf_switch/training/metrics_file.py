@@ -46,7 +46,8 @@ def read(model_dir: str) -> list[dict[str, Any]]:
   broken = sum(line.record is None for line in lines if line.is_whole)
   if broken:
     warnings.warn(
-        f"{_lines(broken)} of {path} cannot be read as records, and left out.",
+        f"{_lines(broken)} of {path} cannot be read as records, and are left "
+        "out.",
         errors.UserNotice,
         stacklevel=1,
     )
