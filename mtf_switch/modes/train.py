@@ -118,6 +118,8 @@ def train(
       # Already done, unless the run was interrupted before.
       evaluation.evaluate_if_due(first_step)
 
+    steps_per_call = iterations_per_loop if run.tpu else 1
+
     def make_hooks(graph):
       _write_model_size(run, graph)
       return [
@@ -129,7 +131,7 @@ def train(
               metrics_file,
               steps,
               metrics_every,
-              iterations_per_loop if run.tpu else 1,
+              steps_per_call,
           ),
           checkpoints.CheckpointHook(
               run.model_dir,
@@ -137,6 +139,7 @@ def train(
               checkpoint_periods,
               keep_checkpoint_max,
               listeners,
+              steps_per_call,
           ),
           stopping.StopHook(request),
       ]

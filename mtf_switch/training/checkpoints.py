@@ -129,6 +129,7 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
       periods: Sequence[int],
       keep_checkpoint_max: int,
       listeners: Sequence[tf.train.CheckpointSaverListener],
+      steps_per_call: int = 1,
   ):
     """Creates the hook; all variables must exist.
 
@@ -138,6 +139,7 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
       periods: numbers of steps; a checkpoint is saved at their multiples.
       keep_checkpoint_max: the number of latest checkpoints to keep.
       listeners: called before and after each checkpoint.
+      steps_per_call: the most steps that a call of the session makes.
     """
     saver = tf.train.Saver(
         tf.global_variables(),
@@ -155,6 +157,8 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
         save_graph_def=False,
     )
     self._timer = _MultiplesTimer(periods)
+    # The hook looks at the step before a call, and asks whether to look again.
+    self._set_steps_per_run(steps_per_call)
 
   def after_create_session(self, session, coord):
     """Counts from the restored step, so that it is not saved again."""
