@@ -92,6 +92,16 @@ def _has(pattern: str) -> _HasCome:
   return lambda directory: any((directory / "model").glob(pattern))
 
 
+def _saves(step: int) -> _HasCome:
+  text = f"Saving checkpoints for {step} into".encode()
+
+  def has_come(directory):
+    log = directory / "model" / "log.txt"
+    return log.exists() and text in log.read_bytes()
+
+  return has_come
+
+
 def _records(kind: str, step: int) -> _HasCome:
   def has_come(directory):
     path = directory / "model" / "metrics.jsonl"
@@ -112,23 +122,24 @@ def _moments() -> dict[str, tuple[_HasCome, float, signal.Signals]]:
       "step 2, in the next": (_records("train", 2), 0.02, kill),
       "step 5": (_records("train", 5), 0.0, kill),
       "step 7, in the next": (_records("train", 7), 0.01, kill),
-      "saving step 3": (_has("model.ckpt-3_temp*"), 0.0, kill),
+      "saving step 3": (_saves(3), 0.0, kill),
+      "saving step 3, later": (_saves(3), 0.01, kill),
       "index of step 3": (_has("model.ckpt-3.index"), 0.0, kill),
       "list after step 3": (_has("checkpoint"), 0.0, kill),
-      "saving step 6": (_has("model.ckpt-6_temp*"), 0.0, kill),
+      "saving step 6": (_saves(6), 0.0, kill),
       "index of step 6": (_has("model.ckpt-6.index"), 0.0, kill),
       "evaluation of step 6": (_says("at step 6"), 0.0, kill),
       "evaluation of step 6, later": (_says("at step 6"), 1.5, kill),
       "evaluated step 6": (_records("eval", 6), 0.0, kill),
-      "end of the first block": (_has("model.ckpt-8_temp*"), 0.0, kill),
+      "end of the first block": (_saves(8), 0.0, kill),
       "second block": (_says("from step 8"), 0.5, kill),
       "step 11": (_records("train", 11), 0.0, kill),
-      "saving step 12": (_has("model.ckpt-12_temp*"), 0.0, kill),
+      "saving step 12": (_saves(12), 0.0, kill),
       "evaluation of step 12": (_says("at step 12"), 0.5, kill),
       "evaluated step 12": (_records("eval", 12), 0.0, kill),
       "asked: building": (_says("building"), 0.5, ask),
       "asked: step 4": (_records("train", 4), 0.0, ask),
-      "asked: saving step 6": (_has("model.ckpt-6_temp*"), 0.0, ask),
+      "asked: saving step 6": (_saves(6), 0.0, ask),
       "asked: evaluation of step 6": (_says("at step 6"), 0.5, ask),
       "asked: end": (_records("train", 12), 0.0, ask),
   }
@@ -173,7 +184,11 @@ def _try(
   with tempfile.TemporaryDirectory() as place:
     directory = pathlib.Path(place)
     (directory / "mine.gin").write_text(_GIN)
-    status = _interrupt(server, directory, moment)
+    try:
+      status = _interrupt(server, directory, moment)
+    except ProcessLookupError:
+      server.wait()
+      return {"error": "the run ended before the moment came"}
     saved = [
         int(path.stem.rpartition("-")[2])
         for path in (directory / "model").glob("model.ckpt-*.index")

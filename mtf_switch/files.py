@@ -113,21 +113,26 @@ def explain(error: BaseException) -> str | None:
   """Returns one line for an error of the file system, None for any other.
 
   Args:
-    error: Python's or TensorFlow's.
+    error: Python's or TensorFlow's, also as gin raises it again.
 
   Returns:
     the file, where it is known, and the reason.
   """
+  kind = type(error)
+  while kind.__name__ == kind.__base__.__name__ and error.__context__:
+    error = error.__context__  # Gin's copy, of a derived class, has no fields.
+    kind = type(error)
   if isinstance(error, OSError) and error.errno:
+    reason = os.strerror(error.errno)
     # Python knows the file only where it is opened.
-    return f"{error.filename or 'an open file'}: {os.strerror(error.errno)}"
+    return f"{error.filename}: {reason}" if error.filename else reason
   if isinstance(error, UnicodeEncodeError):  # TensorFlow's, about paths.
     return f"{ascii(error.object)[:_LONGEST_NAME]} is not in UTF-8"
-  found = None
-  if isinstance(error, tf.errors.OpError):
-    found = _REFUSAL.search(str(error)) or _NO_DIRECTORY.fullmatch(str(error))
-  elif type(error) is ValueError:  # tf.train.Saver's.
-    found = _NO_DIRECTORY.fullmatch(str(error))
+  if isinstance(error, errors.UserError):
+    return None
+  # Of many types: where TensorFlow writes summaries, it is an IndexError.
+  text = str(error)
+  found = _REFUSAL.search(text) or _NO_DIRECTORY.fullmatch(text)
   return f"{found['path'].strip()}: {found['reason']}" if found else None
 
 

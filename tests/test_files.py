@@ -20,6 +20,7 @@ import os
 import resource
 import stat
 
+import gin
 import matplotlib.figure
 import numpy as np
 import pytest
@@ -158,26 +159,49 @@ def test_errors_of_the_file_system_are_explained(tmp_path):
   name = error_of(tf.io.gfile.exists, "caf\udce9")
   assert files.explain(name) == r"'caf\udce9' is not in UTF-8"
   full = error_of(lambda: open("/dev/full", "w").write("x" * 100_000))
-  assert files.explain(full) == "an open file: No space left on device"
+  assert files.explain(full) == "No space left on device"
 
 
-def test_a_checkpoint_that_finds_no_room_is_explained(tmp_path):
-  """TensorFlow reports it in the midst of the graph's traceback."""
+@gin.configurable(module="tests")
+def write_by_gin(path):
+  with open(path, "w") as file:
+    file.write("text")
+
+
+def test_errors_are_explained_where_gin_has_raised_them_again(tmp_path):
+  error = error_of(write_by_gin, tmp_path)
+  assert error.errno is None
+  assert files.explain(error) == f"{tmp_path}: Is a directory"
+
+
+def summarize(directory):
+  with tf.Graph().as_default():
+    writer = tf.summary.FileWriter(str(directory))
+  for step in range(1000):
+    scalar = tf.Summary.Value(tag="x" * 100, simple_value=1)
+    writer.add_summary(tf.Summary(value=[scalar]), step)
+  writer.flush()
+
+
+def test_checkpoints_and_summaries_without_room_are_explained(tmp_path):
+  """TensorFlow reports the one amid a traceback, the other as IndexError."""
   before = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
   try:
-    error = error_of(save, tmp_path / "model.ckpt")
+    found = [error_of(save, tmp_path / "a"), error_of(summarize, tmp_path)]
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-  line = files.explain(error)
-  assert line.startswith(f"{tmp_path}/model.ckpt-3_temp/part-00000")
-  assert line.endswith(": File too large")
+  for error, name in zip(found, ("a-3_temp/part-00000", "events.out.")):
+    line = files.explain(error)
+    assert line and line.startswith(f"{tmp_path}/{name}"), repr(error)
+    assert line.endswith(": File too large")
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        ValueError("a; Permission denied"),
+        errors.UserError("a; Permission denied"),
+        ValueError("a; b"),
         OSError("without a number"),
         tf.errors.NotFoundError(None, None, "Key a not found in checkpoint"),
         tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"),

@@ -52,7 +52,7 @@ def losing_nothing(model_dir: str) -> Iterator[stopping.Request]:
           f"stopped by {request.signal.name} at step {step}, which is saved; "
           "run the same command to go on."
       ) from None
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # pylint: disable=broad-exception-caught
       reason = files.explain(error)
       if not reason:
         raise
