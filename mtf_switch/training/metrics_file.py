@@ -32,7 +32,6 @@ _NAME = "metrics.jsonl"
 # Lines of steps that were made again, and lines that are no records.
 _DROPPED = "metrics.dropped.jsonl"
 _BROKEN = "metrics.broken.jsonl"
-_MEASURES = ("cross_entropy", "neg_log_perplexity")
 
 
 def read(model_dir: str) -> list[dict[str, Any]]:
@@ -100,9 +99,8 @@ def _is_record(content: Any) -> bool:
     return False
   if not isinstance(content.get("task"), str):
     return False
-  return "kind" not in content or all(
-      name in content and isinstance(content[name], float | int | None)
-      for name in _MEASURES
+  return content.get("kind") != "eval" or isinstance(
+      content.get("neg_log_perplexity", ""), float | int | None
   )
 
 
