@@ -258,9 +258,10 @@ class _Tolerant(io.FileIO):
 
   def write(self, data):
     try:
-      return super().write(data)
+      written = super().write(data)
     except OSError:
-      return len(data)
+      written = None
+    return len(data) if written is None else written
 
 
 def _messages(descriptor: int) -> io.TextIOWrapper:
@@ -305,6 +306,7 @@ class _Signals:
 
   def __init__(self, terminal: io.TextIOWrapper):
     self.first = None
+    self._is_over = False
     self._terminal = terminal
     self._reader, self._writer = os.pipe()
     os.set_blocking(self._writer, False)
@@ -316,6 +318,7 @@ class _Signals:
 
   def close(self):
     """Leaves signals to the system."""
+    self._is_over = True
     for number in _SIGNALS:
       if signal.getsignal(number) == self._interrupt:
         signal.signal(number, signal.SIG_DFL)
@@ -332,7 +335,7 @@ class _Signals:
     time.sleep(_SECONDS_OF_ONE_SIGNAL)
     while self._has_next(0):
       self._next()
-    if not self._has_next(_SECONDS_TO_ANSWER):
+    if not self._has_next(_SECONDS_TO_ANSWER) and not self._is_over:
       print(
           f"{first.name}: ending in order; a second signal ends at once.",
           file=self._terminal,

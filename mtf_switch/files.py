@@ -60,8 +60,7 @@ def _whole(path: str, mode: str) -> Iterator[tf.io.gfile.GFile]:
   directory = os.path.dirname(path)
   if directory:
     tf.io.gfile.makedirs(directory)
-  if "://" not in path and os.path.exists(path) and not os.path.isfile(path):
-    # A device or a pipe, which a file must not replace.
+  if _is_device(path):  # A file must not replace it.
     with tf.io.gfile.GFile(path, mode) as file:
       yield file
     return
@@ -74,6 +73,13 @@ def _whole(path: str, mode: str) -> Iterator[tf.io.gfile.GFile]:
     with contextlib.suppress(tf.errors.OpError):
       tf.io.gfile.remove(unfinished)
     raise
+
+
+def _is_device(path: str) -> bool:
+  """Whether a path is a device, a pipe or the like, as /dev/stdout is."""
+  if "://" in path or not os.path.exists(path):
+    return False
+  return not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def check_writable(path: str, setting: str):
@@ -89,17 +95,26 @@ def check_writable(path: str, setting: str):
     UserError: the file cannot be written; the message says why.
   """
   try:
+    if _is_device(path):
+      if not os.access(path, os.W_OK):
+        code = errno.EACCES
+        raise PermissionError(code, os.strerror(code), path)
+      return
+    is_remote = "://" in path
     directory = os.path.dirname(path)
-    while directory and not tf.io.gfile.exists(directory):
+    while not is_remote and directory and not os.path.exists(directory):
       directory = os.path.dirname(directory)
     if tf.io.gfile.isdir(path):
       raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if tf.io.gfile.exists(path) and "://" not in path:
-      os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK))
+    if not is_remote and os.path.exists(path):
+      os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
     trial = os.path.join(directory, f".{os.path.basename(path)}{_UNFINISHED}")
     try:
       with tf.io.gfile.GFile(trial, "w") as file:
         file.write("\n")
+    except tf.errors.NotFoundError:
+      if not is_remote:  # There, directories are made later, or are none.
+        raise
     finally:
       if tf.io.gfile.exists(trial):
         tf.io.gfile.remove(trial)

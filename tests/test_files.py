@@ -212,7 +212,7 @@ def test_other_errors_are_not_explained(error):
   assert files.explain(error) is None
 
 
-def test_outputs_are_tried_and_nothing_is_left(tmp_path):
+def test_outputs_are_tried_and_nothing_is_left(tmp_path, monkeypatch):
   (tmp_path / "old").write_text("old")
   (tmp_path / "directory").mkdir()
   before = sorted(os.listdir(tmp_path))
@@ -229,21 +229,13 @@ def test_outputs_are_tried_and_nothing_is_left(tmp_path):
     assert reason in str(error.value)
   with pytest.raises(errors.UserError, match="is not in UTF-8"):
     files.check_writable("caf\udce9", "--output_file")
-  files.check_writable("ram://a/b", "--output_file")
+  monkeypatch.chdir(tmp_path)
+  files.check_writable("new", "--output_file")
+  tf.io.gfile.makedirs("ram://there")
+  for path in ("ram://there/new", "ram://not/there/new"):
+    files.check_writable(path, "--output_file")
+  assert not tf.io.gfile.listdir("ram://there")
   files.check_writable("/dev/null", "--output_file")
   assert sorted(os.listdir(tmp_path)) == before
   assert (tmp_path / "old").read_text() == "old"
   assert not os.listdir(tmp_path / "directory")
-
-
-def test_outputs_in_the_working_directory_are_tried(tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  files.check_writable("new", "--output_file")
-  assert not os.listdir(tmp_path)
-
-
-def test_json_that_is_not_there_is_none(tmp_path):
-  path = str(tmp_path / "file")
-  assert files.read_json(path) is None
-  files.write_json(path, {"b": 1, "a": 2}, sort_keys=True)
-  assert list(files.read_json(path)) == ["a", "b"]
