@@ -37,11 +37,15 @@ import dataclasses
 import gc
 import importlib.machinery
 import importlib.util
+import io
 import os
 import pathlib
+import select
 import signal
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from typing import Any
 
@@ -50,6 +54,11 @@ from absl import flags
 
 _ROOT = pathlib.Path(__file__).resolve().parent
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
+# Ctrl-C, preemption, and the end of a terminal.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Programs such as `timeout` send a signal to a process and to its group.
+_SECONDS_OF_ONE_SIGNAL = 0.1
+_SECONDS_TO_ANSWER = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,6 +253,26 @@ class _Mistake(Exception):
   """A mistake on the command line; the message says how to correct it."""
 
 
+class _Tolerant(io.FileIO):
+  """A file for messages: what it has no room for is lost, and nothing else."""
+
+  def write(self, data):
+    try:
+      written = super().write(data)
+    except OSError:
+      written = None
+    return len(data) if written is None else written
+
+
+def _messages(descriptor: int) -> io.TextIOWrapper:
+  """A file for messages, even with names that are in no encoding."""
+  return io.TextIOWrapper(
+      io.BufferedWriter(_Tolerant(descriptor, "w")),
+      errors="backslashreplace",
+      line_buffering=True,
+  )
+
+
 class _Log:
   """Takes over stderr: Python's, TensorFlow's C++, and what it starts.
 
@@ -252,9 +281,10 @@ class _Log:
   """
 
   def __init__(self):
-    self.terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    self.terminal = _messages(os.dup(2))
     self._file = tempfile.TemporaryFile()
     os.dup2(self._file.fileno(), 2)
+    sys.stderr = _messages(2)
 
   def move_to(self, path: str):
     """Appends what was logged so far to a file, and all that follows."""
@@ -267,8 +297,66 @@ class _Log:
     self._file.close()
 
 
+class _Signals:
+  """Ends the program on signals: on the first in order, on the second at once.
+
+  Attributes:
+    first: the first signal that has raised KeyboardInterrupt.
+  """
+
+  def __init__(self, terminal: io.TextIOWrapper):
+    self.first = None
+    self._is_over = False
+    self._terminal = terminal
+    self._reader, self._writer = os.pipe()
+    os.set_blocking(self._writer, False)
+    signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+    for number in _SIGNALS:
+      if signal.getsignal(number) not in (signal.SIG_IGN, None):
+        signal.signal(number, self._interrupt)
+    threading.Thread(target=self._watch, daemon=True).start()
+
+  def close(self):
+    """Leaves signals to the system."""
+    self._is_over = True
+    for number in _SIGNALS:
+      if signal.getsignal(number) == self._interrupt:
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+
+  def _interrupt(self, number, unused_frame):
+    if not self.first:
+      self.first = signal.Signals(number)
+      raise KeyboardInterrupt
+
+  def _watch(self):
+    """Waits for signals beside the main thread, which may be inside C++."""
+    first = self._next()
+    time.sleep(_SECONDS_OF_ONE_SIGNAL)
+    while self._has_next(0):
+      self._next()
+    if not self._has_next(_SECONDS_TO_ANSWER) and not self._is_over:
+      print(
+          f"{first.name}: ending in order; a second signal ends at once.",
+          file=self._terminal,
+      )
+    second = self._next()
+    if self._terminal.isatty():
+      print("\x1b[?25h", end="", file=self._terminal, flush=True)  # The cursor.
+    os._exit(128 + second)  # pylint: disable=protected-access
+
+  def _has_next(self, seconds: float) -> bool:
+    return bool(select.select([self._reader], [], [], seconds)[0])
+
+  def _next(self) -> signal.Signals:
+    while (number := os.read(self._reader, 1)[0]) not in _SIGNALS:
+      pass
+    return signal.Signals(number)
+
+
 def main():
   """The entry point."""
+  _open_streams()
   # --help describes the main module, which is a small script in .venv/bin
   # where this program is run by its name.
   sys.modules["__main__"].__doc__ = __doc__
@@ -277,36 +365,51 @@ def main():
   app.run(_main)
 
 
+def _open_streams():
+  """Opens the standard streams that the caller has closed.
+
+  Files would get their numbers otherwise, and messages end up in them.
+  """
+  for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+    try:
+      os.fstat(descriptor)
+    except OSError:
+      os.open(os.devnull, os.O_RDWR)  # The lowest number that is free.
+    if getattr(sys, name) is None:
+      mode = "w" if descriptor else "r"
+      setattr(sys, name, open(descriptor, mode, closefd=False))
+  sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _main(argv: Sequence[str]) -> int:
   """Runs one mode and returns the exit status."""
   log = _Log()
-  interrupts = []
-
-  def interrupt(*unused_args):
-    interrupts.append(True)
-    raise KeyboardInterrupt
-
-  if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, interrupt)
+  signals = _Signals(log.terminal)
+  status = 1
   try:
     mode = _MODES[FLAGS.mode]
     of_mode = _check_command_line(argv, mode, log)
     _run(mode, of_mode, log)
+    sys.stdout.flush()
     return 0
   except _Mistake as mistake:
     message = str(mistake)
   except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-exception-caught
     traceback.print_exc()
+    status = getattr(error, "exit_status", 1)
+    message = _explain(error)
     # While modules are loaded, an interrupt becomes an ImportError.
-    if interrupts:
-      message = "interrupted; run the same command to go on."
-    else:
-      message = _explain(error) or traceback.format_exc()
+    if not message and signals.first:
+      status = 128 + signals.first
+      message = f"stopped by {signals.first.name}; run the same command again."
+    message = message or traceback.format_exc()
+  finally:
+    signals.close()
   print(f"run_switch: {message}", file=log.terminal)
-  return 130 if interrupts else 1
+  return status
 
 
-def _explain(error: Exception) -> str | None:
+def _explain(error: BaseException) -> str | None:
   """One line for an error that the user can correct, None for any other."""
   launch = sys.modules.get("mtf_switch.modes.launch")
   return launch.explain(error) if launch else None

@@ -14,9 +14,21 @@
 
 """Errors and notices for the user, each on one line."""
 
+import os
+
 
 class UserError(ValueError):
   """A mistake that the user can correct; the message says how, on one line."""
+
+
+class Stopped(Exception):
+  """A run was asked to stop, has saved all it did, and can go on.
+
+  Attributes:
+    exit_status: that of the program: "try again", by which a scheduler knows.
+  """
+
+  exit_status = os.EX_TEMPFAIL
 
 
 class UserNotice(UserWarning):

@@ -17,12 +17,33 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import csv
+import errno
 import io
 import json
+import math
 import os
+import re
 from typing import Any
 
+import numpy as np
 import tensorflow.compat.v1 as tf
+
+from mtf_switch import errors
+
+_UNFINISHED = ".new"
+_LONGEST_NAME = 1000
+_REASONS = "|".join(
+    sorted(re.escape(os.strerror(code)) for code in errno.errorcode)
+)
+# TensorFlow's messages, on a line of their own or after the kind of error.
+_REFUSAL = re.compile(
+    rf"^(?:.*\b[A-Z_]+: )?(?P<path>[^;\n]+); (?P<reason>{_REASONS})\b",
+    re.MULTILINE,
+)
+_NO_DIRECTORY = re.compile(
+    r"(?:Parent directory of )?(?P<path>.+?) "
+    r"(?P<reason>doesn't exist, can't save|is not a directory)\b.*"
+)
 
 
 @contextlib.contextmanager
@@ -39,9 +60,95 @@ def _whole(path: str, mode: str) -> Iterator[tf.io.gfile.GFile]:
   directory = os.path.dirname(path)
   if directory:
     tf.io.gfile.makedirs(directory)
-  with tf.io.gfile.GFile(path + ".new", mode) as file:
-    yield file
-  tf.io.gfile.rename(path + ".new", path, overwrite=True)
+  if _is_device(path):  # A file must not replace it.
+    with tf.io.gfile.GFile(path, mode) as file:
+      yield file
+    return
+  unfinished = path + _UNFINISHED
+  try:
+    with tf.io.gfile.GFile(unfinished, mode) as file:
+      yield file
+    tf.io.gfile.rename(unfinished, path, overwrite=True)
+  except BaseException:
+    with contextlib.suppress(tf.errors.OpError):
+      tf.io.gfile.remove(unfinished)
+    raise
+
+
+def _is_device(path: str) -> bool:
+  """Whether a path is a device, a pipe or the like, as /dev/stdout is."""
+  if "://" in path or not os.path.exists(path):
+    return False
+  return not (os.path.isfile(path) or os.path.isdir(path))
+
+
+def check_writable(path: str, setting: str):
+  """Refuses a file that cannot be written, before the work for it is done.
+
+  Nothing is left behind and nothing changed.
+
+  Args:
+    path: the file, local or remote, or a file in a directory to be made.
+    setting: the flag that names it.
+
+  Raises:
+    UserError: the file cannot be written; the message says why.
+  """
+  try:
+    if _is_device(path):
+      if not os.access(path, os.W_OK):
+        code = errno.EACCES
+        raise PermissionError(code, os.strerror(code), path)
+      return
+    is_remote = "://" in path
+    directory = os.path.dirname(path)
+    while not is_remote and directory and not os.path.exists(directory):
+      directory = os.path.dirname(directory)
+    if tf.io.gfile.isdir(path):
+      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not is_remote and os.path.exists(path):
+      os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+    trial = os.path.join(directory, f".{os.path.basename(path)}{_UNFINISHED}")
+    try:
+      with tf.io.gfile.GFile(trial, "w") as file:
+        file.write("\n")
+    except tf.errors.NotFoundError:
+      if not is_remote:  # There, directories are made later, or are none.
+        raise
+    finally:
+      if tf.io.gfile.exists(trial):
+        tf.io.gfile.remove(trial)
+  except (OSError, UnicodeError, tf.errors.OpError) as error:
+    raise errors.UserError(
+        f"{setting} cannot be written: {explain(error) or error}."
+    ) from error
+
+
+def explain(error: BaseException) -> str | None:
+  """Returns one line for an error of the file system, None for any other.
+
+  Args:
+    error: Python's or TensorFlow's, also as gin raises it again.
+
+  Returns:
+    the file, where it is known, and the reason.
+  """
+  kind = type(error)
+  while kind.__name__ == kind.__base__.__name__ and error.__context__:
+    error = error.__context__  # Gin's copy, of a derived class, has no fields.
+    kind = type(error)
+  if isinstance(error, OSError) and error.errno:
+    reason = os.strerror(error.errno)
+    # Python knows the file only where it is opened.
+    return f"{error.filename}: {reason}" if error.filename else reason
+  if isinstance(error, UnicodeEncodeError):  # TensorFlow's, about paths.
+    return f"{ascii(error.object)[:_LONGEST_NAME]} is not in UTF-8"
+  if isinstance(error, errors.UserError):
+    return None
+  # Of many types: where TensorFlow writes summaries, it is an IndexError.
+  text = str(error)
+  found = _REFUSAL.search(text) or _NO_DIRECTORY.fullmatch(text)
+  return f"{found['path'].strip()}: {found['reason']}" if found else None
 
 
 def write_lines(path: str, lines: Iterable[Any]):
@@ -54,7 +161,43 @@ def write_lines(path: str, lines: Iterable[Any]):
   with _whole(path, "w") as file:
     file.write("")  # Without any write, no file would be created.
     for line in lines:
-      file.write(" ".join(str(line).splitlines()) + "\n")
+      text = " ".join(str(line).splitlines())
+      # Half a surrogate pair is in no encoding.
+      file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def write_bytes(path: str, content: bytes):
+  """Writes a file.
+
+  Args:
+    path: the file, local or remote; its directory is created.
+    content: all of it.
+  """
+  with _whole(path, "wb") as file:
+    file.write(content)
+
+
+def json_text(content: Any, **options) -> str:
+  """Returns content as JSON, which has no NaN and no infinity: they are null.
+
+  Args:
+    content: in JSON types, or NumPy's numbers and arrays.
+    **options: of json.dumps.
+  """
+  return json.dumps(_in_json_types(content), allow_nan=False, **options)
+
+
+def _in_json_types(value: Any) -> Any:
+  if isinstance(value, Mapping):
+    return {key: _in_json_types(x) for key, x in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_in_json_types(x) for x in value]
+  if isinstance(value, (np.ndarray, np.generic)):
+    return _in_json_types(value.tolist())
+  if value is None or isinstance(value, (str, int)):
+    return value
+  number = float(value)
+  return number if math.isfinite(number) else None
 
 
 def write_json(path: str, content: Any, sort_keys: bool = False):
@@ -62,10 +205,10 @@ def write_json(path: str, content: Any, sort_keys: bool = False):
 
   Args:
     path: the file; its directory is created.
-    content: in JSON types.
+    content: of json_text.
     sort_keys: whether to sort the keys or to keep their order.
   """
-  text = json.dumps(content, indent=2, sort_keys=sort_keys)
+  text = json_text(content, indent=2, sort_keys=sort_keys)
   write_lines(path, text.splitlines())
 
 
@@ -112,7 +255,24 @@ def append_record(path: str, record: Mapping[str, Any]):
 
   Args:
     path: the file; its directory exists.
-    record: the content of the line; NumPy numbers become Python's.
+    record: the content of the line, of json_text.
   """
-  with tf.io.gfile.GFile(path, "a") as file:
-    file.write(json.dumps(record, default=float) + "\n")
+  append_lines(path, [json_text(record).encode()])
+
+
+def append_lines(path: str, lines: Sequence[bytes]):
+  """Appends lines to a file, whose last line may lack its end.
+
+  Args:
+    path: the file; its directory exists.
+    lines: the lines without their ends.
+  """
+  content = b"".join(line + b"\n" for line in lines)
+  if tf.io.gfile.exists(path):
+    with tf.io.gfile.GFile(path, "rb") as file:
+      if file.size():
+        file.seek(file.size() - 1)
+        if file.read(1) != b"\n":
+          content = b"\n" + content
+  with tf.io.gfile.GFile(path, "ab") as file:
+    file.write(content)

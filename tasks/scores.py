@@ -32,14 +32,16 @@ REPORTED = {
 _AUXILIARY = frozenset({"dpr"})
 
 
-def score(task: str, metrics: Mapping[str, float]) -> tuple[str, float] | None:
+def score(
+    task: str, metrics: Mapping[str, float | None]
+) -> tuple[str, float] | None:
   """Returns the score of a task, greater is better.
 
   Args:
     task: its name.
-    metrics: the values of its metrics by name. NaN, which is the correlation
-      with constant predictions, counts as 0, the correlation with uninformative
-      ones.
+    metrics: the values of its metrics by name. NaN or None, which is the
+      correlation with constant predictions, counts as 0, the correlation with
+      uninformative ones.
 
   Returns:
     the metric's name, "mean(a, b)" for a mean of a and b, and its value; None
@@ -54,7 +56,8 @@ def score(task: str, metrics: Mapping[str, float]) -> tuple[str, float] | None:
   if not metrics:
     return None
   names = [REPORTED[task]] if task in REPORTED else sorted(metrics)
-  values = [0.0 if math.isnan(metrics[n]) else metrics[n] for n in names]
+  values = [metrics[n] for n in names]
+  values = [0.0 if x is None or math.isnan(x) else x for x in values]
   name = names[0] if len(names) == 1 else f"mean({', '.join(names)})"
   return name, float(sum(values) / len(values))
 

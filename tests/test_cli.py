@@ -212,6 +212,104 @@ def test_unknown_mode(tmp_path):
   assert "train|finetune|eval|perplexity_eval|infer|score|" in result.stderr
 
 
+# Streams and signals, without TensorFlow.
+
+
+@pytest.mark.parametrize(
+    "redirection", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"], ids=repr
+)
+def test_exit_status_without_a_terminal(tmp_path, redirection):
+  result = subprocess.run(
+      f"{sys.executable} {programs.PROGRAM} --model_dir=m train {redirection}",
+      shell=True,
+      cwd=tmp_path,
+      env=programs.environment(),
+      timeout=300,
+  )
+  assert result.returncode == 1
+  assert not list(tmp_path.iterdir())
+
+
+def test_names_in_no_encoding_are_shown_with_escapes(tmp_path):
+  result = subprocess.run(
+      [sys.executable, programs.PROGRAM, "--model_dir=m", b"caf\xe9\xc3\xa9"],
+      cwd=tmp_path,
+      env=programs.environment(LC_ALL="C", PYTHONUTF8="0"),
+      capture_output=True,
+      timeout=300,
+  )
+  assert result.returncode == 1
+  assert result.stderr.startswith(b"run_switch: 'caf\\udce9")
+  assert result.stderr.endswith(b" is not a flag; flags start with --.\n")
+
+
+def test_the_log_stays_without_a_terminal(tmp_path):
+  """And with a message that is in no encoding."""
+  script = """
+import sys
+import run_switch
+run_switch._open_streams()
+log = run_switch._Log()
+print("early", file=sys.stderr)
+print("lost", "\\ud83d", file=log.terminal)
+log.move_to("log.txt")
+print("late \\ud83d", file=sys.stderr)
+sys.exit(75)
+"""
+  for redirection in ("2>&-", "2>/dev/full"):
+    result = subprocess.run(
+        f"{sys.executable} -c '{script}' {redirection}",
+        shell=True,
+        cwd=tmp_path,
+        env=programs.environment(),
+        timeout=300,
+    )
+    assert result.returncode == 75
+    assert (tmp_path / "log.txt").read_text() == "early\nlate \\ud83d\n"
+    (tmp_path / "log.txt").unlink()
+
+
+@pytest.fixture
+def busy():
+  """A program that takes its time to end after the first signal."""
+  script = """
+import sys, time
+import run_switch
+signals = run_switch._Signals(sys.stderr)
+while True:
+  try:
+    print("ready", flush=True)
+    time.sleep(60)
+  except KeyboardInterrupt:
+    print(signals.first.name, flush=True)
+"""
+  process = subprocess.Popen(
+      [sys.executable, "-c", script],
+      env=programs.environment(),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+  )
+  assert process.stdout.readline() == "ready\n"
+  yield process
+  process.kill()
+  process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_at_once(busy, number):
+  # As `timeout` sends it: to the process, then to its group.
+  busy.send_signal(number)
+  busy.send_signal(number)
+  assert busy.stdout.readline() == f"{number.name}\n"
+  assert busy.stderr.readline() == (
+      f"{number.name}: ending in order; a second signal ends at once.\n"
+  )
+  assert busy.poll() is None
+  busy.send_signal(signal.SIGTERM)
+  assert busy.wait(timeout=60) == 128 + signal.SIGTERM
+
+
 # A run from start to end.
 
 
@@ -321,6 +419,21 @@ def stop_after(server, signal_, step, model_dir):
   return server.wait()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_step(server, directory, number):
+  pid = server.start([*RUN, f"--model_dir=before_{number.name}"], directory)
+  while "building" not in (directory / ".err").read_text():
+    os.kill(pid, 0)
+    time.sleep(0.001)
+  os.kill(pid, number)
+  result = server.wait()
+  assert result.returncode == 128 + number
+  assert result.stderr.splitlines()[-1] == (
+      f"run_switch: stopped by {number.name}; run the same command again."
+  )
+  assert "Traceback" not in result.stderr
+
+
 def without_times(metrics):
   times = dict.fromkeys(["tokens_per_second", "seconds", "date"])
   return [{**record, **times} for record in metrics]
@@ -339,17 +452,25 @@ def test_interrupted_run_ends_with_the_same_numbers(
   # As after a full disk, or in a copy.
   (model_dir / "checkpoint").unlink()
 
-  interrupted = stop_after(server, signal.SIGINT, 7, model_dir)
-  assert interrupted.returncode == 130
-  lines = interrupted.stderr.splitlines()
+  stopped = stop_after(server, signal.SIGTERM, 7, model_dir)
+  assert stopped.returncode == 75
+  lines = stopped.stderr.splitlines()
   assert lines[0] == "building the model, to train from step 3"
-  assert lines[-1] == "run_switch: interrupted; run the same command to go on."
-  assert "Traceback" not in interrupted.stderr
+  dropped = (model_dir / "metrics.dropped.jsonl").read_text()
+  assert f"note: {dropped.count(chr(10))} line" in lines[1]
+  assert '"step": 5,' in dropped
+  ending = re.fullmatch(
+      r"run_switch: stopped by SIGTERM at step (\d+), which is saved; run the "
+      "same command to go on.",
+      lines[-1],
+  )
+  assert 7 <= int(ending[1]) < 12
+  assert "Traceback" not in stopped.stderr
 
   resumed = server.run([*RUN, "--model_dir=interrupted"], directory)
   assert resumed.returncode == 0, resumed.stderr
   first_line = resumed.stderr.splitlines()[0]
-  assert first_line == "building the model, to train from step 6"
+  assert first_line == f"building the model, to train from step {ending[1]}"
   assert without_times(read_metrics(model_dir)) == without_times(
       read_metrics(directory / "straight")
   )
@@ -608,6 +729,16 @@ def test_a_users_own_tasks_are_not_hidden_silently(server, tmp_path):
             ["--mode=infer", "--input_file=nothing.txt", "--output_file=out"],
             "--input_file=nothing.txt does not exist.",
         ),
+        (  # Before anything else is looked at.
+            ["--mode=score", "--input_file=no", "--output_file=mine.gin/out"],
+            "--output_file=mine.gin/out cannot be written: mine.gin/.out.new: "
+            "Not a directory.",
+        ),
+        (
+            ["--mode=perplexity_eval", "--gin_file=caf\udce9.gin"],
+            "there is no checkpoint in 'mistake'; train first, or correct "
+            "--model_dir.",
+        ),
         (
             ["--gin_param=constant_learning_rate.learning_rate = 1e38"],
             "the loss is no longer a number; the last checkpoint is of step "
@@ -617,6 +748,7 @@ def test_a_users_own_tasks_are_not_hidden_silently(server, tmp_path):
 )
 def test_mistakes(server, directory, arguments, message):
   (directory / "empty.txt").write_text("\n")
+  (directory / "caf\udce9.gin").write_text("")
   (directory / "misspelt.gin").write_text("\nExperimnt.task = 'toy_copy'\n")
   result = server.run([*RUN, "--model_dir=mistake", *arguments], directory)
   assert result.returncode == 1
@@ -624,6 +756,20 @@ def test_mistakes(server, directory, arguments, message):
   assert "Traceback" not in result.stderr
   assert not list((directory / "mistake").glob("model.ckpt*"))
   assert not (directory / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "model_dir, message",
+    [
+        ("mine.gin/m", "mine.gin: is not a directory"),
+        ("caf\udce9", "'caf\\udce9' is not in UTF-8"),
+        ("/proc/m", "/proc/m: No such file or directory"),
+    ],
+)
+def test_a_model_dir_that_cannot_be_made(server, directory, model_dir, message):
+  result = server.run([*RUN, f"--model_dir={model_dir}"], directory)
+  assert result.returncode == 1
+  assert result.stderr == f"run_switch: {message}\n"
 
 
 def test_defects_show_their_traceback_and_keep_it(server, directory):

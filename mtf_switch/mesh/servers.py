@@ -121,8 +121,10 @@ def serve(cluster: cluster_lib.Cluster, mesh_size: int):
 
 def _serve_parent(cluster: cluster_lib.Cluster, mesh_size: int, parent: int):
   """Serves until task 0, which has started this process, ends."""
-  # Ctrl-C reaches all processes of a terminal, and task 0 answers it.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  # Signals may reach all processes of a terminal or a job, and task 0 answers
+  # them: it saves its work with the devices of this one.
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
   _start_server(cluster, mesh_size)
   _first_lost({0: lambda: os.getppid() == parent}, threading.Event())
   os._exit(0)  # pylint: disable=protected-access

@@ -226,7 +226,8 @@ def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:
   records = [
       record
       for record in metrics_file.read(model_dir)
-      if record["kind"] == "eval"
+      if record.get("kind") == "eval"
+      and record["neg_log_perplexity"] is not None
   ]
   if not records:
     raise errors.UserError(
@@ -239,7 +240,7 @@ def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:
     # A repeated evaluation replaces the earlier one.
     by_task.setdefault(name, {})[record["step"]] = record["neg_log_perplexity"]
   curves = {name: sorted(values.items()) for name, values in by_task.items()}
-  return records[-1]["layers"] is not None, curves
+  return records[-1].get("layers") is not None, curves
 
 
 def _cells(language: Language) -> list[str]:

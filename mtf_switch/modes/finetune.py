@@ -103,7 +103,12 @@ def _initialize(
     console: rich.console.Console,
     unused_graph: model_functions.TrainingGraph,
 ) -> list[tf.train.SessionRunHook]:
-  """Records the origin of the initial weights; returns their hook."""
+  """Records the origin of the initial weights; returns their hook.
+
+  Later sessions of the same run start from its own checkpoints.
+  """
+  if checkpoints.latest_step(model_dir):
+    return []
   path = checkpoints.path(pretrained_dir, step)
   shapes = dict(tf.train.list_variables(path))
   report = warm_start.match(
@@ -151,8 +156,12 @@ def upstream_neg_log_perplexity(
     None if there was none.
   """
   metrics = [record for record in metrics if record["step"] <= step]
-  trained = {r["task"] for r in metrics if r["kind"] == "train"}
-  evaluated = [r for r in metrics if r["kind"] == "eval"]
+  trained = {r["task"] for r in metrics if r.get("kind") == "train"}
+  evaluated = [
+      r
+      for r in metrics
+      if r.get("kind") == "eval" and r["neg_log_perplexity"] is not None
+  ]
   evaluated = [r for r in evaluated if r["task"] in trained] or evaluated
   last_step = max((r["step"] for r in evaluated), default=None)
   values = {
@@ -248,7 +257,12 @@ def scores_by_step(
 
   steps: dict[int, dict[str, tuple[str, float]]] = {}
   for record in metrics:
-    values = {k: v for k, v in record.items() if k not in ("step", "task")}
+    values = {
+        name: value
+        for name, value in record.items()
+        if name not in ("step", "task")
+        and isinstance(value, float | int | None)
+    }
     score = scores.score(record["task"], values)
     if score is not None:
       steps.setdefault(record["step"], {}).setdefault(record["task"], score)

@@ -33,15 +33,19 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import compat
 from mtf_switch import errors
+from mtf_switch import files
 from mtf_switch.mesh import servers
 from mtf_switch.training import checkpoints
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import stopping
 from mtf_switch.training import strict_gin
 
 # `tasks` is imported in functions only: in another program, a user's own module
 # of that name may come first.
 # pylint: disable=g-import-not-at-top
 
+# Flags that name what a mode writes.
+_OUTPUTS = ("output_file", "output_dir", "plan_picture")
 # Broken records that are named when a run ends; the others are counted.
 _NAMED_RECORDS = 3
 
@@ -119,6 +123,7 @@ def call(
   """
   _show_notices(console)
   try:
+    _check_outputs(mode_flags)
     if not reads_gin:
       run.configure()
     if run.model_dir is None:
@@ -136,23 +141,36 @@ def call(
     _note_skipped_records(console)
 
 
-def explain(error: Exception) -> str | None:
+def _check_outputs(mode_flags: Mapping[str, Any]):
+  """Refuses outputs that cannot be written, before the work for them."""
+  for flag in _OUTPUTS:
+    if path := mode_flags.get(flag):
+      file = os.path.join(path, "a_file") if flag.endswith("_dir") else path
+      files.check_writable(file, f"--{flag}={path}")
+
+
+def explain(error: BaseException) -> str | None:
   """Returns one line if the user can correct an error, None otherwise."""
   from tasks import errors as task_errors
 
-  if isinstance(error, (errors.UserError, task_errors.DataError)):
+  if isinstance(
+      error, (errors.UserError, errors.Stopped, task_errors.DataError)
+  ):
     # Gin adds lines about the functions on the way.
     return str(error).split("\n", maxsplit=1)[0]
   if task_errors.raised_in_dataset() and isinstance(error, tf.errors.OpError):
     return str(task_errors.raised_in_dataset())
-  return strict_gin.explain(error)
+  return strict_gin.explain(error) or files.explain(error)
 
 
 def _serve(run: run_lib.Run, console: rich.console.Console):
   """Lends this process's devices to the first process of the mesh."""
   cluster = run.cluster
-  with console.status(f"serving as {cluster.describe(cluster.task)}"):
-    servers.serve(cluster, run.experiment.mesh.size)
+  # Preemption may reach all hosts: task 0 needs this one to save its work.
+  with stopping.Request() as request, request.deferring(True):
+    with console.status(f"serving as {cluster.describe(cluster.task)}"):
+      servers.serve(cluster, run.experiment.mesh.size)
+  request.act()
   console.print(f"{cluster.describe(0)} has ended.", highlight=False)
 
 
@@ -200,13 +218,13 @@ def _open_model_dir(model_dir: str, move_log: Callable[[str], None]):
   directory = os.path.join(model_dir, "commands")
   tf.io.gfile.makedirs(directory)
   number = len(tf.io.gfile.listdir(directory))
-  with tf.io.gfile.GFile(f"{directory}/command.{number}", "w") as file:
-    file.write(command + "\n")
+  files.write_lines(f"{directory}/command.{number}", [command])
   distributions = (d.metadata for d in importlib.metadata.distributions())
   libraries = sorted(f"{d['Name']}=={d['Version']}" for d in distributions)
-  lines = [f"python=={platform.python_version()}", *libraries]
-  with tf.io.gfile.GFile(os.path.join(model_dir, "versions.txt"), "w") as file:
-    file.write("\n".join(lines) + "\n")
+  files.write_lines(
+      os.path.join(model_dir, "versions.txt"),
+      [f"python=={platform.python_version()}", *libraries],
+  )
 
 
 def _show_notices(console: rich.console.Console):

@@ -110,12 +110,13 @@ def _evaluate(
   Raises:
     UserError: there is no such split, or nothing in it.
   """
+  done = set() if again else run.metrics_file.tasks("eval", step)
   datasets = [
       dataset
       for dataset in inputs.evaluation_datasets(
           run.experiment.task, run.experiment.lengths, split
       )
-      if again or not run.metrics_file.has("eval", step, dataset.name)
+      if dataset.name not in done
   ]
   if not datasets:
     return

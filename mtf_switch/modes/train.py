@@ -15,7 +15,6 @@
 """The mode that trains, configured by gin."""
 
 from collections.abc import Callable, Sequence
-import json
 import os
 from typing import Any
 
@@ -31,6 +30,7 @@ from mtf_switch.training import best_checkpoints
 from mtf_switch.training import caching
 from mtf_switch.training import checkpoint_hook
 from mtf_switch.training import checkpoints
+from mtf_switch.training import endings
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import metrics_file as metrics_file_lib
@@ -38,6 +38,7 @@ from mtf_switch.training import model_functions
 from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import stopping
 from mtf_switch.training import vocabulary_record
 
 # Evaluates the checkpoint of a step, unless that is done already.
@@ -89,7 +90,9 @@ def train(
 
   Raises:
     UserError: no learning rate is set, the checkpoints are of another
-      vocabulary, a cache is missing, or the loss is no longer a number.
+      vocabulary, a cache is missing, the loss is no longer a number, another
+      run trains in model_dir, or model_dir cannot be written.
+    Stopped: there was a signal to stop, and a checkpoint is saved.
   """
   if keep_best and not eval_every:
     raise errors.UserError(
@@ -98,7 +101,10 @@ def train(
     )
   _check_and_record(run, eval_split if eval_every else None)
   metrics_file = run.metrics_file  # Its clock starts.
-  with progress.Display(console) as display:
+  with (
+      endings.losing_nothing(run.model_dir) as request,
+      progress.Display(console) as display,
+  ):
     first_step = checkpoints.resume(run.model_dir)
     if first_step >= steps:
       display.note(
@@ -115,7 +121,7 @@ def train(
     if eval_every:
       make_evaluate = make_evaluate or perplexity.make_evaluate
       evaluate, scores = make_evaluate(run, eval_split, display)
-      evaluation = _PeriodicEvaluation(eval_every, evaluate)
+      evaluation = _PeriodicEvaluation(eval_every, evaluate, request)
       checkpoint_periods.append(eval_every)
       if run.tpu:
         # A TPU serves one session at a time: training stops to evaluate.
@@ -125,6 +131,7 @@ def train(
       # Already done, unless the run was interrupted before.
       evaluation.evaluate_if_due(first_step)
 
+    steps_per_call = iterations_per_loop if run.tpu else 1
     def choose_best(available):
       if not keep_best:
         return ()
@@ -138,7 +145,13 @@ def train(
       return [
           *(make_more_hooks(graph) if make_more_hooks else ()),
           _progress_hook(
-              run, graph, display, metrics_file, steps, metrics_every
+              run,
+              graph,
+              display,
+              metrics_file,
+              steps,
+              metrics_every,
+              steps_per_call,
           ),
           checkpoint_hook.CheckpointHook(
               run.model_dir,
@@ -146,7 +159,9 @@ def train(
               checkpoint_periods,
               prune,
               listeners,
+              steps_per_call,
           ),
+          stopping.StopHook(request),
       ]
 
     estimator = estimators.make(
@@ -155,7 +170,10 @@ def train(
         iterations_per_loop,
     )
     for last_step in session_ends(first_step, steps, session_lengths):
-      _train_until(run, estimator, last_step, steps_per_block, display)
+      with request.deferring(False):
+        _train_until(run, estimator, last_step, steps_per_block, display)
+      request.act()
+      endings.check_step(run.model_dir, last_step)
       if evaluation and run.tpu:
         evaluation.evaluate_if_due(last_step)
     if evaluation:
@@ -193,9 +211,10 @@ class _PeriodicEvaluation(tf.train.CheckpointSaverListener):
     evaluate: evaluates the checkpoint of a step.
   """
 
-  def __init__(self, every: int, evaluate: Evaluate):
+  def __init__(self, every: int, evaluate: Evaluate, request: stopping.Request):
     self._every = every
     self.evaluate = evaluate
+    self._request = request
 
   def evaluate_if_due(self, step: int):
     """Evaluates the checkpoint of a step that is a multiple of the period."""
@@ -203,8 +222,20 @@ class _PeriodicEvaluation(tf.train.CheckpointSaverListener):
       self.evaluate(step)
 
   def after_save(self, session, global_step_value):
-    """Evaluates the checkpoint that was just saved, if it is due."""
-    self.evaluate_if_due(int(global_step_value))
+    """Evaluates the checkpoint that was just saved, if it is due.
+
+    Returns:
+      whether to stop training, because of a signal. The run that goes on makes
+      the evaluation.
+    """
+    if not self._request.signal:
+      try:
+        with self._request.deferring(False):
+          self.evaluate_if_due(int(global_step_value))
+      except KeyboardInterrupt:
+        if not self._request.signal:
+          raise
+    return self._request.signal is not None
 
 
 def _check_and_record(run: run_lib.Run, eval_split: str | None):
@@ -259,6 +290,7 @@ def _progress_hook(
     metrics_file: metrics_file_lib.MetricsFile,
     steps: int,
     metrics_every: int,
+    steps_per_call: int,
 ) -> progress_hook.ProgressHook:
   """The hook that shows and records the figures of a training graph."""
   return progress_hook.ProgressHook(
@@ -272,6 +304,7 @@ def _progress_hook(
       steps,
       run.experiment.positions_per_batch,
       metrics_every,
+      steps_per_call,
   )
 
 
@@ -288,4 +321,4 @@ def _write_model_size(run: run_lib.Run, graph: model_functions.TrainingGraph):
       ),
   }
   path = os.path.join(run.model_dir, "model.json")
-  files.write_lines(path, [json.dumps(size)])
+  files.write_lines(path, [files.json_text(size)])

@@ -79,6 +79,7 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
       periods: Sequence[int],
       prune: Callable[[], Sequence[int]],
       listeners: Sequence[tf.train.CheckpointSaverListener],
+      steps_per_call: int = 1,
   ):
     """Creates the hook; all variables must exist.
 
@@ -88,6 +89,7 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
       periods: numbers of steps; a checkpoint is saved at their multiples.
       prune: removes checkpoints that need not stay; see checkpoints.prune.
       listeners: called before and after each checkpoint.
+      steps_per_call: the most steps that a call of the session makes.
     """
     saver = tf.train.Saver(
         tf.global_variables(),
@@ -109,6 +111,8 @@ class CheckpointHook(tf.train.CheckpointSaverHook):
         save_graph_def=False,
     )
     self._timer = _MultiplesTimer(periods)
+    # The hook looks at the step before a call, and asks whether to look again.
+    self._set_steps_per_run(steps_per_call)
 
   def begin(self):
     """Refuses the checkpoint to be restored if it is of another model."""

@@ -14,33 +14,98 @@
 
 """metrics.jsonl: the figures of a run, one JSON object a line."""
 
+from collections.abc import Mapping
 import datetime
 import json
 import math
 import os
 import time
-from typing import Any
+from typing import Any, NamedTuple
+import warnings
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import errors
 from mtf_switch import files
 
 _NAME = "metrics.jsonl"
+# Lines of steps that were made again, and lines that are no records.
+_DROPPED = "metrics.dropped.jsonl"
+_BROKEN = "metrics.broken.jsonl"
 
 
 def read(model_dir: str) -> list[dict[str, Any]]:
-  """Returns the records of a metrics.jsonl, without a line that was cut off.
+  """Returns the records of a metrics.jsonl; notes how many lines are broken.
 
   Args:
     model_dir: the directory of the file; without the file there are none.
   """
   path = os.path.join(model_dir, _NAME)
+  lines = _read_lines(path)
+  broken = sum(line.record is None for line in lines if line.is_whole)
+  if broken:
+    warnings.warn(
+        f"{_lines(broken)} of {path} cannot be read as records, and are left "
+        "out.",
+        errors.UserNotice,
+        stacklevel=1,
+    )
+  return [line.record for line in lines if line.record is not None]
+
+
+class _Line(NamedTuple):
+  """A line of the file.
+
+  Attributes:
+    text: the line without its end.
+    is_whole: whether it has an end; without one, it may just be written.
+    record: its content, with null for NaN; None where it is no record.
+  """
+
+  text: bytes
+  is_whole: bool
+  record: dict[str, Any] | None
+
+
+def _read_lines(path: str) -> list[_Line]:
+  """The lines of a file that are not blank; none if there is no file."""
   if not tf.io.gfile.exists(path):
     return []
-  with tf.io.gfile.GFile(path) as file:
-    text = file.read()
-  return [json.loads(line) for line in text.split("\n")[:-1]]
+  with tf.io.gfile.GFile(path, "rb") as file:
+    *whole, last = file.read().split(b"\n")
+  lines = [_Line(text, True, _parse(text)) for text in whole]
+  lines.append(_Line(last, False, _parse(last)))
+  return [line for line in lines if line.text.strip()]
+
+
+def _parse(text: bytes) -> dict[str, Any] | None:
+  """The record of a line, or None."""
+  try:
+    # Earlier versions wrote NaN.
+    record = json.loads(text.decode(), parse_constant=lambda constant: None)
+  except (ValueError, RecursionError):
+    return None
+  return record if _is_record(record) else None
+
+
+def _is_record(content: Any) -> bool:
+  """Whether content has what all readers need.
+
+  Lines of <split>_eval have no "kind" but metrics of their own.
+  """
+  if not isinstance(content, Mapping):
+    return False
+  if type(content.get("step")) is not int:
+    return False
+  if not isinstance(content.get("task"), str):
+    return False
+  return content.get("kind") != "eval" or isinstance(
+      content.get("neg_log_perplexity", ""), float | int | None
+  )
+
+
+def _lines(count: int) -> str:
+  return "1 line" if count == 1 else f"{count:,} lines"
 
 
 class MetricsFile:
@@ -59,19 +124,21 @@ class MetricsFile:
     self._model_dir = model_dir
     self._path = os.path.join(model_dir, _NAME)
     # Lines of version 0.2.0 have no time.
-    earlier_seconds = [record.get("seconds") or 0.0 for record in self.read()]
-    self._started_at = time.monotonic() - max(earlier_seconds, default=0.0)
+    earlier = [record.get("seconds") for record in self.read()]
+    earlier = [x for x in earlier if isinstance(x, float) and x < math.inf]
+    self._started_at = time.monotonic() - max(earlier, default=0.0)
 
   def read(self) -> list[dict[str, Any]]:
-    """Returns the records so far, without a last line that was cut off."""
+    """Returns the records so far; see the function `read`."""
     return read(self._model_dir)
 
-  def has(self, kind: str, step: int, task: str) -> bool:
-    """Whether there is such a line."""
-    return any(
-        (r["kind"], r["step"], r["task"]) == (kind, step, task)
-        for r in self.read()
-    )
+  def tasks(self, kind: str, step: int) -> set[str]:
+    """Returns the tasks that have a line of a kind at a step."""
+    return {
+        record["task"]
+        for record in self.read()
+        if (record.get("kind"), record["step"]) == (kind, step)
+    }
 
   def append(
       self,
@@ -93,29 +160,21 @@ class MetricsFile:
         "<layer>/<name>", which become the object "layers"; others are left out.
       tokens_per_second: positions of inputs and targets, padding included.
     """
-
-    def number(value):
-      if np.ndim(value):
-        return [number(x) for x in value]
-      return (
-          float(value) if value is not None and math.isfinite(value) else None
-      )
-
     layers = {}
     for path, value in figures.items():
       layer, _, name = path.rpartition("/")
       if layer:
-        layers.setdefault(layer, {})[name] = number(value)
+        layers.setdefault(layer, {})[name] = value
     record = {
         "step": int(step),
         "kind": kind,
-        "cross_entropy": number(figures["cross_entropy"]),
-        "neg_log_perplexity": number(figures["neg_log_perplexity"]),
-        "aux_loss": number(figures.get("aux_loss")),
-        "z_loss": number(figures.get("z_loss")),
-        "fraction_dropped": number(figures.get("fraction_dropped")),
-        "packing_efficiency": number(figures["packing_efficiency"]),
-        "tokens_per_second": number(tokens_per_second),
+        "cross_entropy": figures["cross_entropy"],
+        "neg_log_perplexity": figures["neg_log_perplexity"],
+        "aux_loss": figures.get("aux_loss"),
+        "z_loss": figures.get("z_loss"),
+        "fraction_dropped": figures.get("fraction_dropped"),
+        "packing_efficiency": figures["packing_efficiency"],
+        "tokens_per_second": tokens_per_second,
         "seconds": round(time.monotonic() - self._started_at, 3),
         "date": (
             datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -126,7 +185,30 @@ class MetricsFile:
     files.append_record(self._path, record)
 
   def drop_after(self, step: int):
-    """Drops the lines of steps that a run resumed at a step makes again."""
-    if tf.io.gfile.exists(self._path):
-      kept = [record for record in self.read() if record["step"] <= step]
-      files.write_lines(self._path, map(json.dumps, kept))
+    """Moves lines to files beside this one, and notes it.
+
+    Args:
+      step: that of the checkpoint which a run resumes from. Lines of later
+        steps, which it makes again, go to metrics.dropped.jsonl; lines that are
+        no records, to metrics.broken.jsonl.
+    """
+    kept, dropped, broken = [], [], []
+    for line in _read_lines(self._path):
+      if line.record is None:
+        broken.append(line.text)
+      else:
+        (kept if line.record["step"] <= step else dropped).append(line.text)
+    if not (dropped or broken):
+      return
+    for lines, name, what in (
+        (dropped, _DROPPED, f"later than step {step}"),
+        (broken, _BROKEN, "that cannot be read as records"),
+    ):
+      if lines:
+        files.append_lines(os.path.join(self._model_dir, name), lines)
+        warnings.warn(
+            f"{_lines(len(lines))} {what} moved from {self._path} to {name}.",
+            errors.UserNotice,
+            stacklevel=1,
+        )
+    files.write_bytes(self._path, b"".join(line + b"\n" for line in kept))

@@ -45,6 +45,7 @@ class ProgressHook(tf.train.SessionRunHook):
       total_steps: int,
       positions_per_batch: int,
       metrics_every: int,
+      steps_per_call: int = 1,
   ):
     """Creates the hook.
 
@@ -60,6 +61,7 @@ class ProgressHook(tf.train.SessionRunHook):
       total_steps: updates to be made in all.
       positions_per_batch: inputs and targets, padding included.
       metrics_every: steps between two records.
+      steps_per_call: the most steps that a call of the session makes.
     """
     self._model_dir = model_dir
     self._task = task
@@ -71,6 +73,7 @@ class ProgressHook(tf.train.SessionRunHook):
     self._total_steps = total_steps
     self._positions_per_batch = positions_per_batch
     self._metrics_every = metrics_every
+    self._steps_per_call = steps_per_call
 
   def begin(self):
     """Finds the global step, before the graph is closed."""
@@ -92,10 +95,10 @@ class ProgressHook(tf.train.SessionRunHook):
     self._all_steps_timed = self._all_seconds_timed = 0
 
   def before_run(self, run_context):
-    """Asks for the figures of the step."""
+    """Asks for the figures of the step, and for those of layers if need be."""
     del run_context
     fetches = {"figures": self._figures}
-    if self._is_due(self._step + 1):
+    if self._is_due(self._step + self._steps_per_call):
       fetches["layer_figures"] = self._layer_figures
       fetches["summaries"] = self._summaries
     self._started_at = time.monotonic()

@@ -15,6 +15,7 @@
 """Fine-tuning: its files, by hand, and a run from start to end."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import io
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ import signal
 import time
 
 import pytest
+import rich.console
+import tensorflow.compat.v1 as tf
 
 from mtf_switch.modes import finetune
 from mtf_switch.training import checkpoints
@@ -95,6 +98,10 @@ def test_best_scores_by_hand():
       entry("b", "mean(accuracy, f1)", 2, 50.0),
       entry("both", "mean", 2, 40.0),
   ]
+  # A constant prediction has no correlation, and a text is no score.
+  assert finetune.best_scores(
+      [{"step": 2, "task": "a", "pearson": None, "remark": "x"}], {}
+  ) == [entry("a", "pearson", 2, 0.0)]
   assert finetune.best_scores([], {"both": ["a", "b"]}) == []
 
 
@@ -117,6 +124,15 @@ def record(step, kind, task, value):
                 record(11, "eval", "c4", -2.0),
             ],
             -3.0,
+        ),
+        # A value that was no number does not count, nor do lines of no kind.
+        (
+            [
+                record(5, "eval", "c4", -4.0),
+                record(8, "eval", "c4", None),
+                dict(step=8, task="c4"),
+            ],
+            -4.0,
         ),
         # A mixture is trained, its tasks are evaluated, one of them twice.
         (
@@ -213,6 +229,31 @@ def test_fine_tuning_leaves_what_it_promises(straight, directory):
   # The counter and the optimizer started afresh.
   lines = (model_dir / "metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_weights_are_initialized_before_the_first_checkpoint_only(
+    straight, directory, tmp_path
+):
+  """Each session of a run, of which a block has one, makes its hooks anew."""
+  assert straight.returncode == 0, straight.stderr
+  pretrained = str(directory / "pretrained")
+
+  def initialize(model_dir):
+    console = rich.console.Console(file=io.StringIO())
+    with tf.Graph().as_default():
+      for name, shape in tf.train.list_variables(f"{pretrained}/model.ckpt-4"):
+        if not name.startswith("global_step"):
+          tf.get_variable(name, shape)
+      hooks = finetune._initialize(str(model_dir), pretrained, 4, console, None)
+    return len(hooks), console.file.getvalue()
+
+  number, printed = initialize(tmp_path)
+  assert number == 1 and printed.startswith("initial weights from ")
+  assert (tmp_path / "pretrained.json").exists()
+  before = (directory / "straight" / "initialization.json").stat().st_mtime_ns
+  assert initialize(directory / "straight") == (0, "")
+  after = (directory / "straight" / "initialization.json").stat().st_mtime_ns
+  assert after == before
 
 
 def test_best_scores_are_those_of_the_evaluations(straight, directory):

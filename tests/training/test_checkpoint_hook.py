@@ -15,9 +15,14 @@
 """The steps at which checkpoints are saved, and which of them stay."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import types
+
+import mesh_tensorflow as mtf
 import pytest
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch.training import checkpoint_hook
 from mtf_switch.training import checkpoints
 from tests.training import checkpoint_runs
 
@@ -40,6 +45,33 @@ def test_interruption_does_not_shift_the_steps(tmp_path):
 
 def test_last_step_is_saved_once(tmp_path):
   assert train(tmp_path, 8, periods=[4]) == [4, 8]
+
+
+def test_loops_on_a_tpu_delay_no_checkpoint(tmp_path, monkeypatch):
+  """There the step that a call fetches is that before its loop."""
+  with tf.Graph().as_default():
+    tf.train.get_or_create_global_step()
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    lowering = mtf.Lowering(
+        mesh.graph,
+        {mesh: mtf.placement_mesh_impl.PlacementMeshImpl("", "", [""])},
+    )
+    hook = checkpoint_hook.CheckpointHook(
+        str(tmp_path), lowering, [200, 250], list, [], steps_per_call=100
+    )
+    hook.begin()
+  saved = []
+  monkeypatch.setattr(hook, "_save", lambda session, step: saved.append(step))
+  for step in range(0, 1000, 100):
+    session = types.SimpleNamespace(run=lambda fetch, step=step: step + 100)
+    if not step:
+      first = types.SimpleNamespace(run=lambda fetch: 0)
+      hook.after_create_session(first, None)
+    hook.after_run(
+        tf.train.SessionRunContext(None, session),
+        tf.train.SessionRunValues(step, None, None),
+    )
+  assert saved == [200, 300, 400, 500, 600, 800, 1000]
 
 
 def test_keeps_the_latest(tmp_path):

@@ -16,6 +16,7 @@
 
 import datetime
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -108,37 +109,115 @@ def test_what_does_not_apply_or_is_no_number_is_null(metrics_file, tmp_path):
   assert "Infinity" not in text(tmp_path)
 
 
-def test_resuming_drops_later_lines(metrics_file, tmp_path):
+@pytest.fixture(autouse=True)
+def notes():
+  """The texts of all notices."""
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    yield lambda: [str(warning.message) for warning in caught]
+
+
+def test_resuming_moves_later_lines(metrics_file, tmp_path, notes):
   metrics_file.drop_after(0)  # There is none yet.
   assert not list(tmp_path.iterdir())
   for step in (5, 10, 15):
     metrics_file.append(step, "train", "a_task", DENSE, 1.0)
     metrics_file.append(step, "eval", "a_task", DENSE)
-  kept = text(tmp_path).splitlines()[:4]
+  lines = text(tmp_path).splitlines()
   metrics_file.drop_after(10)
-  assert text(tmp_path).splitlines() == kept
-  assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
-  assert metrics_file.has("eval", 10, "a_task")
-  assert not metrics_file.has("eval", 15, "a_task")
-  assert not metrics_file.has("eval", 10, "another_task")
-
-
-def test_resuming_before_the_first_line_drops_all(metrics_file, tmp_path):
-  """As a run does that was killed before its first checkpoint."""
-  metrics_file.append(5, "train", "a_task", DENSE, 1.0)
+  assert text(tmp_path).splitlines() == lines[:4]
+  dropped = tmp_path / "metrics.dropped.jsonl"
+  assert dropped.read_text().splitlines() == lines[4:]
+  assert notes() == [
+      f"2 lines later than step 10 moved from {tmp_path}/metrics.jsonl to "
+      "metrics.dropped.jsonl."
+  ]
+  # Killed before its first checkpoint: nothing is lost.
   metrics_file.drop_after(0)
-  assert not metrics_file.read()
   assert text(tmp_path) == ""
+  assert dropped.read_text().splitlines() == lines[4:] + lines[:4]
+  assert sorted(path.name for path in tmp_path.iterdir()) == [
+      "metrics.dropped.jsonl",
+      "metrics.jsonl",
+  ]
 
 
-def test_a_line_that_was_cut_off_is_dropped(metrics_file, tmp_path):
+def test_tasks_of_a_step_are_read_at_once(metrics_file, monkeypatch):
+  assert metrics_file.tasks("eval", 10) == set()
+  metrics_file.append(10, "train", "a_mixture", DENSE, 1.0)
+  metrics_file.append(10, "eval", "a_task", DENSE)
+  metrics_file.append(10, "eval", "another_task", DENSE)
+  metrics_file.append(15, "eval", "a_third_task", DENSE)
+  assert metrics_file.tasks("eval", 10) == {"a_task", "another_task"}
+  assert metrics_file.tasks("train", 10) == {"a_mixture"}
+
+
+def test_a_line_that_was_cut_off_is_kept_aside(metrics_file, tmp_path):
   metrics_file.append(1, "train", "a_task", DENSE)
   whole = text(tmp_path)
-  (tmp_path / "metrics.jsonl").write_text(whole + '{"step": 2, "kind": "tr')
+  cut_off = '{"step": 2, "kind": "tr'
+  (tmp_path / "metrics.jsonl").write_text(whole + cut_off)
   assert [record["step"] for record in metrics_file.read()] == [1]
+  # Another program, which evaluates, writes meanwhile.
+  metrics_file.append(1, "eval", "a_task", DENSE)
+  assert [record["step"] for record in metrics_file.read()] == [1, 1]
   metrics_file.drop_after(2)
   metrics_file.append(2, "train", "a_task", DENSE)
+  assert [record["step"] for record in metrics_file.read()] == [1, 1, 2]
+  assert (tmp_path / "metrics.broken.jsonl").read_text() == f"{cut_off}\n"
+
+
+BROKEN = [
+    b"null",
+    b"3",
+    b"[]",
+    b"{}",
+    b"not JSON",
+    b'{"step": 2, "kind": "tr',
+    b'{"step": 2, "kind": "train", "task": "caf\xe9"}',
+    b'{"step": 2, "kind": "eval", "task": "a_task"}',
+    b'{"step": null, "task": "a_task"}',
+    b'{"step": true, "task": "a_task"}',
+    b'{"step": "2", "task": "a_task"}',
+    b'{"step": 2, "task": null}',
+    b'{"step": 2, "kind": "eval", "task": "a", "neg_log_perplexity": "x"}',
+    b'{"step": ' + b"9" * 5000 + b"}",
+    b"[" * 100_000,
+    b"\x00\xff",
+]
+
+
+def test_broken_lines_are_counted_and_kept_aside(metrics_file, tmp_path, notes):
+  metrics_file.append(1, "train", "a_task", DENSE)
+  metrics_file.append(2, "train", "a_task", DENSE)
+  first, second = (tmp_path / "metrics.jsonl").read_bytes().splitlines()
+  lines = [first, *BROKEN, b"", b"  ", second]
+  content = b"".join(line + b"\n" for line in lines)
+  (tmp_path / "metrics.jsonl").write_bytes(content)
+  metrics_file = metrics_file_lib.MetricsFile(str(tmp_path))
   assert [record["step"] for record in metrics_file.read()] == [1, 2]
+  assert notes()[0] == (
+      f"{len(BROKEN)} lines of {tmp_path}/metrics.jsonl cannot be read as "
+      "records, and are left out."
+  )
+  assert (tmp_path / "metrics.jsonl").read_bytes() == content
+  metrics_file.drop_after(1)
+  assert (tmp_path / "metrics.jsonl").read_bytes() == first + b"\n"
+  aside = (tmp_path / "metrics.broken.jsonl").read_bytes().split(b"\n")
+  assert aside == [*BROKEN, b""]
+  dropped = tmp_path / "metrics.dropped.jsonl"
+  assert dropped.read_bytes() == second + b"\n"
+  assert len(notes()) == 4  # Read twice, moved twice.
+
+
+def test_what_earlier_versions_wrote_can_be_read(tmp_path):
+  """NaN, which is no JSON, in the metrics of a split."""
+  (tmp_path / "metrics.jsonl").write_text(
+      '{"step": 2, "task": "a_task", "pearson": NaN, "spearman": -Infinity}\n'
+  )
+  assert metrics_file_lib.read(str(tmp_path)) == [
+      {"step": 2, "task": "a_task", "pearson": None, "spearman": None}
+  ]
 
 
 class Clock:

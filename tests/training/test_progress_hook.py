@@ -26,13 +26,20 @@ from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
 
 
-def run_hook(model_dir, display, first_step, last_step, metrics_every):
-  """Trains nothing for some steps; the loss is 10 minus the step."""
+def run_hook(
+    model_dir, display, first_step, last_step, metrics_every, steps_per_call=1
+):
+  """Trains nothing for some steps; the loss is 10 minus the step.
+
+  As on TPUs, a call of the session makes several steps, the last one fewer.
+  """
   with tf.Graph().as_default():
     global_step = tf.train.get_or_create_global_step()
     step = tf.cast(global_step, tf.float32)
     with tf.control_dependencies([step]):
-      train_op = tf.assign_add(global_step, 1)
+      train_op = tf.assign(
+          global_step, tf.minimum(global_step + steps_per_call, last_step)
+      )
     hook = progress_hook.ProgressHook(
         str(model_dir),
         "a_task",
@@ -51,6 +58,7 @@ def run_hook(model_dir, display, first_step, last_step, metrics_every):
         last_step,
         100,
         metrics_every,
+        steps_per_call,
     )
     # One after the other: the initializer would undo the assignment.
     with tf.control_dependencies([tf.global_variables_initializer()]):
@@ -89,6 +97,34 @@ def test_hook_records_every_so_many_steps(tmp_path):
   assert lines[0] == "step 1/5  loss 10.0000"
   assert lines[-1].startswith("step 7/7  loss 4.0000")
   assert lines[-1].endswith("tokens/s  0:00:00 left")
+
+
+@pytest.mark.parametrize(
+    "metrics_every, steps_per_call, expected",
+    [
+        (10, 100, [100, 200, 250]),
+        (100, 100, [100, 200]),
+        (70, 50, [100, 150, 250]),
+        (100, 70, [140, 210]),
+    ],
+)
+def test_layers_are_recorded_however_long_the_loops(
+    tmp_path, metrics_every, steps_per_call, expected
+):
+  display = progress.Display(rich.console.Console(file=io.StringIO()))
+  run_hook(tmp_path, display, 0, 250, metrics_every, steps_per_call)
+  records = metrics_file_lib.MetricsFile(str(tmp_path)).read()
+  assert [record["step"] for record in records] == expected
+  for record in records:
+    assert record["layers"]["a/layer"]["load_max"] is not None
+  (path,) = tmp_path.glob("events.out.tfevents.*")
+  tags = {
+      (event.step, value.tag)
+      for event in tf.train.summary_iterator(str(path))
+      for value in event.summary.value
+  }
+  for step in expected:
+    assert {(step, "a/layer/load_max"), (step, "of_another_layer")} <= tags
 
 
 def test_hook_writes_what_tensorboard_shows(tmp_path):
