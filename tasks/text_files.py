@@ -20,7 +20,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf

@@ -28,7 +28,7 @@ import seqio
 from mtf_switch import errors
 from mtf_switch.modes import data
 from mtf_switch.training import run as run_lib
-from tasks import vocabulary as vocabulary_lib
+from tasks import vocabulary_training
 from tests import programs
 from tests import toy_tasks
 
@@ -62,7 +62,7 @@ def test_bytes_are_readable(ids, text):
 
 def test_sentencepiece_is_readable(tmp_path):
   path = tmp_path / "a.model"
-  path.write_bytes(vocabulary_lib.train(["one two three four"] * 9, 20))
+  path.write_bytes(vocabulary_training.train(["one two three four"] * 9, 20))
   words = seqio.SentencePieceVocabulary(str(path), extra_ids=100)
   ids = words.encode("one <extra_id_0> three <extra_id_1>")
   text = data.readable(words, [*ids, 1, *words.encode("two"), 1])

@@ -28,7 +28,7 @@ from tasks import errors
 from tasks import prepared_text
 from tasks import records
 from tasks import text_files
-from tasks import vocabulary
+from tasks import vocabulary_training
 from tests import small_corpus
 
 pytestmark = pytest.mark.usefixtures("small_corpus")
@@ -384,7 +384,7 @@ def test_text_is_read_once_until_it_changes(tmp_path, monkeypatch):
   assert directory() not in (first, second)
   # A vocabulary depends only on the text.
   models = {
-      vocabulary.trained_on(prepared_text.PreparedText(entry), 100)
+      vocabulary_training.trained_on(prepared_text.PreparedText(entry), 100)
       for entry in (second, directory())
   }
   assert len(models) == 1
