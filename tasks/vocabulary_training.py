@@ -164,7 +164,8 @@ def describe(report: Mapping[str, Any]) -> str:
       + f", {report['characters_kept']:,} of the text's "
       f"{report['characters']:,} characters among them"
       + (", and bytes for the others" if report["byte_fallback"] else "")
-      + f"; {100 * report['unknown_share']:.2g}% of the text's pieces are unknown"
+      + f"; {100 * report['unknown_share']:.2g}% of the text's pieces are "
+      "unknown"
   )
 
 
