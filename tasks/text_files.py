@@ -15,6 +15,7 @@
 """The user's own text: plain or JSON files, as documents in two splits."""
 
 import array
+import collections
 from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
@@ -29,6 +30,7 @@ from tasks import errors
 from tasks import json_documents
 from tasks import prepared_text
 from tasks import records
+from tasks import text_notes
 
 # The files that are read from a directory; ".gz" may follow.
 SUFFIXES = (".txt", ".json", ".jsonl")
@@ -153,14 +155,17 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
       there are fewer than two different documents.
   """
   hashes = array.array("Q")
+  counts = collections.Counter()
 
   def documents(limit: int) -> Iterator[tuple[str, str]]:
+    counts.clear()
     for file in files:
       for text in read_documents(file, document):
+        counts.update(text_notes.count(text))
         hashes.append(prepared_text.text_hash(text))
         yield ("validation" if hashes[-1] < limit else "train"), text
 
-  description = {"files": files, "document": document}
+  description = {"files": files, "document": document, "counts": counts}
   limit = prepared_text.VALIDATION_LIMIT
   prepared_text.write(directory, documents(limit), description)
   if not hashes:
@@ -177,6 +182,7 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
   if prepared_text.validation_limit(hashes) != limit:
     limit = prepared_text.validation_limit(hashes)
     prepared_text.write(directory, documents(limit), description)
+  text_notes.warn(_names(files), counts)
 
 
 def _broken_records() -> str:

@@ -47,11 +47,13 @@ class Notes:
 @pytest.fixture
 def evaluate(tmp_path, monkeypatch):
   """Evaluates a split of official files with given predictions."""
-  gin.parse_config([
-      f"super_glue.directory = '{tmp_path}'",
-      f"glue.directory = '{tmp_path}'",
-      "tasks.vocabulary.name = 'bytes'",
-  ])
+  gin.parse_config(
+      [
+          f"super_glue.directory = '{tmp_path}'",
+          f"glue.directory = '{tmp_path}'",
+          "tasks.vocabulary.name = 'bytes'",
+      ]
+  )
 
   def run(task, split, texts):
     provider = seqio.get_mixture_or_task(task)
@@ -84,9 +86,7 @@ def evaluate(tmp_path, monkeypatch):
   return run
 
 
-@pytest.mark.parametrize(
-    "name", ["copa", "multirc", "record", "rte"]
-)
+@pytest.mark.parametrize("name", ["copa", "multirc", "record", "rte"])
 def test_a_split_without_labels_gets_predictions_and_no_score(
     tmp_path, evaluate, name
 ):
@@ -178,9 +178,7 @@ def test_metrics_that_draw_repeat():
 
 def test_fine_tuning_needs_labels(monkeypatch):
   unlabelled = types.SimpleNamespace(task_names=["a"], scored_names=[])
-  monkeypatch.setattr(
-      decoded_evaluation, "Evaluation", lambda *_: unlabelled
-  )
+  monkeypatch.setattr(decoded_evaluation, "Evaluation", lambda *_: unlabelled)
   run = types.SimpleNamespace(experiment=types.SimpleNamespace(task="a"))
   with pytest.raises(errors.UserError) as raised:
     finetune._make_evaluate(run, "test", Notes())
