@@ -15,6 +15,7 @@
 """`python -m tasks`: builds the embedded corpus ahead of its first use."""
 
 import argparse
+import warnings
 
 import rich.progress
 
@@ -22,6 +23,7 @@ from tasks import corpus
 from tasks import errors
 from tasks import prepared_text
 from tasks import vocabulary
+from tasks import vocabulary_training
 
 
 def main():
@@ -38,6 +40,7 @@ def main():
       help="as vocabulary.size (%(default)s)",
   )
   arguments = parser.parse_args()
+  warnings.simplefilter("ignore", errors.DataNotice)  # Printed at the end.
   try:
     with rich.progress.Progress() as progress:
       bar = progress.add_task("Extracting text", total=1.0)
@@ -47,7 +50,7 @@ def main():
       )
       progress.update(bar, completed=1.0)
       bar = progress.add_task("Training vocabulary", total=None)
-      model = vocabulary.trained_on(text, arguments.vocabulary_size)
+      model = vocabulary_training.trained_on(text, arguments.vocabulary_size)
       progress.update(bar, total=1.0, completed=1.0)
   except errors.DataError as error:
     parser.exit(1, f"{error}\n")
@@ -57,6 +60,7 @@ def main():
         f"{text.num_bytes(name) / 1e6:.2f} MB"
     )
   print(f"text: {text.directory}\nvocabulary: {model}")
+  print(vocabulary_training.describe(vocabulary_training.report_of(model)))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ class DataError(ValueError):
   """Unusable data; the message is one line and says what to change."""
 
 
+class DataNotice(UserWarning):
+  """Information about data that asks for no correction, on one line."""
+
+
 @contextlib.contextmanager
 def in_dataset() -> Iterator[None]:
   """Keeps a DataError that is raised while TensorFlow reads a dataset.

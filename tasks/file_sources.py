@@ -69,7 +69,13 @@ class FilesSource(sources.Source):
 
   def is_present(self) -> bool:
     """See base class."""
-    return any(_is_there(self._find_files, split) for split in self.splits)
+    return len(self.missing_splits()) < len(self.splits)
+
+  def missing_splits(self) -> list[str]:
+    """See base class."""
+    return [
+        split for split in self.splits if not _is_there(self._find_files, split)
+    ]
 
   def list_shards(self, split: str) -> Sequence[str]:
     """Returns the files of a split."""
@@ -168,6 +174,10 @@ class EitherSource(sources.Source):
   def is_present(self) -> bool:
     """See base class."""
     return self.chosen.is_present()
+
+  def missing_splits(self) -> list[str]:
+    """See `chosen`."""
+    return self.chosen.missing_splits()
 
   def list_shards(self, split: str) -> Sequence[str]:
     """See `chosen`."""

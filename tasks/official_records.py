@@ -39,6 +39,9 @@ BROKEN += (RuntimeError, TypeError, ValueError)
 
 Example = dict[str, Any]
 
+# Of the name of a question, in its place.
+_MAX_CHARACTERS = 100
+
 _COLA_HEADER = ("source", "is_acceptable", "author", "sentence")
 _MRPC_COLUMNS = {"sentence1": "#1 String", "sentence2": "#2 String"}
 
@@ -163,8 +166,11 @@ def glue_entries(
   header = None
   if config.name == "cola" and is_labelled(file):
     header = _COLA_HEADER  # Only these files have no header.
-  number_of_row = 0
-  for number, line in records.numbered_lines(file):
+  number_of_row = last_number = 0
+  for number, line in records.numbered_lines(file, skip_broken=True):
+    if header is not None:
+      number_of_row += number - last_number - 1  # Those that are not UTF-8.
+    last_number = number
     if not line:
       continue
     columns = line.split("\t")
@@ -206,19 +212,26 @@ def glue_examples(
   Args:
     config: TFDS's, of the task.
     entry: the row's columns by their names.
-    labelled: whether it has a label; otherwise the label becomes -1.
+    labelled: whether it must have a label; a column of labels that is missing
+      becomes -1, as in TFDS.
   """
   example = {
       feature: entry[column]
       for feature, column in _glue_columns(config).items()
   }
-  label = entry[config.label_column] if labelled else -1
-  if labelled and config.label_classes:
+  # TFDS reads MRPC's test set from a file whose labels it leaves out.
+  if labelled or (config.label_column in entry and config.name != "mrpc"):
+    label = entry[config.label_column]
+  else:
+    label = "-1"
+  if not config.label_classes:
+    label = np.float32(label)
+  elif not labelled and label == "-1":
+    label = -1
+  else:
     classes = config.label_classes
     numbers = [str(number) for number in range(len(classes))]
     label = _class_of(label, numbers if label in numbers else classes)
-  elif not config.label_classes:
-    label = np.float32(label)
   return [{**example, "idx": entry["idx"], "label": label}]
 
 
@@ -227,30 +240,55 @@ def squad_entries(
 ) -> Iterator[tuple[str, Any]]:
   """Yields the questions of a SQuAD file, with their title and context.
 
+  Broken articles and paragraphs are skipped.
+
   Raises:
     DataError: the file is not JSON, or not in SQuAD's format.
   """
   del config  # There is one form.
   text = "\n".join(line for _, line in records.numbered_lines(file))
   try:
-    articles = json.loads(text)["data"]
-    for number, article in enumerate(articles, 1):
-      for paragraph in article["paragraphs"]:
-        for question in paragraph["qas"]:
-          name = question.get("id", question.get("question", "without name"))
-          yield f"{file}, article {number}, question {name}", {
-              **question,
-              "title": article.get("title", ""),
-              "context": paragraph["context"],
-          }
-  except json.JSONDecodeError as error:
+    content = json.loads(text)
+  except (RecursionError, ValueError) as error:
+    line = f", line {error.lineno}" if hasattr(error, "lineno") else ""
     raise errors.DataError(
-        f"{file}, line {error.lineno}: this is not JSON ({error.msg})."
+        f"{file}{line}: {records.not_json(error)}."
     ) from error
-  except (AttributeError, LookupError, TypeError) as error:
+  try:
+    articles = list(content["data"])
+  except BROKEN as error:
     raise errors.DataError(
         f"{file} is not in SQuAD's form: {problem(error)}."
     ) from error
+  for number, article in enumerate(articles, 1):
+    yield from _squad_questions(f"{file}, article {number}", article)
+
+
+def _squad_questions(
+    place: str, article: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+  """Yields an article's questions; skips paragraphs that have none."""
+  try:
+    paragraphs = list(article["paragraphs"])
+  except BROKEN as error:
+    records.skip(place, problem(error))
+    return
+  for number, paragraph in enumerate(paragraphs, 1):
+    try:
+      title, context = article.get("title", ""), paragraph["context"]
+      questions = list(paragraph["qas"])
+    except BROKEN as error:
+      records.skip(f"{place}, paragraph {number}", problem(error))
+      continue
+    for question in questions:
+      name = str(question)
+      if isinstance(question, Mapping):
+        name = str(question.get("id", question.get("question", name)))
+      yield f"{place}, question {name[:_MAX_CHARACTERS]}", {
+          "question": question,
+          "title": title,
+          "context": context,
+      }
 
 
 def squad_examples(
@@ -258,15 +296,16 @@ def squad_examples(
 ) -> list[Example]:
   """Returns the example of a question of SQuAD 1.1."""
   del config, labelled  # There is one form, always with answers.
-  answers = entry["answers"]
+  question = entry["question"]
+  answers = question["answers"]
   if not answers:
     raise ValueError("it has no answers; is this SQuAD 2.0 instead of 1.1?")
   return [
       {
-          **{
-              name: entry[name]
-              for name in ("id", "title", "context", "question")
-          },
+          "id": question["id"],
+          "title": entry["title"],
+          "context": entry["context"],
+          "question": question["question"],
           "answers": {
               "text": [answer["text"] for answer in answers],
               "answer_start": [answer["answer_start"] for answer in answers],

@@ -14,8 +14,9 @@
 
 """Reading of files line by line; broken records are skipped and counted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import gzip
+import io
 import json
 from typing import Any
 import zlib
@@ -25,39 +26,82 @@ import tensorflow.compat.v1 as tf
 
 from tasks import errors
 
+_BUFFER_BYTES = 2**20
+
+# Of what is said about a broken record, which may quote any length of it.
+_MAX_CHARACTERS = 400
+
 # The records skipped in this process: the problem by its place, "file, line 3".
 _skipped: dict[str, str] = {}
 
 
-def numbered_lines(file: str) -> Iterator[tuple[int, str]]:
+class _RawFile(io.RawIOBase):
+  """A GFile's bytes. Its own iterator over lines drops every \\r."""
+
+  def __init__(self, file: tf.io.gfile.GFile):
+    self._file = file
+
+  def readable(self) -> bool:
+    """See base class."""
+    return True
+
+  def readinto(self, buffer) -> int:
+    """See base class."""
+    data = self._file.read(len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
+def numbered_lines(
+    file: str, skip_broken: bool = False
+) -> Iterator[tuple[int, str]]:
   """Yields the lines of a text file with their numbers, from 1.
+
+  A line ends at \\n or \\r\\n, not at other characters that str.splitlines
+  takes for the end of one, such as U+2028 or a lone \\r. A byte order mark at
+  the start of the file is dropped.
 
   Args:
     file: any path that tf.io.gfile can read, local or remote, in UTF-8;
       compressed if its name ends in .gz.
+    skip_broken: whether a line that is not UTF-8 is a broken record, instead of
+      the end of the reading.
 
   Raises:
     DataError: the file cannot be read; names the line.
   """
   number = 0
   try:
-    with tf.io.gfile.GFile(file, "rb") as stream:
+    with tf.io.gfile.GFile(file, "rb") as raw:
+      stream = io.BufferedReader(_RawFile(raw), _BUFFER_BYTES)
       if file.endswith(".gz"):
         stream = gzip.GzipFile(fileobj=stream)
       for number, line in enumerate(stream, 1):
-        # Files from Windows may start with a byte order mark and have \r\n.
-        encoding = "utf-8-sig" if number == 1 else "utf-8"
-        yield number, line.decode(encoding).rstrip("\r\n")
-  except UnicodeDecodeError as error:
-    raise errors.DataError(
-        f"{file}, line {number}: this is not UTF-8 text."
-    ) from error
+        if line.endswith(b"\n"):
+          line = line[:-1].removesuffix(b"\r")
+        try:
+          text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+          place, problem = f"{file}, line {number}", _not_utf8(error)
+          if not skip_broken:
+            raise errors.DataError(f"{place}: {problem}.") from error
+          skip(place, problem)
+        else:
+          yield number, text
   except (EOFError, gzip.BadGzipFile, zlib.error) as error:
     raise errors.DataError(
         f"{file}, after line {number}: this is not a whole gzip file."
     ) from error
   except tf.errors.OpError as error:
     raise errors.DataError(f"{file} cannot be read: {error.message}") from error
+
+
+def _not_utf8(error: UnicodeDecodeError) -> str:
+  byte = error.object[error.start]
+  return (
+      f"this is not UTF-8 text (byte {error.start + 1} of the line is "
+      f"0x{byte:02x})"
+  )
 
 
 def json_objects(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -71,19 +115,69 @@ def json_objects(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
   Raises:
     DataError: the file cannot be read, or too many of its lines are broken.
   """
-  for number, line in numbered_lines(file):
-    if not line.strip():
-      continue
-    place = f"{file}, line {number}"
-    try:
-      entry = json.loads(line)
-    except json.JSONDecodeError as error:
-      skip(place, f"this is not JSON ({error.msg})")
-      continue
-    if isinstance(entry, dict):
-      yield place, entry
-    else:
-      skip(place, f"a JSON object is needed, not {type(entry).__name__}")
+  for number, line in numbered_lines(file, skip_broken=True):
+    if line.strip():
+      place = f"{file}, line {number}"
+      entry = json_object(place, line)
+      if entry is not None:
+        yield place, entry
+
+
+def json_object(place: str, text: str) -> dict[str, Any] | None:
+  """Returns the JSON object of a text; None for another text, as it is skipped.
+
+  Args:
+    place: the record's place.
+    text: the record.
+
+  Raises:
+    DataError: as `skip`.
+  """
+  try:
+    entry = json.loads(text)
+  except (RecursionError, ValueError) as error:
+    skip(place, not_json(error))
+    return None
+  if isinstance(entry, dict):
+    return entry
+  skip(place, f"a JSON object is needed, not {type(entry).__name__}")
+  return None
+
+
+def not_json(error: RecursionError | ValueError) -> str:
+  """Says why json.loads refuses a text."""
+  if isinstance(error, json.JSONDecodeError):
+    return f"this is not JSON ({error.msg})"
+  if isinstance(error, RecursionError):
+    return "its brackets are nested too deeply"
+  # Python reads numbers of up to 4300 digits, and advises to change that.
+  return f"a number is too long ({str(error).partition(';')[0]})"
+
+
+def text_of(place: str, entry: Mapping[str, Any]) -> str | None:
+  """Returns what an object has under "text"; None if the record is skipped.
+
+  Args:
+    place: the record's place.
+    entry: the object.
+
+  Raises:
+    DataError: as `skip`.
+  """
+  text = entry.get("text")
+  if not isinstance(text, str):
+    skip(
+        place,
+        'the object has no string under "text"; its keys are '
+        f"{', '.join(sorted(entry)) or 'none'}",
+    )
+    return None
+  try:
+    text.encode("utf-8")
+  except UnicodeEncodeError:  # JSON can escape half of a surrogate pair.
+    skip(place, 'the string under "text" is not Unicode')
+    return None
+  return text
 
 
 @gin.configurable("broken_records", module="tasks")
@@ -102,6 +196,9 @@ def skip(place: str, problem: str) -> None:
   Raises:
     DataError: more records are broken than broken_records.limit allows.
   """
+  if len(problem) > _MAX_CHARACTERS:
+    problem = f"{problem[:_MAX_CHARACTERS]}..."
+  place, problem = _printable(place), _printable(problem)
   _skipped[place] = problem
   limit = _limit_of_broken_records()
   if len(_skipped) > limit:
@@ -109,6 +206,16 @@ def skip(place: str, problem: str) -> None:
         f"{place}: {problem}; before it {limit} broken records were skipped, "
         "as many as broken_records.limit allows."
     )
+
+
+def _printable(text: str) -> str:
+  """Returns a text in which nothing breaks a line, a terminal or UTF-8."""
+  if text.isprintable():
+    return text
+  return "".join(
+      char if char.isprintable() else char.encode("unicode_escape").decode()
+      for char in text
+  )
 
 
 def skipped() -> dict[str, str]:

@@ -112,13 +112,8 @@ def texts(file: str) -> Iterator[bytes]:
   """
   place = None
   for place, entry in records.json_objects(file):
-    text = entry.get("text")
-    if not isinstance(text, str):
-      records.skip(place, 'the object has no string under "text"')
-      continue
-    try:
+    text = records.text_of(place, entry)
+    if text is not None:
       yield text.encode("utf-8")
-    except UnicodeEncodeError:  # JSON can escape half of a surrogate pair.
-      records.skip(place, 'the string under "text" is not Unicode')
   if place is None:
     records.skip(file, "there is no JSON object in it")

@@ -39,6 +39,10 @@ class Source(seqio.DataSource):
   def is_present(self) -> bool:
     """Returns whether the data is present; builds and downloads nothing."""
 
+  def missing_splits(self) -> list[str]:
+    """Returns the splits whose data is not present; as `is_present`."""
+    return [] if self.is_present() else list(self.splits)
+
   @property
   def supports_arbitrary_sharding(self) -> bool:
     """False, as for seqio.FileDataSource."""

@@ -15,21 +15,22 @@
 """The user's own text: plain or JSON files, as documents in two splits."""
 
 import array
+import collections
 from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
-import json
 import os
 import pathlib
-from typing import Any
 
 import gin
 import tensorflow.compat.v1 as tf
 
 from tasks import cache
 from tasks import errors
+from tasks import json_documents
 from tasks import prepared_text
 from tasks import records
+from tasks import text_notes
 
 # The files that are read from a directory; ".gz" may follow.
 SUFFIXES = (".txt", ".json", ".jsonl")
@@ -104,14 +105,15 @@ def read_documents(file: str, document: str) -> Iterator[str]:
       object in each line, or one array of objects, with the document under
       "text"; all others are plain text. A final .gz means compression.
     document: the unit of plain text, "paragraph" (lines up to an empty one) or
-      "line".
+      "line". Broken records are skipped.
 
   Raises:
-    DataError: the content does not have the format of the name.
+    DataError: the file cannot be read, is no JSON, or has too many broken
+      records.
   """
-  lines = records.numbered_lines(file)
+  lines = records.numbered_lines(file, skip_broken=True)
   if _suffix(file) in (".json", ".jsonl"):
-    documents = _json_documents(file, lines)
+    documents = json_documents.read(file, lines)
   elif document == "line":
     documents = (line for _, line in lines)
   else:
@@ -140,47 +142,6 @@ def _paragraphs(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
   yield "\n".join(paragraph)
 
 
-def _json_documents(
-    file: str, lines: Iterator[tuple[int, str]]
-) -> Iterator[str]:
-  """Yields the "text" of JSON objects, in one line each or in one array."""
-  lines = ((number, line) for number, line in lines if line.strip())
-  for position, (number, line) in enumerate(lines):
-    if position == 0 and line.lstrip().startswith("["):
-      whole = "\n".join([line, *(line for _, line in lines)])
-      entries = _parse_json(file, whole)
-      for index, entry in enumerate(entries, 1):
-        yield _text_of(f"{file}, entry {index}", entry)
-    else:
-      place = f"{file}, line {number}"
-      yield _text_of(place, _parse_json(place, line))
-
-
-def _parse_json(place: str, text: str) -> Any:
-  try:
-    return json.loads(text)
-  except json.JSONDecodeError as error:
-    raise errors.DataError(
-        f"{place}: this is not JSON ({error.msg}); each line must be an "
-        "object, or the file one array of objects."
-    ) from error
-
-
-def _text_of(place: str, entry: Any) -> str:
-  if not isinstance(entry, dict):
-    raise errors.DataError(
-        f"{place}: {type(entry).__name__} found where an object with the "
-        'document under "text" is needed.'
-    )
-  text = entry.get("text")
-  if not isinstance(text, str):
-    raise errors.DataError(
-        f'{place}: the object has no string under "text"; its keys are '
-        f"{', '.join(sorted(entry)) or 'none'}."
-    )
-  return text
-
-
 def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
   """Writes the documents of files as prepared text.
 
@@ -194,18 +155,23 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
       there are fewer than two different documents.
   """
   hashes = array.array("Q")
+  counts = collections.Counter()
 
   def documents(limit: int) -> Iterator[tuple[str, str]]:
+    counts.clear()
     for file in files:
       for text in read_documents(file, document):
+        counts.update(text_notes.count(text))
         hashes.append(prepared_text.text_hash(text))
         yield ("validation" if hashes[-1] < limit else "train"), text
 
-  description = {"files": files, "document": document}
+  description = {"files": files, "document": document, "counts": counts}
   limit = prepared_text.VALIDATION_LIMIT
   prepared_text.write(directory, documents(limit), description)
   if not hashes:
-    raise errors.DataError(f"There is no text in {_names(files)}.")
+    raise errors.DataError(
+        f"There is no text in {_names(files)}{_broken_records()}."
+    )
   if min(hashes) == max(hashes):
     raise errors.DataError(
         f"There is only one document in {_names(files)}, and at least two are "
@@ -216,6 +182,16 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
   if prepared_text.validation_limit(hashes) != limit:
     limit = prepared_text.validation_limit(hashes)
     prepared_text.write(directory, documents(limit), description)
+  text_notes.warn(_names(files), counts)
+
+
+def _broken_records() -> str:
+  """Returns a remark about the broken records so far, if there are any."""
+  skipped = records.skipped()
+  if not skipped:
+    return ""
+  place, problem = next(iter(skipped.items()))
+  return f"; {len(skipped):,} broken records, first {place}: {problem}"
 
 
 def _names(files: Sequence[str]) -> str:

@@ -14,25 +14,30 @@
 
 """Vocabularies: T5's, mT5's, bytes, and those trained on a task's text."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-import io
+import hashlib
 import pathlib
-import zlib
+import re
+from typing import Any
 
 import gin
+from google.protobuf import message
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 import seqio
 import tensorflow.compat.v1 as tf
 
-from tasks import cache
 from tasks import corpus
 from tasks import errors
 from tasks import prepared_text
+from tasks import vocabulary_training
 
 # The number of sentinels in T5; their ids follow those of the pieces.
 NUM_SENTINELS = 100
+
+_SENTINEL = re.compile(r"\u2581?<extra_id_(\d+)>")
 
 # The published models of T5 and mT5.
 PUBLISHED = {
@@ -47,14 +52,10 @@ PUBLISHED_SIZES = {"t5": 32_100, "mt5": 250_100}
 # mesh_tensorflow.transformer pads the embedding.
 DEFAULT_SIZE = 8000
 
-# More text makes training slower and the pieces hardly better.
-SAMPLE_BYTES = 2_000_000
 
-# Fixed, whatever the number of cores, because the result depends on it.
-_NUM_THREADS = 2
-
-# SentencePiece skips longer lines, and only logs that it does.
-_MAX_LINE_BYTES = 1 << 20
+# By the path of a trained model, that of an earlier version's on the same text,
+# which a run goes on with.
+_kept: dict[str, str] = {}
 
 
 class LateVocabulary(seqio.Vocabulary):
@@ -89,6 +90,32 @@ class LateVocabulary(seqio.Vocabulary):
   def found(self) -> seqio.Vocabulary:
     """The vocabulary that gin selects; trained now if missing."""
     return _find(self._default)
+
+  def keep_to(self, sha256: str):
+    """Goes on with the vocabulary of a run that an earlier version began.
+
+    Earlier versions trained another vocabulary on the same text. Nothing
+    changes if the hash is of neither.
+
+    Args:
+      sha256: the hash of the run's SentencePiece model.
+    """
+    text = _training_text(self._default)
+    if text is None:
+      return
+    size = Options().size
+    path = vocabulary_training.trained_on(text, size)
+    if _sha256(path) != sha256:
+      earlier = vocabulary_training.trained_before(text, size)
+      if _sha256(earlier) == sha256:
+        _kept[path] = earlier
+
+  @property
+  def training_report(self) -> dict[str, Any] | None:
+    """What vocabulary_training found out; None if it trained no such model."""
+    if _training_text(self._default) is None:
+      return None
+    return vocabulary_training.report_of(self.found.sentencepiece_model_file)
 
   @property
   def bos_id(self) -> int | None:
@@ -152,6 +179,8 @@ class Options:
       each task's own.
     path: a SentencePiece model to use instead, local or remote: a copy of T5's
       or the user's own. Its ids of padding, end and unknown must be 0, 1, 2.
+      Sentinels are added unless its last 100 pieces are <extra_id_99> to
+      <extra_id_0>, as in mT5's; others are refused.
     size: the number of pieces of a trained vocabulary, without the sentinels;
       fewer if the text is short.
   """
@@ -175,13 +204,13 @@ def _find(
   options = Options()
   if options.path is not None:
     return _sentencepiece(options.path)
+  text = _training_text(default)
+  if text is not None:
+    path = vocabulary_training.trained_on(text, options.size)
+    return _sentencepiece(_kept.get(path, path))
   choice = default if options.name is None else options.name
   if choice == "bytes":
     return seqio.ByteVocabulary(extra_ids=NUM_SENTINELS)
-  if choice == "embedded":
-    choice = corpus.docstrings
-  if callable(choice):
-    return _sentencepiece(trained_on(choice(), options.size))
   if choice not in PUBLISHED:
     raise errors.DataError(
         f"vocabulary.name = {choice!r} is not known; use "
@@ -189,6 +218,21 @@ def _find(
         "vocabulary.path."
     )
   return _sentencepiece(PUBLISHED[choice], choice)
+
+
+def _training_text(default) -> prepared_text.PreparedText | None:
+  """Returns the text that gin's vocabulary is trained on; None for others."""
+  options = Options()
+  if options.path is not None:
+    return None
+  choice = default if options.name is None else options.name
+  if choice == "embedded":
+    return corpus.docstrings()
+  return choice() if callable(choice) else None
+
+
+def _sha256(path: str) -> str:
+  return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
 @functools.cache
@@ -205,9 +249,8 @@ def _sentencepiece(
     DataError: there is no usable model at the path.
   """
   try:
-    with tf.io.gfile.GFile(path, "rb") as file:
-      model = sentencepiece.SentencePieceProcessor(model_proto=file.read())
-  except (tf.errors.OpError, RuntimeError) as error:
+    model, pieces = _read(path)
+  except (tf.errors.OpError, ValueError, RuntimeError) as error:
     if published:
       raise errors.DataError(
           f"The vocabulary {published!r} cannot be read from {path}; set "
@@ -224,84 +267,63 @@ def _sentencepiece(
         f"vocabulary.path = {path!r} has {ids} as ids of padding, end and "
         "unknown; T5 needs (0, 1, 2)."
     )
-  # The pieces of mT5's model include the sentinels.
-  last_piece = model.id_to_piece(model.get_piece_size() - 1)
-  has_sentinels = "<extra_id_0>" in last_piece
   return seqio.SentencePieceVocabulary(
-      path, extra_ids=0 if has_sentinels else NUM_SENTINELS
+      path, extra_ids=_num_missing_sentinels(path, pieces)
   )
 
 
-def trained_on(text: prepared_text.PreparedText, size: int) -> str:
-  """Returns the path of a model trained on a text; trains it if missing.
-
-  Args:
-    text: the text, of which the training split is used.
-    size: the number of pieces, without the sentinels.
+def _read(
+    path: str,
+) -> tuple[sentencepiece.SentencePieceProcessor, Sequence[Any]]:
+  """Returns the model in a file, and its pieces.
 
   Raises:
-    DataError: the vocabulary cannot be trained.
+    OpError: there is no file.
+    ValueError or RuntimeError: there is no whole model in it.
   """
-  key = {
-      "text": text.sha256("train"),
-      "size": size,
-      "sample_bytes": SAMPLE_BYTES,
-      "threads": _NUM_THREADS,
-      "sentencepiece": sentencepiece.__version__,
-  }
-
-  def build(directory: pathlib.Path):
-    model = train(sample_lines(text, SAMPLE_BYTES), size)
-    (directory / "sentencepiece.model").write_bytes(model)
-
-  entry = cache.build_once("vocabulary", key, build)
-  return str(entry / "sentencepiece.model")
-
-
-def sample_lines(
-    text: prepared_text.PreparedText, num_bytes: int
-) -> Iterator[str]:
-  """Yields lines from all of the training split, about `num_bytes` in total."""
-  limit = 2**32 * num_bytes / max(1, text.num_bytes("train"))
-  for document in text.documents("train"):
-    for line in document.splitlines():
-      if line and zlib.crc32(line.encode("utf-8")) < limit:
-        yield line
-
-
-def train(lines: Iterable[str], size: int) -> bytes:
-  """Trains a SentencePiece model.
-
-  Args:
-    lines: the text; the result depends on their order.
-    size: the largest number of pieces.
-
-  Returns:
-    the model, the same bytes for the same arguments: a unigram model in which,
-    as in T5's, padding is 0, the end is 1 and unknown is 2.
-
-  Raises:
-    DataError: the vocabulary cannot be trained.
-  """
-  model = io.BytesIO()
+  with tf.io.gfile.GFile(path, "rb") as file:
+    content = file.read()
   try:
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=model,
-        model_type="unigram",
-        vocab_size=size,
-        hard_vocab_limit=False,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        max_sentence_length=_MAX_LINE_BYTES,
-        num_threads=_NUM_THREADS,
-        minloglevel=2,
-    )
-  except RuntimeError as error:
-    reason = str(error).rpartition("] ")[2]  # Without the place in the C++.
-    raise errors.DataError(
-        f"No vocabulary of {size} pieces can be trained on this text: {reason}"
-    ) from error
-  return model.getvalue()
+    proto = sentencepiece_model_pb2.ModelProto.FromString(content)
+  except message.DecodeError as error:
+    raise ValueError("no model") from error
+  # SentencePiece takes an empty file for a model and then crashes. The
+  # specifications follow the pieces: without them the file has been cut.
+  if not (proto.HasField("trainer_spec") and proto.HasField("normalizer_spec")):
+    raise ValueError("no whole model")
+  model = sentencepiece.SentencePieceProcessor(model_proto=content)
+  return model, proto.pieces
+
+
+def _num_missing_sentinels(path: str, pieces: Sequence[Any]) -> int:
+  """Returns how many sentinels a model needs: none, or all.
+
+  Args:
+    path: the model's, for the message.
+    pieces: its pieces.
+
+  Raises:
+    DataError: it has some, but not as T5 counts them, from the last id down.
+  """
+  found = {
+      number: int(match[1])
+      for number, piece in enumerate(pieces)
+      if (match := _SENTINEL.fullmatch(piece.piece))
+  }
+  if not found:
+    return NUM_SENTINELS
+  user_defined = sentencepiece_model_pb2.ModelProto.SentencePiece.USER_DEFINED
+  last = len(pieces) - 1
+  if set(range(NUM_SENTINELS)) <= set(found.values()) and all(
+      last - number == sentinel and pieces[number].type == user_defined
+      for number, sentinel in found.items()
+  ):
+    return 0
+  raise errors.DataError(
+      f"vocabulary.path = {path!r} has {len(found)} sentinels of its own, "
+      f"<extra_id_{found[min(found)]}> as id {min(found)} to "
+      f"<extra_id_{found[max(found)]}> as id {max(found)} of {len(pieces)}; "
+      f"T5 needs <extra_id_0> to <extra_id_{NUM_SENTINELS - 1}> as ids "
+      f"{last} down to {last + 1 - NUM_SENTINELS}, as user-defined symbols: "
+      "train the model without sentinels, and they are added."
+  )

@@ -130,17 +130,29 @@ def _splits(task: seqio.Task) -> Sequence[str]:
 
 
 def _presence(tasks: Sequence[seqio.Task]) -> str:
-  """Whether the data of tasks is there: yes, no, ? or so many of so many."""
-  found = {}
-  for task in tasks:
-    is_present = getattr(task.source, "is_present", None)
-    found[task.name] = is_present() if is_present else None
-  if None in found.values():
+  """Whether the data of tasks is there.
+
+  Args:
+    tasks: a task, or several that share a row.
+
+  Returns:
+    "yes", "no", or "?" for a source that cannot tell; of one task the splits
+    that are missing, "no train"; of several, how many can be trained on, or
+    used at all if they have no training split, "3 of 7".
+  """
+  sources = [task.source for task in tasks]
+  if not all(hasattr(source, "missing_splits") for source in sources):
     return "?"
-  count = sum(found.values())
-  if count in (0, len(found)):
+  missing = [source.missing_splits() for source in sources]
+  if len(tasks) == 1 and 0 < len(missing[0]) < len(sources[0].splits):
+    return f"no {', '.join(missing[0])}"
+  count = sum(
+      "train" not in names and len(names) < len(source.splits)
+      for source, names in zip(sources, missing)
+  )
+  if count in (0, len(tasks)):
     return "yes" if count else "no"
-  return f"{count} of {len(found)}"
+  return f"{count} of {len(tasks)}"
 
 
 def inspect(

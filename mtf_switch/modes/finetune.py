@@ -177,9 +177,14 @@ def _make_evaluate(
 ) -> best_checkpoints.Evaluation:
   """Decodes a step's checkpoint once, and writes which is the best."""
   evaluation = decoded_evaluation.Evaluation(run, split, display)
+  if not evaluation.scored_names:
+    raise errors.UserError(
+        f"the {split!r} split of {run.experiment.task!r} has no labels to "
+        "choose the best checkpoint by; set train.eval_split to one that has."
+    )
   metrics = metrics_file_lib.MetricsFile(evaluation.directory)
   metrics.drop_after(checkpoints.latest_step(run.model_dir))
-  mixtures = _mixtures(run.experiment.task, evaluation.task_names)
+  mixtures = _mixtures(run.experiment.task, evaluation.scored_names)
 
   def evaluate(step):
     done = {r["task"] for r in metrics.read() if r["step"] == step}

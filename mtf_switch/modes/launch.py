@@ -229,10 +229,13 @@ def _open_model_dir(model_dir: str, move_log: Callable[[str], None]):
 
 def _show_notices(console: rich.console.Console):
   """Shows notices to the user; other warnings stay in the log."""
+  from tasks import errors as task_errors
+
+  notices = (errors.UserNotice, task_errors.DataNotice)
   log_warning = warnings.showwarning
 
   def show(message, category, *args, **kwargs):
-    if issubclass(category, errors.UserNotice):
+    if issubclass(category, notices):
       console.print(
           f"note: {message}", markup=False, highlight=False, soft_wrap=True
       )

@@ -27,9 +27,9 @@ from mtf_switch import files
 from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
 from mtf_switch.training import best_checkpoints
-from mtf_switch.training import caching
 from mtf_switch.training import checkpoint_hook
 from mtf_switch.training import checkpoints
+from mtf_switch.training import data_checks
 from mtf_switch.training import endings
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
@@ -90,8 +90,8 @@ def train(
 
   Raises:
     UserError: no learning rate is set, the checkpoints are of another
-      vocabulary, a cache is missing, the loss is no longer a number, another
-      run trains in model_dir, or model_dir cannot be written.
+      vocabulary, a split or a cache is missing, the loss is no longer a
+      number, another run trains in model_dir, or model_dir cannot be written.
     Stopped: there was a signal to stop, and a checkpoint is saved.
   """
   if keep_best and not eval_every:
@@ -247,9 +247,11 @@ def _check_and_record(run: run_lib.Run, eval_split: str | None):
         "--gin_file=schedules/rsqrt_no_ramp_down.gin."
     )
   vocabulary_record.keep(run.model_dir, experiment.vocabularies)
-  caching.check(experiment.provider, "train", "mesh_train_dataset_fn")
+  provider = experiment.provider
+  data_checks.check_split(provider, "train", "mesh_train_dataset_fn")
+  data_checks.check_rates(provider)
   if eval_split:
-    caching.check(experiment.provider, eval_split, "mesh_eval_dataset_fn")
+    data_checks.check_split(provider, eval_split, "mesh_eval_dataset_fn")
 
 
 def _train_until(

@@ -15,6 +15,8 @@
 """Evaluation of decoded text with the metrics of each task."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import itertools
 import os
 from typing import Any, NamedTuple
 
@@ -31,6 +33,9 @@ from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import tensorboard
 
+# T5's text in the place of a class that is missing.
+_NO_LABEL = "<unk>"
+
 
 class _Task(NamedTuple):
   """The examples of one task's split.
@@ -39,11 +44,13 @@ class _Task(NamedTuple):
     dataset: T5's EvalDataset.
     examples: its examples.
     targets: the targets in the form that the metrics take.
+    labelled: whether each target is a label.
   """
 
   dataset: Any
   examples: Sequence[Mapping[str, Any]]
   targets: Sequence[Any]
+  labelled: Sequence[bool]
 
 
 class Evaluation:
@@ -52,6 +59,8 @@ class Evaluation:
   Attributes:
     directory: model_dir/<split>_eval, where all files go.
     task_names: the names of the tasks.
+    scored_names: the names of those that have labels; the others get
+      predictions but no scores.
   """
 
   def __init__(self, run: run_lib.Run, split: str, display: progress.Display):
@@ -84,12 +93,15 @@ class Evaluation:
       display.status(f"reading the {split} split of {dataset.name}")
       self._tasks[dataset.name] = self._read(dataset, split)
     self.task_names = list(self._tasks)
+    self.scored_names = [
+        name for name, task in self._tasks.items() if any(task.labelled)
+    ]
 
   def evaluate(self, step: int, task_names: Sequence[str] | None = None):
     """Evaluates the checkpoint of a step.
 
-    Writes predictions, one a line, and a line to metrics.jsonl for each task,
-    and TensorBoard's events.
+    Writes predictions, one a line, and for each task with labels a line to
+    metrics.jsonl and TensorBoard's events.
 
     Args:
       step: the checkpoint's step.
@@ -120,26 +132,79 @@ class Evaluation:
     prefix = os.path.join(self.directory, dataset.name)
     files.write_lines(f"{prefix}_inputs", [text["inputs"] for text in texts])
     files.write_lines(f"{prefix}_targets", targets)
-    return _Task(dataset, examples, targets)
+    labels = labelled([text["targets"] for text in texts], targets)
+    return _Task(dataset, examples, targets, labels)
 
   def _score(self, step: int, name: str, texts: Iterator[str]):
     """Takes the texts of a task's examples and records their scores."""
-    dataset, examples, targets = self._tasks[name]
+    dataset, examples, targets, labels = self._tasks[name]
     predictions = [
         dataset.postprocess_fn(next(texts), example=example, is_target=False)
         for example in examples
     ]
-    files.write_lines(
-        os.path.join(self.directory, f"{name}_{step}_predictions"), predictions
-    )
+    path = os.path.join(self.directory, f"{name}_{step}_predictions")
+    files.write_lines(path, predictions)
+    if not any(labels):
+      self._display.note(
+          f"step {step}  {name}  no labels, hence no scores; the predictions "
+          f"are in {path}"
+      )
+      return
+    if not all(labels):
+      self._display.note(
+          f"step {step}  {name}  {len(labels) - sum(labels):,} of "
+          f"{len(labels):,} examples have no label and do not count"
+      )
+      targets = list(itertools.compress(targets, labels))
+      predictions = list(itertools.compress(predictions, labels))
     scores = {}
     for metric_fn in dataset.metric_fns:
-      scores.update(metric_fn(targets, predictions))
+      with _repeatable_draws():
+        scores.update(metric_fn(targets, predictions))
     _record_scores(self.directory, step, name, scores)
     self._display.note(
         f"step {step}  {name}  "
         + "  ".join(f"{metric} {score:.4g}" for metric, score in scores.items())
     )
+
+
+def labelled(texts: Sequence[str], targets: Sequence[Any]) -> list[bool]:
+  """Returns which examples have a label.
+
+  Test sets have none: TensorFlow Datasets puts -1 in the place of a class and
+  T5 writes it as "<unk>"; of other labels nothing is left.
+
+  Args:
+    texts: the targets' texts.
+    targets: the targets in the form that the metrics take.
+  """
+  known = [text != _NO_LABEL for text in texts]
+  # In a split with labels -1 may be one of them.
+  if not any(_is_label(target) for target in targets):
+    return [False] * len(known)
+  return known
+
+
+def _is_label(target: Any) -> bool:
+  if isinstance(target, Mapping):  # T5 adds "group", or SQuAD's "context".
+    kinds = [target[name] for name in ("value", "answers") if name in target]
+    return any(map(_is_label, kinds or target.values()))
+  if isinstance(target, (list, tuple, np.ndarray)):
+    return any(map(_is_label, target))
+  if isinstance(target, (str, bytes)):
+    return tf.compat.as_text(target).strip() not in ("", _NO_LABEL)
+  return target is not None and target != -1
+
+
+@contextlib.contextmanager
+def _repeatable_draws() -> Iterator[None]:
+  """Seeds NumPy's global generator, which T5's ROUGE draws from."""
+  state = np.random.get_state()
+  np.random.seed(0)
+  try:
+    yield
+  finally:
+    np.random.set_state(state)
 
 
 def _texts(vocabularies, example: Mapping[str, Any]) -> dict[str, str]:

@@ -34,6 +34,9 @@ from mtf_switch.training import checkpoints
 
 _FEATURES = ("inputs", "targets")
 
+# The properties in which equal vocabularies agree.
+_IDENTITY = ("kind", "size", "extra_ids", "sha256")
+
 
 def describe(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
   """Returns the properties that distinguish a vocabulary from others.
@@ -46,7 +49,10 @@ def describe(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
     "extra_ids", the number of sentinels; "sha256", of the SentencePiece model
     as `sha256sum` prints it, or of the pieces of a vocabulary without a model;
     and "path", the model's or None, which may differ for equal vocabularies.
+    One that was trained on a text has "training", what was found out then, such
+    as the share of the text's pieces that are unknown.
   """
+  report = getattr(vocabulary, "training_report", None)
   found = getattr(vocabulary, "found", vocabulary)
   path = getattr(found, "sentencepiece_model_file", None)
   if path:
@@ -61,6 +67,7 @@ def describe(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
       "extra_ids": found.extra_ids,
       "sha256": hashlib.sha256(content).hexdigest(),
       "path": path,
+      **({"training": report} if report else {}),
   }
 
 
@@ -81,7 +88,7 @@ def check_equal(
   """
   for feature, now in descriptions.items():
     then = record.get(feature, now)
-    if {**then, "path": None} != {**now, "path": None}:
+    if any(then.get(name) != now[name] for name in _IDENTITY):
       raise errors.UserError(
           f"{subject} of {_name_of(then)} for the {feature}, but the task has "
           f"{_name_of(now)}; {_how_to_set(then)}, or take another directory."
@@ -101,9 +108,20 @@ def check(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
   """
   record = _read(directory)
   if record is not None:
+    _keep_to(record, vocabularies)
     check_equal(
         f"the checkpoints in {directory!r} are", record, _record(vocabularies)
     )
+
+
+def _keep_to(
+    record: Mapping[str, Mapping[str, Any]],
+    vocabularies: Sequence[seqio.Vocabulary],
+):
+  """Lets tasks of this project find the vocabularies of earlier versions."""
+  for feature, vocabulary in zip(_FEATURES, vocabularies):
+    if feature in record and hasattr(vocabulary, "keep_to"):
+      vocabulary.keep_to(record[feature]["sha256"])
 
 
 def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):

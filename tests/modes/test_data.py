@@ -28,7 +28,8 @@ import seqio
 from mtf_switch import errors
 from mtf_switch.modes import data
 from mtf_switch.training import run as run_lib
-from tasks import vocabulary as vocabulary_lib
+from tasks import vocabulary_training
+from tests import official_zips
 from tests import programs
 from tests import toy_tasks
 
@@ -62,7 +63,7 @@ def test_bytes_are_readable(ids, text):
 
 def test_sentencepiece_is_readable(tmp_path):
   path = tmp_path / "a.model"
-  path.write_bytes(vocabulary_lib.train(["one two three four"] * 9, 20))
+  path.write_bytes(vocabulary_training.train(["one two three four"] * 9, 20))
   words = seqio.SentencePieceVocabulary(str(path), extra_ids=100)
   ids = words.encode("one <extra_id_0> three <extra_id_1>")
   text = data.readable(words, [*ids, 1, *words.encode("two"), 1])
@@ -212,6 +213,24 @@ def test_the_list_of_tasks(server, tmp_path):
   path = "--gin_param=text_files.path = 'a.txt'"
   result = server.run(["--mode=tasks", path], tmp_path)
   assert "\ntext_files_full_lm\tyes\t" in result.stdout
+
+
+def test_the_data_of_a_task_without_some_splits(tmp_path):
+  official_zips.write_super_glue(tmp_path, "cb")
+  gin.parse_config(f"super_glue.directory = '{tmp_path}'")
+  names = ("super_glue_cb", "super_glue_rte", "super_glue_axb")
+  tasks = [seqio.TaskRegistry.get(name) for name in names]
+
+  def presence():
+    each = [data._presence([task]) for task in tasks]
+    return each, data._presence(tasks)
+
+  assert presence() == (["yes", "no", "no"], "1 of 3")
+  official_zips.write_super_glue(tmp_path, "axb")
+  (tmp_path / "CB" / "test.jsonl").unlink()
+  assert presence() == (["no test", "no", "yes"], "2 of 3")
+  (tmp_path / "CB" / "train.jsonl").unlink()
+  assert presence() == (["no train, test", "no", "yes"], "1 of 3")
 
 
 def test_missing_data_is_one_line(server, tmp_path):

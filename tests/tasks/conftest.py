@@ -17,6 +17,7 @@
 import gin
 import pytest
 
+from tasks import records
 from tests import small_corpus as small_corpus_lib
 
 
@@ -46,3 +47,9 @@ def empty_cache(tmp_path, monkeypatch):
   directory = tmp_path / "cache"
   monkeypatch.setenv("MTF_SWITCH_CACHE", str(directory))
   return directory
+
+
+@pytest.fixture(autouse=True)
+def nothing_skipped(monkeypatch):
+  """Starts to count broken records afresh."""
+  monkeypatch.setattr(records, "_skipped", {})

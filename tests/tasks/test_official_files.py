@@ -27,12 +27,6 @@ from tasks import records
 from tests import official_zips
 
 
-@pytest.fixture(autouse=True)
-def nothing_skipped(monkeypatch):
-  """Resets the count of broken records."""
-  monkeypatch.setattr(records, "_skipped", {})
-
-
 def test_gin_chooses_between_the_files_and_tfds(tmp_path):
   source = official_files.source("super_glue/cb:1.0.2", ("train", "validation"))
   assert source.describe() == "TFDS super_glue/cb:1.0.2"

@@ -25,12 +25,6 @@ from tasks import records
 from tests import official_zips
 
 
-@pytest.fixture(autouse=True)
-def nothing_skipped(monkeypatch):
-  """Resets the count of broken records."""
-  monkeypatch.setattr(records, "_skipped", {})
-
-
 class Unpacked:
   """TFDS's download manager after all downloads."""
 
@@ -258,10 +252,12 @@ def test_a_question_without_an_answer_is_named(tmp_path):
     [
         ('{\n"data": ]', ", line 2: this is not JSON"),
         ("{}", " is not in SQuAD's form: there is no 'data'."),
-        ('{"data": [{}]}', " is not in SQuAD's form: there is no 'para"),
+        ('{"data": ' + "[" * 100_000, ": its brackets are nested too deeply."),
+        ('{"data": ' + "1" * 5000 + "}", ": a number is too long (Exceeds "),
+        ('{"data": 5}', " is not in SQuAD's form: 'int' object is not"),
         ("[1]", " is not in SQuAD's form: list indices must be integers"),
     ],
-    ids=["not-json", "no-data", "no-paragraphs", "a-list"],
+    ids=["not-json", "no-data", "brackets", "digits", "no-list", "a-list"],
 )
 def test_a_file_that_is_not_squad_is_named(tmp_path, text, problem):
   path = tmp_path / "dev-v1.1.json"
@@ -269,3 +265,54 @@ def test_a_file_that_is_not_squad_is_named(tmp_path, text, problem):
   with pytest.raises(errors.DataError) as error:
     official_zips.as_read("squad", "v1.1", path)
   assert str(error.value).startswith(f"{path}{problem}")
+
+
+def test_a_broken_article_paragraph_or_question_is_skipped(tmp_path):
+  text = json.loads(json.dumps(official_zips.SQUAD))
+  article = text["data"][0]
+  text["data"] += [{}, "Rome", {"paragraphs": 5}]
+  article["paragraphs"] += [{"qas": []}, 5, {"context": "It is.", "qas": 7}]
+  article["paragraphs"][0]["qas"].append("What?")
+  path = tmp_path / "dev-v1.1.json"
+  path.write_text(json.dumps(text))
+  assert len(official_zips.as_read("squad", "v1.1", path)) == 2
+  places = [place.removeprefix(f"{path}, ") for place in records.skipped()]
+  assert places == [
+      "article 1, question What?",
+      "article 1, paragraph 2",
+      "article 1, paragraph 3",
+      "article 1, paragraph 4",
+      "article 3",
+      "article 4",
+      "article 5",
+  ]
+
+
+@pytest.mark.parametrize("name", ["cola", "sst2", "stsb", "mnli", "rte"])
+def test_a_test_file_keeps_its_labels_as_tfds_keeps_them(tmp_path, name):
+  labelled = official_zips.write_glue(tmp_path, name, "train")
+  text = labelled.read_text()
+  if name == "cola":  # Only its test file has a header.
+    text = "source\tis_acceptable\tauthor\tsentence\n" + text
+  column = official_files.builder("glue", name).builder_config.label_column
+  lines = text.splitlines()
+  unlabelled = lines[1].split("\t")
+  unlabelled[lines[0].split("\t").index(column)] = "-1"
+  path = labelled.with_name("test.tsv")
+  path.write_text("\n".join([*lines, "\t".join(unlabelled)]))
+  ours = official_zips.as_read("glue", name, path)
+  theirs = official_zips.as_in_tfds(
+      official_files.builder("glue", name), data_file=path, split="test"
+  )
+  official_zips.assert_same(ours, theirs)
+  labels = [record["label"] for record in ours]
+  assert labels[-1] == -1 and -1 not in labels[:-1]
+  assert not records.skipped()
+
+
+def test_a_row_that_is_not_utf8_is_skipped(tmp_path):
+  path = tmp_path / "dev.tsv"
+  path.write_bytes(b"sentence\tlabel\nGood.\t1\nCaf\xe9.\t1\n\nBad.\t0\n")
+  ours = official_zips.as_read("glue", "sst2", path)
+  assert [record["idx"] for record in ours] == [0, 2]
+  assert list(records.skipped()) == [f"{path}, line 3"]

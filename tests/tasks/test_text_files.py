@@ -26,8 +26,9 @@ import seqio
 
 from tasks import errors
 from tasks import prepared_text
+from tasks import records
 from tasks import text_files
-from tasks import vocabulary
+from tasks import vocabulary_training
 from tests import small_corpus
 
 pytestmark = pytest.mark.usefixtures("small_corpus")
@@ -131,51 +132,22 @@ def test_no_such_files(tmp_path):
     "name, content, message",
     [
         (
-            "a.jsonl",
-            b'{"text": "a"}\n\n{"body": 1, "url": 2}',
-            '{file}, line 3: the object has no string under "text"; its keys '
-            "are body, url.",
-        ),
-        (
-            "a.jsonl",
-            b'{"text": ["a"]}',
-            '{file}, line 1: the object has no string under "text"; its keys '
-            "are text.",
+            "a.json",
+            b'[{"text": "a"}] [',
+            "{file}: this is not JSON (Extra data); each line must be an "
+            "object, or the file one array of objects.",
         ),
         (
             "a.json",
-            b"{}",
-            '{file}, line 1: the object has no string under "text"; its keys '
-            "are none.",
-        ),
-        (
-            "a.jsonl",
-            b'{"text": "a"}\n"a"',
-            "{file}, line 2: str found where an object with the document under "
-            '"text" is needed.',
-        ),
-        (
-            "a.json",
-            b'[{"text": "a"}, 5]',
-            "{file}, entry 2: int found where an object with the document "
-            'under "text" is needed.',
-        ),
-        (
-            "a.jsonl",
-            b'{"text": "a"}\n{"text": ',
-            "{file}, line 2: this is not JSON (Expecting value); each line "
-            "must be an object, or the file one array of objects.",
+            b'[{"text": ' + b"[" * 100_000,
+            "{file}: its brackets are nested too deeply; each line must be an "
+            "object, or the file one array of objects.",
         ),
         (
             "a.json",
             b'[{"text": "a"}',
             "{file}: this is not JSON (Expecting ',' delimiter); each line "
             "must be an object, or the file one array of objects.",
-        ),
-        (
-            "a.txt",
-            b"Good.\n\nCaf\xe9.",
-            "{file}, line 3: this is not UTF-8 text.",
         ),
         (
             "a.txt.gz",
@@ -198,6 +170,78 @@ def test_files_without_the_format_of_their_name(
   with pytest.raises(errors.DataError) as raised:
     list(text_files.read_documents(str(path), "paragraph"))
   assert str(raised.value) == message.format(file=path)
+
+
+_BROKEN = {
+    "half of a surrogate pair": (
+        r'{"text": "bad \ud83d here"}',
+        'the string under "text" is not Unicode',
+    ),
+    "a number of 5,000 digits": (
+        '{"text": "a", "n": ' + "1" * 5000 + "}",
+        "a number is too long (Exceeds the limit (4300 digits) for integer "
+        "string conversion: value has 5000 digits)",
+    ),
+    "100,000 brackets": (
+        '{"text": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        "its brackets are nested too deeply",
+    ),
+    "a comma": (
+        '{"text": }',
+        "this is not JSON (Expecting value)",
+    ),
+    "other keys": (
+        r'{"body": 1, "\ud83d": 2}',
+        'the object has no string under "text"; its keys are body, \\ud83d',
+    ),
+    "no keys": (
+        "{}",
+        'the object has no string under "text"; its keys are none',
+    ),
+    "a list": ("[1]", "a JSON object is needed, not list"),
+}
+
+
+@pytest.mark.parametrize("kind", _BROKEN)
+def test_a_broken_record_is_skipped_in_every_form(tmp_path, kind):
+  broken, problem = _BROKEN[kind]
+  good = '{"text": "good"}'
+
+  def skipped(name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    before = set(records.skipped())
+    texts = list(text_files.read_documents(str(path), "line"))
+    assert set(texts) == {"good"}
+    (place,) = set(records.skipped()) - before
+    assert records.skipped()[place] == problem
+    return place.removeprefix(f"{tmp_path}/")
+
+  assert skipped("a.jsonl", f"{good}\n\n{broken}\n{good}") == "a.jsonl, line 3"
+  assert skipped("b.json", f"{broken}\n{good}") == "b.json, line 1"
+  array = f"[{good}, {broken},\n{good}]"
+  assert skipped("c.json", array) == "c.json, entry 2"
+
+
+def test_a_line_that_is_not_utf8_is_skipped(tmp_path):
+  path = tmp_path / "a.txt"
+  path.write_bytes(b"Good.\n\nCaf\xe9.\n\nFine.")
+  assert list(text_files.read_documents(str(path), "paragraph")) == [
+      "Good.",
+      "Fine.",
+  ]
+  assert list(records.skipped()) == [f"{path}, line 3"]
+
+
+def test_a_file_of_broken_records_only(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_text('{"text":\n "a"\n}')
+  with pytest.raises(errors.DataError) as raised:
+    build(tmp_path / "out", [path])
+  assert str(raised.value) == (
+      f"There is no text in {path}; 3 broken records, first {path}, line 1: "
+      "this is not JSON (Expecting value)."
+  )
 
 
 def test_damaged_and_absent_files(tmp_path):
@@ -340,7 +384,7 @@ def test_text_is_read_once_until_it_changes(tmp_path, monkeypatch):
   assert directory() not in (first, second)
   # A vocabulary depends only on the text.
   models = {
-      vocabulary.trained_on(prepared_text.PreparedText(entry), 100)
+      vocabulary_training.trained_on(prepared_text.PreparedText(entry), 100)
       for entry in (second, directory())
   }
   assert len(models) == 1

@@ -15,9 +15,9 @@
 """Vocabularies: trained ones, the user's own and published ones."""
 
 import copy
+import hashlib
 import pathlib
 import pickle
-import re
 
 import gin
 import numpy as np
@@ -27,9 +27,11 @@ from sentencepiece import sentencepiece_model_pb2
 from t5.data import preprocessors
 import tensorflow.compat.v2 as tf
 
+from mtf_switch.training import vocabulary_record
 from tasks import corpus
 from tasks import errors
 from tasks import vocabulary
+from tasks import vocabulary_training
 from tests import small_corpus
 
 pytestmark = pytest.mark.usefixtures("small_corpus")
@@ -76,56 +78,7 @@ def test_a_vocabulary_follows_gin():
   assert words.vocab_size == 1000
 
 
-def test_training_repeats_bit_for_bit():
-  lines = list(vocabulary.sample_lines(corpus.docstrings(), 30_000))
-  model = vocabulary.train(lines, 500)
-  assert vocabulary.train(iter(lines), 500) == model
-  assert vocabulary.train(lines[9:], 500) != model
-
-
-def test_a_vocabulary_is_trained_on_the_training_split_once(monkeypatch):
-  text = corpus.docstrings()
-  lines = set(vocabulary.sample_lines(text, 10**9))
-  train = "\n".join(text.documents("train")).splitlines()
-  assert lines == set(filter(None, train))
-  path = pathlib.Path(vocabulary.trained_on(text, small_corpus.NUM_PIECES))
-  model = vocabulary.train(
-      vocabulary.sample_lines(text, vocabulary.SAMPLE_BYTES),
-      small_corpus.NUM_PIECES,
-  )
-  assert path.read_bytes() == model
-  monkeypatch.setattr(vocabulary, "train", small_corpus.never)
-  assert vocabulary.trained_on(text, small_corpus.NUM_PIECES) == str(path)
-
-
-def test_the_sample_is_from_all_over_the_text():
-  text = corpus.docstrings()
-  size = text.num_bytes("train")
-  sampled = set(vocabulary.sample_lines(text, size // 4))
-  # Lines repeat, and one in four of the distinct ones is taken.
-  assert sum(len(line) for line in sampled) < 0.4 * size
-  documents = list(text.documents("train"))
-  for part in (documents[:20], documents[-20:]):
-    lines = set("\n".join(part).splitlines()) - {""}
-    assert 0.15 < len(lines & sampled) / len(lines) < 0.35
-
-
-def test_a_short_text_makes_a_small_vocabulary():
-  model = sentencepiece.SentencePieceProcessor(
-      model_proto=vocabulary.train(["a few words", "a few more words"], 8000)
-  )
-  assert 10 < model.get_piece_size() < 50
-  assert model.decode(model.encode("more words")) == "more words"
-
-
-def test_a_vocabulary_that_cannot_be_trained():
-  with pytest.raises(errors.DataError) as raised:
-    vocabulary.train(["abcdef"], 5)
-  assert re.fullmatch(
-      r"No vocabulary of 5 pieces can be trained on this text: Vocabulary size "
-      r"is smaller than required_chars\. 5 vs \d+\. .*",
-      str(raised.value),
-  )
+T5S_IDS = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
 
 
 def write_model(path: pathlib.Path, **options) -> str:
@@ -143,9 +96,7 @@ def write_model(path: pathlib.Path, **options) -> str:
 
 
 def test_the_users_own_model(tmp_path):
-  path = write_model(
-      tmp_path / "own.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1
-  )
+  path = write_model(tmp_path / "own.model", **T5S_IDS)
   gin.parse_config(f"tasks.vocabulary.path = {path!r}")
   words = vocabulary.LateVocabulary(small_corpus.never)
   assert words.sentencepiece_model_file == path
@@ -161,8 +112,18 @@ def test_models_that_cannot_be_used(tmp_path):
       _ = vocabulary.LateVocabulary(small_corpus.never).vocab_size
     return str(raised.value)
 
+  whole = pathlib.Path(write_model(tmp_path / "whole.model", **T5S_IDS))
+  content = whole.read_bytes()
   (tmp_path / "text.model").write_text("This is no model.")
-  for name in ("absent.model", "text.model"):
+  (tmp_path / "empty.model").touch()
+  (tmp_path / "directory.model").mkdir()
+  (tmp_path / "cut.model").write_bytes(content[: len(content) // 2])
+  # Cut between two pieces, what is left is a message of its own.
+  proto = sentencepiece_model_pb2.ModelProto.FromString(content)
+  pieces = sentencepiece_model_pb2.ModelProto(pieces=proto.pieces[:9])
+  (tmp_path / "pieces.model").write_bytes(pieces.SerializeToString())
+  names = ("absent", "text", "empty", "directory", "cut", "pieces")
+  for name in (f"{name}.model" for name in names):
     path = str(tmp_path / name)
     assert complaint(path) == (
         f"vocabulary.path = {path!r} is not a SentencePiece model that can be "
@@ -214,21 +175,128 @@ def test_a_published_vocabulary_that_is_not_reachable(monkeypatch, tmp_path):
   )
 
 
-def test_a_model_that_has_sentinels_gets_no_more(tmp_path):
-  """Like mT5's, with the first sentinel as the last piece."""
-  sentinels = [f"\u2581<extra_id_{i}>" for i in reversed(range(3))]
-  path = write_model(
-      tmp_path / "own.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1
-  )
+def write_with_sentinels(
+    path: pathlib.Path, before=(), after=(), kind="USER_DEFINED"
+) -> int:
+  """Writes a model with more pieces; returns the number of its own."""
+  write_model(path, **T5S_IDS)
   model = sentencepiece_model_pb2.ModelProto()
-  model.ParseFromString(pathlib.Path(path).read_bytes())
-  num_pieces = len(model.pieces)
-  for sentinel in sentinels:
-    user_defined = model.SentencePiece.USER_DEFINED
-    model.pieces.add(piece=sentinel, score=0.0, type=user_defined)
-  pathlib.Path(path).write_bytes(model.SerializeToString())
-  gin.parse_config(f"tasks.vocabulary.path = {path!r}")
+  model.ParseFromString(path.read_bytes())
+  own = list(model.pieces)
+  del model.pieces[:]
+
+  def add(pieces):
+    for piece in pieces:
+      model.pieces.add(
+          piece=piece, score=0.0, type=model.SentencePiece.Type.Value(kind)
+      )
+
+  model.pieces.extend(own[:3])
+  add(before)
+  model.pieces.extend(own[3:])
+  add(after)
+  path.write_bytes(model.SerializeToString())
+  gin.parse_config(f"tasks.vocabulary.path = {str(path)!r}")
+  return len(own)
+
+
+ASCENDING = [f"\u2581<extra_id_{i}>" for i in range(100)]
+DESCENDING = ASCENDING[::-1]
+
+
+@pytest.mark.parametrize("more", [0, 20])
+def test_a_model_that_has_t5s_sentinels_gets_no_more(tmp_path, more):
+  sentinels = [f"\u2581<extra_id_{i}>" for i in reversed(range(100 + more))]
+  own = write_with_sentinels(tmp_path / "own.model", after=sentinels)
   words = vocabulary.LateVocabulary("mt5")
-  assert words.vocab_size == num_pieces + 3
-  assert words.encode("<extra_id_0>") == [num_pieces + 2]
-  assert preprocessors.sentinel_id(words) == num_pieces + 2
+  assert words.vocab_size == own + 100 + more
+  last = words.vocab_size - 1
+  assert words.encode("<extra_id_0> <extra_id_99>") == [last, last - 99]
+  assert preprocessors.sentinel_id(words) == last
+
+
+def test_a_model_whose_sentinels_have_no_space_is_t5s_as_well(tmp_path):
+  sentinels = [piece[1:] for piece in DESCENDING]
+  own = write_with_sentinels(tmp_path / "own.model", after=sentinels)
+  words = vocabulary.LateVocabulary("mt5")
+  assert words.vocab_size == own + 100
+  assert words.encode("<extra_id_0>")[-1] == own + 99
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"after": ASCENDING},
+        {"before": ASCENDING},
+        {"before": DESCENDING},
+        {"after": DESCENDING[-10:]},
+        {"after": [*DESCENDING, "more"]},
+        {"before": ["<extra_id_0>"], "after": DESCENDING},
+        {"after": DESCENDING, "kind": "CONTROL"},
+        {"after": DESCENDING, "kind": "NORMAL"},
+        {"after": [f"\u2581<extra_id_{i}>" for i in reversed(range(1, 101))]},
+    ],
+    ids=[
+        "ascending",
+        "in front",
+        "in front, descending",
+        "only ten",
+        "not the last",
+        "one twice",
+        "control symbols",
+        "ordinary pieces",
+        "without the first",
+    ],
+)
+def test_sentinels_that_are_not_t5s_are_refused(tmp_path, arguments):
+  path = tmp_path / "own.model"
+  write_with_sentinels(path, **arguments)
+  with pytest.raises(errors.DataError) as raised:
+    vocabulary.LateVocabulary("t5").encode("<extra_id_0>")
+  message = str(raised.value)
+  assert message.startswith(f"vocabulary.path = {str(path)!r} has ")
+  assert message.endswith(
+      "as user-defined symbols: train the model without sentinels, and they "
+      "are added."
+  )
+
+
+def test_the_message_about_sentinels_has_the_numbers(tmp_path):
+  own = write_with_sentinels(tmp_path / "own.model", before=ASCENDING)
+  with pytest.raises(errors.DataError) as raised:
+    _ = vocabulary.LateVocabulary("t5").vocab_size
+  assert (
+      "has 100 sentinels of its own, <extra_id_0> as id 3 to <extra_id_99> as "
+      f"id 102 of {own + 100}; T5 needs <extra_id_0> to <extra_id_99> as ids "
+      f"{own + 99} down to {own}"
+  ) in str(raised.value)
+
+
+def test_a_run_of_an_earlier_version_keeps_its_vocabulary(monkeypatch):
+  words = vocabulary.LateVocabulary(corpus.docstrings)
+  now = vocabulary_record.describe(words)
+  earlier = vocabulary_training.trained_before(
+      corpus.docstrings(), small_corpus.NUM_PIECES
+  )
+  content = pathlib.Path(earlier).read_bytes()
+  sha256 = hashlib.sha256(content).hexdigest()
+  assert sha256 != now["sha256"]
+  assert now["training"]["unknown_share"] == 0
+  monkeypatch.setattr(vocabulary, "_kept", {})
+  for other in ("0" * 64, now["sha256"]):
+    words.keep_to(other)
+    assert vocabulary_record.describe(words) == now
+  words.keep_to(sha256)
+  then = vocabulary_record.describe(words)
+  assert then["sha256"] == sha256 and "training" not in then
+  assert words.sentencepiece_model_file == earlier
+  # The earlier vocabulary lacks characters that the new one has.
+  own = sentencepiece.SentencePieceProcessor(model_file=now["path"])
+  for pieces, number in ((words, 1), (own, 0)):
+    assert pieces.encode("Why?").count(words.unk_id) == number
+
+
+def test_other_vocabularies_have_nothing_to_keep_to():
+  vocabulary.LateVocabulary("t5").keep_to("0" * 64)
+  gin.parse_config("tasks.vocabulary.name = 'bytes'")
+  vocabulary.LateVocabulary(small_corpus.never).keep_to("0" * 64)

@@ -18,13 +18,16 @@ import mtf_switch  # isort: skip  # noqa: F401
 import hashlib
 import json
 
+import gin
 import pytest
 import seqio
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.training import vocabulary_record
-from tasks import vocabulary as vocabulary_lib
+from tasks import text_files
+from tasks import vocabulary
+from tasks import vocabulary_training
 
 TEXT = ["one two three four five six seven", "eight nine ten and so on", "zero"]
 BYTES = seqio.ByteVocabulary()
@@ -32,7 +35,7 @@ BYTES_AND_SENTINELS = seqio.ByteVocabulary(extra_ids=100)
 
 
 def sentencepiece(path, size=30):
-  path.write_bytes(vocabulary_lib.train(TEXT * 5, size))
+  path.write_bytes(vocabulary_training.train(TEXT * 5, size))
   return seqio.SentencePieceVocabulary(str(path), extra_ids=100)
 
 
@@ -103,7 +106,7 @@ def test_a_sentencepiece_model_is_identified_by_its_bytes(tmp_path):
   # Of equal size, but with other pieces.
   other = seqio.SentencePieceVocabulary(str(tmp_path / "other.model"), 100)
   (tmp_path / "other.model").write_bytes(
-      vocabulary_lib.train([text.upper() for text in TEXT] * 5, 30)
+      vocabulary_training.train([text.upper() for text in TEXT] * 5, 30)
   )
   assert other.vocab_size == first.vocab_size
   run = tmp_path / "run"
@@ -141,3 +144,27 @@ def test_an_older_directory_gets_its_record_when_it_is_trained(tmp_path):
   vocabulary_record.keep(str(tmp_path), (BYTES, BYTES))
   with pytest.raises(errors.UserError):
     vocabulary_record.check(str(tmp_path), (BYTES_AND_SENTINELS,) * 2)
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_its_vocabulary(
+    tmp_path, monkeypatch
+):
+  """Versions up to 0.2.0 trained a vocabulary without rare characters."""
+  monkeypatch.setenv("MTF_SWITCH_CACHE", str(tmp_path / "cache"))
+  monkeypatch.setattr(vocabulary, "_kept", {})
+  text = tmp_path / "text.txt"
+  text.write_text("\n\n".join(f"{i} {x}" for i, x in enumerate(TEXT * 900)))
+  with text.open("a") as file:
+    file.write("\n\nReally?")
+  gin.parse_config([f"text_files.path = '{text}'", "vocabulary.size = 100"])
+  words = vocabulary.LateVocabulary(text_files.text_files)
+  earlier = vocabulary_training.trained_before(text_files.text_files(), 100)
+  run = tmp_path / "run"
+  vocabulary_record.keep(
+      str(run), (seqio.SentencePieceVocabulary(earlier, 100),) * 2
+  )
+  save_checkpoint(run)
+  assert words.unk_id not in words.encode("?")  # That of a new run.
+  vocabulary_record.check(str(run), (words, words))
+  assert words.sentencepiece_model_file == earlier
+  assert words.unk_id in words.encode("?")
