@@ -17,6 +17,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import csv
+import gzip
 import io
 import json
 import os
@@ -48,13 +49,25 @@ def write_lines(path: str, lines: Iterable[Any]):
   """Writes one text a line.
 
   Args:
-    path: the file, local or remote; its directory is created.
-    lines: texts, or values to convert to text; line breaks become spaces.
+    path: the file, local or remote, compressed if its name ends in .gz; its
+      directory is created.
+    lines: texts, or values to convert to text. What any reader takes for the
+      end of a line, such as U+2028, becomes a space.
   """
-  with _whole(path, "w") as file:
-    file.write("")  # Without any write, no file would be created.
-    for line in lines:
-      file.write(" ".join(str(line).splitlines()) + "\n")
+  _write_text(path, (" ".join(str(x).splitlines()) + "\n" for x in lines))
+
+
+def _write_text(path: str, parts: Iterable[str]):
+  """Writes parts of a text as they are, compressed if the name says so."""
+  with _whole(path, "wb") as file:
+    file.write(b"")  # Without any write, no file would be created.
+    stream = contextlib.nullcontext(file)
+    if path.endswith(".gz"):
+      # Without name and time: the same bytes for the same text.
+      stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0)
+    with stream as stream:
+      for part in parts:
+        stream.write(part.encode("utf-8"))
 
 
 def write_json(path: str, content: Any, sort_keys: bool = False):
@@ -81,7 +94,7 @@ def write_csv(path: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]):
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(columns)
   writer.writerows(rows)
-  write_lines(path, text.getvalue().splitlines())
+  _write_text(path, [text.getvalue()])
 
 
 def write_png(path: str, figure):

@@ -16,6 +16,7 @@
 
 from collections.abc import Iterator
 import gzip
+import io
 import json
 from typing import Any
 import zlib
@@ -25,12 +26,35 @@ import tensorflow.compat.v1 as tf
 
 from tasks import errors
 
+_BUFFER_BYTES = 2**20
+
 # The records skipped in this process: the problem by its place, "file, line 3".
 _skipped: dict[str, str] = {}
 
 
+class _RawFile(io.RawIOBase):
+  """A GFile's bytes. Its own iterator over lines drops every \\r."""
+
+  def __init__(self, file: tf.io.gfile.GFile):
+    self._file = file
+
+  def readable(self) -> bool:
+    """See base class."""
+    return True
+
+  def readinto(self, buffer) -> int:
+    """See base class."""
+    data = self._file.read(len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
 def numbered_lines(file: str) -> Iterator[tuple[int, str]]:
   """Yields the lines of a text file with their numbers, from 1.
+
+  A line ends at \\n or \\r\\n, not at other characters that str.splitlines
+  takes for the end of one, such as U+2028 or a lone \\r. A byte order mark at
+  the start of the file is dropped.
 
   Args:
     file: any path that tf.io.gfile can read, local or remote, in UTF-8;
@@ -41,13 +65,14 @@ def numbered_lines(file: str) -> Iterator[tuple[int, str]]:
   """
   number = 0
   try:
-    with tf.io.gfile.GFile(file, "rb") as stream:
+    with tf.io.gfile.GFile(file, "rb") as raw:
+      stream = io.BufferedReader(_RawFile(raw), _BUFFER_BYTES)
       if file.endswith(".gz"):
         stream = gzip.GzipFile(fileobj=stream)
       for number, line in enumerate(stream, 1):
-        # Files from Windows may start with a byte order mark and have \r\n.
-        encoding = "utf-8-sig" if number == 1 else "utf-8"
-        yield number, line.decode(encoding).rstrip("\r\n")
+        if line.endswith(b"\n"):
+          line = line[:-1].removesuffix(b"\r")
+        yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
   except UnicodeDecodeError as error:
     raise errors.DataError(
         f"{file}, line {number}: this is not UTF-8 text."

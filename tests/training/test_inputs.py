@@ -151,13 +151,16 @@ def test_inference_fills_the_last_batch_with_empty_rows():
     ],
 )
 def test_lines_are_cut_or_padded(add_eos, expected):
-  ids = inputs.encode_lines(["a", "abcdef"], VOCABULARY, 4, add_eos)
+  lines = {1: "a", 2: "abcdef"}
+  with pytest.warns(errors.UserNotice, match="^1 of 2 inputs is longer"):
+    ids = inputs.encode_lines(lines, VOCABULARY, 4, add_eos, "inputs")
   assert ids.dtype == np.int32
   np.testing.assert_array_equal(ids, expected)
 
 
 def test_no_lines_are_no_rows():
-  assert inputs.encode_lines([], VOCABULARY, 4, True).shape == (0, 4)
+  ids = inputs.encode_lines({}, VOCABULARY, 4, True, "inputs")
+  assert ids.shape == (0, 4)
 
 
 def test_only_preprocessors_that_need_it_are_translated():
