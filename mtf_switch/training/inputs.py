@@ -36,6 +36,9 @@ from mtf_switch import errors
 from mtf_switch.training import lost_text
 from mtf_switch.training import strict_gin
 
+# Random parts of a task, such as masks, are the same in all evaluations.
+EVALUATION_SEED = 0
+
 # The examples of all tasks together that are read before training, or an
 # evaluation, to count what is cut and unknown: fewer if they are long.
 TRAINING_EXAMPLES_COUNTED = 1000
@@ -121,8 +124,7 @@ def evaluation_datasets(
       mixture_or_task_name=task,
       sequence_length=sequence_length,
       dataset_split=split,
-      # Random parts of a task, such as masks, are the same in all runs.
-      seed=0,
+      seed=EVALUATION_SEED,
   )
   if not datasets:
     raise errors.UserError(f"{task!r} has no {split!r} split.")
@@ -311,7 +313,7 @@ def _before_cuts(
           split,
           use_cached=bool(use_cached and task.supports_caching),
           shuffle=False,
-          seed=0,
+          seed=EVALUATION_SEED,
           trim_output_features=False,
           try_in_mem_cache=False,
       )
