@@ -60,7 +60,6 @@ def perplexity_eval(
   steps = run.select_checkpoints(checkpoint_step)
   caching.check(run.experiment.provider, split, "mesh_eval_dataset_fn")
   with progress.Display(console) as display:
-    display.status(f"reading the {split} split")
     inputs.warn_of_losses(
         run.experiment.provider,
         run.experiment.lengths,

@@ -93,7 +93,6 @@ def train(
           f"{first_step}, and train.steps = {steps}"
       )
     elif not first_step:
-      display.status("reading the first examples")
       _warn_of_losses(run, eval_split if eval_every else None)
     # A block's pipeline is a graph of its own: a large one for a mixture of a
     # hundred tasks.

@@ -279,11 +279,12 @@ def warn_of_losses(
       for number, example in enumerate(tfds.as_numpy(examples.take(limit)), 1):
         for name, tally in tallies.items():
           num_pieces += len(example[name])
+          text = example.get(f"{name}_pretokenized")
           tally.add(
               f"example {number} of {task.name}",
               example[name],
               sequence_length[name],
-              example.get(f"{name}_pretokenized", b"").decode(),
+              text.decode() if isinstance(text, bytes) else None,
           )
         if number == limit or num_pieces > limit * _PIECES_AN_EXAMPLE:
           where = f"{split} split, of which only the first examples were read"

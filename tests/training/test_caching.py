@@ -46,7 +46,7 @@ def toy_task(name="toy_copy", **changes):
   return seqio.TaskRegistry.get(name).replace(**changes)
 
 
-def lines_source(directory, num_files, splits=("train",)):
+def lines_source(directory, num_files, splits=("train",), lines="abc"):
   """Returns a source of lines from `num_files` files for each split."""
 
   def find_files(split):
@@ -61,7 +61,7 @@ def lines_source(directory, num_files, splits=("train",)):
 
   for split in splits:
     for number in range(num_files):
-      text = "\n".join(f"{split}{number}{letter}" for letter in "abc")
+      text = "\n".join(f"{split}{number}{line}" for line in lines)
       (directory / f"{split}-{number:03d}").write_text(text)
   return file_sources.FilesSource(
       find_files,
@@ -266,10 +266,12 @@ def test_a_cache_has_as_many_files_as_its_source(tmp_path, global_cache_dirs):
 def test_evaluation_keeps_the_order_of_the_data(
     tmp_path, global_cache_dirs, num_files
 ):
-  task = toy_task(source=lines_source(tmp_path, num_files, ["validation"]))
+  lines = range(90)  # More than a block of seqio's in each file.
+  source = lines_source(tmp_path, num_files, ["validation"], lines)
+  task = toy_task(source=source)
   write(task, tmp_path / "caches")
   global_cache_dirs([str(tmp_path / "caches")])
-  expected = [f"validation{i}{x}" for i in range(num_files) for x in "abc"]
+  expected = [f"validation{i}{x}" for i in range(num_files) for x in lines]
   for use_cached in (False, True):
     with tf.Graph().as_default():
       dataset = task.get_dataset(
