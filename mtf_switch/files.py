@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import csv
 import errno
+import gzip
 import io
 import json
 import math
@@ -155,15 +156,26 @@ def write_lines(path: str, lines: Iterable[Any]):
   """Writes one text a line.
 
   Args:
-    path: the file, local or remote; its directory is created.
-    lines: texts, or values to convert to text; line breaks become spaces.
+    path: the file, local or remote, compressed if its name ends in .gz; its
+      directory is created.
+    lines: texts, or values to convert to text. What any reader takes for the
+      end of a line, such as U+2028, becomes a space.
   """
-  with _whole(path, "w") as file:
-    file.write("")  # Without any write, no file would be created.
-    for line in lines:
-      text = " ".join(str(line).splitlines())
-      # Half a surrogate pair is in no encoding.
-      file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+  _write_text(path, (" ".join(str(x).splitlines()) + "\n" for x in lines))
+
+
+def _write_text(path: str, parts: Iterable[str]):
+  """Writes parts of a text as they are, compressed if the name says so."""
+  with _whole(path, "wb") as file:
+    file.write(b"")  # Without any write, no file would be created.
+    stream = contextlib.nullcontext(file)
+    if path.endswith(".gz"):
+      # Without name and time: the same bytes for the same text.
+      stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0)
+    with stream as stream:
+      for part in parts:
+        # Half a surrogate pair is in no encoding.
+        stream.write(part.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: str, content: bytes):
@@ -224,7 +236,7 @@ def write_csv(path: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]):
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(columns)
   writer.writerows(rows)
-  write_lines(path, text.getvalue().splitlines())
+  _write_text(path, [text.getvalue()])
 
 
 def write_png(path: str, figure):

@@ -39,7 +39,7 @@ SUFFIXES = (".txt", ".json", ".jsonl")
 MAX_DOCUMENT_BYTES = 16 * 2**20
 
 # Part of the cache key; increased when the same files give different text.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def find_files(path: str) -> list[str]:

@@ -15,6 +15,7 @@
 """Files are written whole or not at all."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import gzip
 import json
 import os
 import resource
@@ -28,6 +29,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from tasks import records
 
 
 @pytest.mark.parametrize("directory", ["", "ram://files/"])
@@ -36,12 +38,12 @@ def test_each_kind_of_file(directory, tmp_path, monkeypatch):
   expected = {
       f"{directory}a/lines": "a b\n3\n",
       f"{directory}a/json": '{\n  "b": [\n    1\n  ]\n}\n',
-      f"{directory}a/csv": 'x,y\n1,\n"a,b",2\n',
+      f"{directory}a/csv": 'x,y\n1,\n"a,b\u2028\x0cc",2\n',
   }
   lines, json, csv = expected
   files.write_lines(lines, ["a\nb", 3])
   files.write_json(json, {"b": [1]})
-  files.write_csv(csv, ["x", "y"], [(1, None), ("a,b", 2)])
+  files.write_csv(csv, ["x", "y"], [(1, None), ("a,b\u2028\x0cc", 2)])
   for path, text in expected.items():
     with tf.io.gfile.GFile(path) as file:
       assert file.read() == text
@@ -56,6 +58,20 @@ def test_each_kind_of_file(directory, tmp_path, monkeypatch):
       "png",
   }
   assert not directory or not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_a_text_is_one_line_to_every_reader(tmp_path, name):
+  path = tmp_path / name
+  ends = "\n\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r"
+  files.write_lines(str(path), [f"a{ends}b", "", "\r\n", 3])
+  content = path.read_bytes()
+  text = gzip.decompress(content) if name.endswith("gz") else content
+  assert text.decode().splitlines() == ["a" + " " * 11 + "b", "", "", "3"]
+  lines = [line for _, line in records.numbered_lines(str(path))]
+  assert lines == text.decode().splitlines()
+  files.write_lines(str(path), lines)
+  assert path.read_bytes() == content  # Without a time, if compressed.
 
 
 def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path):

@@ -53,6 +53,13 @@ def evaluate(
   steps = run.select_checkpoints(checkpoint_step)
   with progress.Display(console) as display:
     evaluation = decoded_evaluation.Evaluation(run, split, display)
+    inputs.warn_of_losses(
+        run.experiment.provider,
+        run.experiment.lengths,
+        split,
+        "mesh_eval_dataset_fn",
+        inputs.EVALUATION_EXAMPLES_COUNTED,
+    )
     for step in steps:
       evaluation.evaluate(step)
 
@@ -84,11 +91,12 @@ def infer(
   (step,) = run.select_checkpoints(checkpoint_step)
   is_lm = experiment.model_type == "lm"
   ids = inputs.encode_lines(
-      [line for line in lines if line.strip()],
+      {n: line for n, line in enumerate(lines, start=1) if line.strip()},
       experiment.vocabularies[0],
       experiment.lengths["targets" if is_lm else "inputs"],
       # An "lm" continues its inputs.
       add_eos=not is_lm,
+      feature="inputs",
   )
   with progress.Display(console) as display:
     texts = iter(prediction.decode(run, ids, step, display))
@@ -138,10 +146,11 @@ def score(
       )
   features = {
       name: inputs.encode_lines(
-          [texts[i] for texts in columns],
+          {n: texts[i] for n, texts in enumerate(columns, start=1)},
           experiment.vocabularies[name == "targets"],
           experiment.lengths[name],
           add_eos=True,
+          feature=name,
       )
       for i, name in enumerate(names)
   }
@@ -163,7 +172,9 @@ def score(
 
 def _read_lines(input_file: str) -> list[str]:
   """The lines of a file; a UserError if it is not there."""
+  # Here and not above, where it could be the user's own module of that name.
+  from tasks import records  # pylint: disable=g-import-not-at-top
+
   if not tf.io.gfile.exists(input_file):
     raise errors.UserError(f"--input_file={input_file} does not exist.")
-  with tf.io.gfile.GFile(input_file) as file:
-    return file.read().splitlines()
+  return [line for _, line in records.numbered_lines(input_file)]

@@ -62,6 +62,13 @@ def perplexity_eval(
   steps = run.select_checkpoints(checkpoint_step)
   caching.check(run.experiment.provider, split, "mesh_eval_dataset_fn")
   with progress.Display(console) as display:
+    inputs.warn_of_losses(
+        run.experiment.provider,
+        run.experiment.lengths,
+        split,
+        "mesh_eval_dataset_fn",
+        inputs.EVALUATION_EXAMPLES_COUNTED,
+    )
     for step in steps:
       _evaluate(run, step, split, display, again=True)
 

@@ -111,6 +111,8 @@ def train(
           f"nothing to train: {run.model_dir} has a checkpoint of step "
           f"{first_step}, and train.steps = {steps}"
       )
+    elif not first_step:
+      _warn_of_losses(run, eval_split if eval_every else None)
     # A block's pipeline is a graph of its own: a large one for a mixture of a
     # hundred tasks.
     session_lengths = [steps_per_block]
@@ -252,6 +254,21 @@ def _check_and_record(run: run_lib.Run, eval_split: str | None):
   data_checks.check_rates(provider)
   if eval_split:
     data_checks.check_split(provider, eval_split, "mesh_eval_dataset_fn")
+
+
+def _warn_of_losses(run: run_lib.Run, eval_split: str | None):
+  """Says how many of the first examples are cut, and pieces unknown."""
+  splits = {"train": "mesh_train_dataset_fn"}
+  if eval_split:
+    splits[eval_split] = "mesh_eval_dataset_fn"
+  for split, reader in splits.items():
+    inputs.warn_of_losses(
+        run.experiment.provider,
+        run.experiment.lengths,
+        split,
+        reader,
+        inputs.TRAINING_EXAMPLES_COUNTED,
+    )
 
 
 def _train_until(

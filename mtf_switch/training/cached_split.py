@@ -17,6 +17,9 @@
 Each file is a function of the task and its number. It is written beside its
 place and then renamed, so that it is whole or absent and a killed run continues
 with the next one.
+
+The split to train on is shuffled and in many files, which seqio interleaves.
+Every other split is one file, which has the order of the data whoever reads it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +39,8 @@ from mtf_switch import files
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
 
-# As many as seqio reads in parallel; more if the source has more.
+# Of the training split: as many as seqio reads in parallel; more if the source
+# has more.
 MIN_FILES = 16
 # The directory of files that are not complete, below that of the task.
 UNFINISHED = "unfinished"
@@ -51,11 +55,15 @@ class Split:
     self.task = task
     self.name = name
     self._shards = task.source.list_shards(name)
-    self.is_sharded = len(self._shards) >= MIN_FILES
-    if self.is_sharded:
+    self._is_in_order = name != "train"
+    self._num_records = None  # Counting those of many files takes long.
+    if len(self._shards) < MIN_FILES:
+      self._num_records = _count_records(task.source, name)
+    if self._is_in_order:
+      self.num_files = 1
+    elif self._num_records is None:
       self.num_files = len(self._shards)
     else:
-      self._num_records = _count_records(task.source, name)
       self.num_files = min(MIN_FILES, max(1, self._num_records))
 
   def identity(self) -> dict[str, Any]:
@@ -68,7 +76,7 @@ class Split:
             else shard
             for shard in self._shards
         ],
-        "records": None if self.is_sharded else self._num_records,
+        "records": self._num_records,
     }
 
   def dataset(self, number: int) -> tf.data.Dataset:
@@ -76,11 +84,15 @@ class Split:
     # tf.data mixes the graph's seed into each of its own.
     tf.set_random_seed(0)
     key = f"{self.task.name}/{self.name}/"
-    if self.is_sharded:
+    seed = _seed(f"{key}{number}")
+    if self._is_in_order:
+      records = self.task.source.get_dataset(self.name, shuffle=False)
+      seed = inputs.EVALUATION_SEED  # As without the cache.
+    elif self._num_records is None:
       records = self.task.source.get_dataset(
           self.name,
           shuffle=True,
-          seed=_seed(f"{key}{number}"),
+          seed=seed,
           shard_info=seqio.ShardInfo(number, self.num_files),
       )
     else:
@@ -95,7 +107,7 @@ class Split:
     options = tf.data.Options()
     options.deterministic = True
     return self.task.preprocess_precache(
-        records.with_options(options), seed=_seed(f"{key}{number}")
+        records.with_options(options), seed=seed
     ).prefetch(tf.data.AUTOTUNE)
 
 

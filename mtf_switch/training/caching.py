@@ -24,6 +24,7 @@ are there.
 from collections.abc import Mapping
 import os
 from typing import Any
+import warnings
 
 import seqio
 import tensorflow.compat.v1 as tf
@@ -51,11 +52,7 @@ def check(provider, split: str, reader: str):
     UserError: gin's <reader>.use_cached is True, and a task has no cache in
       --additional_task_cache_dirs, or one with other vocabularies.
   """
-  if not strict_gin.value(f"{reader}.use_cached"):
-    return
-  for task in seqio.get_subtasks(provider):
-    if not task.supports_caching or split not in task.splits:
-      continue  # seqio preprocesses it during the run, or leaves it out.
+  for task in _cached_tasks(provider, split, reader):
     if not task.cache_dir or not tf.io.gfile.exists(
         seqio.get_cached_stats_path(task.cache_dir, split)
     ):
@@ -69,6 +66,35 @@ def check(provider, split: str, reader: str):
     manifest = _read_manifest(task.cache_dir)
     if manifest:  # seqio's own program writes none.
       _check_vocabularies(task.cache_dir, manifest, _vocabularies(task))
+
+
+def warn_of_order(provider, split: str):
+  """Says which tasks an evaluation reads in another order than the data's.
+
+  Args:
+    provider: the Task or Mixture, after `check`.
+    split: the split that the run reads.
+  """
+  for task in _cached_tasks(provider, split, "mesh_eval_dataset_fn"):
+    manifest = _read_manifest(task.cache_dir)
+    if not manifest or manifest["splits"][split]["files"] > 1:
+      warnings.warn(
+          f"the cache of {task.name} has its {split} split in another order "
+          f"than the data; predictions lie beside {task.name}_inputs.",
+          errors.UserNotice,
+          stacklevel=2,
+      )
+
+
+def _cached_tasks(provider, split: str, reader: str) -> list[seqio.Task]:
+  """The tasks that a run reads from a cache."""
+  if not strict_gin.value(f"{reader}.use_cached"):
+    return []
+  return [  # seqio preprocesses others during the run, or leaves them out.
+      task
+      for task in seqio.get_subtasks(provider)
+      if task.supports_caching and split in task.splits
+  ]
 
 
 def write(task: seqio.Task, directory: str, display: progress.Display):
@@ -91,7 +117,7 @@ def write(task: seqio.Task, directory: str, display: progress.Display):
   root = os.path.join(directory, seqio.get_task_dir_from_name(task.name))
   splits = _splits(task, display)
   _claim(root, _manifest(task, splits))
-  if tf.io.gfile.exists(os.path.join(root, _COMPLETED)):
+  if _is_complete(root):
     display.note(f"{task.name}: the cache in {root} is complete")
     return
   unfinished = os.path.join(root, cached_split.UNFINISHED)
@@ -152,14 +178,28 @@ def _claim(root: str, manifest: Mapping[str, Any]):
   _check_vocabularies(root, written, manifest["vocabularies"])
   if written["source"] != manifest["source"]:
     change = f"{written['source']}, and the task has {manifest['source']}"
-  elif written["splits"] != manifest["splits"]:
+  elif _data(written) != _data(manifest):
     change = f"{written['source']}, which has changed"
-  else:
+  elif written["splits"] == manifest["splits"] or _is_complete(root):
     return
+  else:
+    change = f"{written['source']}, begun by another version in other files"
   raise errors.UserError(
       f"the cache in {root} is of {change}; delete it or take another "
       "directory."
   )
+
+
+def _data(manifest: Mapping[str, Any]) -> dict[str, Any]:
+  """The data of each split, without its distribution over files."""
+  return {
+      name: {"source": split["source"], "records": split["records"]}
+      for name, split in manifest["splits"].items()
+  }
+
+
+def _is_complete(root: str) -> bool:
+  return tf.io.gfile.exists(os.path.join(root, _COMPLETED))
 
 
 def _vocabularies(task: seqio.Task) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class Evaluation:
     self._display = display
     self.directory = os.path.join(run.model_dir, f"{split}_eval")
     caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
+    caching.warn_of_order(experiment.provider, split)
     datasets = inputs.evaluation_datasets(
         experiment.task, experiment.lengths, split
     )

@@ -21,17 +21,30 @@ opens that step's block, skips less than one block of batches, and continues
 with the batches of an uninterrupted run.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
 
 from mesh_tensorflow.transformer import dataset as transformer_dataset
 import numpy as np
+import seqio
 from t5.models import mesh_transformer
 from t5.models import utils as t5_utils
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch.training import lost_text
+from mtf_switch.training import strict_gin
+
+# Random parts of a task, such as masks, are the same in all evaluations.
+EVALUATION_SEED = 0
+
+# The examples of all tasks together that are read before training, or an
+# evaluation, to count what is cut and unknown: fewer if they are long.
+TRAINING_EXAMPLES_COUNTED = 1000
+EVALUATION_EXAMPLES_COUNTED = 10_000
+_PIECES_AN_EXAMPLE = 200
+_MAX_TASKS_COUNTED = 25
 
 
 def block_seed(seed: int, block: int) -> int:
@@ -111,8 +124,7 @@ def evaluation_datasets(
       mixture_or_task_name=task,
       sequence_length=sequence_length,
       dataset_split=split,
-      # Random parts of a task, such as masks, are the same in all runs.
-      seed=0,
+      seed=EVALUATION_SEED,
   )
   if not datasets:
     raise errors.UserError(f"{task!r} has no {split!r} split.")
@@ -201,23 +213,109 @@ def inference_batches(
 
 
 def encode_lines(
-    lines: Iterable[str], vocabulary, length: int, add_eos: bool
+    lines: Mapping[int, str],
+    vocabulary: seqio.Vocabulary,
+    length: int,
+    add_eos: bool,
+    feature: str,
 ) -> np.ndarray:
   """Returns the token ids of lines of text, cut or padded to a length.
 
+  Notices say how many lines are cut and how many pieces are unknown.
+
   Args:
-    lines: texts.
-    vocabulary: a seqio Vocabulary.
+    lines: texts by the number of their line.
+    vocabulary: the vocabulary.
     length: positions.
     add_eos: whether to end each line with EOS; an "lm" continues its inputs
       instead.
+    feature: "inputs" or "targets", for the notices.
 
   Returns:
     `[number of lines, length]` int32; a line that is cut still ends with EOS.
   """
+  tally = lost_text.Tally(feature, vocabulary, length)
   rows: list[Sequence[int]] = []
-  for line in lines:
-    ids = vocabulary.encode(line)[: length - add_eos]
-    ids = list(ids) + [vocabulary.eos_id] * add_eos
+  for number, line in lines.items():
+    ids = list(vocabulary.encode(line))
+    tally.add(f"line {number}", ids, length - add_eos, line)
+    ids = ids[: length - add_eos] + [vocabulary.eos_id] * add_eos
     rows.append(ids + [0] * (length - len(ids)))
+  tally.warn()
   return np.array(rows, np.int32).reshape(-1, length)
+
+
+def warn_of_losses(
+    provider: seqio.Task | seqio.Mixture,
+    sequence_length: Mapping[str, int],
+    split: str,
+    reader: str,
+    max_examples: int,
+):
+  """Says how many examples are cut and how many pieces are unknown.
+
+  Args:
+    provider: the Task or Mixture.
+    sequence_length: positions of each feature.
+    split: the split that the run reads.
+    reader: "mesh_train_dataset_fn" or "mesh_eval_dataset_fn", T5's gin names.
+    max_examples: the number of examples to read, of all tasks together; fewer
+      if they are long.
+  """
+  tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
+  num_examples = strict_gin.value(f"{reader}.num_eval_examples")
+  limit = -(-max_examples // max(1, len(tasks)))
+  if num_examples is not None and num_examples >= 0:
+    limit = min(limit, num_examples)
+  tallies = {
+      name: lost_text.Tally(name, feature.vocabulary, sequence_length[name])
+      for name, feature in provider.output_features.items()
+  }
+  where = f"{split} split"
+  for task in tasks[:_MAX_TASKS_COUNTED]:
+    num_pieces = 0
+    with tf.Graph().as_default():
+      examples = _before_cuts(task, sequence_length, split, reader)
+      for number, example in enumerate(tfds.as_numpy(examples.take(limit)), 1):
+        for name, tally in tallies.items():
+          num_pieces += len(example[name])
+          text = example.get(f"{name}_pretokenized")
+          tally.add(
+              f"example {number} of {task.name}",
+              example[name],
+              sequence_length[name],
+              text.decode() if isinstance(text, bytes) else None,
+          )
+        if number == limit or num_pieces > limit * _PIECES_AN_EXAMPLE:
+          where = f"{split} split, of which only the first examples were read"
+          break
+  for tally in tallies.values():
+    tally.warn(f"{where}: ")
+
+
+def _before_cuts(
+    task: seqio.Task,
+    sequence_length: Mapping[str, int],
+    split: str,
+    reader: str,
+) -> tf.data.Dataset:
+  """The examples of a task in their order, not cut at their length."""
+  cuts = seqio.preprocessors.append_eos_after_trim
+  task = task.replace(
+      preprocessors=[
+          seqio.preprocessors.append_eos if step is cuts else step
+          for step in task.preprocessors
+      ]
+  )
+  use_cached = strict_gin.value(f"{reader}.use_cached")
+  return without_autograph(
+      lambda: task.get_dataset(
+          sequence_length,
+          split,
+          use_cached=bool(use_cached and task.supports_caching),
+          shuffle=False,
+          seed=EVALUATION_SEED,
+          trim_output_features=False,
+          try_in_mem_cache=False,
+      )
+  )

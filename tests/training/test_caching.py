@@ -18,6 +18,8 @@ import mtf_switch  # isort: skip  # noqa: F401
 import functools
 import io
 import json
+import shutil
+import warnings
 
 import gin
 import pytest
@@ -36,7 +38,7 @@ from tasks import file_sources
 from tests import toy_tasks
 
 LENGTHS = {"inputs": 48, "targets": 40}
-NUM_FILES = 4  # In each split, in place of MIN_FILES, to save time.
+NUM_FILES = 4  # In the training split, in place of MIN_FILES, to save time.
 
 
 def toy_task(name="toy_copy", **changes):
@@ -44,7 +46,7 @@ def toy_task(name="toy_copy", **changes):
   return seqio.TaskRegistry.get(name).replace(**changes)
 
 
-def lines_source(directory, num_files, splits=("train",)):
+def lines_source(directory, num_files, splits=("train",), lines="abc"):
   """Returns a source of lines from `num_files` files for each split."""
 
   def find_files(split):
@@ -59,7 +61,7 @@ def lines_source(directory, num_files, splits=("train",)):
 
   for split in splits:
     for number in range(num_files):
-      text = "\n".join(f"{split}{number}{letter}" for letter in "abc")
+      text = "\n".join(f"{split}{number}{line}" for line in lines)
       (directory / f"{split}-{number:03d}").write_text(text)
   return file_sources.FilesSource(
       find_files,
@@ -153,7 +155,8 @@ def test_seqio_reads_it(caches, global_cache_dirs, split):
 def test_the_cache_has_seqios_files(caches):
   root = caches / "toy_copy"
   splits = ("train", "validation")
-  files = {f"{x}.tfrecord-0000{i}-of-00004" for x in splits for i in range(4)}
+  files = {f"train.tfrecord-0000{i}-of-00004" for i in range(4)}
+  files.add("validation.tfrecord-00000-of-00001")
   jsons = {f"{x}.{split}.json" for x in ("info", "stats") for split in splits}
   assert set(contents(root)) == {*files, *jsons, "cache.json", "COMPLETED"}
   info = json.loads((root / "info.validation.json").read_text())
@@ -162,7 +165,7 @@ def test_the_cache_has_seqios_files(caches):
       "shape": [],
   }
   assert info == {
-      "num_shards": 4,
+      "num_shards": 1,
       "seqio_version": seqio.__version__,
       "features": {
           "inputs": ids,
@@ -257,6 +260,62 @@ def test_a_cache_has_as_many_files_as_its_source(tmp_path, global_cache_dirs):
   assert stats["examples"] == 3 * (NUM_FILES + 1)
   paths = list((tmp_path / "caches/toy_copy").glob("train.tfrecord-*"))
   assert len(paths) == NUM_FILES + 1
+
+
+@pytest.mark.parametrize("num_files", [1, 3, NUM_FILES + 1])
+def test_evaluation_keeps_the_order_of_the_data(
+    tmp_path, global_cache_dirs, num_files
+):
+  lines = range(90)  # More than a block of seqio's in each file.
+  source = lines_source(tmp_path, num_files, ["validation"], lines)
+  task = toy_task(source=source)
+  write(task, tmp_path / "caches")
+  global_cache_dirs([str(tmp_path / "caches")])
+  expected = [f"validation{i}{x}" for i in range(num_files) for x in lines]
+  for use_cached in (False, True):
+    with tf.Graph().as_default():
+      dataset = task.get_dataset(
+          LENGTHS, "validation", shuffle=False, use_cached=use_cached
+      )
+      texts = [
+          x["inputs_pretokenized"].decode() for x in tfds.as_numpy(dataset)
+      ]
+    assert texts == expected
+
+
+def as_of_an_earlier_version(caches, directory):
+  """A copy of a cache in which no split has the order of the data."""
+  shutil.copytree(caches, directory)
+  path = directory / "toy_copy" / "cache.json"
+  manifest = json.loads(path.read_text())
+  manifest["splits"]["validation"]["files"] = NUM_FILES
+  path.write_text(json.dumps(manifest))
+  return directory
+
+
+def test_the_cache_of_an_earlier_version_is_read(
+    caches, tmp_path, global_cache_dirs
+):
+  gin.parse_config("mesh_eval_dataset_fn.use_cached = True")
+  global_cache_dirs([str(caches)])
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    caching.warn_of_order(toy_task(), "validation")
+  earlier = as_of_an_earlier_version(caches, tmp_path / "earlier")
+  assert "is complete" in write(toy_task(), earlier)
+  global_cache_dirs([str(earlier)])
+  caching.check(toy_task(), "validation", "mesh_eval_dataset_fn")
+  for split in ("train", "validation"):
+    with pytest.warns(errors.UserNotice) as caught:
+      caching.warn_of_order(toy_task(), split)
+    assert [str(x.message) for x in caught] == [
+        f"the cache of toy_copy has its {split} split in another order than "
+        "the data; predictions lie beside toy_copy_inputs."
+    ]
+  (earlier / "toy_copy" / "COMPLETED").unlink()
+  assert "begun by another version in other files; delete it" in refusal(
+      toy_task(), earlier
+  )
 
 
 def test_a_split_without_files_is_left_out(tmp_path, global_cache_dirs):

@@ -16,6 +16,7 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 import functools
+import warnings
 
 import gin
 import numpy as np
@@ -28,6 +29,7 @@ import tensorflow_datasets as tfds
 from mtf_switch import errors
 from mtf_switch.training import inputs
 import tasks  # noqa: F401  Registers the text_files tasks.
+from tasks import vocabulary
 from tests import toy_tasks
 
 LENGTHS = {"inputs": 48, "targets": 40}
@@ -151,13 +153,101 @@ def test_inference_fills_the_last_batch_with_empty_rows():
     ],
 )
 def test_lines_are_cut_or_padded(add_eos, expected):
-  ids = inputs.encode_lines(["a", "abcdef"], VOCABULARY, 4, add_eos)
+  lines = {1: "a", 2: "abcdef"}
+  with pytest.warns(errors.UserNotice, match="^1 of 2 inputs is longer"):
+    ids = inputs.encode_lines(lines, VOCABULARY, 4, add_eos, "inputs")
   assert ids.dtype == np.int32
   np.testing.assert_array_equal(ids, expected)
 
 
 def test_no_lines_are_no_rows():
-  assert inputs.encode_lines([], VOCABULARY, 4, True).shape == (0, 4)
+  ids = inputs.encode_lines({}, VOCABULARY, 4, True, "inputs")
+  assert ids.shape == (0, 4)
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+  """A SentencePiece vocabulary that does not know every letter."""
+  path = tmp_path_factory.mktemp("vocabulary") / "model"
+  lines = [" ".join(toy_tasks.texts("train"))] * 9
+  path.write_bytes(vocabulary.train(lines, 60))
+  return seqio.SentencePieceVocabulary(str(path), extra_ids=0)
+
+
+def test_unknown_pieces_of_lines_are_counted(pieces):
+  lines = {3: "the switch", 5: "sends Z and \u2603", 9: "\u2603 Z"}
+  num_pieces = sum(len(pieces.encode(line)) for line in lines.values())
+  unknown = sum(pieces.encode(line).count(2) for line in lines.values())
+  assert unknown >= 4
+  with pytest.warns(errors.UserNotice) as caught:
+    inputs.encode_lines(lines, pieces, 99, True, "inputs")
+  assert [str(x.message) for x in caught] == [
+      f"{unknown} of {num_pieces} pieces of the inputs are unknown to the "
+      "vocabulary (line 5 first: 'Z')."
+  ]
+
+
+def losses(task, split="train", max_examples=100, lengths=None):
+  """The notices of what examples lose."""
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    inputs.warn_of_losses(
+        task, lengths or LENGTHS, split, "mesh_eval_dataset_fn", max_examples
+    )
+  return [str(x.message) for x in caught if x.category is errors.UserNotice]
+
+
+def counted_task(texts, end, words=VOCABULARY):
+  source = seqio.FunctionDataSource(
+      lambda split, shuffle_files, seed=None: (
+          tf.data.Dataset.from_tensor_slices(
+              {"inputs": texts, "targets": ["a"] * len(texts)}
+          )
+      ),
+      ["train"],
+  )
+  return seqio.TaskRegistry.get("toy_copy").replace(
+      name="counted",
+      source=source,
+      preprocessors=[seqio.preprocessors.tokenize, end],
+      output_features={
+          name: seqio.Feature(words) for name in ("inputs", "targets")
+      },
+  )
+
+
+ENDS = [
+    seqio.preprocessors.append_eos_after_trim,
+    seqio.preprocessors.append_eos,
+]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_cut_examples_are_counted(end):
+  texts = ["a" * 47, "a" * 48, "a", "a" * 4800]
+  message = (
+      "{} are longer than the 48 tokens of Experiment.sequence_length and were "
+      "cut, the first is example 2 of counted."
+  )
+  task = counted_task(texts, end)
+  assert losses(task) == ["train split: " + message.format("2 of 4 inputs")]
+  assert losses(task, max_examples=2) == [
+      "train split, of which only the first examples were read: 1 of 2 inputs "
+      "is longer than the 48 tokens of Experiment.sequence_length and was cut, "
+      "the first is example 2 of counted."
+  ]
+  assert not losses(counted_task(texts[::2], end))
+  gin.parse_config("mesh_eval_dataset_fn.num_eval_examples = 1")
+  assert not losses(task)
+
+
+def test_unknown_pieces_of_examples_are_counted(pieces):
+  task = counted_task(["the switch", "the Z"], ENDS[0], pieces)
+  num_pieces = len(pieces.encode("the switch the Z")) + 2
+  assert losses(task) == [
+      f"train split: 1 of {num_pieces} pieces of the inputs is unknown to the "
+      "vocabulary (example 2 of counted first: 'Z').",
+  ]
 
 
 def test_only_preprocessors_that_need_it_are_translated():
@@ -209,6 +299,12 @@ def test_evaluation_masks_the_same_tokens_in_every_run(tmp_path, monkeypatch):
       batch = tf.data.make_one_shot_iterator(batches).get_next()
       return session.run(batch)["targets"]
 
-  np.testing.assert_array_equal(read(0), read(1))
+  targets = read(0)
+  np.testing.assert_array_equal(targets, read(1))
   # The datasets that are read before do not matter either.
-  np.testing.assert_array_equal(read(0), read(0, number=1))
+  np.testing.assert_array_equal(targets, read(0, number=1))
+  # Its examples have their length by themselves: nothing is cut.
+  assert not losses(
+      seqio.get_mixture_or_task("text_files_span_corruption"),
+      lengths={"inputs": 64, "targets": 32},
+  )
