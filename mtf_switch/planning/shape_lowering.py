@@ -265,10 +265,14 @@ class _ShapesLowering(mtf.Lowering):
 
   def _lower_loop(self, loop):
     """Lowers the body once, and delays its sums to the end of the loop."""
-    for outer, inner in zip(loop.inputs, loop._body_inputs):
+    for outer in loop.inputs:
       self.tensors[outer].to_laid_out_tensor()
+    for inner in (*loop._cond_inputs, *loop._body_inputs):
       self.set_tensor_lowering(inner, _Slice())
     self._mesh_impl.iterations *= self._iterations
+    # Once more than the body, in truth.
+    self._lower_all(loop._cond_ops)
+    self.tensors[loop._cond_output].to_laid_out_tensor()
     self._lower_all(loop._body_ops)
     results = [self.tensors[x] for x in loop._body_outputs]
     self._mesh_impl.operation = loop
