@@ -192,12 +192,12 @@ def test_a_loop_takes_what_its_body_takes(mesh):
 
 def test_a_loop_copies_a_first_value_that_others_read(mesh):
   x = zeros(mesh)
-  mtf.while_loop(
+  _, y = mtf.while_loop(
       lambda i, x: mtf.less(i, 3),
       lambda i, x: (i + 1, long(short(x))),
       [mtf.constant(mesh, 0, dtype=tf.int32), x],
   )
-  dot(x, x)
+  dot(x, y)
   assert peak(mesh) == (0, 4 + 2 * 400 + 200 + 400)
 
 
