@@ -20,7 +20,7 @@ only needed to run it.
 """
 
 from mtf_switch import compat  # isort: skip  # noqa: F401
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import contextlib
 import math
 import types
@@ -76,17 +76,43 @@ def operations(tf_graph: tf.Graph) -> Iterator[tf.Operation]:
   while graphs:
     for operation in graphs.pop().get_operations():
       yield operation
-      for attribute in operation.node_def.attr.values():
-        name = attribute.func.name
-        if name and name not in seen:
-          seen.add(name)
-          graphs.append(operation.graph._get_function(name).graph)  # pylint: disable=protected-access
+      called = set(_functions(operation)) - seen
+      seen |= called
+      graphs += called
 
 
-def collectives(tf_graph: tf.Graph) -> list[Collective]:
-  """Returns the collectives of a graph; those in loops count once."""
+def needed(results: Iterable[tf.Tensor]) -> set[tf.Operation]:
+  """Returns the operations that run for some tensors, in loops too."""
+  found, left = set(), [x.op for x in results]
+  while left:
+    operation = left.pop()
+    if operation not in found:
+      found.add(operation)
+      left += [x.op for x in operation.inputs] + operation.control_inputs
+      for function in _functions(operation):
+        left += [x.op for x in function.outputs]
+  return found
+
+
+def _functions(operation: tf.Operation) -> Iterator[tf.Graph]:
+  """Yields the graphs of the functions that an operation calls."""
+  for attribute in operation.node_def.attr.values():
+    if name := attribute.func.name:
+      yield operation.graph._get_function(name).graph  # pylint: disable=protected-access
+
+
+def collectives(
+    tf_graph: tf.Graph, results: Iterable[tf.Tensor] | None = None
+) -> list[Collective]:
+  """Returns the collectives of a graph; those in loops count once.
+
+  Args:
+    tf_graph: the graph.
+    results: the tensors for which it is run; None for all operations.
+  """
   result = []
-  for operation in operations(tf_graph):
+  all_operations = operations(tf_graph) if results is None else needed(results)
+  for operation in all_operations:
     if operation.type in KINDS:
       operand, groups = operation.inputs
       result.append(
@@ -196,6 +222,25 @@ def graph(build, mesh_shape: str, layout: str) -> tf.Graph:
   return tf_graph
 
 
+@contextlib.contextmanager
+def _run_on_pod(experiment, with_all_slices=False):
+  """Yields a graph, a run and the arguments of its model functions."""
+  flags.FLAGS.mark_as_parsed()
+  num_cores = experiment.mesh.size
+  with (
+      tf.Graph().as_default() as tf_graph,
+      tpu_function.tpu_shard_context(num_cores),
+      contextlib.nullcontext() if with_all_slices else _with_one_slice(),
+  ):
+    tf.train.create_global_step()
+    features = {
+        name: tf.zeros([experiment.sequences_per_batch, length], tf.int32)
+        for name, length in experiment.lengths.items()
+    }
+    run = run_lib.Run("unused", tpu=run_lib.Tpu("no_tpu"))
+    yield tf_graph, run, features, {"context": tpu_context(chips(num_cores))}
+
+
 def training_step(
     experiment: experiment_lib.Experiment, with_all_slices: bool = False
 ) -> tf.Graph:
@@ -209,23 +254,46 @@ def training_step(
   Returns:
     the tf.Graph.
   """
-  flags.FLAGS.mark_as_parsed()
-  run = run_lib.Run("unused", tpu=run_lib.Tpu("no_tpu"))
-  num_cores = experiment.mesh.size
-  with (
-      tf.Graph().as_default() as tf_graph,
-      tpu_function.tpu_shard_context(num_cores),
-      contextlib.nullcontext() if with_all_slices else _with_one_slice(),
-  ):
-    tf.train.create_global_step()
-    features = {
-        name: tf.zeros([experiment.sequences_per_batch, length], tf.int32)
-        for name, length in experiment.lengths.items()
-    }
+  with _run_on_pod(experiment, with_all_slices) as pod:
+    tf_graph, run, features, params = pod
     model_functions.training_model_fn(run, 10, lambda graph: [])(
-        features,
-        None,
-        tf.estimator.ModeKeys.TRAIN,
-        {"context": tpu_context(chips(num_cores))},
+        features, None, tf.estimator.ModeKeys.TRAIN, params
     )
   return tf_graph
+
+
+def evaluation(
+    experiment: experiment_lib.Experiment, mode: str
+) -> list[Collective]:
+  """Lowers a batch of a mode that does not train for the cores of a TPU.
+
+  Args:
+    experiment: gin's experiment.
+    mode: "perplexity_eval", "score" or "infer".
+
+  Returns:
+    the collectives that its results need; those in loops count once.
+  """
+  with _run_on_pod(experiment) as (tf_graph, run, features, params):
+    number = tf.zeros([experiment.sequences_per_batch], tf.int32)
+    if mode == "perplexity_eval":
+      spec = model_functions.perplexity_model_fn(run, 1)(
+          {**features, "dataset": number},
+          None,
+          tf.estimator.ModeKeys.EVAL,
+          params,
+      )
+      _, results = spec.eval_metrics
+    else:
+      model_fn = {
+          "score": model_functions.scoring_model_fn,
+          "infer": model_functions.decoding_model_fn,
+      }[mode](run)
+      spec = model_fn(
+          {**features, "batch_number": number},
+          None,
+          tf.estimator.ModeKeys.PREDICT,
+          params,
+      )
+      results = spec.predictions
+    return collectives(tf_graph, results.values())

@@ -26,6 +26,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 from mtf_switch.planning import accounting
 from mtf_switch.planning import chips
+from mtf_switch.planning import evaluation_graph
 from mtf_switch.planning import held_slices
 from mtf_switch.planning import picture
 from mtf_switch.planning import plan as plan_lib
@@ -45,7 +46,9 @@ def plan(
     plan_picture: str | None = None,
     plan_table9: bool = False,
 ):
-  """Prints the needs of a training step, with one layout or with several.
+  """Prints the needs of a training step and of the modes after training.
+
+  Of one layout or of several.
 
   Args:
     run: the run; its gin files are read once for each layout.
@@ -74,7 +77,9 @@ def plan(
     if plan_picture:
       picture.check_size(experiment.mesh)
     with console.status(f"planning {name}"):
-      plans.append(plan_lib.plan(experiment, chip, name))
+      plans.append(
+          plan_lib.plan(experiment, chip, name, evaluation_graph.MODES)
+      )
       if plan_picture:
         pictures.append(_picture(experiment, plans[-1]))
   if plan_picture:

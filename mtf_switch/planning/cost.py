@@ -15,9 +15,11 @@
 """Lower bounds of a step's time: products, memory traffic and messages."""
 
 from collections.abc import Callable, Iterable, Sequence
+import warnings
 
 import mesh_tensorflow as mtf
 
+from mtf_switch import errors
 from mtf_switch.planning import communication
 
 # The only matrix products among upstream's operations besides the einsum.
@@ -73,6 +75,38 @@ def multiplications(
   return 0
 
 
+def executed_flops(
+    operations: Iterable[tuple[mtf.Operation, int]],
+    slice_size: Callable[[Iterable[mtf.Dimension]], int],
+) -> int:
+  """Counts the FLOPs of a core, with a notice if it cannot.
+
+  Args:
+    operations: operations, and how often each runs.
+    slice_size: from dimensions to the number of entries of a slice.
+
+  Returns:
+    FLOPs, two for each multiplication of a matrix product.
+  """
+  total = 0
+  unknown = []
+  for operation, count in operations:
+    number = multiplications(operation, slice_size)
+    if number is None:
+      unknown.append(operation.name)
+    else:
+      total += 2 * count * number
+  if unknown:
+    warnings.warn(
+        f"the plan counts no FLOPs for {len(unknown)} operations that do not"
+        f" declare their matrix products, such as {unknown[0]}; make"
+        " them by mtf_switch.operations.slicewise.",
+        errors.UserNotice,
+        stacklevel=2,
+    )
+  return total
+
+
 def bytes_over_links(collective: communication.Collective) -> float:
   """The least number of bytes that a core must send for a collective.
 
@@ -118,6 +152,35 @@ def memory_traffic(
       + 2 * gradient_bytes
       + 2 * activation_bytes
   )
+
+
+def memory_traffic_of_evaluation(
+    weight_bytes: int,
+    activation_bytes: int,
+    loops: Iterable[mtf.WhileLoopOperation],
+    iterations: int,
+    bytes_of: Callable[[mtf.Tensor], int],
+) -> int:
+  """The least number of bytes that a core reads and writes for a batch.
+
+  Args:
+    weight_bytes: of the weights, read once.
+    activation_bytes: of the other tensors, written once and read once.
+    loops: those of decoding, each of whose steps reads the weights and the kept
+      keys and values again.
+    iterations: of each loop.
+    bytes_of: from a tensor to the bytes of its slice.
+
+  Returns:
+    a count.
+  """
+  read = 0
+  for loop in loops:
+    # pylint: disable=protected-access
+    made = {x for operation in loop._body_ops for x in operation.outputs}
+    inputs = {x for operation in loop._body_ops for x in operation.inputs}
+    read += sum(map(bytes_of, inputs - made))
+  return weight_bytes + 2 * activation_bytes + iterations * read
 
 
 def network_traffic(collectives: Sequence[communication.Collective]) -> float:

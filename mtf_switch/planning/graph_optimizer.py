@@ -54,6 +54,36 @@ class Node:
   outputs: Sequence[mtf.Tensor]
 
 
+def nodes_of(operations: Iterable[mtf.Operation]) -> list[Node]:
+  """Returns operations as nodes; the inputs of a loop's body are the loop's."""
+  nodes = []
+  for operation in operations:
+    inputs = list(operation.inputs)
+    if isinstance(operation, mtf.WhileLoopOperation):
+      # pylint: disable-next=protected-access
+      for inner in operation._cond_ops + operation._body_ops:
+        inputs += inner.inputs
+    nodes.append(Node(operation, inputs, operation.outputs))
+  return nodes
+
+
+def leave_out_unused(
+    operations: list[mtf.Operation], results: Iterable[mtf.Tensor]
+):
+  """Leaves out operations on which no result depends, as all compilers do.
+
+  Args:
+    operations: of a graph, each after those that make its inputs; changed in
+      place, and the bodies of loops too.
+    results: the tensors for which the graph is run.
+  """
+  for loop in operations:
+    if isinstance(loop, mtf.WhileLoopOperation):
+      # pylint: disable-next=protected-access
+      leave_out_unused(loop._body_ops, loop._body_outputs)
+  operations[:] = [x.operation for x in _needed(nodes_of(operations), results)]
+
+
 def optimize(
     nodes: Sequence[Node], results: Iterable[mtf.Tensor]
 ) -> list[Node]:

@@ -70,6 +70,7 @@ class _Operation(NamedTuple):
     outputs: the buffers that it writes, without those that it also reads.
     ends: the buffers of its results that no operation reads.
     in_place: whether its result may take the place of an input.
+    variables: the buffers of a loop's first values, whose places its own take.
     body: the schedule of a loop's iteration; None for other operations.
   """
 
@@ -77,6 +78,7 @@ class _Operation(NamedTuple):
   outputs: Sequence[int]
   ends: Sequence[int]
   in_place: bool
+  variables: Sequence[int]
   body: "Schedule | None"
 
 
@@ -91,6 +93,7 @@ class Schedule:
       operations: Sequence[mtf.Operation],
       gradients: Iterable[mtf.Tensor | None] = (),
       on_tpu: bool = False,
+      results: Iterable[mtf.Tensor] = (),
   ):
     """Puts operations in order.
 
@@ -101,20 +104,24 @@ class Schedule:
         which stands for that of a TPU's compiler. Otherwise they run as
         TensorFlow runs them: it rewrites the graph, and starts each operation
         as soon as its inputs are ready.
+      results: what the graph is run for besides its assignments.
     """
     gradients = set(gradients)
-    nodes = [graph_optimizer.Node(x, _inputs(x), x.outputs) for x in operations]
+    nodes = graph_optimizer.nodes_of(operations)
     # Upstream joins the assignments to all variables in one operation, but each
     # variable takes its new value as soon as it is ready.
-    assigned = [
-        x
-        for node in nodes
-        if isinstance(node.operation, mtf.Assign)
-        for x in node.inputs
+    results = [
+        *results,
+        *(
+            x
+            for node in nodes
+            if isinstance(node.operation, mtf.Assign)
+            for x in node.inputs
+        ),
     ]
     nodes = [x for x in nodes if not isinstance(x.operation, mtf.Assign)]
-    if assigned and not on_tpu:
-      nodes = graph_optimizer.optimize(nodes, assigned)
+    if results and not on_tpu:
+      nodes = graph_optimizer.optimize(nodes, results)
     # A tensor of each buffer's size; None for variables.
     self._tensors = []
     self._is_gradient = []
@@ -127,17 +134,20 @@ class Schedule:
         self._readers[buffers[tensor]] += 1
     self._operations = []
     for node in nodes if on_tpu else _as_soon_as_possible(inputs):
-      operation, body = node.operation, None
+      operation, body, variables = node.operation, None, ()
       reads = [buffers[x] for x in inputs[node]]
       writes = {buffers[x] for x in node.outputs}
       if isinstance(operation, mtf.WhileLoopOperation):
         body = Schedule(operation._body_ops, on_tpu=on_tpu)  # pylint: disable=protected-access
+        first_values = node.inputs[: len(operation.inputs)]
+        variables = tuple({buffers[x] for x in first_values if x in buffers})
       self._operations.append(
           _Operation(
               reads,
               tuple(writes - set(reads)),
               tuple(x for x in writes if not self._readers[x]),
               isinstance(operation, _IN_PLACE) and len(node.outputs) == 1,
+              variables,
               body,
           )
       )
@@ -191,6 +201,9 @@ class Schedule:
           ]:
             release(buffer)
             break
+      for buffer in operation.variables:
+        if readers[buffer] == 1:
+          release(buffer)
       for buffer in operation.outputs:
         live[self._is_gradient[buffer]] += sizes[buffer]
       scratch = sum(operation.body.peak(bytes_of)) if operation.body else 0
@@ -223,12 +236,3 @@ def _as_soon_as_possible(
         missing[reader] -= 1
         if not missing[reader]:
           ready.append(reader)
-
-
-def _inputs(operation) -> list[mtf.Tensor]:
-  """Returns an operation's inputs; those of a loop's body are the loop's."""
-  inputs = list(operation.inputs)
-  if isinstance(operation, mtf.WhileLoopOperation):
-    for inner in operation._body_ops:  # pylint: disable=protected-access
-      inputs += inner.inputs
-  return inputs

@@ -19,17 +19,16 @@ All figures are read off the shapes of the step's Mesh TensorFlow graph.
 
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
-import warnings
 
 import mesh_tensorflow as mtf
 
-from mtf_switch import errors
 from mtf_switch.mesh import layouts
 from mtf_switch.planning import accounting
 from mtf_switch.planning import alternatives
 from mtf_switch.planning import chips
 from mtf_switch.planning import communication
 from mtf_switch.planning import cost
+from mtf_switch.planning import evaluation
 from mtf_switch.planning import memory
 from mtf_switch.planning import slices as slices_lib
 from mtf_switch.planning import step_graph as step_graph_lib
@@ -78,6 +77,8 @@ class Plan:
     fits: whether the chip has enough memory.
     smallest_mesh: the smallest mesh with these axes that fits; None if no mesh
       does.
+    evaluations: a batch of each mode of evaluation_graph.MODES that was asked
+      for; None for one that cannot work.
   """
 
   name: str
@@ -108,6 +109,9 @@ class Plan:
   limited_by: str
   fits: bool
   smallest_mesh: str | None
+  evaluations: Mapping[str, evaluation.Evaluation | None] = dataclasses.field(
+      default_factory=dict
+  )
 
   @property
   def memory_bytes_per_core(self) -> int:
@@ -120,13 +124,19 @@ class Plan:
     )
 
 
-def plan(experiment, chip: chips.Chip, name: str) -> Plan:
+def plan(
+    experiment,
+    chip: chips.Chip,
+    name: str,
+    evaluation_modes: Iterable[str] = (),
+) -> Plan:
   """Costs a training step.
 
   Args:
     experiment: the Experiment, with the mesh.
     chip: the kind of core of the mesh.
     name: the plan's name, in the user's words.
+    evaluation_modes: which of evaluation_graph.MODES to cost too.
 
   Returns:
     the plan.
@@ -147,7 +157,7 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
   schedule = memory.Schedule(graph.operations, step.gradients, on_tpu)
   peak = schedule.peak(slices.bytes)
   flops = accounting.flops_of_model(step.model, experiment.lengths)
-  executed_flops = _executed_flops(step_graph.operations(), slices)
+  executed_flops = cost.executed_flops(step_graph.operations(), slices.size)
   memory_traffic = cost.memory_traffic(
       weight_bytes,
       optimizer_bytes,
@@ -202,38 +212,11 @@ def plan(experiment, chip: chips.Chip, name: str) -> Plan:
       smallest_mesh=alternatives.smallest_mesh(
           experiment, graph.all_variables, schedule, chip.memory_bytes
       ),
+      evaluations={
+          mode: evaluation.evaluate(experiment, chip, mode)
+          for mode in evaluation_modes
+      },
   )
-
-
-def _executed_flops(
-    operations: Iterable[tuple[mtf.Operation, int]], slices: slices_lib.Slices
-) -> int:
-  """Counts the FLOPs of a core in a step, with a notice if it cannot.
-
-  Args:
-    operations: operations, and how often each runs in a step.
-    slices: the slices of one core.
-
-  Returns:
-    FLOPs, two for each multiplication of a matrix product.
-  """
-  total = 0
-  unknown = []
-  for operation, count in operations:
-    multiplications = cost.multiplications(operation, slices.size)
-    if multiplications is None:
-      unknown.append(operation.name)
-    else:
-      total += 2 * count * multiplications
-  if unknown:
-    warnings.warn(
-        f"the plan counts no FLOPs for {len(unknown)} operations that do not"
-        f" declare their matrix products, such as {unknown[0]}; make"
-        " them by mtf_switch.operations.slicewise.",
-        errors.UserNotice,
-        stacklevel=2,
-    )
-  return total
 
 
 def _host_bytes(mesh: mtf.Shape, variables: Iterable[mtf.Variable]) -> int:

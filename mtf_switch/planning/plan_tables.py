@@ -15,6 +15,7 @@
 """The tables of a plan."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
 import re
 from typing import Any
 
@@ -23,6 +24,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from mtf_switch.planning import evaluation_graph
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import units
 
@@ -34,6 +36,14 @@ _PURPOSES = {
 }
 # A layer in the name of an operation.
 _LAYER = re.compile(r"\w+/block_\d+/layer_\d+")
+# Other modes that are alike.
+_MODES = {evaluation_graph.DECODING: "infer, eval"}
+_EVALUATION_FIGURES = {
+    "memory of a core, ": lambda x: units.bytes_(x.memory_bytes_per_core),
+    "fits, ": lambda x: "yes" if x.fits else "no",
+    "executed by a core, ": lambda x: units.count(x.executed_flops_per_core),
+    "time, at least, ": lambda x: units.seconds(x.seconds),
+}
 # The messages of layers by purpose; gradients of variables belong to none.
 _SENT = {"experts": "all-to-all", "model_parallelism": "all-reduce"}
 
@@ -129,7 +139,27 @@ def columns(plans: Sequence[plan_lib.Plan]) -> rich.table.Table:
           "limited by": lambda plan: plan.limited_by,
       },
   )
+  modes = dict.fromkeys(mode for plan in plans for mode in plan.evaluations)
+  if modes:
+    section(
+        "without training, a batch",
+        {
+            f"{figure}{_MODES.get(mode, mode)}": functools.partial(
+                _of_evaluation, mode=mode, text_of=text_of
+            )
+            for figure, text_of in _EVALUATION_FIGURES.items()
+            for mode in modes
+        },
+    )
   return result
+
+
+def _of_evaluation(
+    plan: plan_lib.Plan, mode: str, text_of: Callable[[Any], str]
+) -> str:
+  """A figure of a mode, if it can work."""
+  evaluation = plan.evaluations.get(mode)
+  return "impossible" if evaluation is None else text_of(evaluation)
 
 
 def _variant(plan: plan_lib.Plan, name: str) -> str:

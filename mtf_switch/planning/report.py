@@ -21,6 +21,7 @@ from typing import Any
 
 import rich.console
 
+from mtf_switch.planning import evaluation_graph
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import plan_tables
 from mtf_switch.planning import units
@@ -79,6 +80,9 @@ def _object(plan: plan_lib.Plan) -> dict[str, Any]:
     collective["bytes"] = source.bytes
   fields["memory_bytes_per_core"] = plan.memory_bytes_per_core
   fields["step_seconds"] = step_seconds(plan)
+  for mode, evaluation in plan.evaluations.items():
+    if evaluation:
+      fields["evaluations"][mode]["seconds"] = evaluation.seconds
   return fields
 
 
@@ -111,13 +115,40 @@ def table(plans: Sequence[plan_lib.Plan], console: rich.console.Console):
   plan_tables.show(console, plan_tables.columns(plans))
   if len(plans) > 1:
     console.print(why(plans), highlight=False, markup=False, soft_wrap=True)
-    return
-  (plan,) = plans
+  else:
+    _details(plans[0], console)
+  for plan in plans:
+    for line in too_large(plan):
+      console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _details(plan: plan_lib.Plan, console: rich.console.Console):
+  """Prints the tables that only a single plan has."""
   if plan.switch_layers:
     plan_tables.show(console, plan_tables.switch_layers(plan))
   if plan.collectives:
     plan_tables.show(console, plan_tables.collectives(plan))
     plan_tables.show(console, plan_tables.layers(plan))
+
+
+def too_large(plan: plan_lib.Plan) -> list[str]:
+  """A line for each mode without training that does not fit, with the advice.
+
+  Args:
+    plan: a plan.
+  """
+  return [
+      f"{plan.name}: --mode={mode} does not fit,"
+      f" {_memory(evaluation.memory_bytes_per_core, plan)}; use a smaller"
+      " batch_size or more cores"
+      + (
+          ", or let it drop tokens (SwitchFeedForward.capacity_factor_infer)."
+          if plan.switch_layers and mode != evaluation_graph.PERPLEXITY
+          else "."
+      )
+      for mode, evaluation in plan.evaluations.items()
+      if evaluation and not evaluation.fits
+  ]
 
 
 def why(plans: Sequence[plan_lib.Plan]) -> str:
@@ -132,7 +163,8 @@ def why(plans: Sequence[plan_lib.Plan]) -> str:
   reasons = [
       f"{plan.name} {units.seconds(step_seconds(plan))} ({plan.limited_by})"
       if plan.fits
-      else f"{plan.name} does not fit, {_memory(plan)}"
+      else f"{plan.name} does not fit, "
+      + _memory(plan.memory_bytes_per_core, plan)
       for plan in plans
   ]
   return (
@@ -141,8 +173,5 @@ def why(plans: Sequence[plan_lib.Plan]) -> str:
   )
 
 
-def _memory(plan: plan_lib.Plan) -> str:
-  return (
-      f"{units.bytes_(plan.memory_bytes_per_core)} of"
-      f" {units.bytes_(plan.chip.memory_bytes)}"
-  )
+def _memory(needed: int, plan: plan_lib.Plan) -> str:
+  return f"{units.bytes_(needed)} of {units.bytes_(plan.chip.memory_bytes)}"

@@ -257,18 +257,38 @@ class _ShapesLowering(mtf.Lowering):
       elif isinstance(operation, mtf.ScalarSummaryOperation):
         tensor = self.tensors[operation.inputs[0]].to_laid_out_tensor()
         self.set_tensor_lowering(operation.outputs[0], tensor)
+      elif isinstance(operation, mtf.TopKOperation):
+        self._lower_top_k(operation)
       elif isinstance(operation, _OPAQUE):
         for output in operation.outputs:
           self.set_tensor_lowering(output, _Slice())
       else:
         operation.lower(self)
 
+  def _lower_top_k(self, operation):
+    """Collects the best of each part of a dimension that is split.
+
+    Its own rule sends slices that are no output and would have no shape.
+    """
+    impl = self._mesh_impl
+    axis = impl.tensor_dimension_to_mesh_axis(operation._reduced_dim)
+    for output in operation.outputs:
+      best = _Slice()
+      if axis is not None:
+        impl.describe(best, output.shape, output.dtype)
+        impl.allconcat(best, axis, output.shape.ndims - 1)
+      self.set_tensor_lowering(output, _Slice())
+
   def _lower_loop(self, loop):
     """Lowers the body once, and delays its sums to the end of the loop."""
-    for outer, inner in zip(loop.inputs, loop._body_inputs):
+    for outer in loop.inputs:
       self.tensors[outer].to_laid_out_tensor()
+    for inner in (*loop._cond_inputs, *loop._body_inputs):
       self.set_tensor_lowering(inner, _Slice())
     self._mesh_impl.iterations *= self._iterations
+    # Once more than the body, in truth.
+    self._lower_all(loop._cond_ops)
+    self.tensors[loop._cond_output].to_laid_out_tensor()
     self._lower_all(loop._body_ops)
     results = [self.tensors[x] for x in loop._body_outputs]
     self._mesh_impl.operation = loop

@@ -12,13 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The Mesh TensorFlow graph of a training step, on no devices.
+"""The Mesh TensorFlow graphs of a run, on no devices.
 
-It is built as for a run, by the same gin configuration, but its variables are
-placeholders and it is never lowered to TensorFlow.
+They are built as for a run, by the same gin configuration, but their variables
+are placeholders and they are never lowered to TensorFlow.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
 
 import mesh_tensorflow as mtf
@@ -32,13 +32,89 @@ from mtf_switch.training import training_step
 from mtf_switch.transformer import layer_stack
 
 
-class StepGraph:
-  """The Mesh TensorFlow graph of a training step, on no devices.
+class PlannedGraph:
+  """A Mesh TensorFlow graph on no devices.
 
   Attributes:
     graph: the mtf.Graph.
-    step: the training_step.TrainingStep.
+    gradients: those of the trainable variables.
+    exported: tensors that the host reads.
+    iterations: the iterations of its loop, if it has one.
     activation_dtype: the dtype of the activations.
+  """
+
+  graph: mtf.Graph
+  gradients: Sequence[mtf.Tensor | None] = ()
+  exported: Sequence[mtf.Tensor] = ()
+  iterations: int = 1
+  activation_dtype: tf.DType
+
+  def __init__(self, on_tpu: bool):
+    """Begins an empty graph.
+
+    Args:
+      on_tpu: whether it is built as for a TPU, where layers multiply by one-hot
+        matrices.
+    """
+    self._tf_graph = tf.Graph()
+    self._on_tpu = on_tpu
+
+  @contextlib.contextmanager
+  def building(self) -> Iterator[None]:
+    """Makes the TensorFlow graph the default, as on a TPU if asked for."""
+    with contextlib.ExitStack() as stack:
+      stack.enter_context(self._tf_graph.as_default())
+      stack.enter_context(placement.placeholders_for_variables())
+      if self._on_tpu:
+        stack.enter_context(tpu_function.tpu_shard_context(1))
+      self.activation_dtype = utils.get_variable_dtype().activation_dtype
+      yield
+
+  def features(self, experiment, outer_batch_size: int = 1):
+    """Places a batch on a new mesh, the mesh of `graph`."""
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    self.graph = mesh.graph
+    features = {
+        name: tf.placeholder(tf.int32, [experiment.sequences_per_batch, n])
+        for name, n in experiment.lengths.items()
+    }
+    return placement.import_features(
+        mesh,
+        features,
+        experiment.sequences_per_batch,
+        experiment.lengths,
+        outer_batch_size,
+    )
+
+  def collectives(
+      self, mesh_shape: mtf.Shape, layout: mtf.LayoutRules
+  ) -> list[communication.Collective]:
+    """Returns the messages of the graph between the cores of a mesh."""
+    with self.building():
+      return communication.collectives(
+          self.graph,
+          mesh_shape,
+          layout,
+          self._on_tpu,
+          self.gradients,
+          self.exported,
+          self.iterations,
+      )
+
+  def operations(self) -> Iterator[tuple[mtf.Operation, int]]:
+    """Yields all operations, and how often each runs."""
+    for operation in self.graph.operations:
+      yield operation, 1
+      if isinstance(operation, mtf.WhileLoopOperation):
+        for inner in operation._body_ops:  # pylint: disable=protected-access
+          yield inner, self.iterations
+
+
+class StepGraph(PlannedGraph):
+  """The graph of a training step.
+
+  Attributes:
+    step: the training_step.TrainingStep.
   """
 
   def __init__(
@@ -52,70 +128,25 @@ class StepGraph:
 
     Args:
       experiment: the Experiment.
-      on_tpu: whether it is built as for a TPU, where layers multiply by one-hot
-        matrices.
+      on_tpu: as PlannedGraph's.
       recompute: whether gradients recompute the layers' activations even if
         gin does not ask for it.
       num_microbatches: the microbatches of a step; None for gin's choice.
     """
-    self._tf_graph = tf.Graph()
-    self._on_tpu = on_tpu
-    with self._building():
-      mesh = mtf.Mesh(mtf.Graph(), "mesh")
-      self.graph = mesh.graph
-      features = {
-          name: tf.placeholder(tf.int32, [experiment.sequences_per_batch, n])
-          for name, n in experiment.lengths.items()
-      }
-      features = placement.import_features(
-          mesh,
-          features,
-          experiment.sequences_per_batch,
-          experiment.lengths,
-          experiment.outer_batch_size,
-      )
-      self.activation_dtype = utils.get_variable_dtype().activation_dtype
+    super().__init__(on_tpu)
+    with self.building():
+      features = self.features(experiment, experiment.outer_batch_size)
       model = experiment.build_model()
       if recompute:
         layer_stack.recompute_gradients(model)
       self.step = training_step.build(
           experiment,
-          mesh,
+          features["targets"].mesh,
           features,
           learning_rate=1.0,
           model=model,
           num_microbatches=num_microbatches,
       )
-
-  @contextlib.contextmanager
-  def _building(self) -> Iterator[None]:
-    """Makes the TensorFlow graph the default, as on a TPU if asked for."""
-    with contextlib.ExitStack() as stack:
-      stack.enter_context(self._tf_graph.as_default())
-      stack.enter_context(placement.placeholders_for_variables())
-      if self._on_tpu:
-        stack.enter_context(tpu_function.tpu_shard_context(1))
-      yield
-
-  def collectives(
-      self, mesh_shape: mtf.Shape, layout: mtf.LayoutRules
-  ) -> list[communication.Collective]:
-    """Returns the messages of the step between the cores of a mesh."""
-    with self._building():
-      return communication.collectives(
-          self.graph,
-          mesh_shape,
-          layout,
-          self._on_tpu,
-          self.step.gradients,
-          [self.step.loss, *self.step.sums.values()],
-          self.step.num_microbatches,
-      )
-
-  def operations(self) -> Iterator[tuple[mtf.Operation, int]]:
-    """Yields all operations, and how often each runs in a step."""
-    for operation in self.graph.operations:
-      yield operation, 1
-      if isinstance(operation, mtf.WhileLoopOperation):
-        for inner in operation._body_ops:  # pylint: disable=protected-access
-          yield inner, self.step.num_microbatches
+    self.gradients = self.step.gradients
+    self.exported = [self.step.loss, *self.step.sums.values()]
+    self.iterations = self.step.num_microbatches

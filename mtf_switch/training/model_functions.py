@@ -37,6 +37,7 @@ from mtf_switch.mesh import placement
 from mtf_switch.mesh import servers
 from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import host_call as host_call_lib
+from mtf_switch.training import inference
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import training_step
 from mtf_switch.transformer import loss as loss_lib
@@ -205,28 +206,25 @@ def decoding_model_fn(run: run_lib.Run):
   experiment = run.experiment
 
   def model_fn(features, labels, mode, params):
-    del labels
+    del labels, mode
     features = dict(features)
     batch_number = features.pop("batch_number")[0]
     mesh, mesh_impl = _place(run, params, step=batch_number)
-    inputs = _import_features(experiment, mesh, features)["inputs"]
-    model = experiment.build_model()
-    variable_dtype = utils.get_variable_dtype()
-    if experiment.model_type == "lm":
-      inputs = mtf.pad(inputs, [0, experiment.lengths["targets"]], "length")
-      samples = model.sample_autoregressive(
-          inputs, variable_dtype=variable_dtype, remove_partial_sequences=True
-      )
-    else:
-      samples = model.decode(inputs, variable_dtype=variable_dtype)
-    samples = mtf.anonymize(samples)
+    features = _import_features(experiment, mesh, features)
+    decoding = inference.decode(experiment, features)
     draws.seed_loops(mesh.graph)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    outputs = utils.clean_decodes(lowering.export_to_tf_tensor(samples))
+    outputs = utils.clean_decodes(
+        lowering.export_to_tf_tensor(decoding.results)
+    )
     # Ids, not text: strings made in the graph reach the output file as b'...',
     # and TPUs have no strings.
     return _predictions(
-        run, lowering, "operative_config_decoding", {"outputs": outputs}
+        run,
+        lowering,
+        "operative_config_decoding",
+        {"outputs": outputs},
+        decoding.drops,
     )
 
   return model_fn
@@ -246,18 +244,20 @@ def scoring_model_fn(run: run_lib.Run):
   experiment = run.experiment
 
   def model_fn(features, labels, mode, params):
-    del labels
+    del labels, mode
     features = dict(features)
     del features["batch_number"]
     mesh, mesh_impl = _place(run, params, step=None)
     features = _import_features(experiment, mesh, features)
-    scores = loss_lib.log_likelihood(
-        experiment.build_model(), features, mode, utils.get_variable_dtype()
-    )
+    scoring = inference.score(experiment, features)
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    scores = lowering.export_to_tf_tensor(scores)
+    scores = lowering.export_to_tf_tensor(scoring.results)
     return _predictions(
-        run, lowering, "operative_config_scoring", {"score": scores}
+        run,
+        lowering,
+        "operative_config_scoring",
+        {"score": scores},
+        scoring.drops,
     )
 
   return model_fn
@@ -268,8 +268,25 @@ def _predictions(
     lowering: mtf.Lowering,
     config_name: str,
     predictions: Mapping[str, tf.Tensor],
+    drops: Mapping[str, mtf.Tensor],
 ) -> tpu_estimator.TPUEstimatorSpec:
-  """The specification of a graph that predicts."""
+  """The specification of a graph that predicts.
+
+  Args:
+    run: the run.
+    lowering: the graph's.
+    config_name: the name of the file of gin's bindings.
+    predictions: `[batch, ...]` by name.
+    drops: sums over the batch by name, which each row is given.
+  """
+  batch_size = next(iter(predictions.values())).shape[0]
+  predictions = {
+      **predictions,
+      **{
+          name: tf.fill([batch_size], lowering.export_to_tf_tensor(x))
+          for name, x in drops.items()
+      },
+  }
   with mtf.utils.outside_all_rewrites():
     hooks = _hooks(run, lowering, config_name)
   return tpu_estimator.TPUEstimatorSpec(

@@ -81,15 +81,24 @@ def predict(
   if not num_examples:
     return
   display.status(f"building the model of step {step}")
+  batch_size = run.experiment.sequences_per_batch
   path = checkpoints.path(run.model_dir, step)
   predictions = estimators.make(run, model_fn).predict(
-      lambda params: inputs.inference_batches(
-          features, run.experiment.sequences_per_batch
-      ),
+      lambda params: inputs.inference_batches(features, batch_size),
       hooks=[checkpoint_fit.CheckHook(path)],
       checkpoint_path=path,
   )
+  routed = dropped = 0.0
   for number, prediction in enumerate(predictions, start=1):
+    if "routed" in prediction and number % batch_size == 1 % batch_size:
+      # Sums over the batch, the same in each of its rows.
+      routed += float(prediction["routed"])
+      dropped += float(prediction["dropped"])
     if number <= num_examples:  # The rows after that fill up the last batch.
       yield prediction
       display.steps(done, number, num_examples)
+  if routed:
+    display.note(
+        f"{dropped / routed:.2%} of the tokens' choices of an expert were "
+        "dropped (SwitchFeedForward.capacity_factor_infer)"
+    )

@@ -51,16 +51,13 @@ def dispatcher_class(
     UserError: the named one does not fit the mesh or the dropout.
   """
   model = context.model
-  # Each core is known to hold all experts whole; never on a TPU, whose shapes
-  # are static, while the number of blocks or rows of an expert is not.
-  on_one_slice = splits.are_whole(
-      model,
-      [mtf.Dimension(dim, 1) for dim in ("experts", "d_ff", "d_model")],
-  )
+  on_one_slice = sizes.experts_are_whole(model)
   if (
       context.mode not in sizes.EVALUATED_BY_BATCHES
       and on_one_slice
       and not dims.outer_batch
+      # Nothing can be dropped.
+      and dims.expert_capacity.size == dims.tokens_per_core.size
   ):
     return dispatch.BlockDispatcher
   can_be_ragged = (

@@ -27,6 +27,7 @@ from mtf_switch.layer import experts
 from mtf_switch.layer import initializers
 from mtf_switch.layer import routing as routing_lib
 from mtf_switch.layer import switch_layer as switch_layer_lib
+from mtf_switch.transformer import contexts
 from mtf_switch.transformer import dispatchers
 from mtf_switch.transformer import layer_stack
 from mtf_switch.transformer import loss as loss_lib
@@ -61,6 +62,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       dispatch: str | None = None,
       capacity_factor_train: float = 1.25,
       capacity_factor_eval: float = 2.0,
+      capacity_factor_infer: float | None = None,
       capacity_rounding: str = "floor",
       min_expert_capacity: int = 0,
       aux_loss_coefficient: float = 1e-2,
@@ -99,8 +101,10 @@ class SwitchFeedForward(transformer.TransformerLayer):
         Appendix F's tensors; the numbers are the same. None for "einsum" on a
         TPU, and elsewhere for the faster of the others.
       capacity_factor_train: equation (3) in training.
-      capacity_factor_eval: equation (3) in evaluation. Decoding and scoring
-        drop nothing.
+      capacity_factor_eval: equation (3) in evaluation.
+      capacity_factor_infer: equation (3) in decoding and scoring, of at least
+        one slot and in the nearest number of groups that fits; None drops
+        nothing.
       capacity_rounding: "floor", "round" or "ceil".
       min_expert_capacity: the least capacity; 0 refuses less than one slot.
       aux_loss_coefficient: alpha of equation (4).
@@ -141,6 +145,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     self.dispatch = dispatch
     self.capacity_factor_train = capacity_factor_train
     self.capacity_factor_eval = capacity_factor_eval
+    self.capacity_factor_infer = capacity_factor_infer
     self.capacity_rounding = capacity_rounding
     self.min_expert_capacity = min_expert_capacity
     self.aux_loss_coefficient = aux_loss_coefficient
@@ -171,7 +176,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
     Raises:
       UserError: the sizes or options do not fit each other or the mesh.
     """
-    return self.switch(context, x, context.nonpadding, x.shape.dims[-1])
+    return self.switch(
+        context, x, contexts.nonpadding(context), x.shape.dims[-1]
+    )
 
   def switch(self, context, x, nonpadding, d_output: mtf.Dimension):
     """The layer with any output dimension and padding (Appendix A).
@@ -211,7 +218,10 @@ class SwitchFeedForward(transformer.TransformerLayer):
             self.dispatch, context, dims, expert_dropout_rate
         ),
     )
-    self._add_losses(context, routing)
+    if context.mode in sizes_lib.EVALUATED_BY_BATCHES:
+      self._add_losses(context, routing)
+    else:
+      reports.add_drops(context, routing)
     return outputs
 
   def _router_weights(self, context, dims: dims_lib.SwitchDims) -> mtf.Tensor:

@@ -171,6 +171,10 @@ def log_likelihood(
     [batch] float32, not split: the natural logarithm, of the real targets.
   """
   targets = features["targets"]
+  if isinstance(model, transformer.Unitransformer):
+    # A Bitransformer does so itself: padding takes no slot.
+    is_real = mtf.cast(mtf.not_equal(targets, 0), tf.int32)
+    features = {"targets_segmentation": is_real, **features}
   logits, _ = _call(model, features, mode, variable_dtype, compute_loss=False)
   return mtf.anonymize(
       -mtf.reduce_sum(

@@ -143,5 +143,27 @@ def add_routing(
     add(model, f"{layer}/{name}", mtf.cast(value, tf.float32))
 
 
+def add_drops(context, routing: routing_lib.Routing):
+  """Reports how many choices of real tokens found no slot, in inference.
+
+  The sums, over all layers, are "<mode>/routed" and "<mode>/dropped". Decoding
+  has three modes: "infer" (the encoder), "first_part" (the text that is to be
+  continued) and "incremental" (a step of the loop, where nothing outside can
+  read them; see training/inference.py).
+
+  Args:
+    context: the layer's transformer.Context.
+    routing: the router's decisions.
+  """
+  if not are_collected(context.model):
+    return
+  for name, value in (
+      ("routed", routing.routed),
+      ("dropped", routing.routed - routing.kept),
+  ):
+    total = mtf.cast(mtf.reduce_sum(value), tf.float32)
+    add(context.model, f"{context.mode}/{name}", total)
+
+
 def _collector(unitransformer) -> dict[str, mtf.Tensor] | None:
   return getattr(unitransformer, "reports", None)

@@ -41,6 +41,7 @@ class Sizes(NamedTuple):
   hidden_size: int | None
   capacity_factor_train: float
   capacity_factor_eval: float
+  capacity_factor_infer: float | None
   capacity_rounding: str
   min_expert_capacity: int
 
@@ -65,7 +66,11 @@ def layer_dims(context, x: mtf.Tensor, sizes: Sizes) -> dims_lib.SwitchDims:
   outer_batch_size = mtf.Shape(outer_batch).size
   parts = outer_batch_size * splits.ways(model, batch_dim)
   num_cores, tokens_per_core, expert_capacity = _groups(
-      context, x.shape.size // x.shape.dims[-1].size, parts, sizes
+      context,
+      x.shape.size // x.shape.dims[-1].size,
+      parts,
+      outer_batch_size > 1,
+      sizes,
   )
   if num_cores % outer_batch_size:
     raise errors.UserError(
@@ -106,8 +111,27 @@ def _outer_batch(x: mtf.Tensor, batch_dim) -> list[mtf.Dimension]:
   return others
 
 
+def experts_are_whole(model) -> bool:
+  """Whether each core is known to hold all experts whole.
+
+  Never on a TPU, whose shapes are static, while the number of blocks or rows of
+  an expert is not.
+
+  Args:
+    model: a Unitransformer.
+  """
+  return splits.are_whole(
+      model,
+      [mtf.Dimension(dim, 1) for dim in ("experts", "d_ff", "d_model")],
+  )
+
+
 def _groups(
-    context, num_tokens: int, parts: int, sizes: Sizes
+    context,
+    num_tokens: int,
+    parts: int,
+    is_cut: bool,
+    sizes: Sizes,
 ) -> tuple[int, int, int]:
   """The number of groups, the tokens of each, and the slots of an expert.
 
@@ -115,39 +139,55 @@ def _groups(
     context: a transformer.Context.
     num_tokens: positions in the batch, padding included.
     parts: how many parts of the batch have cores of their own.
+    is_cut: whether the batch is cut into outer batches.
     sizes: of the layer.
   """
-  if context.mode not in EVALUATED_BY_BATCHES:
+  infers = context.mode not in EVALUATED_BY_BATCHES
+  if infers and sizes.capacity_factor_infer is None:
     # A slot for every token, so that no sequence loses one to its neighbours
     # in the batch.
     errors.check_divides(parts, num_tokens, "the batch size")
-    tokens_per_core = num_tokens // parts
-    return parts, tokens_per_core, tokens_per_core
+    if experts_are_whole(context.model) and not is_cut:
+      tokens_per_core = num_tokens // parts  # For blocks, which need no slots.
+    else:
+      # The tensors of a dispatch have tokens x experts x slots; and a token's
+      # place depends on no other token.
+      tokens_per_core = 1
+    return num_tokens // tokens_per_core, tokens_per_core, tokens_per_core
   num_cores = dims_lib.num_groups(
       num_tokens,
       sizes.num_cores,
       sizes.group_size,
-      sizes.strict_groups,
+      # A step of decoding has few tokens.
+      sizes.strict_groups and not infers,
       parts,
   )
   tokens_per_core = num_tokens // num_cores
-  capacity = _expert_capacity(tokens_per_core, context.train, sizes)
+  capacity = _expert_capacity(tokens_per_core, context, sizes)
   return num_cores, tokens_per_core, capacity
 
 
-def _expert_capacity(
-    tokens_per_core: int, is_training: bool, sizes: Sizes
-) -> int:
+def _expert_capacity(tokens_per_core: int, context, sizes: Sizes) -> int:
   """The slots of an expert; warns if they are not what was asked for."""
-  capacity_factor = (
-      sizes.capacity_factor_train if is_training else sizes.capacity_factor_eval
-  )
+  min_expert_capacity = sizes.min_expert_capacity
+  if context.train:
+    capacity_factor = sizes.capacity_factor_train
+  elif context.mode in EVALUATED_BY_BATCHES:
+    capacity_factor = sizes.capacity_factor_eval
+  else:
+    capacity_factor = sizes.capacity_factor_infer
+    if capacity_factor <= 0:
+      raise errors.UserError(
+          "SwitchFeedForward.capacity_factor_infer = "
+          f"{capacity_factor} must be above 0; None drops nothing."
+      )
+    min_expert_capacity = max(1, min_expert_capacity)
   expert_capacity = dims_lib.expert_capacity(
       tokens_per_core,
       sizes.num_experts,
       capacity_factor,
       sizes.capacity_rounding,
-      sizes.min_expert_capacity,
+      min_expert_capacity,
   )
   warning = dims_lib.capacity_warning(
       tokens_per_core, sizes.num_experts, capacity_factor, expert_capacity

@@ -20,6 +20,7 @@ from mesh_tensorflow.transformer import transformer_layers
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch.transformer import contexts
 from mtf_switch.transformer import head_major
 
 
@@ -58,7 +59,7 @@ class SwitchAttentionParams(head_major.AttentionParams):
         "query",
         self.query,
         query_antecedent,
-        self.context.nonpadding,
+        contexts.nonpadding(self.context),
         self.q_dims,
     )
     return q * self.key_dim.size**-0.5
@@ -74,7 +75,7 @@ class SwitchAttentionParams(head_major.AttentionParams):
       [batch, ..., heads, d_kv].
     """
     context = self.context
-    nonpadding = context.nonpadding
+    nonpadding = contexts.nonpadding(context)
     if memory_antecedent is context.encoder_output:
       nonpadding = context.encoder_sequence_id
       if isinstance(nonpadding, mtf.Tensor):

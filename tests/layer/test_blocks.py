@@ -94,7 +94,8 @@ def test_it_equals_a_capacity_that_drops_nothing(router, activation):
           reports.collecting(model) as collected,
       ):
         y = call(layer, mesh, inputs(), mode, model, nonpadding)
-      results += [y, collected["/dropped"]]
+      mode_or_layer = mode if mode == PREDICT else ""
+      results += [y, collected[f"{mode_or_layer}/dropped"]]
     blocks = [op for op in mesh.graph.operations if "block_matmul" in op.name]
     assert len(blocks) == (2 if activation == "relu" else 3)
     slots = [
