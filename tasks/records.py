@@ -36,7 +36,7 @@ _skipped: dict[str, str] = {}
 
 
 class _RawFile(io.RawIOBase):
-  """A GFile's bytes. Its own iterator over lines drops every \\r."""
+  """A GFile's bytes. Its own iterator over lines drops carriage returns."""
 
   def __init__(self, file: tf.io.gfile.GFile):
     self._file = file
@@ -57,9 +57,9 @@ def numbered_lines(
 ) -> Iterator[tuple[int, str]]:
   """Yields the lines of a text file with their numbers, from 1.
 
-  A line ends at \\n or \\r\\n, not at other characters that str.splitlines
-  takes for the end of one, such as U+2028 or a lone \\r. A byte order mark at
-  the start of the file is dropped.
+  A line ends at a line feed, with or without a carriage return before it, and
+  not at other characters that str.splitlines takes for the end of one, such as
+  U+2028. A byte order mark at the start of the file is dropped.
 
   Args:
     file: any path that tf.io.gfile can read, local or remote, in UTF-8;
