@@ -63,7 +63,9 @@ def differences(
     elif saved.dtype != variable.dtype:
       there, here = saved.dtype.name, variable.dtype.name
       found.append(f"{name} is {there} there and {here} here")
-  unused = [name for name in checkpoint if name not in model]
+  # Whatever the optimizer: Mesh TensorFlow adds to the name of the weight.
+  slots = tuple(f"{name}{x}" for name in model for x in "_/")
+  unused = [x for x in checkpoint if x not in model and not x.startswith(slots)]
   found += [f"{x} is only there" for x in warm_start.weights_among(unused)]
   return found
 

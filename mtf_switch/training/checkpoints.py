@@ -119,9 +119,8 @@ def select(
       raise errors.UserError(f"{_describe(model_dir, damaged)}.")
   if not chosen:
     raise _no_good_checkpoint(model_dir, damaged)
-  _note_damaged(
-      model_dir, damaged, f"using step {', '.join(map(str, chosen))} only"
-  )
+  others = "the others" if checkpoint_step == "all" else f"step {chosen[0]}"
+  _note_damaged(model_dir, damaged, f"using {others}")
   return chosen
 
 

@@ -29,7 +29,9 @@ _SUBLAYER = re.compile(r"(.+)/block_(\d+)/layer_(\d+)/(.+)")
 # The first two as in T5's first public checkpoints, the last as in T5 1.1's.
 _NORM = re.compile(r"\b(final_layer_norm|layer_norm|rms_norm)\b")
 # Added to checkpoints by mesh_tensorflow's optimizers and by TensorFlow.
-_NO_WEIGHT = re.compile(r"_slot_(v|vr|vc|m)$|/adam_(m|v)$|^global_step$")
+_NO_WEIGHT = re.compile(
+    r"_slot_(v|vr|vc|m)$|/adam_(m|v)$|_momentum_v$|^global_step$"
+)
 
 
 class Report(NamedTuple):

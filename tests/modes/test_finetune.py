@@ -71,7 +71,7 @@ train_steps = 6
 train.eval_every = 2
 train.metrics_every = 1
 train.keep_checkpoint_max = 1
-train.keep_best = 1
+train.keep_best = 2
 """
 
 TASKS = ("toy_letters", "toy_srettel")
@@ -269,12 +269,14 @@ def test_best_scores_are_those_of_the_evaluations(straight, directory):
   ]
   best = {x["task"]: x for x in read(directory / "straight" / "best.json")}
   assert set(best) == set(curves)
+  kept = {6}
   for task, curve in curves.items():
     metric = "mean" if task == "toy_both_letters" else "share_of_letters"
     step = 2 + 2 * curve.index(max(curve))
     assert best[task] == entry(task, metric, step, max(curve))
-  # The checkpoints of the best steps, and the latest.
-  kept = {6} | {x["step"] for x in best.values()}
+    ranked = sorted([(-value, 2 + 2 * i) for i, value in enumerate(curve)])
+    kept |= {step for _, step in ranked[:2]}
+  # The latest checkpoint, and the best two of each curve.
   assert set(checkpoints.steps(str(directory / "straight"))) == kept
 
 

@@ -134,8 +134,8 @@ def test_a_damaged_checkpoint_is_named_and_the_last_good_one_used(
     assert checkpoints.select(model_dir, None) == [4]
     assert checkpoints.select(model_dir, "all") == [2, 4]
   assert [str(notice.message) for notice in notices] == [
-      f"{said}; using step 4 only.",
-      f"{said}; using step 2, 4 only.",
+      f"{said}; using step 4.",
+      f"{said}; using the others.",
   ]
   with pytest.raises(errors.UserError) as error:
     checkpoints.select(model_dir, 6)
