@@ -439,6 +439,15 @@ def without_times(metrics):
   return [{**record, **times} for record in metrics]
 
 
+def variables(model_dir):
+  """The bits of weights and of the optimizer's state at the end."""
+  reader = tf.train.load_checkpoint(f"{model_dir}/model.ckpt-12")
+  return {
+      name: reader.get_tensor(name).tobytes()
+      for name in reader.get_variable_to_shape_map()
+  }
+
+
 def test_interrupted_run_ends_with_the_same_numbers(
     server, straight, directory
 ):
@@ -474,6 +483,7 @@ def test_interrupted_run_ends_with_the_same_numbers(
   assert without_times(read_metrics(model_dir)) == without_times(
       read_metrics(directory / "straight")
   )
+  assert variables(model_dir) == variables(directory / "straight")
   assert len(list((model_dir / "commands").iterdir())) == 3
 
   finished = server.run([*RUN, "--model_dir=interrupted"], directory)

@@ -142,7 +142,7 @@ def test_resuming_moves_later_lines(metrics_file, tmp_path, notes):
   ]
 
 
-def test_tasks_of_a_step_are_read_at_once(metrics_file, monkeypatch):
+def test_tasks_that_have_a_line_of_a_step(metrics_file):
   assert metrics_file.tasks("eval", 10) == set()
   metrics_file.append(10, "train", "a_mixture", DENSE, 1.0)
   metrics_file.append(10, "eval", "a_task", DENSE)
