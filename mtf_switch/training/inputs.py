@@ -271,7 +271,7 @@ def warn_of_losses(
       name: lost_text.Tally(name, feature.vocabulary, sequence_length[name])
       for name, feature in provider.output_features.items()
   }
-  where = f"{split} split"
+  is_sample = len(tasks) > _MAX_TASKS_COUNTED
   for task in tasks[:_MAX_TASKS_COUNTED]:
     num_pieces = 0
     with tf.Graph().as_default():
@@ -287,10 +287,11 @@ def warn_of_losses(
               text.decode() if isinstance(text, bytes) else None,
           )
         if number == limit or num_pieces > limit * _PIECES_AN_EXAMPLE:
-          where = f"{split} split, of which only the first examples were read"
+          is_sample = True
           break
+  sample = ", of which only the first examples were read" if is_sample else ""
   for tally in tallies.values():
-    tally.warn(f"{where}: ")
+    tally.warn(f"{split} split{sample}: ")
 
 
 def _before_cuts(
