@@ -14,7 +14,8 @@
 
 """The mode that trains, configured by gin."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import functools
 import json
 import os
 from typing import Any
@@ -33,9 +34,11 @@ from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import model_functions
+from mtf_switch.training import not_finite
 from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import skipped_batches
 from mtf_switch.training import vocabulary_record
 
 # Evaluates the checkpoint of a step, unless that is done already.
@@ -43,6 +46,8 @@ Evaluate = Callable[[int], None]
 # From the run, the split and the display.
 MakeEvaluate = Callable[[run_lib.Run, str, progress.Display], Evaluate]
 MakeHooks = Callable[[model_functions.TrainingGraph], Sequence[Any]]
+
+_ON_NOT_FINITE = ("stop", "skip")
 
 
 @gin.configurable(module="mtf_switch.modes")
@@ -57,6 +62,8 @@ def train(
     eval_split: str = "validation",
     steps_per_block: int = 10000,
     iterations_per_loop: int = 100,
+    on_not_finite: str = "stop",
+    max_skipped_batches: int = 10,
     make_evaluate: MakeEvaluate | None = None,
     make_more_hooks: MakeHooks | None = None,
 ):
@@ -75,6 +82,10 @@ def train(
     steps_per_block: steps after which the examples are shuffled afresh, in a
       new session. Resuming reads at most so many batches again.
     iterations_per_loop: steps that a TPU makes between two looks at the host.
+    on_not_finite: what to do when the loss or the weights are NaN or infinite:
+      "stop", or "skip" to go on from the last checkpoint without the batch with
+      which it began.
+    max_skipped_batches: how many batches a run may leave out.
     make_evaluate: makes the function that evaluates, for modes that are built
       on this one. None evaluates as `perplexity_eval` does.
     make_more_hooks: makes hooks that come before the others, for such modes.
@@ -83,6 +94,12 @@ def train(
     UserError: no learning rate is set, the checkpoints are of another
       vocabulary, a cache is missing, or the loss is no longer a number.
   """
+  errors.check_one_of(on_not_finite, _ON_NOT_FINITE, "train.on_not_finite")
+  if run.tpu and on_not_finite == "skip":
+    raise errors.UserError(
+        "train.on_not_finite = 'skip' needs CPUs or GPUs: a TPU's host cannot "
+        "see which of many steps has failed."
+    )
   _check_and_record(run, eval_split if eval_every else None)
   metrics_file = run.metrics_file  # Its clock starts.
   with progress.Display(console) as display:
@@ -94,10 +111,9 @@ def train(
       )
     # A block's pipeline is a graph of its own: a large one for a mixture of a
     # hundred tasks.
-    session_lengths = [steps_per_block]
     checkpoint_periods = [save_checkpoints_steps]
     listeners = []
-    evaluation = None
+    evaluation = session_length = None
     if eval_every:
       make_evaluate = make_evaluate or perplexity.make_evaluate
       evaluation = _PeriodicEvaluation(
@@ -106,16 +122,18 @@ def train(
       checkpoint_periods.append(eval_every)
       if run.tpu:
         # A TPU serves one session at a time: training stops to evaluate.
-        session_lengths.append(eval_every)
+        session_length = eval_every
       else:
         listeners.append(evaluation)
       # Already done, unless the run was interrupted before.
       evaluation.evaluate_if_due(first_step)
 
+    make_more_hooks = make_more_hooks or (lambda graph: ())
+
     def make_hooks(graph):
       _write_model_size(run, graph)
       return [
-          *(make_more_hooks(graph) if make_more_hooks else ()),
+          *make_more_hooks(graph),
           _progress_hook(
               run, graph, display, metrics_file, steps, metrics_every
           ),
@@ -124,7 +142,7 @@ def train(
               graph.lowering,
               checkpoint_periods,
               keep_checkpoint_max,
-              listeners,
+              [not_finite.WeightsListener(), *listeners],
           ),
       ]
 
@@ -133,8 +151,36 @@ def train(
         model_functions.training_model_fn(run, steps, make_hooks),
         iterations_per_loop,
     )
-    for last_step in session_ends(first_step, steps, session_lengths):
-      _train_until(run, estimator, last_step, steps_per_block, display)
+    input_fn = functools.partial(_batches, run, steps_per_block)
+    while (first_step := checkpoints.latest_step(run.model_dir)) < steps:
+      last_step = session_ends(
+          first_step,
+          steps,
+          steps_per_block,
+          session_length,
+          skipped_batches.read(run.model_dir),
+      )[0]
+      display.status(f"building the model, to train from step {first_step}")
+      try:
+        estimator.train(
+            input_fn, hooks=[not_finite.LossHook()], max_steps=last_step
+        )
+      except not_finite.NotFiniteError as error:
+        not_finite.recover(
+            run,
+            error,
+            steps,
+            input_fn,
+            make_more_hooks,
+            on_not_finite == "skip",
+            max_skipped_batches,
+            display,
+        )
+        continue
+      if checkpoints.latest_step(run.model_dir) == first_step:
+        raise errors.UserError(
+            f"{run.experiment.task!r} has no batch for step {first_step + 1}."
+        )
       if evaluation and run.tpu:
         evaluation.evaluate_if_due(last_step)
     if evaluation:
@@ -142,23 +188,32 @@ def train(
 
 
 def session_ends(
-    first_step: int, steps: int, session_lengths: Sequence[int]
+    first_step: int,
+    steps: int,
+    steps_per_block: int,
+    session_length: int | None = None,
+    skipped: Sequence[int] = (),
 ) -> list[int]:
   """Returns the steps at which training closes its session.
 
   Args:
     first_step: the step that training starts from.
     steps: the last step.
-    session_lengths: numbers of steps, each multiple of which ends a session.
+    steps_per_block: batches in a block, whose end ends a session.
+    session_length: a number of steps, each multiple of which ends a session;
+      None for none.
+    skipped: the numbers of the batches that are left out.
 
   Returns:
-    the multiples after first_step and before steps, and steps, in order; none
-    if first_step is not before steps.
+    those after first_step and until steps, in order; none if first_step is not
+    before steps.
   """
   ends = {steps}
-  for length in session_lengths:
-    ends.update(range(length, steps, length))
-  return sorted(step for step in ends if step > first_step)
+  if session_length:
+    ends.update(range(session_length, steps, session_length))
+  for batch in range(steps_per_block, steps + len(skipped), steps_per_block):
+    ends.add(skipped_batches.steps_before(batch, skipped))
+  return sorted(step for step in ends if first_step < step <= steps)
 
 
 class _PeriodicEvaluation(tf.train.CheckpointSaverListener):
@@ -199,35 +254,21 @@ def _check_and_record(run: run_lib.Run, eval_split: str | None):
     caching.check(experiment.provider, eval_split, "mesh_eval_dataset_fn")
 
 
-def _train_until(
-    run: run_lib.Run,
-    estimator: tf.estimator.Estimator,
-    last_step: int,
-    steps_per_block: int,
-    display: progress.Display,
-):
-  """Trains from the latest checkpoint to a step, in one session."""
+def _batches(
+    run: run_lib.Run, steps_per_block: int, params: Mapping[str, Any]
+) -> tf.data.Dataset:
+  """The batches from the latest checkpoint to the end of its block."""
+  del params
   experiment = run.experiment
-  first_step = checkpoints.latest_step(run.model_dir)
-  display.status(f"building the model, to train from step {first_step}")
-  try:
-    estimator.train(
-        lambda params: inputs.training_batches(
-            experiment.task,
-            experiment.lengths,
-            experiment.sequences_per_batch,
-            run.seed,
-            first_step,
-            steps_per_block,
-        ),
-        max_steps=last_step,
-    )
-  except tf.estimator.NanLossDuringTrainingError:
-    raise errors.UserError(
-        "the loss is no longer a number; the last checkpoint is of step "
-        f"{checkpoints.latest_step(run.model_dir)}. A lower learning rate or a "
-        "longer warm-up may help."
-    ) from None
+  return inputs.training_batches(
+      experiment.task,
+      experiment.lengths,
+      experiment.sequences_per_batch,
+      run.seed,
+      checkpoints.latest_step(run.model_dir),
+      steps_per_block,
+      skipped_batches.read(run.model_dir),
+  )
 
 
 def _progress_hook(

@@ -18,7 +18,8 @@ Training reads a stream that is a function of the seed alone. The stream
 consists of blocks of `steps_per_block` batches; each block is the shuffled,
 endless dataset with its own seed. A run that resumes at any step therefore
 opens that step's block, skips less than one block of batches, and continues
-with the batches of an uninterrupted run.
+with the batches of an uninterrupted run. The batches of skipped_batches.py are
+left out, which moves the steps at which blocks end.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch.training import skipped_batches
 
 
 def block_seed(seed: int, block: int) -> int:
@@ -47,6 +49,7 @@ def training_batches(
     seed: int,
     first_step: int,
     steps_per_block: int,
+    skipped: Sequence[int] = (),
 ) -> tf.data.Dataset:
   """Returns the batches from a step until the end of its block.
 
@@ -57,11 +60,13 @@ def training_batches(
     seed: determines the order, the mixing and the task's own draws.
     first_step: updates made so far.
     steps_per_block: batches before the dataset is reshuffled and starts again.
+    skipped: the numbers of the batches that are left out, in order.
 
   Returns:
     dicts of `[batch_size, length]` integers.
   """
-  block, steps_to_skip = divmod(first_step, steps_per_block)
+  first_batch = skipped_batches.batch_of(first_step, skipped)
+  block, start = divmod(first_batch, steps_per_block)
   examples = without_autograph(
       functools.partial(
           mesh_transformer.mesh_train_dataset_fn,
@@ -72,7 +77,15 @@ def training_batches(
       )
   )
   batches = examples.batch(batch_size, drop_remainder=True)
-  batches = batches.take(steps_per_block).skip(steps_to_skip)
+  batches = batches.take(steps_per_block).skip(start)
+  end = (block + 1) * steps_per_block
+  gaps = [number for number in skipped if first_batch < number < end]
+  if gaps:
+    batches = (
+        batches.enumerate(first_batch)
+        .filter(lambda number, _: tf.reduce_all(tf.not_equal(number, gaps)))
+        .map(lambda _, batch: batch)
+    )
   options = tf.data.Options()
   options.deterministic = True
   return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
