@@ -246,23 +246,30 @@ def set_aside(model_dir: str) -> Iterator[tuple[int, list[str]]]:
   Yields:
     The step of each one that is moved, and the names of the variables.
   """
-  steps = checkpoints.steps(model_dir)
-  while steps and (names := _not_finite_in(checkpoints.path(model_dir, steps[-1]))):
-    step = steps.pop()
+  while step := checkpoints.latest_step(model_dir):
+    names = _not_finite_in(checkpoints.path(model_dir, step))
+    if not names:
+      return
     directory = os.path.join(model_dir, _SET_ASIDE)
     tf.io.gfile.makedirs(directory)
     for path in tf.io.gfile.glob(checkpoints.path(model_dir, step) + ".*"):
       tf.io.gfile.rename(
           path, os.path.join(directory, os.path.basename(path)), overwrite=True
       )
-    paths = [checkpoints.path(model_dir, step) for step in steps]
-    if paths:
-      tf.train.update_checkpoint_state(
-          model_dir, paths[-1], paths, save_relative_paths=True
-      )
-    else:
-      tf.io.gfile.remove(os.path.join(model_dir, "checkpoint"))
+    _list_checkpoints(model_dir)
     yield step, names
+
+
+def _list_checkpoints(model_dir: str):
+  """Writes the file `checkpoint`, by which TensorFlow restores the latest."""
+  path = os.path.join(model_dir, "checkpoint")
+  names = [checkpoints.path("", step) for step in checkpoints.steps(model_dir)]
+  if not names:
+    tf.io.gfile.remove(path)
+    return
+  lines = [f'model_checkpoint_path: "{names[-1]}"']
+  lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+  files.write_lines(path, lines)
 
 
 def _not_finite_in(path: str) -> list[str]:
@@ -336,11 +343,10 @@ def examples(
 
 
 def _not_finite(names: Sequence[str]) -> str:
-  """For example: weights that are not finite, a/b and 3 others."""
-  others = f" and {len(names) - 1} others" if len(names) > 1 else ""
-  return f"{names[0]}{others} is not finite" if not others else (
-      f"{names[0]}{others} are not finite"
-  )
+  """For example: a/b and 3 others are not finite."""
+  if len(names) == 1:
+    return f"{names[0]} is not finite"
+  return f"{names[0]} and {len(names) - 1} others are not finite"
 
 
 def _name_of(value: float) -> str:
