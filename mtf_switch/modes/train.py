@@ -131,7 +131,7 @@ def train(
     make_more_hooks = make_more_hooks or (lambda graph: ())
 
     def make_hooks(graph):
-      _write_model_size(run, graph)
+      _write_model_size(run, graph, steps)
       return [
           *make_more_hooks(graph),
           _progress_hook(
@@ -294,8 +294,10 @@ def _progress_hook(
   )
 
 
-def _write_model_size(run: run_lib.Run, graph: model_functions.TrainingGraph):
-  """Writes model.json: parameters, and FLOPs of the forward pass.
+def _write_model_size(
+    run: run_lib.Run, graph: model_functions.TrainingGraph, steps: int
+):
+  """Writes model.json: parameters, FLOPs of the forward pass, and last step.
 
   FLOPs are null for a model with layers that Table 9's rule does not cover.
   """
@@ -305,6 +307,7 @@ def _write_model_size(run: run_lib.Run, graph: model_functions.TrainingGraph):
       "flops_per_sequence": accounting.flops_of_model(
           graph.model, run.experiment.lengths
       ),
+      "train_steps": steps,
   }
   path = os.path.join(run.model_dir, "model.json")
   files.write_lines(path, [json.dumps(size)])
