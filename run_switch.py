@@ -86,9 +86,15 @@ class _Mode:
 _MODES = {
     "train": _Mode("train.train", "train a model"),
     "finetune": _Mode("finetune.finetune", "train on from a pre-trained model"),
-    "eval": _Mode("decode.evaluate", "decode and apply the task's metrics"),
+    "eval": _Mode(
+        "decode.evaluate",
+        "decode and apply the task's metrics",
+        flags=("watch", "watch_minutes"),
+    ),
     "perplexity_eval": _Mode(
-        "perplexity.perplexity_eval", "cross-entropy over a whole split"
+        "perplexity.perplexity_eval",
+        "cross-entropy over a whole split",
+        flags=("watch", "watch_minutes"),
     ),
     "infer": _Mode(
         "decode.infer",
@@ -171,6 +177,17 @@ flags.DEFINE_integer(
     "Decides initial weights, the examples' order and all noise.",
     lower_bound=0,
     upper_bound=2**31 - 1,
+)
+flags.DEFINE_bool(
+    "watch",
+    False,
+    "eval, perplexity_eval: evaluate the checkpoints of a run as they come.",
+)
+flags.DEFINE_integer(
+    "watch_minutes",
+    None,
+    "eval, perplexity_eval: end if no checkpoint has come for so long.",
+    lower_bound=1,
 )
 flags.DEFINE_string("input_file", None, "infer, score: the inputs, one a line.")
 flags.DEFINE_string(

@@ -84,7 +84,7 @@ def test_every_file_that_a_page_names_exists(page):
 # Parameters that modes and the command line give, and gin does not.
 GIVEN = {
     *("run", "console", "make_evaluate", "make_more_hooks"),
-    *("input_file", "output_file"),
+    *("input_file", "output_file", "watch", "watch_minutes"),
 }
 
 

@@ -27,6 +27,7 @@ from mtf_switch.training import model_functions
 from mtf_switch.training import prediction
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import watching
 
 
 @gin.configurable(module="mtf_switch.decoding")
@@ -35,6 +36,8 @@ def evaluate(
     console: rich.console.Console,
     split: str = "validation",
     checkpoint_step: checkpoints.Selection = None,
+    watch: bool = False,
+    watch_minutes: int | None = None,
 ):
   """Decodes a split and applies the metrics of each task.
 
@@ -46,11 +49,13 @@ def evaluate(
     console: the console for progress.
     split: the split.
     checkpoint_step: which checkpoints; see checkpoints.Selection.
+    watch: whether to evaluate all checkpoints as they come, each once.
+    watch_minutes: how long to wait for one; None to wait without an end.
 
   Raises:
     UserError: a checkpoint or the split is missing, or no task has metrics.
   """
-  steps = run.select_checkpoints(checkpoint_step)
+  steps = () if watch else run.select_checkpoints(checkpoint_step)
   with progress.Display(console) as display:
     evaluation = decoded_evaluation.Evaluation(run, split, display)
     inputs.warn_of_losses(
@@ -62,6 +67,14 @@ def evaluate(
     )
     for step in steps:
       evaluation.evaluate(step)
+    if watch:
+      watching.evaluate(
+          run,
+          checkpoint_step,
+          watch_minutes,
+          evaluation.evaluate_missing,
+          display,
+      )
 
 
 @gin.configurable(module="mtf_switch.decoding")

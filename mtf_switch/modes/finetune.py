@@ -187,10 +187,7 @@ def _make_evaluate(
   mixtures = _mixtures(run.experiment.task, evaluation.scored_names)
 
   def evaluate(step):
-    done = {r["task"] for r in metrics.read() if r["step"] == step}
-    missing = [name for name in evaluation.task_names if name not in done]
-    if missing:
-      evaluation.evaluate(step, missing)
+    evaluation.evaluate_missing(step)
     best = best_scores(metrics.read(), mixtures)
     path = os.path.join(run.model_dir, "best.json")
     files.write_json(path, best)

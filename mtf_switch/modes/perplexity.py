@@ -37,6 +37,7 @@ from mtf_switch.training import model_functions
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import tensorboard
+from mtf_switch.training import watching
 
 
 @gin.configurable(module="mtf_switch.modes")
@@ -45,6 +46,8 @@ def perplexity_eval(
     console: rich.console.Console,
     split: str = "validation",
     checkpoint_step: checkpoints.Selection = None,
+    watch: bool = False,
+    watch_minutes: int | None = None,
 ):
   """Measures the cross-entropy of each task over a whole split.
 
@@ -55,11 +58,13 @@ def perplexity_eval(
     console: the console for progress.
     split: the split.
     checkpoint_step: which checkpoints; see checkpoints.Selection.
+    watch: whether to evaluate all checkpoints as they come, each once.
+    watch_minutes: how long to wait for one; None to wait without an end.
 
   Raises:
     UserError: the checkpoint, the split or its examples are missing.
   """
-  steps = run.select_checkpoints(checkpoint_step)
+  steps = () if watch else run.select_checkpoints(checkpoint_step)
   caching.check(run.experiment.provider, split, "mesh_eval_dataset_fn")
   with progress.Display(console) as display:
     inputs.warn_of_losses(
@@ -71,6 +76,14 @@ def perplexity_eval(
     )
     for step in steps:
       _evaluate(run, step, split, display, again=True)
+    if watch:
+      watching.evaluate(
+          run,
+          checkpoint_step,
+          watch_minutes,
+          make_evaluate(run, split, display),
+          display,
+      )
 
 
 def make_evaluate(

@@ -14,7 +14,8 @@
 
 """The mode that trains, configured by gin."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import functools
 import os
 from typing import Any
 
@@ -35,9 +36,11 @@ from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import model_functions
+from mtf_switch.training import not_finite
 from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import skipped_batches
 from mtf_switch.training import stopping
 from mtf_switch.training import vocabulary_record
 
@@ -48,6 +51,8 @@ MakeEvaluate = Callable[
     [run_lib.Run, str, progress.Display], best_checkpoints.Evaluation
 ]
 MakeHooks = Callable[[model_functions.TrainingGraph], Sequence[Any]]
+
+_ON_NOT_FINITE = ("stop", "skip")
 
 
 @gin.configurable(module="mtf_switch.modes")
@@ -63,6 +68,8 @@ def train(
     eval_split: str = "validation",
     steps_per_block: int = 10000,
     iterations_per_loop: int = 100,
+    on_not_finite: str = "stop",
+    max_skipped_batches: int = 10,
     make_evaluate: MakeEvaluate | None = None,
     make_more_hooks: MakeHooks | None = None,
 ):
@@ -84,6 +91,10 @@ def train(
     steps_per_block: steps after which the examples are shuffled afresh, in a
       new session. Resuming reads at most so many batches again.
     iterations_per_loop: steps that a TPU makes between two looks at the host.
+    on_not_finite: what to do when the loss or the weights are NaN or infinite:
+      "stop", or "skip" to go on from the last checkpoint without the batch with
+      which it began.
+    max_skipped_batches: how many batches a run may leave out.
     make_evaluate: makes the functions that evaluate, for modes that are built
       on this one. None evaluates as `perplexity_eval` does.
     make_more_hooks: makes hooks that come before the others, for such modes.
@@ -94,6 +105,12 @@ def train(
       number, another run trains in model_dir, or model_dir cannot be written.
     Stopped: there was a signal to stop, and a checkpoint is saved.
   """
+  errors.check_one_of(on_not_finite, _ON_NOT_FINITE, "train.on_not_finite")
+  if run.tpu and on_not_finite == "skip":
+    raise errors.UserError(
+        "train.on_not_finite = 'skip' needs CPUs or GPUs: a TPU's host cannot "
+        "see which of many steps has failed."
+    )
   if keep_best and not eval_every:
     raise errors.UserError(
         f"train.keep_best = {keep_best} needs evaluations that tell which "
@@ -115,10 +132,9 @@ def train(
       _warn_of_losses(run, eval_split if eval_every else None)
     # A block's pipeline is a graph of its own: a large one for a mixture of a
     # hundred tasks.
-    session_lengths = [steps_per_block]
     checkpoint_periods = [save_checkpoints_steps]
     listeners = []
-    evaluation = None
+    evaluation = session_length = None
     scores = dict
     if eval_every:
       make_evaluate = make_evaluate or perplexity.make_evaluate
@@ -127,13 +143,15 @@ def train(
       checkpoint_periods.append(eval_every)
       if run.tpu:
         # A TPU serves one session at a time: training stops to evaluate.
-        session_lengths.append(eval_every)
+        session_length = eval_every
       else:
         listeners.append(evaluation)
       # Already done, unless the run was interrupted before.
       evaluation.evaluate_if_due(first_step)
 
     steps_per_call = iterations_per_loop if run.tpu else 1
+    make_more_hooks = make_more_hooks or (lambda graph: ())
+
     def choose_best(available):
       if not keep_best:
         return ()
@@ -143,9 +161,9 @@ def train(
       return checkpoints.prune(run.model_dir, keep_checkpoint_max, choose_best)
 
     def make_hooks(graph):
-      _write_model_size(run, graph)
+      _write_model_size(run, graph, steps)
       return [
-          *(make_more_hooks(graph) if make_more_hooks else ()),
+          *make_more_hooks(graph),
           _progress_hook(
               run,
               graph,
@@ -160,7 +178,7 @@ def train(
               graph.lowering,
               checkpoint_periods,
               prune,
-              listeners,
+              [not_finite.WeightsListener(), *listeners],
               steps_per_call,
           ),
           stopping.StopHook(request),
@@ -171,9 +189,33 @@ def train(
         model_functions.training_model_fn(run, steps, make_hooks),
         iterations_per_loop,
     )
-    for last_step in session_ends(first_step, steps, session_lengths):
-      with request.deferring(False):
-        _train_until(run, estimator, last_step, steps_per_block, display)
+    input_fn = functools.partial(_batches, run, steps_per_block)
+    while (first_step := checkpoints.latest_step(run.model_dir)) < steps:
+      last_step = session_ends(
+          first_step,
+          steps,
+          steps_per_block,
+          session_length,
+          skipped_batches.read(run.model_dir),
+      )[0]
+      display.status(f"building the model, to train from step {first_step}")
+      try:
+        with request.deferring(False):
+          estimator.train(
+              input_fn, hooks=[not_finite.LossHook()], max_steps=last_step
+          )
+      except not_finite.NotFiniteError as error:
+        not_finite.recover(
+            run,
+            error,
+            steps,
+            input_fn,
+            make_more_hooks,
+            on_not_finite == "skip",
+            max_skipped_batches,
+            display,
+        )
+        continue
       request.act()
       endings.check_step(run.model_dir, last_step)
       if evaluation and run.tpu:
@@ -184,23 +226,32 @@ def train(
 
 
 def session_ends(
-    first_step: int, steps: int, session_lengths: Sequence[int]
+    first_step: int,
+    steps: int,
+    steps_per_block: int,
+    session_length: int | None = None,
+    skipped: Sequence[int] = (),
 ) -> list[int]:
   """Returns the steps at which training closes its session.
 
   Args:
     first_step: the step that training starts from.
     steps: the last step.
-    session_lengths: numbers of steps, each multiple of which ends a session.
+    steps_per_block: batches in a block, whose end ends a session.
+    session_length: a number of steps, each multiple of which ends a session;
+      None for none.
+    skipped: the numbers of the batches that are left out.
 
   Returns:
-    the multiples after first_step and before steps, and steps, in order; none
-    if first_step is not before steps.
+    those after first_step and until steps, in order; none if first_step is not
+    before steps.
   """
   ends = {steps}
-  for length in session_lengths:
-    ends.update(range(length, steps, length))
-  return sorted(step for step in ends if step > first_step)
+  if session_length:
+    ends.update(range(session_length, steps, session_length))
+  for batch in range(steps_per_block, steps + len(skipped), steps_per_block):
+    ends.add(skipped_batches.steps_before(batch, skipped))
+  return sorted(step for step in ends if first_step < step <= steps)
 
 
 class _PeriodicEvaluation(tf.train.CheckpointSaverListener):
@@ -271,35 +322,21 @@ def _warn_of_losses(run: run_lib.Run, eval_split: str | None):
     )
 
 
-def _train_until(
-    run: run_lib.Run,
-    estimator: tf.estimator.Estimator,
-    last_step: int,
-    steps_per_block: int,
-    display: progress.Display,
-):
-  """Trains from the latest checkpoint to a step, in one session."""
+def _batches(
+    run: run_lib.Run, steps_per_block: int, params: Mapping[str, Any]
+) -> tf.data.Dataset:
+  """The batches from the latest checkpoint to the end of its block."""
+  del params
   experiment = run.experiment
-  first_step = checkpoints.latest_step(run.model_dir)
-  display.status(f"building the model, to train from step {first_step}")
-  try:
-    estimator.train(
-        lambda params: inputs.training_batches(
-            experiment.task,
-            experiment.lengths,
-            experiment.sequences_per_batch,
-            run.seed,
-            first_step,
-            steps_per_block,
-        ),
-        max_steps=last_step,
-    )
-  except tf.estimator.NanLossDuringTrainingError:
-    raise errors.UserError(
-        "the loss is no longer a number; the last checkpoint is of step "
-        f"{checkpoints.latest_step(run.model_dir)}. A lower learning rate or a "
-        "longer warm-up may help."
-    ) from None
+  return inputs.training_batches(
+      experiment.task,
+      experiment.lengths,
+      experiment.sequences_per_batch,
+      run.seed,
+      checkpoints.latest_step(run.model_dir),
+      steps_per_block,
+      skipped_batches.read(run.model_dir),
+  )
 
 
 def _progress_hook(
@@ -327,8 +364,10 @@ def _progress_hook(
   )
 
 
-def _write_model_size(run: run_lib.Run, graph: model_functions.TrainingGraph):
-  """Writes model.json: parameters, and FLOPs of the forward pass.
+def _write_model_size(
+    run: run_lib.Run, graph: model_functions.TrainingGraph, steps: int
+):
+  """Writes model.json: parameters, FLOPs of the forward pass, and last step.
 
   FLOPs are null for a model with layers that Table 9's rule does not cover.
   """
@@ -338,6 +377,7 @@ def _write_model_size(run: run_lib.Run, graph: model_functions.TrainingGraph):
       "flops_per_sequence": accounting.flops_of_model(
           graph.model, run.experiment.lengths
       ),
+      "train_steps": steps,
   }
   path = os.path.join(run.model_dir, "model.json")
   files.write_lines(path, [files.json_text(size)])

@@ -85,13 +85,33 @@ def remove(path: str):
   Args:
     path: the checkpoint, as tf.train.Saver expects it.
   """
+  for file in _files(path):
+    tf.io.gfile.remove(file)
+
+
+def move(path: str, directory: str):
+  """Moves the files of a checkpoint to another directory.
+
+  Args:
+    path: the checkpoint, as tf.train.Saver expects it.
+    directory: the directory, which exists.
+  """
+  for file in _files(path):
+    target = os.path.join(directory, os.path.basename(file))
+    tf.io.gfile.rename(file, target, overwrite=True)
+
+
+def _files(path: str) -> list[str]:
+  """The files of a checkpoint, as far as they are there.
+
+  The index comes first: without it, the rest is no checkpoint.
+  """
   directory, name = os.path.split(path)
   found = [
       x for x in tf.io.gfile.listdir(directory) if x.startswith(f"{name}.")
   ]
-  # The index first: without it, the rest is no checkpoint.
-  for file in sorted(found, key=lambda x: not x.endswith(".index")):
-    tf.io.gfile.remove(os.path.join(directory, file))
+  found.sort(key=lambda x: not x.endswith(".index"))
+  return [os.path.join(directory, x) for x in found]
 
 
 def _size_of_variables(path: str) -> int:

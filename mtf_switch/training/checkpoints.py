@@ -181,6 +181,23 @@ def prune(
   return remaining
 
 
+def set_aside(model_dir: str, step: int, directory: str):
+  """Moves a checkpoint to another directory, and takes it off the list.
+
+  Args:
+    model_dir: the directory of the run.
+    step: the step of the checkpoint.
+    directory: where its files go; it is made.
+  """
+  tf.io.gfile.makedirs(directory)
+  checkpoint_files.move(path(model_dir, step), directory)
+  remaining = sorted(steps(model_dir), key=lambda x: (x <= step, x))
+  if remaining:
+    _write_list(model_dir, remaining)
+  else:
+    tf.io.gfile.remove(os.path.join(model_dir, "checkpoint"))
+
+
 def _check_name(model_dir: str, setting: str):
   """Refuses a directory in which TensorFlow could save but never restore."""
   if _PATTERN.search(model_dir):

@@ -28,6 +28,7 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.training import caching
 from mtf_switch.training import inputs
+from mtf_switch.training import metrics_file
 from mtf_switch.training import prediction
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
@@ -116,6 +117,18 @@ class Evaluation:
     )
     for name in names:
       self._score(step, name, texts)
+
+  def evaluate_missing(self, step: int):
+    """Evaluates the tasks that the split's metrics.jsonl does not have yet.
+
+    Args:
+      step: the checkpoint's step.
+    """
+    records = metrics_file.read(self.directory)
+    done = {record["task"] for record in records if record["step"] == step}
+    missing = [name for name in self.task_names if name not in done]
+    if missing:
+      self.evaluate(step, missing)
 
   def _read(self, dataset, split: str) -> _Task:
     with tf.Graph().as_default():

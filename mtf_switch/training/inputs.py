@@ -18,7 +18,8 @@ Training reads a stream that is a function of the seed alone. The stream
 consists of blocks of `steps_per_block` batches; each block is the shuffled,
 endless dataset with its own seed. A run that resumes at any step therefore
 opens that step's block, skips less than one block of batches, and continues
-with the batches of an uninterrupted run.
+with the batches of an uninterrupted run. The batches of skipped_batches.py are
+left out, which moves the steps at which blocks end.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ import tensorflow_datasets as tfds
 
 from mtf_switch import errors
 from mtf_switch.training import lost_text
+from mtf_switch.training import skipped_batches
 from mtf_switch.training import strict_gin
 
 # Random parts of a task, such as masks, are the same in all evaluations.
@@ -60,6 +62,7 @@ def training_batches(
     seed: int,
     first_step: int,
     steps_per_block: int,
+    skipped: Sequence[int] = (),
 ) -> tf.data.Dataset:
   """Returns the batches from a step until the end of its block.
 
@@ -70,11 +73,13 @@ def training_batches(
     seed: determines the order, the mixing and the task's own draws.
     first_step: updates made so far.
     steps_per_block: batches before the dataset is reshuffled and starts again.
+    skipped: the numbers of the batches that are left out, in order.
 
   Returns:
     dicts of `[batch_size, length]` integers.
   """
-  block, steps_to_skip = divmod(first_step, steps_per_block)
+  first_batch = skipped_batches.batch_of(first_step, skipped)
+  block, start = divmod(first_batch, steps_per_block)
   examples = without_autograph(
       functools.partial(
           mesh_transformer.mesh_train_dataset_fn,
@@ -85,7 +90,15 @@ def training_batches(
       )
   )
   batches = examples.batch(batch_size, drop_remainder=True)
-  batches = batches.take(steps_per_block).skip(steps_to_skip)
+  batches = batches.take(steps_per_block).skip(start)
+  end = (block + 1) * steps_per_block
+  gaps = [number for number in skipped if first_batch < number < end]
+  if gaps:
+    batches = (
+        batches.enumerate(first_batch)
+        .filter(lambda number, _: tf.reduce_all(tf.not_equal(number, gaps)))
+        .map(lambda _, batch: batch)
+    )
   options = tf.data.Options()
   options.deterministic = True
   return batches.with_options(options).prefetch(tf.data.AUTOTUNE)

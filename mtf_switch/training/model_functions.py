@@ -55,6 +55,10 @@ class TrainingGraph(NamedTuple):
     layer_figures: figures.LAYER_FIGURES of each Switch layer, scalars and
       vectors, as "<layer>/<name>".
     summaries: further scalars, which layers show in TensorBoard.
+    features: the batch, integers `[batch_size, length]` by name; on TPUs none
+      that a hook could fetch.
+    loss: that the step minimizes.
+    gradients: of the loss, by the names of the trainable variables.
   """
 
   model: Any
@@ -62,12 +66,16 @@ class TrainingGraph(NamedTuple):
   figures: dict[str, Any]
   layer_figures: dict[str, Any]
   summaries: dict[str, tf.Tensor]
+  features: dict[str, tf.Tensor]
+  loss: mtf.Tensor
+  gradients: dict[str, mtf.Tensor]
 
 
 def training_model_fn(
     run: run_lib.Run,
     total_steps: int,
     make_hooks: Callable[[TrainingGraph], Sequence[Any]],
+    lower: Callable[..., mtf.Lowering] = mtf.Lowering,
 ):
   """Returns a model function that trains.
 
@@ -75,6 +83,7 @@ def training_model_fn(
     run: the run.
     total_steps: updates to be made in all, for the learning rate.
     make_hooks: returns the hooks of the session.
+    lower: makes the lowering, as mtf.Lowering does.
 
   Returns:
     a function for estimators.make.
@@ -83,6 +92,7 @@ def training_model_fn(
 
   def model_fn(features, labels, mode, params):
     del labels
+    batch = {} if run.tpu else dict(features)
     global_step = tf.train.get_global_step()
     # Read once, so that the whole step sees the same number.
     step = tf.identity(global_step)
@@ -93,7 +103,9 @@ def training_model_fn(
     learning_rate = _learning_rate(run, step, total_steps)
     training = training_step.build(experiment, mesh, features, learning_rate)
     draws.seed_loops(mesh.graph)
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    # Before lowering, which may combine variables.
+    variables = [v.name for v in mesh.graph.trainable_variables]
+    lowering = lower(mesh.graph, {mesh: mesh_impl})
     updates = [
         lowering.lowered_operation(update) for update in training.updates
     ]
@@ -106,7 +118,6 @@ def training_model_fn(
             for name, x in training.sums.items()
         }
     )
-    loss = figures["cross_entropy"]
     figures["learning_rate"] = tf.cast(learning_rate, tf.float32)
     if training.num_microbatches > 1:
       # The layers' summaries are then inside the loop, where nothing outside
@@ -130,14 +141,21 @@ def training_model_fn(
       hooks = [
           *make_hooks(
               TrainingGraph(
-                  training.model, lowering, figures, layer_figures, summaries
+                  training.model,
+                  lowering,
+                  figures,
+                  layer_figures,
+                  summaries,
+                  batch,
+                  training.loss,
+                  dict(zip(variables, training.gradients)),
               )
           ),
           *_hooks(run, lowering, "operative_config"),
       ]
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
-        loss=loss,
+        loss=lowering.export_to_tf_tensor(training.loss),
         train_op=train_op,
         host_call=host_call,
         training_hooks=hooks,

@@ -41,7 +41,9 @@ def as_numpy(build):
     return list(tfds.as_numpy(build()))
 
 
-def training_batches(first_step, last_step, seed=0, steps_per_block=5):
+def training_batches(
+    first_step, last_step, seed=0, steps_per_block=5, skipped=()
+):
   """Returns the batches of some steps, read block by block as in training."""
   batches = []
   step = first_step
@@ -54,6 +56,7 @@ def training_batches(first_step, last_step, seed=0, steps_per_block=5):
         seed=seed,
         first_step=step,
         steps_per_block=steps_per_block,
+        skipped=skipped,
     )
     batches += as_numpy(build)
     step = first_step + len(batches)
@@ -81,6 +84,15 @@ def test_a_resumed_run_reads_the_batches_of_an_uninterrupted_one(
     assert set(batch) == set(expected)
     for name in expected:
       np.testing.assert_array_equal(batch[name], expected[name])
+
+
+# From the beginning, and after a block of which three batches are left.
+@pytest.mark.parametrize("first_step", [0, 3])
+def test_batches_are_left_out(twelve_batches, first_step):
+  skipped = [1, 3, 6]
+  found = training_batches(first_step, 9, skipped=skipped)
+  expected = [x for n, x in enumerate(twelve_batches) if n not in skipped]
+  assert rows(found) == rows(expected[first_step:])
 
 
 def test_blocks_and_seeds_have_different_orders(twelve_batches):
