@@ -20,6 +20,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 from mtf_switch.training import checkpoints
 from mtf_switch.training import decoded_evaluation
 from mtf_switch.training import inputs
@@ -30,6 +31,7 @@ from mtf_switch.training import run as run_lib
 
 
 @gin.configurable(module="mtf_switch.decoding")
+@values.checked
 def evaluate(
     run: run_lib.Run,
     console: rich.console.Console,
@@ -58,12 +60,13 @@ def evaluate(
 
 
 @gin.configurable(module="mtf_switch.decoding")
+@values.checked
 def infer(
     run: run_lib.Run,
     console: rich.console.Console,
     input_file: str,
     output_file: str,
-    checkpoint_step: int | None = None,
+    checkpoint_step: checkpoints.Step = None,
 ):
   """Decodes a file of inputs, one a line, to a file of outputs, one a line.
 
@@ -98,12 +101,13 @@ def infer(
 
 
 @gin.configurable(module="mtf_switch.decoding")
+@values.checked
 def score(
     run: run_lib.Run,
     console: rich.console.Console,
     input_file: str,
     output_file: str,
-    checkpoint_step: int | None = None,
+    checkpoint_step: checkpoints.Step = None,
 ):
   """Writes the log-probabilities of a file's targets, one number a line.
 

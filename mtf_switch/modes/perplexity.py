@@ -27,6 +27,7 @@ import numpy as np
 import rich.console
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.training import caching
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
@@ -38,6 +39,7 @@ from mtf_switch.training import tensorboard
 
 
 @gin.configurable(module="mtf_switch.modes")
+@values.checked
 def perplexity_eval(
     run: run_lib.Run,
     console: rich.console.Console,

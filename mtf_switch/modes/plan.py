@@ -32,6 +32,7 @@ from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import report
 from mtf_switch.planning import table9
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import unread_bindings
 from mtf_switch.training.experiment import Experiment
 
 
@@ -75,6 +76,7 @@ def plan(
       picture.check_size(experiment.mesh)
     with console.status(f"planning {name}"):
       plans.append(plan_lib.plan(experiment, chip, name))
+      unread_bindings.check(run.own_bindings, [unread_bindings.MODEL])
       if plan_picture:
         pictures.append(_picture(experiment, plans[-1]))
   if plan_picture:

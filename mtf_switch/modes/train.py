@@ -25,6 +25,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
 from mtf_switch.training import caching
@@ -46,17 +47,18 @@ MakeHooks = Callable[[model_functions.TrainingGraph], Sequence[Any]]
 
 
 @gin.configurable(module="mtf_switch.modes")
+@values.checked
 def train(
     run: run_lib.Run,
     console: rich.console.Console,
-    steps: int = gin.REQUIRED,
-    save_checkpoints_steps: int = 1000,
-    keep_checkpoint_max: int = 5,
-    metrics_every: int = 10,
-    eval_every: int | None = None,
+    steps: values.Count = gin.REQUIRED,
+    save_checkpoints_steps: values.Count = 1000,
+    keep_checkpoint_max: values.Count = 5,
+    metrics_every: values.Count = 10,
+    eval_every: values.Count | None = None,
     eval_split: str = "validation",
-    steps_per_block: int = 10000,
-    iterations_per_loop: int = 100,
+    steps_per_block: values.Count = 10000,
+    iterations_per_loop: values.Count = 100,
     make_evaluate: MakeEvaluate | None = None,
     make_more_hooks: MakeHooks | None = None,
 ):

@@ -17,15 +17,24 @@
 from collections.abc import Sequence
 import os
 import re
+from typing import Annotated, Literal
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch import values
 
-# A step, a list of steps, "all", or None for the latest; -1 is the latest too,
-# as in T5's gin files.
-Selection = None | int | str | Sequence[int]
+# -1 is the latest too, as in T5's gin files.
+Step = Annotated[
+    Literal[-1] | values.CountOrZero | None,
+    "a whole number of at least 0, or None for the latest",
+]
+_Steps = Annotated[Sequence[values.CountOrZero], values.NOT_EMPTY]
+Selection = Annotated[
+    Step | _Steps | Literal["all"],
+    "a step, a list of steps, 'all', or None for the latest",
+]
 
 _PREFIX = "model.ckpt-"
 

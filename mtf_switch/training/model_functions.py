@@ -39,6 +39,7 @@ from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import host_call as host_call_lib
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import training_step
+from mtf_switch.training import unread_bindings
 from mtf_switch.transformer import loss as loss_lib
 
 
@@ -132,7 +133,12 @@ def training_model_fn(
                   training.model, lowering, figures, layer_figures, summaries
               )
           ),
-          *_hooks(run, lowering, "operative_config"),
+          *_hooks(
+              run,
+              lowering,
+              "operative_config",
+              built=(unread_bindings.TRAINING, unread_bindings.DATA),
+          ),
       ]
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
@@ -176,7 +182,7 @@ def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
     }
     loss = tf.math.divide_no_nan(sums["cross_entropy"], sums["target_tokens"])
     with mtf.utils.outside_all_rewrites():
-      hooks = _hooks(run, lowering, "operative_config_perplexity")
+      hooks = _hooks(run, lowering, "operative_config_perplexity", built=())
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
         loss=tf.reduce_mean(loss),
@@ -226,7 +232,11 @@ def decoding_model_fn(run: run_lib.Run):
     # Ids, not text: strings made in the graph reach the output file as b'...',
     # and TPUs have no strings.
     return _predictions(
-        run, lowering, "operative_config_decoding", {"outputs": outputs}
+        run,
+        lowering,
+        "operative_config_decoding",
+        {"outputs": outputs},
+        built=[unread_bindings.DECODING],
     )
 
   return model_fn
@@ -257,7 +267,7 @@ def scoring_model_fn(run: run_lib.Run):
     lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
     scores = lowering.export_to_tf_tensor(scores)
     return _predictions(
-        run, lowering, "operative_config_scoring", {"score": scores}
+        run, lowering, "operative_config_scoring", {"score": scores}, built=()
     )
 
   return model_fn
@@ -268,10 +278,11 @@ def _predictions(
     lowering: mtf.Lowering,
     config_name: str,
     predictions: Mapping[str, tf.Tensor],
+    built: Sequence[str],
 ) -> tpu_estimator.TPUEstimatorSpec:
   """The specification of a graph that predicts."""
   with mtf.utils.outside_all_rewrites():
-    hooks = _hooks(run, lowering, config_name)
+    hooks = _hooks(run, lowering, config_name, built)
   return tpu_estimator.TPUEstimatorSpec(
       mode=tf.estimator.ModeKeys.PREDICT,
       predictions=predictions,
@@ -291,8 +302,29 @@ def _place(run: run_lib.Run, params, step):
   )
 
 
-def _hooks(run: run_lib.Run, lowering: mtf.Lowering, config_name: str):
-  """The hooks of every session: slices filled, gin's bindings recorded."""
+def _hooks(
+    run: run_lib.Run,
+    lowering: mtf.Lowering,
+    config_name: str,
+    built: Sequence[str],
+):
+  """The hooks of every session: slices filled, gin's bindings recorded.
+
+  The graph is complete: what gin has bound is read by now.
+
+  Args:
+    run: the run.
+    lowering: of the graph.
+    config_name: the name of the record of bindings.
+    built: what the graph has beside a model, see unread_bindings.check.
+
+  Returns:
+    a list of hooks.
+
+  Raises:
+    UserError: gin binds something in a scope that does not exist.
+  """
+  unread_bindings.check(run.own_bindings, {unread_bindings.MODEL, *built})
   return [
       servers.OneSessionHook(),
       mtf.MtfRestoreHook(lowering),
