@@ -67,7 +67,7 @@ _PARAMETERS = {
     "use_bias": bool,
     # Losses.
     "label_smoothing": values.DropoutRate,
-    "z_loss": values.NotNegative,
+    "z_loss": values.NotNegative | None,
     "z_loss_coeff": values.NotNegative,
     # Decoding.
     "alpha": values.NotNegative,
@@ -84,7 +84,7 @@ _PARAMETERS = {
     "temperature": values.NotNegative,
     # Optimizers and schedules.
     "beta1": values.DropoutRate,
-    "clipping_threshold": values.Positive,
+    "clipping_threshold": values.Positive | None,
     "decay_rate": values.DropoutRate,
     "epsilon1": values.NotNegative,
     "epsilon2": values.NotNegative,
@@ -107,7 +107,7 @@ _PARAMETERS = {
     "extra_tokens_per_span_targets": values.CountOrZero,
     "inputs_length": values.Count,
     "mean_noise_span_length": Annotated[float, values.at_least(1)],
-    "noise_density": Annotated[float, values.above(0), values.below(1)],
+    "noise_density": Annotated[float, values.above(0), values.at_most(1)],
 }
 _TASKS = {
     "tasks.broken_records.limit": values.CountOrZero,
@@ -143,7 +143,7 @@ def check(bindings: Mapping[tuple[str, str], Mapping[str, Any]]):
 
 
 def registry():
-  """Returns gin's configurables by name, for which it has no public function."""
+  """Returns gin's configurables by name; it has no public function for it."""
   return gin.config._REGISTRY  # pylint: disable=protected-access
 
 

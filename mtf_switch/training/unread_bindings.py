@@ -104,30 +104,34 @@ def check(own: Collection[Key], built: Collection[str] = ()):
 
   Args:
     own: the bindings to judge, see strict_gin.parse.
-    built: what has been built: MODEL, TRAINING, DATA, DECODING. What is read
-      only where something else is built is left alone.
+    built: as for `find`.
 
   Raises:
     UserError: a binding is in a scope that nothing enters.
   """
   check_scopes(own, MODEL in built)
-  judged = [
-      key
-      for key in sorted(own)
-      if not _is_read(key) and _is_judged(key, built)
-  ]
-  macros = [key for key in judged if key[1] == "gin.macro"]
-  judged = [key for key in judged if key not in macros]
-  judged += [key for key in macros if _reaches_nothing(key, own, built)]
-  if judged:
+  unread = find(own, built)
+  if unread:
     names = _read_names()
-    warnings.warn(
-        "nothing reads "
-        + ", ".join(_name(key) + _advice(key, names) for key in judged)
-        + ".",
-        errors.UserNotice,
-        stacklevel=2,
-    )
+    listed = ", ".join(_name(key) + _advice(key, names) for key in unread)
+    warnings.warn(f"nothing reads {listed}.", errors.UserNotice, stacklevel=2)
+
+
+def find(own: Collection[Key], built: Collection[str]) -> list[Key]:
+  """Returns the bindings that no call has read.
+
+  Args:
+    own: the bindings to judge.
+    built: what has been built: MODEL, TRAINING, DATA, DECODING. What is read
+      only where something else is built is left alone.
+  """
+  unread = [
+      key for key in sorted(own) if not _is_read(key) and _is_judged(key, built)
+  ]
+  macros = [key for key in unread if key[1] == "gin.macro"]
+  return [key for key in unread if key not in macros] + [
+      key for key in macros if _reaches_nothing(key, own, built)
+  ]
 
 
 def check_scopes(own: Iterable[Key], is_built: bool = False):
@@ -173,8 +177,10 @@ def _calls():
 
 def _has_users_configurables() -> bool:
   """Whether there is code that neither upstream nor this project wrote."""
-  modules = {made.wrapped.__module__ for _, made in gin_values.registry().items()}
-  return any(module.split(".")[0] not in _PACKAGES for module in modules)
+  return any(
+      made.wrapped.__module__.split(".")[0] not in _PACKAGES
+      for _, made in gin_values.registry().items()
+  )
 
 
 def _is_read(key: Key) -> bool:
@@ -244,5 +250,5 @@ def _advice(key: Key, names: Iterable[str]) -> str:
   if selector == _RUN and parameter in OF_RUN:
     return f" (here it is {OF_RUN[parameter]})"
   alike = [name for name in names if name.endswith(f".{parameter}")]
-  advice = spelling.did_you_mean(_name(key), alike, similarity=0.5)
+  advice = spelling.did_you_mean(_name(key), alike)
   return f" ({advice})" if advice else ""

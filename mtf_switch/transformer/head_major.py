@@ -230,7 +230,9 @@ class HeadMajor:
   """A mixin that makes an attention layer of upstream's head-major."""
 
   @values.checked
-  def __init__(self, initializer_scale: values.Positive | None = None, **kwargs):
+  def __init__(
+      self, initializer_scale: values.Positive | None = None, **kwargs
+  ):
     """Records the options.
 
     Args:
