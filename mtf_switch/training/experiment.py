@@ -106,11 +106,6 @@ class Experiment:
           f"Experiment.sequence_length = {dict(self.lengths)} has no length "
           f"for {feature!r}."
       )
-    if self.mesh_devices and len(self.mesh_devices) != self.mesh.size:
-      raise errors.UserError(
-          f"Experiment.mesh_devices has {len(self.mesh_devices)} names, but "
-          f"mesh_shape has {self.mesh.size} processors."
-      )
     if self.outer_batch_size > self.sequences_per_batch:
       raise errors.UserError(
           f"Experiment.outer_batch_size = {self.outer_batch_size} must be "

@@ -98,17 +98,26 @@ class Run:
 
   @functools.cached_property
   def experiment(self) -> experiment_lib.Experiment:
-    """The model and its layout, which gin describes after `configure`."""
+    """The model and its layout, which gin describes after `configure`.
+
+    Raises:
+      UserError: the mesh does not fit the processes or the devices.
+    """
     experiment = experiment_lib.Experiment()
+    size, devices = experiment.mesh.size, experiment.mesh_devices
     if self.cluster:
-      cluster_lib.devices_per_task(
-          experiment.mesh.size, len(self.cluster.hosts)
-      )
-      if experiment.mesh_devices:
+      cluster_lib.devices_per_task(size, len(self.cluster.hosts))
+      if devices:
         raise errors.UserError(
             "Experiment.mesh_devices names the devices of one process; leave it"
             " out with --mesh_hosts, which finds those of all."
         )
+    # Plans, which need no devices, compare meshes of several sizes.
+    if devices and len(devices) != size:
+      raise errors.UserError(
+          f"Experiment.mesh_devices has {len(devices)} names, but mesh_shape "
+          f"has {size} processors."
+      )
     return experiment
 
   @functools.cached_property
