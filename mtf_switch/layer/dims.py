@@ -42,6 +42,7 @@ from typing import NamedTuple
 import mesh_tensorflow as mtf
 
 from mtf_switch import errors
+from mtf_switch import values
 
 
 class SwitchDims(NamedTuple):
@@ -138,8 +139,7 @@ def num_groups(
   else:
     name, wanted = "group_size", group_size
     groups = "in groups of group_size = {}"
-  if wanted < 1:
-    raise errors.UserError(f"{name} must be at least 1, got {wanted}.")
+  values.check(name, wanted, values.Count)
   low = [n for n in range(1, math.isqrt(num_tokens) + 1) if num_tokens % n == 0]
   divisors = sorted({*low, *(num_tokens // n for n in low)})
   if strict and wanted not in divisors:
@@ -187,9 +187,11 @@ def expert_capacity(
     there are.
 
   Raises:
-    UserError: that would be less than one, or the rounding is not known.
+    UserError: that would be less than one, the factor is not above 0, or the
+      rounding is not known.
   """
   errors.check_one_of(rounding, _ROUNDINGS, "capacity_rounding")
+  values.check("capacity_factor", capacity_factor, values.Positive)
   # An exact product: in floats 100 * 1.15 falls below 115.
   factor = fractions.Fraction(str(capacity_factor))
   exact = tokens_per_core * factor / num_experts

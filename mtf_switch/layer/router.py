@@ -21,12 +21,13 @@ decisions and the losses after them.
 
 import dataclasses
 import functools
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import routing
 from mtf_switch.layer import scores as scores_lib
@@ -91,7 +92,7 @@ class TopNRouter(routing.Router):
     num_choices: n.
   """
 
-  num_choices: int = 2
+  num_choices: values.Count = 2
 
   def decide(self, scores, nonpadding, dims, is_training):
     """Chooses n experts; see Router.decide.
@@ -100,7 +101,7 @@ class TopNRouter(routing.Router):
       UserError: there are fewer experts.
     """
     del is_training
-    if not 1 <= self.num_choices <= dims.num_experts.size:
+    if self.num_choices > dims.num_experts.size:
       raise errors.UserError(
           f"top_n_router.num_choices = {self.num_choices} must be between 1 and"
           f" num_experts = {dims.num_experts.size}."
@@ -132,25 +133,11 @@ class Top2Router(routing.Router):
     second_threshold_eval: the threshold otherwise.
   """
 
-  second_policy_train: str = "random"
-  second_policy_eval: str = "all"
-  second_threshold_train: float = 0.2
-  second_threshold_eval: float = 0.2
+  second_policy_train: Literal[*SECOND_POLICIES] = "random"
+  second_policy_eval: Literal["all", "none", "threshold"] = "all"
+  second_threshold_train: values.Share = 0.2
+  second_threshold_eval: values.Share = 0.2
   num_choices: ClassVar[int] = 2
-
-  def __post_init__(self):
-    """Refuses unknown names.
-
-    Raises:
-      UserError: lists the known ones.
-    """
-    super().__post_init__()
-    repeatable = [p for p in SECOND_POLICIES if p != "random"]
-    for name, legal in (("train", SECOND_POLICIES), ("eval", repeatable)):
-      option = f"second_policy_{name}"
-      errors.check_one_of(
-          getattr(self, option), legal, f"top_2_router.{option}"
-      )
 
   def decide(self, scores, nonpadding, dims, is_training):
     """Chooses two experts, of which the second may be left out.
@@ -213,7 +200,7 @@ class NoTokenLeftBehindRouter(routing.Router):
       released code tries 4.
   """
 
-  max_stages: int | None = None
+  max_stages: values.Count | None = None
 
   def decide(self, scores, nonpadding, dims, is_training):
     """Chooses the first expert with room; see Router.decide."""

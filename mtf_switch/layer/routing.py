@@ -22,13 +22,13 @@ import abc
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import errors
 from mtf_switch import operations
+from mtf_switch import values
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import losses
 from mtf_switch.layer import scores as scores_lib
@@ -102,27 +102,21 @@ class Router(abc.ABC):
     num_choices: the number of experts that a token passes.
   """
 
-  exploration: str = "input_jitter"
-  jitter: float = 1e-2
-  dropout_rate: float = 0.1
-  priority: str = "position"
-  loss_scope: str = "group"
-  dtype: str = "float32"
+  exploration: Literal[*scores_lib.EXPLORATIONS] = "input_jitter"
+  jitter: values.Share = 1e-2
+  dropout_rate: values.DropoutRate = 0.1
+  priority: Literal[*slots.PRIORITIES] = "position"
+  loss_scope: Literal[*losses.SCOPES] = "group"
+  dtype: Literal[*scores_lib.DTYPES] = "float32"
   num_choices: ClassVar[int] = 1
 
   def __post_init__(self):
-    """Refuses unknown names.
+    """Refuses what an option does not take.
 
     Raises:
-      UserError: lists the known ones.
+      UserError: says what it takes.
     """
-    for option, legal in (
-        ("exploration", scores_lib.EXPLORATIONS),
-        ("priority", slots.PRIORITIES),
-        ("loss_scope", losses.SCOPES),
-        ("dtype", scores_lib.DTYPES),
-    ):
-      errors.check_one_of(getattr(self, option), legal, f"router {option}")
+    values.check_fields(self, "router")
 
   def __call__(
       self,

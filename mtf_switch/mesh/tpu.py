@@ -18,6 +18,7 @@ import gin
 from mesh_tensorflow.transformer import utils
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.mesh import splits
 
 
@@ -36,7 +37,8 @@ def default_activation_dtype() -> str:
 
 
 @gin.configurable(module="mtf_switch.tpu")
-def tpu_data_parallelism(model_parallelism: int = gin.REQUIRED) -> int:
+@values.checked
+def tpu_data_parallelism(model_parallelism: values.Count = gin.REQUIRED) -> int:
   """The number of parts of a batch on a TPU that T5's gin names describe.
 
   Args:

@@ -20,6 +20,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 from mtf_switch.training import checkpoints
 from mtf_switch.training import decoded_evaluation
 from mtf_switch.training import inputs
@@ -31,6 +32,7 @@ from mtf_switch.training import watching
 
 
 @gin.configurable(module="mtf_switch.decoding")
+@values.checked
 def evaluate(
     run: run_lib.Run,
     console: rich.console.Console,
@@ -78,12 +80,13 @@ def evaluate(
 
 
 @gin.configurable(module="mtf_switch.decoding")
+@values.checked
 def infer(
     run: run_lib.Run,
     console: rich.console.Console,
     input_file: str,
     output_file: str,
-    checkpoint_step: int | None = None,
+    checkpoint_step: checkpoints.Step = None,
 ):
   """Decodes a file of inputs, one a line, to a file of outputs, one a line.
 
@@ -119,12 +122,13 @@ def infer(
 
 
 @gin.configurable(module="mtf_switch.decoding")
+@values.checked
 def score(
     run: run_lib.Run,
     console: rich.console.Console,
     input_file: str,
     output_file: str,
-    checkpoint_step: int | None = None,
+    checkpoint_step: checkpoints.Step = None,
 ):
   """Writes the log-probabilities of a file's targets, one number a line.
 

@@ -26,6 +26,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 from mtf_switch.modes import decode  # noqa: F401  For gin files, as in 0.2.0.
 from mtf_switch.modes import train
 from mtf_switch.training import best_checkpoints
@@ -46,11 +47,12 @@ _PRETRAINED = "pretrained.json"
 
 
 @gin.configurable(module="mtf_switch.finetuning")
+@values.checked
 def finetune(
     run: run_lib.Run,
     console: rich.console.Console,
     pretrained_dir: str = gin.REQUIRED,
-    pretrained_step: int | None = None,
+    pretrained_step: checkpoints.Step = None,
 ):
   """Trains from the weights of another run's checkpoint.
 

@@ -39,6 +39,7 @@ from mtf_switch.training import checkpoints
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import stopping
 from mtf_switch.training import strict_gin
+from mtf_switch.training import unread_bindings
 
 # `tasks` is imported in functions only: in another program, a user's own module
 # of that name may come first.
@@ -127,6 +128,8 @@ def call(
     if not reads_gin:
       run.configure()
     if run.model_dir is None:
+      if not reads_gin:
+        unread_bindings.check(run.own_bindings)  # No model will be built.
       mode(run, console, **mode_flags)
       return
     if run.cluster and run.cluster.task:

@@ -27,6 +27,7 @@ import rich.console
 import seqio
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.training import best_checkpoints
 from mtf_switch.training import caching
 from mtf_switch.training import checkpoint_fit
@@ -41,6 +42,7 @@ from mtf_switch.training import watching
 
 
 @gin.configurable(module="mtf_switch.modes")
+@values.checked
 def perplexity_eval(
     run: run_lib.Run,
     console: rich.console.Console,

@@ -33,6 +33,7 @@ from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import report
 from mtf_switch.planning import table9
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import unread_bindings
 from mtf_switch.training.experiment import Experiment
 
 
@@ -80,6 +81,7 @@ def plan(
       plans.append(
           plan_lib.plan(experiment, chip, name, evaluation_graph.MODES)
       )
+      unread_bindings.check(run.own_bindings, [unread_bindings.MODEL])
       if plan_picture:
         pictures.append(_picture(experiment, plans[-1]))
   if plan_picture:

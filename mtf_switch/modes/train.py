@@ -17,7 +17,7 @@
 from collections.abc import Callable, Mapping, Sequence
 import functools
 import os
-from typing import Any
+from typing import Any, Literal
 
 import gin
 import rich.console
@@ -25,6 +25,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
 from mtf_switch.training import best_checkpoints
@@ -52,24 +53,23 @@ MakeEvaluate = Callable[
 ]
 MakeHooks = Callable[[model_functions.TrainingGraph], Sequence[Any]]
 
-_ON_NOT_FINITE = ("stop", "skip")
-
 
 @gin.configurable(module="mtf_switch.modes")
+@values.checked
 def train(
     run: run_lib.Run,
     console: rich.console.Console,
-    steps: int = gin.REQUIRED,
-    save_checkpoints_steps: int = 1000,
-    keep_checkpoint_max: int = 5,
-    keep_best: int = 0,
-    metrics_every: int = 10,
-    eval_every: int | None = None,
+    steps: values.Count = gin.REQUIRED,
+    save_checkpoints_steps: values.Count = 1000,
+    keep_checkpoint_max: values.CountOrZero | None = 5,
+    keep_best: values.CountOrZero = 0,
+    metrics_every: values.Count = 10,
+    eval_every: values.CountOrZero | None = None,
     eval_split: str = "validation",
-    steps_per_block: int = 10000,
-    iterations_per_loop: int = 100,
-    on_not_finite: str = "stop",
-    max_skipped_batches: int = 10,
+    steps_per_block: values.Count = 10000,
+    iterations_per_loop: values.Count = 100,
+    on_not_finite: Literal["stop", "skip"] = "stop",
+    max_skipped_batches: values.CountOrZero = 10,
     make_evaluate: MakeEvaluate | None = None,
     make_more_hooks: MakeHooks | None = None,
 ):
@@ -80,13 +80,14 @@ def train(
     console: the console for progress.
     steps: number of updates in all, those before the checkpoint included.
     save_checkpoints_steps: steps between two checkpoints.
-    keep_checkpoint_max: how many of the latest checkpoints stay.
+    keep_checkpoint_max: how many of the latest checkpoints stay; all of them if
+      None or 0.
     keep_best: how many of the best checkpoints stay as well, by the evaluations
       of every eval_every steps: those of the best neg_log_perplexity, or, in
       fine-tuning, of the best score of each task and mixture.
     metrics_every: steps between two "train" lines of metrics.jsonl.
     eval_every: steps between two evaluations; each saves a checkpoint, and one
-      follows at the end. None for none.
+      follows at the end. None or 0 for none.
     eval_split: the split for them.
     steps_per_block: steps after which the examples are shuffled afresh, in a
       new session. Resuming reads at most so many batches again.
@@ -105,7 +106,6 @@ def train(
       number, another run trains in model_dir, or model_dir cannot be written.
     Stopped: there was a signal to stop, and a checkpoint is saved.
   """
-  errors.check_one_of(on_not_finite, _ON_NOT_FINITE, "train.on_not_finite")
   if run.tpu and on_not_finite == "skip":
     raise errors.UserError(
         "train.on_not_finite = 'skip' needs CPUs or GPUs: a TPU's host cannot "

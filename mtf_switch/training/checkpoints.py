@@ -23,17 +23,26 @@ damaged, the newest good checkpoint is the one to go on from.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import os
 import re
+from typing import Annotated, Literal
 import warnings
 
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 from mtf_switch.training import checkpoint_files
 
-# A step, a list of steps, "all", or None for the latest; -1 is the latest too,
-# as in T5's gin files.
-Selection = None | int | str | Sequence[int]
+# -1 is the latest too, as in T5's gin files.
+Step = Annotated[
+    Literal[-1] | values.CountOrZero | None,
+    "a whole number of at least 0, or None for the latest",
+]
+_Steps = Annotated[Sequence[values.CountOrZero], values.NOT_EMPTY]
+Selection = Annotated[
+    Step | _Steps | Literal["all"],
+    "a step, a list of steps, 'all', or None for the latest",
+]
 
 _PREFIX = "model.ckpt-"
 _FILE = re.compile(re.escape(_PREFIX) + r"(\d+)\.(index|data-\d+-of-\d+)")

@@ -17,10 +17,10 @@
 Run, in run.py, is the record of a run: its directory, its seed, its devices.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import gin
 import mesh_tensorflow as mtf
@@ -30,8 +30,26 @@ from t5.models import utils as t5_utils
 
 from mtf_switch import errors
 from mtf_switch import spelling
+from mtf_switch import values
 from mtf_switch.mesh import layouts
 from mtf_switch.transformer import feed_forward
+
+_Lengths = Annotated[
+    values.Count | Mapping[str, values.Count],
+    "a whole number of at least 1, or such a number for each feature, as in "
+    "{'inputs': 512, 'targets': 114}",
+]
+_BatchSize = Annotated[
+    values.Count | tuple[str, values.Count],
+    "a whole number of at least 1, or a pair such as ('tokens_per_batch', "
+    "65536)",
+]
+_Factor = values.NotNegative | Callable
+_LearningRate = Annotated[
+    _Factor | Sequence[_Factor] | None,
+    "a number of at least 0, a function such as @truncated_rsqrt, or a list of "
+    "these to multiply",
+]
 
 
 @gin.configurable(module="mtf_switch.experiment")
@@ -62,23 +80,19 @@ class Experiment:
   """
 
   task: str = gin.REQUIRED
-  sequence_length: int | Mapping[str, int] = gin.REQUIRED
-  batch_size: int | tuple[str, int] = gin.REQUIRED
-  outer_batch_size: int = 1
+  sequence_length: _Lengths = gin.REQUIRED
+  batch_size: _BatchSize = gin.REQUIRED
+  outer_batch_size: values.Count = 1
   mesh_shape: Any = ""
   layout_rules: Any = ""
   mesh_devices: Sequence[str] | None = None
-  model_type: str = "bitransformer"
-  optimizer: Any = mtf.optimize.AdafactorOptimizer
-  learning_rate_schedule: Any = None
+  model_type: Literal["bitransformer", "lm"] = "bitransformer"
+  optimizer: Callable = mtf.optimize.AdafactorOptimizer
+  learning_rate_schedule: _LearningRate = None
 
   def __post_init__(self):
     """Refuses values that would fail later, with less clear messages."""
-    if self.model_type not in ("bitransformer", "lm"):
-      raise errors.UserError(
-          f"Experiment.model_type = {self.model_type!r} is not known; use "
-          "'bitransformer' (encoder and decoder) or 'lm' (decoder only)."
-      )
+    values.check_fields(self, "Experiment")
     features = set(self.provider.output_features)
     expected = {"targets"} if self.model_type == "lm" else {"inputs", "targets"}
     if features != expected:
@@ -92,12 +106,7 @@ class Experiment:
           f"Experiment.sequence_length = {dict(self.lengths)} has no length "
           f"for {feature!r}."
       )
-    if self.mesh_devices and len(self.mesh_devices) != self.mesh.size:
-      raise errors.UserError(
-          f"Experiment.mesh_devices has {len(self.mesh_devices)} names, but "
-          f"mesh_shape has {self.mesh.size} processors."
-      )
-    if not 1 <= self.outer_batch_size <= self.sequences_per_batch:
+    if self.outer_batch_size > self.sequences_per_batch:
       raise errors.UserError(
           f"Experiment.outer_batch_size = {self.outer_batch_size} must be "
           f"between 1 and the {self.sequences_per_batch} sequences of a batch."

@@ -40,6 +40,7 @@ from mtf_switch.training import host_call as host_call_lib
 from mtf_switch.training import inference
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import training_step
+from mtf_switch.training import unread_bindings
 from mtf_switch.transformer import loss as loss_lib
 
 
@@ -151,7 +152,12 @@ def training_model_fn(
                   dict(zip(variables, training.gradients)),
               )
           ),
-          *_hooks(run, lowering, "operative_config"),
+          *_hooks(
+              run,
+              lowering,
+              "operative_config",
+              built=(unread_bindings.TRAINING, unread_bindings.DATA),
+          ),
       ]
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
@@ -195,7 +201,7 @@ def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
     }
     loss = tf.math.divide_no_nan(sums["cross_entropy"], sums["target_tokens"])
     with mtf.utils.outside_all_rewrites():
-      hooks = _hooks(run, lowering, "operative_config_perplexity")
+      hooks = _hooks(run, lowering, "operative_config_perplexity", built=())
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
         loss=tf.reduce_mean(loss),
@@ -243,6 +249,7 @@ def decoding_model_fn(run: run_lib.Run):
         "operative_config_decoding",
         {"outputs": outputs},
         decoding.drops,
+        built=[unread_bindings.DECODING],
     )
 
   return model_fn
@@ -276,6 +283,7 @@ def scoring_model_fn(run: run_lib.Run):
         "operative_config_scoring",
         {"score": scores},
         scoring.drops,
+        built=(),
     )
 
   return model_fn
@@ -287,6 +295,7 @@ def _predictions(
     config_name: str,
     predictions: Mapping[str, tf.Tensor],
     drops: Mapping[str, mtf.Tensor],
+    built: Sequence[str],
 ) -> tpu_estimator.TPUEstimatorSpec:
   """The specification of a graph that predicts.
 
@@ -296,6 +305,7 @@ def _predictions(
     config_name: the name of the file of gin's bindings.
     predictions: `[batch, ...]` by name.
     drops: sums over the batch by name, which each row is given.
+    built: the parts that were built, for unread_bindings.check.
   """
   batch_size = next(iter(predictions.values())).shape[0]
   predictions = {
@@ -306,7 +316,7 @@ def _predictions(
       },
   }
   with mtf.utils.outside_all_rewrites():
-    hooks = _hooks(run, lowering, config_name)
+    hooks = _hooks(run, lowering, config_name, built)
   return tpu_estimator.TPUEstimatorSpec(
       mode=tf.estimator.ModeKeys.PREDICT,
       predictions=predictions,
@@ -326,8 +336,29 @@ def _place(run: run_lib.Run, params, step):
   )
 
 
-def _hooks(run: run_lib.Run, lowering: mtf.Lowering, config_name: str):
-  """The hooks of every session: slices filled, gin's bindings recorded."""
+def _hooks(
+    run: run_lib.Run,
+    lowering: mtf.Lowering,
+    config_name: str,
+    built: Sequence[str],
+):
+  """The hooks of every session: slices filled, gin's bindings recorded.
+
+  The graph is complete: what gin has bound is read by now.
+
+  Args:
+    run: the run.
+    lowering: of the graph.
+    config_name: the name of the record of bindings.
+    built: what the graph has beside a model, see unread_bindings.check.
+
+  Returns:
+    a list of hooks.
+
+  Raises:
+    UserError: gin binds something in a scope that does not exist.
+  """
+  unread_bindings.check(run.own_bindings, {unread_bindings.MODEL, *built})
   return [
       servers.OneSessionHook(),
       mtf.MtfRestoreHook(lowering),

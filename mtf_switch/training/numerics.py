@@ -21,7 +21,7 @@ batches and draws are functions of the step, so that they are the same steps.
 
 from collections.abc import Iterable, Mapping, Sequence
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import mesh_tensorflow as mtf
 import numpy as np

@@ -27,6 +27,7 @@ from mtf_switch.training import checkpoints
 from mtf_switch.training import experiment as experiment_lib
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import strict_gin
+from mtf_switch.training import unread_bindings
 from mtf_switch.training import vocabulary_record
 
 
@@ -60,7 +61,8 @@ class Run:
       process alone.
     gin_files: names of gin files.
     gin_params: gin bindings that override those of the files.
-    gin_directories: directories in which gin files are searched for.
+    gin_directories: directories of the project's gin files, which are searched.
+    own_bindings: gin's bindings that are the user's; filled by `configure`.
   """
 
   model_dir: str | None = None
@@ -70,6 +72,9 @@ class Run:
   gin_files: Sequence[str] = ()
   gin_params: Sequence[str] = ()
   gin_directories: Sequence[str] = ()
+  own_bindings: set[unread_bindings.Key] = dataclasses.field(
+      default_factory=set, init=False, compare=False
+  )
 
   def configure(self, files: Sequence[str] = (), params: Sequence[str] = ()):
     """Reads the run's gin files and parameters, and more of them if given.
@@ -79,27 +84,40 @@ class Run:
       params: gin bindings that follow the run's own.
 
     Raises:
-      UserError: a name is unknown, a value is missing, or a file is not gin.
+      UserError: a name is unknown, a value is missing or without meaning, or a
+        file is not gin.
     """
-    strict_gin.parse(
+    own = strict_gin.parse(
         [*self.gin_files, *files],
         [*self.gin_params, *params],
         self.gin_directories,
     )
+    unread_bindings.check_scopes(own)
+    self.own_bindings.clear()
+    self.own_bindings.update(own)
 
   @functools.cached_property
   def experiment(self) -> experiment_lib.Experiment:
-    """The model and its layout, which gin describes after `configure`."""
+    """The model and its layout, which gin describes after `configure`.
+
+    Raises:
+      UserError: the mesh does not fit the processes or the devices.
+    """
     experiment = experiment_lib.Experiment()
+    size, devices = experiment.mesh.size, experiment.mesh_devices
     if self.cluster:
-      cluster_lib.devices_per_task(
-          experiment.mesh.size, len(self.cluster.hosts)
-      )
-      if experiment.mesh_devices:
+      cluster_lib.devices_per_task(size, len(self.cluster.hosts))
+      if devices:
         raise errors.UserError(
             "Experiment.mesh_devices names the devices of one process; leave it"
             " out with --mesh_hosts, which finds those of all."
         )
+    # Plans, which need no devices, compare meshes of several sizes.
+    if devices and len(devices) != size:
+      raise errors.UserError(
+          f"Experiment.mesh_devices has {len(devices)} names, but mesh_shape "
+          f"has {size} processors."
+      )
     return experiment
 
   @functools.cached_property

@@ -19,43 +19,61 @@ line, with the place of the mistake and similar names. Gin takes a misspelt
 macro for a new, unused one; here it is an error.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import copy
 import functools
 import inspect
+import os
 import re
 import tokenize
 from typing import Any
 
 import gin
+from gin import config_parser
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import spelling
+from mtf_switch.training import gin_values
+from mtf_switch.training import unread_bindings
 
 
 def parse(
     files: Sequence[str], params: Sequence[str], search_paths: Sequence[str]
-):
+) -> set[unread_bindings.Key]:
   """Parses gin files, then parameters, and closes the configuration.
 
   Args:
     files: names of gin files, relative to the working directory or to a search
       path.
     params: bindings such as "train.steps = 100", which override the files'.
-    search_paths: directories.
+    search_paths: the directories of this project's files.
+
+  Returns:
+    the bindings that are the user's own: those of the parameters, and of files
+    that are not the project's.
 
   Raises:
-    UserError: the syntax is not gin's, a name is unknown or a value is missing.
+    UserError: the syntax is not gin's, a name is unknown, or a value is missing
+      or without meaning.
   """
   for path in search_paths:
     gin.add_config_file_search_path(path)
-  for file in files:
-    _call(functools.partial(gin.parse_config_file, file), file)
+  parsed = [
+      _call(functools.partial(gin.parse_config_file, file), file)
+      for file in files
+  ]
   of_files = set(_macros())
   for param in params:
     _call(functools.partial(gin.parse_config, param), f"--gin_param={param!r}")
   _check_macros(of_params=set(_macros()) - of_files)
   _call(gin.finalize, "gin")
+  gin_values.check(_bindings())
+  texts = [*params]
+  for path in _own_files(parsed, [os.path.realpath(x) for x in search_paths]):
+    with tf.io.gfile.GFile(path) as file:
+      texts.append(file.read())
+  return {key for text in texts for key in _keys(text)}
 
 
 def value(name: str) -> Any:
@@ -97,10 +115,57 @@ def explain(error: BaseException) -> str | None:
   )
 
 
-def _call(parse_: Callable[[], None], where: str):
+def _own_files(parsed, directories: Sequence[str]) -> Iterator[str]:
+  """The paths of files and their includes that are not in directories.
+
+  Args:
+    parsed: what gin.parse_config_file returned for each file.
+    directories: absolute paths.
+  """
+  for file in parsed:
+    path = _path(file.filename)
+    if not any(path.startswith(f"{place}{os.sep}") for place in directories):
+      yield path
+    yield from _own_files(file.includes, directories)
+
+
+def _path(name: str) -> str:
+  """The path of a file that gin has found."""
+  for prefix in gin.config._LOCATION_PREFIXES:  # pylint: disable=protected-access
+    path = os.path.join(prefix, name)
+    if tf.io.gfile.exists(path):
+      return path if "://" in path else os.path.realpath(path)
+  return name
+
+
+def _keys(text: str) -> Iterator[unread_bindings.Key]:
+  """The bindings of a text that gin has parsed, without those of includes."""
+  for statement in config_parser.ConfigParser(text, _NoReferences()):
+    if not isinstance(statement, config_parser.BindingStatement):
+      continue
+    scope, selector, parameter = statement[:3]
+    if not parameter:
+      macro = f"{scope}/{selector}" if scope else selector
+      yield macro, "gin.macro", "value"
+    # Names that the text itself imports as something else are left out.
+    elif found := gin_values.registry().get_match(selector):
+      yield scope, found.selector, parameter
+
+
+class _NoReferences(config_parser.ParserDelegate):
+  """Reads references and macros without looking them up."""
+
+  def configurable_reference(self, unused_name, unused_evaluate):
+    """Returns nothing."""
+
+  def macro(self, unused_name):
+    """Returns nothing."""
+
+
+def _call(parse_: Callable[[], Any], where: str) -> Any:
   """Calls gin and turns its errors into a UserError of one line."""
   try:
-    parse_()
+    return parse_()
   except SyntaxError as error:
     if error.filename:
       where = f"{error.filename}:{error.lineno}"
@@ -127,10 +192,9 @@ def _advice(message: str) -> str:
   if unknown:
     name = unknown[1].split("/")[-1]
     num_parts = name.count(".") + 1
-    # Gin has no public function that lists the registry.
-    registry = gin.config._REGISTRY._selector_map  # pylint: disable=protected-access
+    names = [known for known, _ in gin_values.registry().items()]
     return _did_you_mean(
-        name, {".".join(known.split(".")[-num_parts:]) for known in registry}
+        name, {".".join(known.split(".")[-num_parts:]) for known in names}
     )
   unknown = re.search(
       r"'(.+?)' doesn't have a parameter named '(.+?)'", message

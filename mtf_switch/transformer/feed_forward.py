@@ -14,7 +14,9 @@
 
 """Switch layers for mesh_tensorflow's transformer stacks, set by gin."""
 
+from collections.abc import Sequence
 import functools
+from typing import Literal
 
 import gin
 import mesh_tensorflow as mtf
@@ -22,6 +24,7 @@ from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import experts
 from mtf_switch.layer import initializers
@@ -45,33 +48,34 @@ class SwitchFeedForward(transformer.TransformerLayer):
       scope, such as "encoder/block_000/layer_001/SwitchFeedForward"; for plans.
   """
 
+  @values.checked
   def __init__(
       self,
-      num_experts: int = gin.REQUIRED,
-      num_cores: int | None = None,
-      group_size: int | None = None,
+      num_experts: values.Count = gin.REQUIRED,
+      num_cores: values.Count | None = None,
+      group_size: values.Count | None = None,
       strict_groups: bool = True,
-      hidden_size: int | None = gin.REQUIRED,
-      activation="relu",
+      hidden_size: values.Count | None = gin.REQUIRED,
+      activation: str | Sequence[str] = "relu",
       router=routers.SwitchRouter,
       exploration: str | None = None,
-      router_jitter: float | None = None,
-      router_dropout_rate: float | None = None,
+      router_jitter: values.Share | None = None,
+      router_dropout_rate: values.DropoutRate | None = None,
       router_dtype: str | None = None,
       priority: str | None = None,
-      dispatch: str | None = None,
-      capacity_factor_train: float = 1.25,
-      capacity_factor_eval: float = 2.0,
-      capacity_factor_infer: float | None = None,
+      dispatch: Literal[None, *dispatchers.BY_NAME] = None,
+      capacity_factor_train: values.Positive = 1.25,
+      capacity_factor_eval: values.Positive = 2.0,
+      capacity_factor_infer: values.Positive | None = None,
       capacity_rounding: str = "floor",
-      min_expert_capacity: int = 0,
-      aux_loss_coefficient: float = 1e-2,
-      z_loss_coefficient: float = 0.0,
+      min_expert_capacity: values.CountOrZero = 0,
+      aux_loss_coefficient: values.NotNegative = 1e-2,
+      z_loss_coefficient: values.NotNegative = 0.0,
       loss_scope: str | None = None,
-      loss_over_layers: str = "sum",
-      expert_dropout_rate: float = 0.0,
-      expert_dtype: str | None = None,
-      initializer_scale: float = 0.1,
+      loss_over_layers: Literal["sum", "mean"] = "sum",
+      expert_dropout_rate: values.DropoutRate = 0.0,
+      expert_dtype: Literal[None, "float32"] = None,
+      initializer_scale: values.Positive = 0.1,
   ):
     """Records the options; docs/routing.md has where each comes from.
 
@@ -117,14 +121,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
       initializer_scale: s of section 2.4, of the experts and the router.
 
     Raises:
-      UserError: a name is not known, or an option is set in two ways.
+      UserError: an option's value is none that it takes, or it is set in two
+        ways.
     """
-    for value, legal, what in (
-        (expert_dtype, (None, "float32"), "expert_dtype"),
-        (dispatch, (None, *dispatchers.BY_NAME), "dispatch"),
-        (loss_over_layers, ("sum", "mean"), "loss_over_layers"),
-    ):
-      errors.check_one_of(value, legal, f"SwitchFeedForward.{what}")
     self.router = routers.router_of(
         router,
         dict(

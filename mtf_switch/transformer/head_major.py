@@ -25,6 +25,7 @@ from mesh_tensorflow.transformer import attention
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.layer import initializers
 from mtf_switch.mesh import splits
 from mtf_switch.transformer import dot_product
@@ -228,7 +229,10 @@ def make_params(params_class, layer, context, /, **kwargs):
 class HeadMajor:
   """A mixin that makes an attention layer of upstream's head-major."""
 
-  def __init__(self, initializer_scale: float | None = None, **kwargs):
+  @values.checked
+  def __init__(
+      self, initializer_scale: values.Positive | None = None, **kwargs
+  ):
     """Records the options.
 
     Args:

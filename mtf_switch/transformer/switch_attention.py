@@ -14,12 +14,15 @@
 
 """Switch attention (Appendix A): experts that make queries, keys and values."""
 
+from collections.abc import Callable
+
 import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer_layers
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.transformer import contexts
 from mtf_switch.transformer import head_major
 
@@ -106,8 +109,12 @@ class SwitchAttentionParams(head_major.AttentionParams):
 class _SwitchAttention(head_major.HeadMajor):
   """Queries, and shared keys and values, from Switch layers (Figure 10)."""
 
+  @values.checked
   def __init__(
-      self, experts=gin.REQUIRED, initializer_scale: float = 0.1, **kwargs
+      self,
+      experts: Callable = gin.REQUIRED,
+      initializer_scale: float = 0.1,
+      **kwargs,
   ):
     """Records the options.
 

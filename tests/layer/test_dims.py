@@ -51,7 +51,7 @@ def test_indivisible_tokens_are_refused_with_the_nearest_sizes():
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("name", ["num_cores", "group_size"])
 def test_no_groups_are_refused(name, strict):
-  with pytest.raises(errors.UserError, match=f"{name} must be at least 1, got"):
+  with pytest.raises(errors.UserError, match=f"{name} = 0 must be a whole"):
     dims.num_groups(96, **{name: 0}, strict=strict)
 
 

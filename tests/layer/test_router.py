@@ -321,7 +321,7 @@ def test_too_few_experts_are_refused_by_number(router, least):
 
 
 def test_no_choices_are_refused():
-  with pytest.raises(errors.UserError, match="num_choices = 0 must be between"):
+  with pytest.raises(errors.UserError, match="num_choices = 0 must be a whole"):
     route_probs(
         np.full((1, 2, 2), 0.5),
         1,
@@ -408,7 +408,7 @@ def test_random_is_refused_for_evaluation():
   with pytest.raises(errors.UserError) as error:
     router_lib.Top2Router(second_policy_eval="random")
   assert str(error.value) == (
-      "top_2_router.second_policy_eval = 'random' is not known; use one of "
+      "router.second_policy_eval = 'random' is not known; use one of "
       "all, none, threshold."
   )
 
@@ -420,7 +420,7 @@ def test_unknown_second_policies_are_refused_with_the_legal_ones(name):
   with pytest.raises(errors.UserError) as error:
     router_lib.Top2Router(**{option: "some"})
   assert str(error.value) == (
-      f"top_2_router.{option} = 'some' is not known; use one of {legal}."
+      f"router.{option} = 'some' is not known; use one of {legal}."
   )
 
 
@@ -438,7 +438,7 @@ def test_unknown_options_are_refused_with_the_legal_ones(name, option, legal):
   with pytest.raises(errors.UserError) as error:
     dataclasses.replace(ROUTERS[name], **{option: "typo"})
   assert str(error.value) == (
-      f"router {option} = 'typo' is not known; use one of {', '.join(legal)}."
+      f"router.{option} = 'typo' is not known; use one of {', '.join(legal)}."
   )
 
 

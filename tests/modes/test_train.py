@@ -17,7 +17,6 @@
 import mtf_switch  # isort: skip  # noqa: F401
 import functools
 import io
-import json
 
 import gin
 import mesh_tensorflow as mtf
@@ -35,6 +34,7 @@ from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import strict_gin
 from tests import gin_files
+
 
 @pytest.mark.parametrize(
     "first_step, steps, lengths, skipped, expected",

@@ -65,7 +65,7 @@ def test_batch_size(batch_size, sequences):
         (
             dict(model_type="bitransfomer"),
             "Experiment.model_type = 'bitransfomer' is not known; use "
-            "'bitransformer' (encoder and decoder) or 'lm' (decoder only).",
+            "one of bitransformer, lm. Did you mean bitransformer?",
         ),
         (
             dict(model_type="lm"),

@@ -26,6 +26,7 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.tpu import device_assignment
 from tensorflow.python.tpu import topology as topology_lib
 
+from mtf_switch import errors
 import mtf_switch.modes  # noqa: F401  Its names are in gin/runs.
 from mtf_switch.training import estimators
 from mtf_switch.training import figures as figures_lib
@@ -533,6 +534,40 @@ def test_evaluation_does_not_depend_on_the_batch_size(model, params):
   assert figures["neg_log_perplexity"] == -figures["cross_entropy"]
 
 
+UNREAD = ("decoder", "mtf_switch.experiment.Experiment", "batch_size")
+
+
+@pytest.mark.parametrize(
+    "mode, number, model_fn",
+    [
+        (
+            tf.estimator.ModeKeys.TRAIN,
+            [],
+            lambda run: model_functions.training_model_fn(run, 1, lambda _: []),
+        ),
+        (
+            tf.estimator.ModeKeys.EVAL,
+            ["dataset"],
+            lambda run: model_functions.perplexity_model_fn(run, 1),
+        ),
+        (
+            tf.estimator.ModeKeys.PREDICT,
+            ["batch_number"],
+            model_functions.scoring_model_fn,
+        ),
+    ],
+)
+def test_every_graph_names_what_nothing_reads(mode, number, model_fn):
+  run = make_run("dense", "sequence_length = {'targets': 8}")
+  run.own_bindings.add(UNREAD)
+  with tf.Graph().as_default():
+    tf.train.create_global_step()
+    features = {"targets": tf.ones([4, 8], tf.int32)}
+    features.update({name: tf.zeros([4], tf.int32) for name in number})
+    with pytest.warns(errors.UserNotice, match="nothing reads decoder/Exp"):
+      model_fn(run)(features, None, mode, {})
+
+
 def test_sampling_repeats_and_differs_between_batches_and_rows():
   run = make_run(
       "switch_transformer",
@@ -547,9 +582,11 @@ def test_sampling_repeats_and_differs_between_batches_and_rows():
         "inputs": tf.constant([[5, 6, 7, 1, 0, 0, 0, 0]] * 4),
         "batch_number": batch_number,
     }
-    spec = model_functions.decoding_model_fn(run)(
-        features, None, tf.estimator.ModeKeys.PREDICT, {}
-    )
+    run.own_bindings.add(UNREAD)
+    with pytest.warns(errors.UserNotice, match="nothing reads decoder/Exp"):
+      spec = model_functions.decoding_model_fn(run)(
+          features, None, tf.estimator.ModeKeys.PREDICT, {}
+      )
     with tf.Session() as session:
       session.run(tf.global_variables_initializer())
       outputs, others, again = (

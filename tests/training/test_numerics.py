@@ -52,7 +52,10 @@ def masked_logarithm(y):
 def model(function, features):
   with tf.variable_scope(f"{SCOPE}/Layer"):
     kernel = mtf.get_variable(
-        features["x"].mesh, "kernel", mtf.Shape([D]), initializer=tf.ones_initializer()
+        features["x"].mesh,
+        "kernel",
+        mtf.Shape([D]),
+        initializer=tf.ones_initializer(),
     )
     y = mtf.reduce_sum(features["x"] * kernel, reduced_dim=D)
   with tf.variable_scope(f"{SCOPE}/Other"):
@@ -84,7 +87,8 @@ def replay(function, batches, learning_rate=1e-3, num_microbatches=1, cores=1):
     else:
       outputs = outputs_of(features)
       gradients = mtf.gradients(
-          [outputs["loss"]], [v.outputs[0] for v in mesh.graph.trainable_variables]
+          [outputs["loss"]],
+          [v.outputs[0] for v in mesh.graph.trainable_variables],
       )
     variables = mesh.graph.trainable_variables
     with tf.variable_scope(KERNEL):

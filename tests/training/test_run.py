@@ -20,7 +20,7 @@ import pytest
 
 from mtf_switch import errors
 from mtf_switch.mesh import cluster
-from mtf_switch.training import experiment  # noqa: F401
+from mtf_switch.training import experiment as experiment_lib
 from mtf_switch.training import run as run_lib
 from tests import toy_tasks  # noqa: F401
 
@@ -71,6 +71,16 @@ def test_a_mesh_of_processes_has_devices_of_its_own(
   with pytest.raises(errors.UserError) as error:
     run.experiment  # noqa: B018
   assert str(error.value).startswith(message)
+
+
+def test_as_many_devices_are_named_as_the_mesh_has():
+  gin.parse_config([EXPERIMENT, "Experiment.mesh_devices = ['a', 'b']"])
+  experiment_lib.Experiment()  # For a plan, which needs no devices.
+  with pytest.raises(errors.UserError) as error:
+    run_lib.Run().experiment  # noqa: B018
+  assert str(error.value) == (
+      "Experiment.mesh_devices has 2 names, but mesh_shape has 4 processors."
+  )
 
 
 def test_devices_are_chosen_unless_gin_names_them():

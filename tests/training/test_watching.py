@@ -112,7 +112,9 @@ def test_a_run_that_is_over(tmp_path):
 
 
 def test_waiting_ends(tmp_path):
-  training = Training(tmp_path, *[nothing] * 23, lambda t: t.save(10), *[nothing] * 24)
+  training = Training(
+      tmp_path, *[nothing] * 23, lambda t: t.save(10), *[nothing] * 24
+  )
   assert list(training.watch(seconds=120)) == [10]
   assert training.output.getvalue().splitlines()[-1] == (
       "no new checkpoint for 2 minutes; the latest is of step 10"

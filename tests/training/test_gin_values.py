@@ -1,0 +1,287 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Values without meaning, refused where gin binds them or a call gets them."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import importlib.util
+import pathlib
+import re
+
+import gin
+import pytest
+
+from mtf_switch import errors
+from mtf_switch.mesh import tpu
+import mtf_switch.modes  # noqa: F401  Its names are in gin/runs.
+from mtf_switch.modes import decode
+from mtf_switch.modes import finetune
+from mtf_switch.modes import perplexity
+from mtf_switch.modes import train
+from mtf_switch.training import experiment
+from mtf_switch.training import gin_values
+from mtf_switch.training import strict_gin
+from mtf_switch.transformer import feed_forward
+from mtf_switch.transformer import optimizer  # noqa: F401
+from mtf_switch.transformer import routers
+from mtf_switch.transformer import switch_attention
+import tasks  # noqa: F401
+from tests import gin_files
+from tests import toy_tasks  # noqa: F401
+
+DROPOUT = "a number of at least 0 and below 1"
+COUNT = "a whole number of at least 1"
+
+
+def parse(*params):
+  strict_gin.parse([], params, [])
+
+
+@pytest.mark.parametrize(
+    "binding, allowed",
+    [
+        ("DenseReluDense.dropout_rate = 1.5", DROPOUT),
+        ("transformer.sublayer_dropout.dropout_rate = -0.1", DROPOUT),
+        ("SelfAttention.dropout_rate = 1.0", DROPOUT),
+        ("HeadMajorSelfAttention.dropout_rate = '0.1'", DROPOUT),
+        ("transformer.LayerStack.dropout_rate = True", DROPOUT),
+        ("SelfAttention.num_heads = 0", COUNT),
+        ("SelfAttention.key_value_size = '64'", COUNT),
+        ("SelfAttention.num_heads = None", COUNT),
+        ("SelfAttention.num_memory_heads = -1", "a whole number of at least 0"),
+        ("encoder/DenseReluDense.hidden_size = 2.5", COUNT),
+        ("Unitransformer.d_model = '16'", COUNT),
+        ("Unitransformer.d_model = -1", COUNT),
+        ("Unitransformer.d_model = @relative_position_spans", COUNT),
+        ("Unitransformer.label_smoothing = 1", DROPOUT),
+        ("Unitransformer.z_loss = -1e-4", "a number of at least 0"),
+        ("Unitransformer.z_loss = 1e999", "a number of at least 0"),
+        ("transformer.make_layer_stack.num_layers = 0", COUNT),
+        ("transformer.LayerStack.recompute_grads = 1", "True or False"),
+        ("VarianceScalingInitializer.scale = 0", "a number above 0"),
+        ("Bitransformer.decode.temperature = -1", "a number of at least 0"),
+        ("Bitransformer.decode.beam_size = 0", COUNT),
+        ("Bitransformer.decode.max_decode_length = 0", f"{COUNT} or None"),
+        ("Bitransformer.decode.alpha = 'a'", "a number of at least 0"),
+        (
+            "Unitransformer.sample_autoregressive.sampling_keep_top_k = 0",
+            f"{COUNT}, or -1 for all tokens",
+        ),
+        (
+            "learning_rate_schedules.truncated_rsqrt.warmup_steps = 0",
+            "a number",
+        ),
+        (
+            "learning_rate_schedules.constant_learning_rate.learning_rate = -1",
+            "a number of at least 0",
+        ),
+        ("AdafactorOptimizer.beta1 = 1", DROPOUT),
+        ("Adafactor.clipping_threshold = 0", "a number above 0 or None"),
+        (
+            "utils.serialize_num_microbatches"
+            ".tokens_per_microbatch_per_replica = 0",
+            f"{COUNT} or None",
+        ),
+        ("random_spans_helper.noise_density = 0", "a number above 0"),
+        ("tasks.vocabulary.size = 2_000_000_000", f"{COUNT} and of at most"),
+        ("tasks.vocabulary.size = '8000'", COUNT),
+        ("tasks.vocabulary.path = 3", "a text in quotes or None"),
+        ("tasks.text_files.path = ['a', 'b']", "a text in quotes or None"),
+        ("tasks.docstrings.max_bytes = 0", f"{COUNT} or None"),
+        ("tasks.broken_records.limit = -1", "a whole number of at least 0"),
+        ("tasks.mc4.alpha = '0.3'", "a number of at least 0"),
+        ("tasks.c4.remove_repeated_lines = 'no'", "True or False"),
+    ],
+)
+def test_bound_values_are_checked_after_parsing(binding, allowed):
+  with pytest.raises(errors.UserError) as error:
+    parse(binding)
+  configurable, parameter = binding.split(" = ")[0].rsplit(".", 2)[-2:]
+  assert re.fullmatch(
+      rf".*{configurable}\.{parameter} = .+ must be {allowed}.*",
+      str(error.value),
+  )
+
+
+def test_a_macro_is_named_that_sets_a_value():
+  with pytest.raises(errors.UserError) as error:
+    parse("DenseReluDense.dropout_rate = %rate", "rate = %base", "base = 1.5")
+  assert str(error.value) == (
+      f"DenseReluDense.dropout_rate = 1.5 must be {DROPOUT}. (rate sets it.)"
+  )
+
+
+@gin.configurable
+def rate_of_a_function():
+  return 2.0
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        ["DenseReluDense.dropout_rate = @rate_of_a_function()"],
+        ["DenseReluDense.dropout_rate = %rate", "rate = @rate_of_a_function()"],
+        ["Bitransformer.decode.max_decode_length = None"],
+        ["Unitransformer.sample_autoregressive.sampling_keep_top_k = -1"],
+        ["learning_rate_schedules.truncated_rsqrt.warmup_steps = 1e4"],
+        ["DenseReluDense.dropout_rate = 0"],
+        # Of a mode, which checks it when it is called: several share a macro.
+        ["infer.checkpoint_step = %step", "step = 'all'"],
+        # Another's, which has its own opinion.
+        ["run.batch_size = 'x'"],
+    ],
+)
+def test_other_values_are_left_alone(params):
+  parse(*params)
+
+
+@pytest.mark.parametrize("package, folder", [
+    ("t5", "models/gin"),
+    ("mesh_tensorflow", "transformer/gin"),
+])  # fmt: skip
+def test_files_of_t5_have_values_with_meaning(package, folder):
+  root = pathlib.Path(importlib.util.find_spec(package).origin).parent / folder
+  files = sorted(root.rglob("*.gin"))
+  assert files
+  for file in files:
+    gin.clear_config()
+    gin.add_config_file_search_path(str(root))
+    gin.parse_config_file(str(file), skip_unknown=True)
+    gin_values.check(gin.config._CONFIG)
+
+
+LAYER = (
+    "SwitchFeedForward.num_experts = 4",
+    "SwitchFeedForward.hidden_size = 8",
+)
+# The call that takes the parameters of a gin name, and others that it needs.
+CALLS = {
+    "Experiment": (
+        experiment.Experiment,
+        [
+            "Experiment.task = 'toy_copy'",
+            "Experiment.sequence_length = 24",
+            "Experiment.batch_size = 4",
+        ],
+    ),
+    "SwitchFeedForward": (feed_forward.SwitchFeedForward, LAYER),
+    "SwitchSelfAttention": (
+        switch_attention.SwitchSelfAttention,
+        ["SwitchSelfAttention.experts = @SwitchFeedForward", *LAYER],
+    ),
+    "evaluate": (lambda: decode.evaluate(None, None), []),
+    "finetune": (
+        lambda: finetune.finetune(None, None),
+        ["finetune.pretrained_dir = 'a'"],
+    ),
+    "infer": (lambda: decode.infer(None, None, "a", "b"), []),
+    "no_token_left_behind_router": (routers.NoTokenLeftBehindRouter, []),
+    "perplexity_eval": (lambda: perplexity.perplexity_eval(None, None), []),
+    "score": (lambda: decode.score(None, None, "a", "b"), []),
+    "switch_router": (routers.SwitchRouter, []),
+    "top_2_router": (routers.Top2Router, []),
+    "top_n_router": (routers.TopNRouter, []),
+    "tpu_data_parallelism": (tpu.tpu_data_parallelism, []),
+    "train": (lambda: train.train(None, None), ["train.steps = 1"]),
+}
+STEPS = "a step, a list of steps, 'all', or None for the latest"
+STEP = "a whole number of at least 0, or None for the latest"
+
+
+@pytest.mark.parametrize(
+    "binding, allowed",
+    [
+        ("train.steps = '60'", COUNT),
+        ("train.steps = 10.5", COUNT),
+        ("train.steps = True", COUNT),
+        ("train.steps = -5", COUNT),
+        ("train.steps = None", COUNT),
+        ("train.metrics_every = 0", COUNT),
+        (
+            "train.keep_checkpoint_max = -1",
+            "a whole number of at least 0 or None",
+        ),
+        ("train.save_checkpoints_steps = 0", COUNT),
+        ("train.steps_per_block = 0", COUNT),
+        ("train.iterations_per_loop = 0", COUNT),
+        ("train.eval_every = -3", "a whole number of at least 0 or None"),
+        ("train.eval_split = 3", "a text in quotes"),
+        ("Experiment.batch_size = True", COUNT),
+        ("Experiment.batch_size = '4'", COUNT),
+        ("Experiment.batch_size = 3.5", COUNT),
+        ("Experiment.batch_size = ('tokens_per_batch', 0)", COUNT),
+        ("Experiment.sequence_length = '24'", COUNT),
+        ("Experiment.sequence_length = 0", COUNT),
+        ("Experiment.sequence_length = {'targets': 'x'}", COUNT),
+        ("Experiment.outer_batch_size = 0", COUNT),
+        ("Experiment.task = 3", "a text in quotes"),
+        ("Experiment.mesh_devices = 'cpu:0'", "a list in which"),
+        ("Experiment.learning_rate_schedule = -0.1", "a number of at least 0"),
+        ("Experiment.learning_rate_schedule = [1, '2']", "a number of at"),
+        ("Experiment.optimizer = 'adafactor'", "a function"),
+        ("SwitchFeedForward.num_experts = 0", COUNT),
+        ("SwitchFeedForward.num_cores = 'x'", f"{COUNT} or None"),
+        ("SwitchFeedForward.hidden_size = 2.5", f"{COUNT} or None"),
+        ("SwitchFeedForward.capacity_factor_train = 0", "a number above 0"),
+        ("SwitchFeedForward.capacity_factor_eval = -1", "a number above 0"),
+        ("SwitchFeedForward.aux_loss_coefficient = -1", "a number of at least"),
+        ("SwitchFeedForward.z_loss_coefficient = 1e999", "a number of at"),
+        ("SwitchFeedForward.router_jitter = 1.5", "a number of at least 0"),
+        ("SwitchFeedForward.expert_dropout_rate = 1.0", DROPOUT),
+        ("SwitchFeedForward.min_expert_capacity = -1", "a whole number of at"),
+        ("SwitchFeedForward.strict_groups = 'no'", "True or False"),
+        ("SwitchFeedForward.initializer_scale = 0", "a number above 0"),
+        ("SwitchSelfAttention.initializer_scale = -1", "a number above 0"),
+        ("switch_router.jitter = -1", "a number of at least 0"),
+        ("switch_router.dropout_rate = 1", DROPOUT),
+        ("top_n_router.num_choices = 0", COUNT),
+        ("no_token_left_behind_router.max_stages = 0", f"{COUNT} or None"),
+        ("top_2_router.second_threshold_train = 2", "a number of at least 0"),
+        ("tpu_data_parallelism.model_parallelism = 0", COUNT),
+        ("evaluate.checkpoint_step = []", STEPS),
+        ("evaluate.split = None", "a text in quotes"),
+        ("perplexity_eval.checkpoint_step = '3'", STEPS),
+        ("perplexity_eval.checkpoint_step = [True]", STEPS),
+        ("perplexity_eval.checkpoint_step = 3.0", STEPS),
+        ("infer.checkpoint_step = 'all'", STEP),
+        ("infer.checkpoint_step = [2]", STEP),
+        ("score.checkpoint_step = 3.0", STEP),
+        ("finetune.pretrained_step = 'latest'", STEP),
+        ("finetune.pretrained_dir = 3", "a text in quotes"),
+    ],
+)
+def test_calls_check_what_they_get(binding, allowed):
+  name, parameter = binding.split(" = ")[0].split(".")
+  call, params = CALLS[name]
+  parse(*params, binding)
+  with pytest.raises(errors.UserError) as error:
+    call()
+  # The routers have some options in common, by the name "router".
+  option = rf"({name}\.|router\.){parameter} = .+ must be {allowed}.*"
+  assert re.fullmatch(option, str(error.value).split("\n")[0])
+
+
+@pytest.mark.parametrize("value", ["3", "-1", "'all'", "None", "[1, 2]", "0"])
+def test_checkpoints_are_selected_in_many_ways(value):
+  parse(f"perplexity_eval.checkpoint_step = {value}")
+  with pytest.raises(AttributeError, match="select_checkpoints"):
+    perplexity.perplexity_eval(None, None)  # After the check.
+
+
+def test_a_models_size_is_checked_by_its_macro():
+  gin_files.clear()
+  with pytest.raises(errors.UserError, match=r"0 must be .*num_blocks sets it"):
+    strict_gin.parse(
+        ["models/switch_tiny.gin"], ["num_cores = 1", "num_blocks = 0"], []
+    )
