@@ -19,20 +19,31 @@ import dataclasses
 
 import pytest
 
+from mtf_switch.planning import alternatives
+from mtf_switch.planning import memory
 from mtf_switch.planning import plan as plan_lib
+from mtf_switch.planning import slices as slices_lib
 from mtf_switch.planning import step_graph
 from tests import plans
 from tests import toy_tasks  # noqa: F401  Registers them.
 
 
-def test_variants_need_less_for_activations():
+def plan(*options):
   experiment_ = plans.on_one_cpu(
-      "t5_tiny", "num_layers = 4", sizes=plans.DENSE_SIZES
+      "t5_tiny", "num_layers = 2", *options, sizes=plans.DENSE_SIZES
   )
-  plan = plan_lib.plan(experiment_, plans.CHIP, "one core")
-  variants = plan.activation_bytes_variants
-  assert variants["recomputed"] < plan.activation_bytes_per_core
-  assert variants["microbatched"] < plan.activation_bytes_per_core / 2
+  return plan_lib.plan(experiment_, plans.CHIP, "one core")
+
+
+@pytest.fixture(name="plain", scope="module")
+def fixture_plain():
+  return plan()
+
+
+def test_variants_need_less_for_activations(plain):
+  variants = plain.activation_bytes_variants
+  assert variants["recomputed"] < plain.activation_bytes_per_core
+  assert variants["microbatched"] < plain.activation_bytes_per_core / 2
 
 
 @pytest.mark.parametrize(
@@ -49,15 +60,9 @@ def test_variants_need_less_for_activations():
     ],
 )
 def test_a_variant_is_the_plan_of_a_run_with_these_options(
-    name, options, num_graphs, monkeypatch
+    name, options, num_graphs, plain, monkeypatch
 ):
-  def plan(*options):
-    experiment_ = plans.on_one_cpu(
-        "t5_tiny", "num_layers = 2", *options, sizes=plans.DENSE_SIZES
-    )
-    return plan_lib.plan(experiment_, plans.CHIP, "one core")
-
-  expected = plan().activation_bytes_variants[name]
+  expected = plain.activation_bytes_variants[name]
   graphs = []
 
   class Counted(step_graph.StepGraph):
@@ -75,15 +80,29 @@ def test_a_variant_is_the_plan_of_a_run_with_these_options(
 
 def test_the_smallest_mesh_fits_and_half_of_it_does_not():
   experiment_ = plans.toy("switch_tiny", "expert_data", "data_parallelism = 8")
-  roomy = plans.CHIP._replace(kind="tpu", memory_bytes=2**40)
-  assert plan_lib.plan(experiment_, roomy, "x").smallest_mesh == "data:1"
+
+  def planned(experiment_):
+    graph = step_graph.StepGraph(experiment_, on_tpu=True)
+    schedule = memory.Schedule(
+        graph.graph.operations, graph.gradients, on_tpu=True
+    )
+    return graph.graph.all_variables, schedule
 
   def needed(n):
+    """The memory of a graph that is built for another mesh."""
     other = dataclasses.replace(experiment_, mesh_shape=f"data:{n}")
-    return plan_lib.plan(other, roomy, "x").memory_bytes_per_core
+    variables, schedule = planned(other)
+    slices = slices_lib.Slices(other.mesh, other.layout)
+    return slices.bytes_of_variables(variables) + sum(
+        schedule.peak(slices.bytes)
+    )
 
-  chip = roomy._replace(memory_bytes=needed(4))
-  plan = plan_lib.plan(experiment_, chip, "x")
-  assert plan.smallest_mesh == "data:4" and plan.fits
-  chip = roomy._replace(memory_bytes=needed(4) - 1)
-  assert plan_lib.plan(experiment_, chip, "x").smallest_mesh == "data:8"
+  graph = planned(experiment_)
+  on_four = needed(4)
+  for memory_bytes, mesh in (
+      (2**40, "data:1"),
+      (on_four, "data:4"),
+      (on_four - 1, "data:8"),
+      (2**10, None),
+  ):
+    assert alternatives.smallest_mesh(experiment_, *graph, memory_bytes) == mesh

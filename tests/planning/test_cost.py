@@ -25,10 +25,10 @@ from mtf_switch import errors
 from mtf_switch import operations
 from mtf_switch.planning import communication
 from mtf_switch.planning import cost
-from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import slices as slices_lib
 from mtf_switch.planning import step_graph
 from mtf_switch.transformer import dot_product
+from mtf_switch.transformer import feed_forward
 from tests import plans
 from tests import toy_tasks  # noqa: F401  Registers them.
 
@@ -55,6 +55,12 @@ def test_products_by_hand():
   assert [x for x in counts if x] == [3 * 10 * 2]
 
 
+def executed(experiment_):
+  """The FLOPs of a step on one core."""
+  graph = step_graph.StepGraph(experiment_, on_tpu=False)
+  return cost.executed_flops(graph.operations(), whole)
+
+
 @pytest.mark.parametrize("attention", ["", "TruncatedNormal"])
 def test_executed_products_are_those_of_the_formula(attention):
   """A dense model on one core: every weight, forward and twice backward."""
@@ -68,7 +74,6 @@ def test_executed_products_are_those_of_the_formula(attention):
       f"{', '.join(decoder_layers)}]",
       sizes=[*plans.DENSE_SIZES, "batch_size = 3"],
   )
-  plan = plan_lib.plan(experiment_, plans.CHIP, "one core")
   d_model, heads, d_ff, vocabulary = 32, 4 * 8, 64, 384
   inputs, targets = 3 * 24, 3 * 16
   projection = d_model * heads
@@ -89,11 +94,11 @@ def test_executed_products_are_those_of_the_formula(attention):
   if not attention:
     # Upstream multiplies the table of biases by a one-hot matrix of positions.
     forward += (24 * 24 + 16 * 16) * 4 * 32
-  assert plan.executed_flops_per_core == 3 * 2 * forward
+  assert executed(experiment_) == 3 * 2 * forward
 
 
 def test_empty_slots_are_executed_unless_rows_are_ragged():
-  def executed(dispatch):
+  def executed_with(dispatch):
     experiment_ = plans.on_one_cpu(
         "switch_lm_tiny",
         "task = 'toy_lm'",
@@ -101,24 +106,24 @@ def test_empty_slots_are_executed_unless_rows_are_ragged():
         "capacity_factor_train = 2.0",
         f"SwitchFeedForward.dispatch = '{dispatch}'",
     )
-    plan = plan_lib.plan(experiment_, plans.CHIP, dispatch)
-    return plan.executed_flops_per_core, len(plan.switch_layers)
+    return executed(experiment_), len(
+        feed_forward.switches(experiment_.build_model())
+    )
 
-  slots, num_layers = executed("index")
-  rows, _ = executed("ragged")
+  slots, num_layers = executed_with("index")
+  rows, _ = executed_with("ragged")
   # 8 groups of 48 tokens have 8 x 12 slots each.
   empty = 8 * (8 * 12 - 48)
   assert slots - rows == num_layers * 3 * 2 * empty * 2 * 32 * 64
 
 
 def test_products_in_a_loop_count_for_each_microbatch():
-  def executed(*params):
-    experiment_ = plans.on_one_cpu("switch_lm_tiny", *plans.LM[:2], *params)
-    return plan_lib.plan(experiment_, plans.CHIP, "x").executed_flops_per_core
+  def executed_with(*params):
+    return executed(plans.on_one_cpu("switch_lm_tiny", *plans.LM[:2], *params))
 
   microbatch = "serialize_num_microbatches.tokens_per_microbatch_per_replica"
   # 16 groups of a row, or twice 8.
-  assert executed("num_cores = 16") == executed(f"{microbatch} = 192")
+  assert executed_with("num_cores = 16") == executed_with(f"{microbatch} = 192")
 
 
 @pytest.mark.parametrize(
@@ -247,16 +252,16 @@ def test_a_plan_says_so_when_it_cannot_count(monkeypatch):
     del multiplications
     return mtf.slicewise(*args, **kwargs)
 
-  def plan():
+  def notices():
     experiment_ = plans.on_one_cpu(
         "t5_tiny", "num_layers = 1", sizes=plans.DENSE_SIZES
     )
     with warnings.catch_warnings(record=True) as caught:
       warnings.simplefilter("always")
-      plan_lib.plan(experiment_, plans.CHIP, "one core")
+      executed(experiment_)
     return [str(x.message) for x in caught if x.category is errors.UserNotice]
 
-  assert not plan()
+  assert not notices()
   monkeypatch.setattr(operations, "slicewise", undeclared)
-  (notice,) = plan()
+  (notice,) = notices()
   assert "no FLOPs for" in notice and "\n" not in notice

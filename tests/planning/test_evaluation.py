@@ -163,11 +163,16 @@ def test_the_shipped_fine_tuning_is_evaluated_on_its_cores():
   tokens = 8192 * 128
   peak = 2 * tokens * (3 * 2048 + 768)
   assert peak < whole.activation_bytes_per_core < 1.05 * peak
-  experiment_ = shipped(INFER)
-  for mode in ("score", "infer"):
-    dropping = evaluation.evaluate(experiment_, chip, mode)
-    assert dropping.memory_bytes_per_core < whole.memory_bytes_per_core / 6
-    assert dropping.executed_flops_per_core < whole.executed_flops_per_core / 10
+  # All layers are alike; the memory is that of one.
+  all_slots, few_slots = (
+      evaluation.evaluate(shipped("num_blocks = 1", *params), chip, "infer")
+      for params in ([], [INFER])
+  )
+  assert all_slots.fits and peak < all_slots.activation_bytes_per_core
+  assert few_slots.memory_bytes_per_core < all_slots.memory_bytes_per_core / 6
+  assert (
+      few_slots.executed_flops_per_core < all_slots.executed_flops_per_core / 7
+  )
 
 
 def test_a_mode_that_cannot_work_is_named():
