@@ -116,6 +116,12 @@ def _groups(
     num_tokens: positions in the batch, padding included.
     parts: how many parts of the batch have cores of their own.
     sizes: of the layer.
+
+  Returns:
+    three numbers; of a microbatch, if x is one.
+
+  Raises:
+    UserError: the sizes do not fit each other or the mesh.
   """
   if context.mode not in EVALUATED_BY_BATCHES:
     # A slot for every token, so that no sequence loses one to its neighbours
@@ -123,16 +129,53 @@ def _groups(
     errors.check_divides(parts, num_tokens, "the batch size")
     tokens_per_core = num_tokens // parts
     return parts, tokens_per_core, tokens_per_core
-  num_cores = dims_lib.num_groups(
+  num_microbatches = context.num_microbatches or 1
+  num_cores = groups_of_batch(
+      num_tokens * num_microbatches, num_microbatches, parts, sizes
+  )
+  num_cores //= num_microbatches
+  tokens_per_core = num_tokens // num_cores
+  capacity = _expert_capacity(tokens_per_core, context.train, sizes)
+  return num_cores, tokens_per_core, capacity
+
+
+def groups_of_batch(
+    num_tokens: int, num_microbatches: int, parts: int, sizes: Sizes
+) -> int:
+  """The number of groups of a batch, of which microbatches have whole ones.
+
+  Args:
+    num_tokens: positions in the batch, padding included.
+    num_microbatches: the microbatches of the batch.
+    parts: how many parts of the batch have cores of their own.
+    sizes: of the layer.
+
+  Returns:
+    the number; a multiple of num_microbatches.
+
+  Raises:
+    UserError: the tokens cannot be dealt out so.
+  """
+  at_once = num_microbatches * parts
+  groups = dims_lib.num_groups(
       num_tokens,
       sizes.num_cores,
       sizes.group_size,
       sizes.strict_groups,
-      parts,
+      at_once,
   )
-  tokens_per_core = num_tokens // num_cores
-  capacity = _expert_capacity(tokens_per_core, context.train, sizes)
-  return num_cores, tokens_per_core, capacity
+  if num_microbatches > 1 and groups % at_once:
+    # Smaller groups, or groups of other tokens, would be another model.
+    on_parts = f" on each of {parts} parts of the mesh" if parts > 1 else ""
+    raise errors.UserError(
+        f"the {groups} groups of {num_tokens // groups} tokens of a batch "
+        f"(num_cores = {sizes.num_cores}, group_size = {sizes.group_size}) "
+        f"cannot be dealt out whole to {num_microbatches} microbatches"
+        f"{on_parts}; make num_cores a multiple of {at_once} (or group_size at "
+        f"most {num_tokens // at_once}), or have fewer microbatches with a "
+        "greater serialize_num_microbatches.tokens_per_microbatch_per_replica."
+    )
+  return groups
 
 
 def _expert_capacity(
