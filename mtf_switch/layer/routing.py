@@ -202,7 +202,7 @@ def take_slots(
 
   Args:
     expert_index: `[num_cores, tokens_per_core, choices]` int32.
-    expert_gate: the same shape.
+    expert_gate: the same shape, the experts' probabilities.
     routed: the same shape, float32, 1 where a slot is asked for.
     dims: the layer's dimensions.
     priority: one of slots.PRIORITIES.

@@ -202,7 +202,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       nonpadding = None  # None or 1: every position is a real token.
     expert_dropout_rate = self.expert_dropout_rate if context.train else 0.0
     of_batch = microbatches.counts(
-        context, self._name(), x, nonpadding is not None, dims
+        context, self._name_in_reports(), x, nonpadding is not None, dims
     )
     outputs, routing = switch_layer_lib.switch_layer(
         x,
@@ -217,11 +217,11 @@ class SwitchFeedForward(transformer.TransformerLayer):
             self.dispatch, context, dims, expert_dropout_rate
         ),
     )
-    microbatches.report_first_choices(context, self._name(), routing)
+    microbatches.report_first_choices(context, self._name_in_reports(), routing)
     self._add_losses(context, routing, of_batch is not None)
     return outputs
 
-  def _name(self) -> str:
+  def _name_in_reports(self) -> str:
     """The name of the layer's call in reports."""
     scope = tf.get_variable_scope().name
     return scope.removesuffix(f"/{type(self).__name__}")
@@ -295,7 +295,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     # Evaluation reports cross-entropy alone, also under T5's own programs.
     if context.train:
       loss_lib.add_router_loss(context, aux_loss + z_loss)
-    reports.add_routing(context.model, self._name(), routing, aux_loss, z_loss)
+    reports.add_routing(context.model, self._name_in_reports(), routing, aux_loss, z_loss)
 
   def _check(self, context):
     """Refuses what the layer cannot do, by name.
