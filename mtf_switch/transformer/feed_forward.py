@@ -218,7 +218,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
         ),
     )
     microbatches.report_first_choices(context, self._name_in_reports(), routing)
-    self._add_losses(context, routing, of_batch is not None)
+    self._add_losses(context, routing)
     return outputs
 
   def _name_in_reports(self) -> str:
@@ -270,18 +270,11 @@ class SwitchFeedForward(transformer.TransformerLayer):
         **{name: getattr(self, name) for name in sizes_lib.Sizes._fields}
     )
 
-  def _add_losses(
-      self, context, routing: routing_lib.Routing, are_shares: bool
-  ):
-    """Adds the losses to the trained loss, and reports the routing.
-
-    Args:
-      context: a transformer.Context.
-      routing: the router's decisions.
-      are_shares: whether the losses of microbatches add up to the batch's;
-        otherwise, as in upstream's own programs, their mean is taken.
-    """
-    divisor = 1 if are_shares else context.num_microbatches or 1
+  def _add_losses(self, context, routing: routing_lib.Routing):
+    """Adds the losses to the trained loss, and reports the routing."""
+    divisor = 1
+    if not microbatches.are_shares(context):
+      divisor = context.num_microbatches or 1
     if self.loss_over_layers == "mean":
       if not self.switch_layers_in_model:
         raise errors.UserError(

@@ -127,6 +127,17 @@ def counts(
   )
 
 
+def are_shares(context) -> bool:
+  """Whether the losses of microbatches add up to that of their batch.
+
+  Otherwise, as in upstream's own programs, each is a loss of its own.
+
+  Args:
+    context: a layer's transformer.Context.
+  """
+  return _batch(context) is not None
+
+
 def report_first_choices(context, layer: str, routing: routing_lib.Routing):
   """Reports a layer's first choices, where they are being counted.
 

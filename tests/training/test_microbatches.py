@@ -27,7 +27,6 @@ from mtf_switch.mesh import placement
 from mtf_switch.training import experiment as experiment_lib
 from mtf_switch.training import microbatches
 from mtf_switch.training import training_step
-from mtf_switch.transformer import microbatches as microbatches_lib
 from tests import gin_files
 from tests import graphs
 from tests import toy_tasks  # noqa: F401  Registers them.
@@ -42,10 +41,8 @@ LM = (
 # Both stacks have Switch layers, and the decoder's attention experts of its
 # own that see the encoder's output.
 TRANSFORMER = (
-    "task = 'toy_copy'",
     "encoder/make_layer_stack.layers = [@SwitchFeedForward]",
-    "decoder/make_layer_stack.layers ="
-    " [@SwitchEncDecAttention, @SwitchFeedForward]",
+    "decoder/make_layer_stack.layers = [@SwitchEncDecAttention]",
     "SwitchEncDecAttention.experts = @SwitchFeedForward",
 )
 WITHOUT_NOISE = (
@@ -68,6 +65,8 @@ def experiment(*params, mesh_shape="", layout="") -> experiment_lib.Experiment:
           "train_steps = 1",
           f"batch_size = {ROWS}",
           *gin_files.SHRUNK,
+          "num_layers = 1",
+          "task = 'toy_copy'",
           f"sequence_length = {LENGTHS}",
           f"Experiment.mesh_shape = '{mesh_shape}'",
           f"Experiment.layout_rules = '{layout}'",
@@ -121,22 +120,19 @@ def steps_of(experiment_, *nums_microbatches):
   ]
 
 
-ON_TWO = dict(mesh_shape="all:2", layout="batch:all,experts:all")
-
-
 @pytest.mark.parametrize(
     "params, mesh",
     [
         pytest.param((*LM, "num_cores = 4"), {}, id="groups of two rows"),
         pytest.param(
             (*LM, "num_cores = 16", "SwitchFeedForward.router = @top_2_router"),
-            {},
-            id="groups of half a row, some of padding alone",
+            dict(mesh_shape="all:2", layout="batch:all,experts:all"),
+            id="groups of half a row, some of padding alone, on two cores",
         ),
         pytest.param(
-            (*TRANSFORMER, "num_cores = 8", BATCH_WIDE),
-            ON_TWO,
-            id="attention, over the batch, on two cores",
+            (*TRANSFORMER, "num_cores = 4", BATCH_WIDE),
+            {},
+            id="attention, over the batch",
         ),
         pytest.param(
             (
@@ -147,24 +143,23 @@ ON_TWO = dict(mesh_shape="all:2", layout="batch:all,experts:all")
                 "SwitchFeedForward.router = @no_token_left_behind_router",
                 BATCH_WIDE,
             ),
-            dict(mesh_shape="all:2", layout="outer_batch:all"),
+            {},
             id="outer batches, recomputed, over the batch",
         ),
     ],
 )
 def test_losses_and_gradients_are_those_of_the_batch(params, mesh):
-  nums = (1, 2) if mesh else (1, 2, 4)
-  whole, *others = steps_of(experiment(*params, *WITHOUT_NOISE, **mesh), *nums)
-  for other in others:
-    assert other.keys() == whole.keys()
-    for name, value in whole.items():
-      np.testing.assert_allclose(
-          other[name],
-          value,
-          rtol=0,
-          atol=1e-6 * np.abs(value).max(),
-          err_msg=name,
-      )
+  experiment_ = experiment(*params, *WITHOUT_NOISE, **mesh)
+  whole, parts = steps_of(experiment_, 1, 2)
+  assert parts.keys() == whole.keys()
+  for name, value in whole.items():
+    np.testing.assert_allclose(
+        parts[name],
+        value,
+        rtol=0,
+        atol=1e-6 * np.abs(value).max(),
+        err_msg=name,
+    )
 
 
 def test_what_is_counted_first_is_what_is_chosen_then():
@@ -191,3 +186,60 @@ def test_what_is_counted_first_is_what_is_chosen_then():
 
   (first, then), _ = graphs.evaluate(build)
   np.testing.assert_array_equal(first, then)
+
+
+def rows_together(experiment_, num_microbatches):
+  """Of eight rows of 12 inputs and of 8 targets."""
+  shapes = {
+      name: mtf.Shape(
+          [mtf.Dimension("batch", ROWS), mtf.Dimension("length", length)]
+      )
+      for name, length in LENGTHS.items()
+  }
+  return microbatches.rows_together(
+      experiment_.build_model(), shapes, num_microbatches
+  )
+
+
+@pytest.mark.parametrize(
+    "params, num_microbatches, rows",
+    [
+        (["num_cores = 4"], 4, 2),
+        (["num_cores = 16"], 4, 1),
+        # The encoder's groups have two rows, the decoder's four.
+        (["encoder/SwitchFeedForward.num_cores = 4", "num_cores = 2"], 2, 4),
+        # Groups of 1 1/3 rows of 12 tokens; of two rows of 8.
+        (
+            [
+                "SwitchFeedForward.num_cores = None",
+                "SwitchFeedForward.group_size = 16",
+            ],
+            2,
+            4,
+        ),
+        # The nearest number of groups that is even is 4.
+        (["num_cores = 3", "SwitchFeedForward.strict_groups = False"], 2, 2),
+        (["model_type = 'lm'", "task = 'toy_lm'", "num_experts = 2"], 2, 4),
+    ],
+)
+def test_rows_of_a_group_stay_together(params, num_microbatches, rows):
+  assert rows_together(experiment(*params), num_microbatches) == rows
+
+
+@pytest.mark.parametrize(
+    "params, mesh, advice",
+    [
+        (["num_cores = 2"], {}, "4 microbatches; make num_cores a multiple of"),
+        (
+            ["num_cores = 4"],
+            dict(mesh_shape="all:2", layout="batch:all"),
+            "4 microbatches on each of 2 parts of the mesh; make num_cores a "
+            "multiple of 8 ",
+        ),
+    ],
+)
+def test_groups_that_microbatches_would_tear_apart_are_refused(
+    params, mesh, advice
+):
+  with pytest.raises(errors.UserError, match=advice):
+    rows_together(experiment(*params, **mesh), 4)
