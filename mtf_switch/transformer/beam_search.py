@@ -30,8 +30,8 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import compat
 from mtf_switch.mesh import splits
 
-# The logarithm of the probability of a place without a sequence: finite, because
-# gathering multiplies by zeros, and greater than top_k's own mark of -1e9.
+# The log-probability of a place without a sequence: finite, because gathering
+# multiplies by zeros, and greater than the mark of top_k, -1e9.
 _NEVER = -1e7
 
 

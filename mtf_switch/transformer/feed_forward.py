@@ -273,7 +273,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
   def _add_losses(self, context, routing: routing_lib.Routing):
     """Adds the losses to the trained loss, and reports the routing."""
     divisor = 1
-    if not microbatches.are_shares(context):
+    if not microbatches.batch_is_known(context):
       divisor = context.num_microbatches or 1
     if self.loss_over_layers == "mean":
       if not self.switch_layers_in_model:
@@ -288,7 +288,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
     # Evaluation reports cross-entropy alone, also under T5's own programs.
     if context.train:
       loss_lib.add_router_loss(context, aux_loss + z_loss)
-    reports.add_routing(context.model, self._name_in_reports(), routing, aux_loss, z_loss)
+    reports.add_routing(
+        context.model, self._name_in_reports(), routing, aux_loss, z_loss
+    )
 
   def _check(self, context):
     """Refuses what the layer cannot do, by name.

@@ -87,7 +87,7 @@ def counts(
     has_padding: bool,
     dims: dims_lib.SwitchDims,
 ) -> losses.Counts | None:
-  """Returns the counts of a layer's batch; None if it is not known.
+  """Returns the counts of a layer's batch; None if there is none known.
 
   Args:
     context: the layer's transformer.Context.
@@ -101,10 +101,12 @@ def counts(
     return None
   first_choices = (batch.first_choices or {}).get(layer)
   *outer_batch, num_cores = dims.groups
-  groups = mtf.Shape([
-      *outer_batch,
-      num_cores._replace(size=num_cores.size * context.num_microbatches),
-  ])
+  groups = mtf.Shape(
+      [
+          *outer_batch,
+          num_cores._replace(size=num_cores.size * context.num_microbatches),
+      ]
+  )
   if not has_padding:
     num_tokens = groups.size * dims.tokens_per_core.size
     return losses.Counts(
@@ -127,10 +129,11 @@ def counts(
   )
 
 
-def are_shares(context) -> bool:
-  """Whether the losses of microbatches add up to that of their batch.
+def batch_is_known(context) -> bool:
+  """Whether a microbatch has groups of its batch, and shares of its losses.
 
-  Otherwise, as in upstream's own programs, each is a loss of its own.
+  Otherwise, as in upstream's own programs, it is cut into groups of its own,
+  and the losses are means of those of the microbatches.
 
   Args:
     context: a layer's transformer.Context.

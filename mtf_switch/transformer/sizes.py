@@ -24,6 +24,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.mesh import splits
+from mtf_switch.transformer import microbatches
 
 EVALUATED_BY_BATCHES = (
     tf.estimator.ModeKeys.TRAIN,
@@ -129,7 +130,9 @@ def _groups(
     errors.check_divides(parts, num_tokens, "the batch size")
     tokens_per_core = num_tokens // parts
     return parts, tokens_per_core, tokens_per_core
-  num_microbatches = context.num_microbatches or 1
+  num_microbatches = (
+      context.num_microbatches if microbatches.batch_is_known(context) else 1
+  )
   num_cores = groups_of_batch(
       num_tokens * num_microbatches, num_microbatches, parts, sizes
   )

@@ -84,9 +84,11 @@ def search(fn, beam, vocabulary, length, alpha, mesh_shape="", **options):
       # The state is the ids but the last: what it says is what they say.
       seen = mtf.cast(ids, tf.float32) - steps
       new = mtf.one_hot(step - 1, length_dim) * mtf.cast(last, tf.float32)
-      logits += 1e3 * mtf.reduce_sum(
-          mtf.square(seen - new), reduced_dim=length_dim
-      ) * mtf.one_hot(mtf.constant(mesh, 0, dtype=tf.int32), vocab_dim)
+      logits += (
+          1e3
+          * mtf.reduce_sum(mtf.square(seen - new), reduced_dim=length_dim)
+          * mtf.one_hot(mtf.constant(mesh, 0, dtype=tf.int32), vocab_dim)
+      )
       return logits, [steps + new]
 
     ids = mtf.zeros(mesh, dims + [length_dim], tf.int32)
