@@ -23,6 +23,7 @@ after it (tests/test_architecture.py).
 from mtf_switch import compat  # isort: skip  # noqa: F401
 from mtf_switch import renamed  # isort: skip  # noqa: F401
 from mtf_switch.transformer import attention  # noqa: F401
+from mtf_switch.transformer import beam_search  # noqa: F401
 from mtf_switch.transformer import embedding  # noqa: F401
 from mtf_switch.transformer import loss  # noqa: F401
 from mtf_switch.transformer import switch_attention  # noqa: F401

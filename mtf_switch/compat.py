@@ -143,6 +143,20 @@ resource_reader._parse_config_path = _parse_path_in_package  # pylint: disable=p
 tf.enable_resource_variables()
 
 
+def replace_beam_search(beam_search):
+  """Has Mesh TensorFlow's models call another beam search.
+
+  Symptom: beam search returns sequences that score below greedy decoding's.
+  mesh-tensorflow 0.1.21; see transformer/beam_search.py.
+
+  Args:
+    beam_search: a function with the arguments of upstream's.
+  """
+  import mesh_tensorflow  # pylint: disable=g-import-not-at-top
+
+  mesh_tensorflow.beam_search.beam_search = beam_search
+
+
 def use_graph_mode():
   """Switches the process to TF1 graphs, as T5's own programs do.
 

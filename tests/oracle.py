@@ -99,7 +99,7 @@ def top_n(
     priority="position",
     asks=None,
 ):
-  """Equation (2) with gates that sum to 1; assigns slots one by one.
+  """Equation (2), but with gates that sum to 1; assigns slots one by one.
 
   Args:
     router_probs: [num_cores, tokens_per_core, num_experts].
@@ -108,8 +108,9 @@ def top_n(
     num_choices: the number of experts of a token.
     priority: the order of the requests for slots: "position", all first
       choices, then all second ones, each from left to right; "gate", the same,
-      each from the largest gate to the smallest; "causal", token by token with
-      all its choices.
+      each in the one order of V-MoE, from the largest to the smallest
+      probability of the first choice; "causal", token by token with all its
+      choices.
     asks: [num_cores, tokens_per_core, num_choices], the choices that request a
       slot; None for all. Padding never requests one.
 
@@ -124,6 +125,7 @@ def top_n(
   gate = np.zeros(shape)
   for core in range(num_cores):
     wanted = np.zeros(shape[1:])
+    highest = router_probs[core].astype(np.float64).max(-1, keepdims=True)
     for token in range(tokens_per_core):
       probs = router_probs[core, token].astype(np.float64)
       best = best_experts(probs, num_choices)
@@ -132,7 +134,9 @@ def top_n(
       if num_choices > 1:
         wanted[token] /= sum(probs[best])
     taken = [0] * num_experts
-    for token, choice in requests(wanted, priority):
+    for token, choice in requests(
+        np.repeat(highest, num_choices, axis=1), priority
+    ):
       expert = expert_index[core, token, choice]
       if not nonpadding[core, token]:
         continue
@@ -149,7 +153,7 @@ def requests(gate, priority):
   """Returns the (token, choice) requests of a group in their order.
 
   Args:
-    gate: [tokens_per_core, choices].
+    gate: [tokens_per_core, choices], by which "gate" orders each choice.
     priority: as for top_n.
 
   Returns:

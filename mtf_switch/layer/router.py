@@ -83,10 +83,11 @@ class SwitchRouter(routing.Router):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TopNRouter(routing.Router):
-  """Sends each token to its n best experts (equation 2 with |T| = n).
+  """Sends each token to its n best experts, as Mesh TensorFlow does.
 
-  The gates are divided by their sum; with n = 1, where that would leave the
-  router no gradient, this is Figure 15.
+  These are equation (2)'s experts with |T| = n; but the gates are divided by
+  their sum, which the equation does not do. With n = 1, where that would leave
+  the router no gradient, this is Figure 15.
 
   Attributes:
     num_choices: n.
@@ -112,10 +113,10 @@ class TopNRouter(routing.Router):
         scores, dims, self.num_choices
     )
     routed = mtf.broadcast(nonpadding, expert_index.shape)
-    expert_gate = _normalized(expert_gate)
-    return routing.take_slots(
+    decisions = routing.take_slots(
         expert_index, expert_gate, routed, dims, self.priority
     )
+    return decisions._replace(expert_gate=_normalized(expert_gate))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,16 +157,17 @@ class Top2Router(routing.Router):
     """
     if dims.num_experts.size < 2:
       raise errors.UserError("top_2_router needs num_experts of at least 2.")
-    expert_index, expert_gate = scores_lib.choose(scores, dims, num_choices=2)
-    expert_gate = _normalized(expert_gate)
+    expert_index, probability = scores_lib.choose(scores, dims, num_choices=2)
+    expert_gate = _normalized(probability)
     routed = mtf.stack(
         [nonpadding, self._second(expert_gate, nonpadding, is_training)],
         "choices",
         axis=nonpadding.shape.ndims,
     )
-    return routing.take_slots(
-        expert_index, expert_gate, routed, dims, self.priority
+    decisions = routing.take_slots(
+        expert_index, probability, routed, dims, self.priority
     )
+    return decisions._replace(expert_gate=expert_gate)
 
   def _second(self, expert_gate, nonpadding, is_training):
     """1 for the tokens whose second expert is asked."""

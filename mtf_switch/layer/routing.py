@@ -50,6 +50,8 @@ class Routing(NamedTuple):
     router_probs: `[num_cores, tokens_per_core, num_experts]` float32.
     aux_loss: float32 scalar, the load-balance loss without its coefficient.
     z_loss: float32 scalar, the router z-loss without its coefficient.
+    first_choice: `[num_cores, tokens_per_core]` int32, the experts that the
+      load-balance loss counts.
   """
 
   expert_index: mtf.Tensor
@@ -61,6 +63,7 @@ class Routing(NamedTuple):
   router_probs: mtf.Tensor
   aux_loss: mtf.Tensor
   z_loss: mtf.Tensor
+  first_choice: mtf.Tensor | None = None
 
 
 class Decisions(NamedTuple):
@@ -125,6 +128,7 @@ class Router(abc.ABC):
       dims: dims_lib.SwitchDims,
       is_training: bool = False,
       nonpadding: mtf.Tensor | None = None,
+      of_batch: losses.Counts | None = None,
   ) -> Routing:
     """Routes the tokens of a layer.
 
@@ -136,6 +140,7 @@ class Router(abc.ABC):
       nonpadding: `[num_cores, tokens_per_core]` float32, 1 for real tokens and
         0 for padding, which takes no slot and does not count; None if all are
         real.
+      of_batch: of a microbatch, the counts of its batch; see losses.Counts.
 
     Returns:
       a Routing with num_choices choices.
@@ -155,7 +160,9 @@ class Router(abc.ABC):
     # f to k: [num_cores`, tokens_per_core, choices].
     decisions = self.decide(scores, nonpadding, dims, is_training)
     # h and l.
-    return conclude(scores, decisions, nonpadding, dims, self.loss_scope)
+    return conclude(
+        scores, decisions, nonpadding, dims, self.loss_scope, of_batch
+    )
 
   @abc.abstractmethod
   def decide(
@@ -189,7 +196,7 @@ def take_slots(
 
   Args:
     expert_index: `[num_cores, tokens_per_core, choices]` int32.
-    expert_gate: the same shape.
+    expert_gate: the same shape, the experts' probabilities.
     routed: the same shape, float32, 1 where a slot is asked for.
     dims: the layer's dimensions.
     priority: one of slots.PRIORITIES.
@@ -265,6 +272,7 @@ def conclude(
     nonpadding: mtf.Tensor,
     dims: dims_lib.SwitchDims,
     loss_scope: str,
+    of_batch: losses.Counts | None = None,
 ) -> Routing:
   """Adds the losses, which count first choices with or without a slot.
 
@@ -274,6 +282,7 @@ def conclude(
     nonpadding: `[num_cores, tokens_per_core]` float32.
     dims: the layer's dimensions.
     loss_scope: one of losses.SCOPES.
+    of_batch: see losses.Counts.
 
   Returns:
     a Routing.
@@ -297,8 +306,12 @@ def conclude(
           dims.tokens_per_core,
           experts,
           loss_scope,
+          of_batch,
       ),
-      z_loss=losses.router_z_loss(scores.router_logits, real, experts),
+      z_loss=losses.router_z_loss(
+          scores.router_logits, real, experts, of_batch
+      ),
+      first_choice=decisions.first_choice,
   )
 
 

@@ -23,7 +23,7 @@ import tensorflow.compat.v1 as tf
 # The order in which tokens ask for slots.
 PRIORITIES = {
     "position": "first choices before second ones, each in the text's order",
-    "gate": "first choices before second ones, the greatest gates first",
+    "gate": "the same, the tokens of the most probable first choices first",
     "causal": "in the text's order, a token's choices one after the other",
 }
 
@@ -74,7 +74,9 @@ def position_in_expert(
   Args:
     expert_index: `[num_cores, tokens_per_core, choices]` int32.
     asks: the same shape, float32, 1 where a slot is asked for.
-    gate: the same shape; decides where the priority is "gate".
+    gate: the same shape, the probabilities of the choices. Where the priority
+      is "gate", that of the first choice decides, for all of a token's choices
+      as in V-MoE's batch prioritized routing (arXiv 2106.05974).
     num_experts: the number of experts.
     priority: one of PRIORITIES.
 
@@ -92,7 +94,7 @@ def position_in_expert(
   order = None
   if priority == "gate":
     tokens = expert_index.shape[1]
-    order = _greatest_first(tf.transpose(gate, axes))
+    order = _greatest_first(gate[:, :, 0])[:, tf.newaxis]
     order += tokens * tf.range(choices)[:, tf.newaxis]
     order = tf.reshape(order, [-1, choices * tokens])
   position = first_come(

@@ -22,6 +22,9 @@ the enclosing `mtf.while_loop`, if any, and the position in the global tensor.
 The noise thus depends neither on the layout nor on interruptions of the run.
 """
 
+from collections.abc import Iterator
+import contextlib
+
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
@@ -110,7 +113,16 @@ class Keys:
         ]
     )
     self._num_draws = 0
+    self._mark = 0
     self.iteration = None
+
+  def set_mark(self):
+    """Marks the place that `return_to_mark` returns to."""
+    self._mark = self._num_draws
+
+  def return_to_mark(self):
+    """Has the keys since the mark come again."""
+    self._num_draws = self._mark
 
   def next(self):
     """Returns a function from an iteration (or nothing) to a key `[2]`."""
@@ -143,6 +155,30 @@ class _SetIteration(operations.Operation):
         if self.inputs
         else None
     )
+
+
+class _Mark(operations.Operation):
+  """Sets a mark between operations, or returns to it."""
+
+  def __init__(self, mesh, returns: bool):
+    super().__init__([], mesh=mesh, name="mark_of_draws")
+    self._returns = returns
+
+  def lower(self, lowering):
+    keys = lowering.mesh_impl(self).keys
+    keys.return_to_mark() if self._returns else keys.set_mark()
+
+
+@contextlib.contextmanager
+def rehearsal(mesh: mtf.Mesh) -> Iterator[None]:
+  """Has what is built next repeat the draws of what is built in the context.
+
+  Args:
+    mesh: the mesh of both.
+  """
+  _Mark(mesh, returns=False)
+  yield
+  _Mark(mesh, returns=True)
 
 
 def seed_loops(graph: mtf.Graph):

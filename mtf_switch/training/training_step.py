@@ -22,7 +22,9 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
+from mtf_switch.training import microbatches
 from mtf_switch.transformer import loss as loss_lib
+from mtf_switch.transformer import microbatches as microbatches_lib
 
 
 class TrainingStep(NamedTuple):
@@ -71,7 +73,8 @@ def build(
       experiment, features["targets"].shape
   )
 
-  def outputs_of(features):
+  def of_part(features):
+    """The loss, the sums and, by variable, the gradients."""
     loss, sums = loss_lib.loss_and_sums(
         model,
         features,
@@ -79,23 +82,28 @@ def build(
         variable_dtype,
         num_microbatches,
     )
-    return {"loss": loss, **sums}
+    variables = mesh.graph.trainable_variables
+    gradients = mtf.gradients([loss], [v.outputs[0] for v in variables])
+    return {
+        "loss": loss,
+        **sums,
+        **{v: g for v, g in zip(variables, gradients) if g is not None},
+    }
 
   if num_microbatches > 1:
-    gradients, sums = mtf.serialize_training_step(
-        features,
-        outputs_of,
-        features["targets"].shape.dims[-2],
-        num_microbatches,
+    serial = num_microbatches, microbatches.rows_together(
+        model, {name: x.shape for name, x in features.items()}, num_microbatches
     )
+    first_choices = microbatches.first_choices(
+        model, features, variable_dtype, *serial
+    )
+    with microbatches_lib.part_of(model, features, first_choices):
+      sums = microbatches.sums(of_part, features, *serial)
   else:
-    sums = outputs_of(features)
-    gradients = mtf.gradients(
-        [sums["loss"]],
-        [v.outputs[0] for v in mesh.graph.trainable_variables],
-    )
+    sums = of_part(features)
   loss = sums.pop("loss")
   variables = mesh.graph.trainable_variables
+  gradients = [sums.pop(v, None) for v in variables]
   optimizer = experiment.optimizer(learning_rate=learning_rate)
   return TrainingStep(
       model,

@@ -34,6 +34,7 @@ from mtf_switch.transformer import contexts
 from mtf_switch.transformer import dispatchers
 from mtf_switch.transformer import layer_stack
 from mtf_switch.transformer import loss as loss_lib
+from mtf_switch.transformer import microbatches
 from mtf_switch.transformer import reports
 from mtf_switch.transformer import routers
 from mtf_switch.transformer import sizes as sizes_lib
@@ -206,9 +207,14 @@ class SwitchFeedForward(transformer.TransformerLayer):
     else:
       nonpadding = None  # None or 1: every position is a real token.
     expert_dropout_rate = self.expert_dropout_rate if context.train else 0.0
+    of_batch = microbatches.counts(
+        context, self._name_in_reports(), x, nonpadding is not None, dims
+    )
     outputs, routing = switch_layer_lib.switch_layer(
         x,
-        functools.partial(self.router, router_weights=router_weights),
+        functools.partial(
+            self.router, router_weights=router_weights, of_batch=of_batch
+        ),
         self._experts(context, dims, d_output, expert_dropout_rate),
         dims,
         context.train,
@@ -217,11 +223,17 @@ class SwitchFeedForward(transformer.TransformerLayer):
             self.dispatch, context, dims, expert_dropout_rate
         ),
     )
+    microbatches.report_first_choices(context, self._name_in_reports(), routing)
     if context.mode in sizes_lib.EVALUATED_BY_BATCHES:
       self._add_losses(context, routing)
     else:
       reports.add_drops(context, routing)
     return outputs
+
+  def _name_in_reports(self) -> str:
+    """The name of the layer's call in reports."""
+    scope = tf.get_variable_scope().name
+    return scope.removesuffix(f"/{type(self).__name__}")
 
   def _router_weights(self, context, dims: dims_lib.SwitchDims) -> mtf.Tensor:
     """The router's variable, `[d_model, num_experts_unsplit]` float32."""
@@ -258,14 +270,20 @@ class SwitchFeedForward(transformer.TransformerLayer):
 
   def dims(self, context, x: mtf.Tensor) -> dims_lib.SwitchDims:
     """The layer's dimensions for an input, checked against the mesh."""
-    sizes = sizes_lib.Sizes(
+    return sizes_lib.layer_dims(context, x, self.sizes)
+
+  @property
+  def sizes(self) -> sizes_lib.Sizes:
+    """The options that decide the layer's dimensions."""
+    return sizes_lib.Sizes(
         **{name: getattr(self, name) for name in sizes_lib.Sizes._fields}
     )
-    return sizes_lib.layer_dims(context, x, sizes)
 
   def _add_losses(self, context, routing: routing_lib.Routing):
     """Adds the losses to the trained loss, and reports the routing."""
-    divisor = context.num_microbatches or 1
+    divisor = 1
+    if not microbatches.batch_is_known(context):
+      divisor = context.num_microbatches or 1
     if self.loss_over_layers == "mean":
       if not self.switch_layers_in_model:
         raise errors.UserError(
@@ -279,9 +297,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
     # Evaluation reports cross-entropy alone, also under T5's own programs.
     if context.train:
       loss_lib.add_router_loss(context, aux_loss + z_loss)
-    scope = tf.get_variable_scope().name
-    layer = scope.removesuffix(f"/{type(self).__name__}")
-    reports.add_routing(context.model, layer, routing, aux_loss, z_loss)
+    reports.add_routing(
+        context.model, self._name_in_reports(), routing, aux_loss, z_loss
+    )
 
   def _check(self, context):
     """Refuses what the layer cannot do, by name.

@@ -24,6 +24,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.mesh import splits
+from mtf_switch.transformer import microbatches
 
 EVALUATED_BY_BATCHES = (
     tf.estimator.ModeKeys.TRAIN,
@@ -141,6 +142,12 @@ def _groups(
     parts: how many parts of the batch have cores of their own.
     is_cut: whether the batch is cut into outer batches.
     sizes: of the layer.
+
+  Returns:
+    three numbers; of a microbatch, if x is one.
+
+  Raises:
+    UserError: the sizes do not fit each other or the mesh.
   """
   infers = context.mode not in EVALUATED_BY_BATCHES
   if infers and sizes.capacity_factor_infer is None:
@@ -154,17 +161,57 @@ def _groups(
       # place depends on no other token.
       tokens_per_core = 1
     return num_tokens // tokens_per_core, tokens_per_core, tokens_per_core
-  num_cores = dims_lib.num_groups(
-      num_tokens,
-      sizes.num_cores,
-      sizes.group_size,
-      # A step of decoding has few tokens.
-      sizes.strict_groups and not infers,
-      parts,
+  num_microbatches = (
+      context.num_microbatches if microbatches.batch_is_known(context) else 1
   )
+  if infers:  # A step of decoding has few tokens.
+    sizes = sizes._replace(strict_groups=False)
+  num_cores = groups_of_batch(
+      num_tokens * num_microbatches, num_microbatches, parts, sizes
+  )
+  num_cores //= num_microbatches
   tokens_per_core = num_tokens // num_cores
   capacity = _expert_capacity(tokens_per_core, context, sizes)
   return num_cores, tokens_per_core, capacity
+
+
+def groups_of_batch(
+    num_tokens: int, num_microbatches: int, parts: int, sizes: Sizes
+) -> int:
+  """The number of groups of a batch, of which microbatches have whole ones.
+
+  Args:
+    num_tokens: positions in the batch, padding included.
+    num_microbatches: the microbatches of the batch.
+    parts: how many parts of the batch have cores of their own.
+    sizes: of the layer.
+
+  Returns:
+    the number; a multiple of num_microbatches.
+
+  Raises:
+    UserError: the tokens cannot be dealt out so.
+  """
+  at_once = num_microbatches * parts
+  groups = dims_lib.num_groups(
+      num_tokens,
+      sizes.num_cores,
+      sizes.group_size,
+      sizes.strict_groups,
+      at_once,
+  )
+  if num_microbatches > 1 and groups % at_once:
+    # Smaller groups, or groups of other tokens, would be another model.
+    on_parts = f" on each of {parts} parts of the mesh" if parts > 1 else ""
+    raise errors.UserError(
+        f"the {groups} groups of {num_tokens // groups} tokens of a batch "
+        f"(num_cores = {sizes.num_cores}, group_size = {sizes.group_size}) "
+        f"cannot be dealt out whole to {num_microbatches} microbatches"
+        f"{on_parts}; make num_cores a multiple of {at_once} (or group_size at "
+        f"most {num_tokens // at_once}), or have fewer microbatches with a "
+        "greater serialize_num_microbatches.tokens_per_microbatch_per_replica."
+    )
+  return groups
 
 
 def _expert_capacity(tokens_per_core: int, context, sizes: Sizes) -> int:
@@ -176,11 +223,6 @@ def _expert_capacity(tokens_per_core: int, context, sizes: Sizes) -> int:
     capacity_factor = sizes.capacity_factor_eval
   else:
     capacity_factor = sizes.capacity_factor_infer
-    if capacity_factor <= 0:
-      raise errors.UserError(
-          "SwitchFeedForward.capacity_factor_infer = "
-          f"{capacity_factor} must be above 0; None drops nothing."
-      )
     min_expert_capacity = max(1, min_expert_capacity)
   expert_capacity = dims_lib.expert_capacity(
       tokens_per_core,

@@ -68,7 +68,8 @@ def program(function, dtypes, shapes, **options):
 def top_n(probs, asks, priority):
   """Each choice's expert and the requests before it."""
   everyone = np.ones((GROUPS, TOKENS))
-  expert, _, gate = oracle.top_n(probs, TOKENS * CHOICES, everyone, CHOICES)
+  expert, _, _ = oracle.top_n(probs, TOKENS * CHOICES, everyone, CHOICES)
+  gate = np.take_along_axis(probs, expert, axis=-1)
   shape = (GROUPS, TOKENS, CHOICES)
   run = program(
       slots.position_in_expert,
@@ -229,9 +230,10 @@ def test_groups_do_not_see_each_other(probs, others, real, capacity, priority):
     [
         # Expert 0: tokens 0, 2, then 1. Expert 1: token 1, then 0, 2.
         ("position", [0, 0, 1], [1, 2, 2]),
-        # First gates 0.57, 0.8, 0.67, second ones 0.38, 0.13, 0.27.
-        # Expert 0: tokens 2, 0, then 1. Expert 1: token 1, then 0, 2.
-        ("gate", [1, 0, 0], [1, 2, 2]),
+        # First choices of 36, 48 and 40 of 64: tokens 1, 2, 0, also where the
+        # second ones, of 24, 8 and 16, are in the other order.
+        # Expert 0: tokens 2, 0, then 1. Expert 1: token 1, then 2, 0.
+        ("gate", [1, 0, 0], [2, 2, 1]),
         # Both experts: tokens 0, 1, 2.
         ("causal", [0, 1, 2], [0, 1, 2]),
     ],
@@ -260,9 +262,9 @@ def test_slots_of_one_stage_outlast_the_next(priority):
   assert kept.all()
 
 
-def test_gates_of_second_choices_are_told_apart_however_small():
-  """Beside 1, float32 knows no difference between 1e-8 and 3e-8."""
-  gate = np.array([[[1.0, 1e-8], [1.0, 3e-8], [1.0, 2e-8]]], np.float32)
+def test_equal_first_choices_are_served_in_the_texts_order():
+  """Whatever the second ones; the last first choice is a little greater."""
+  gate = np.array([[[0.5, 0.1], [0.5, 0.3], [0.5 + 1e-7, 0.2]]], np.float32)
   index = np.array([[[0, 1], [0, 1], [0, 1]]], np.int32)
   with tf.Graph().as_default(), tf.Session() as session:
     position = session.run(
@@ -274,4 +276,4 @@ def test_gates_of_second_choices_are_told_apart_however_small():
             "gate",
         )
     )
-  assert position[0, :, 1].tolist() == [2, 0, 1]
+  assert position[0].tolist() == [[1, 1], [2, 2], [0, 0]]

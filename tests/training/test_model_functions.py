@@ -287,11 +287,11 @@ def test_microbatches_change_nothing_but_rounding():
 def test_microbatches_leave_the_routing_as_it_is():
   """Four groups of a row each, in one batch or in two microbatches of two."""
 
-  def figures_of(num_cores, *params):
+  def figures_of(*params):
     figures, _, _ = train(
         make_run(
             "sparse",
-            f"num_cores = {num_cores}",
+            "num_cores = 4",
             "capacity_factor_train = 0.6",
             "SwitchFeedForward.router_jitter = 0.0",
             "SwitchFeedForward.z_loss_coefficient = 0.5",
@@ -304,13 +304,10 @@ def test_microbatches_leave_the_routing_as_it_is():
     )
     return figures[0]
 
-  whole = figures_of(4)
+  whole = figures_of()
   split = "serialize_num_microbatches.tokens_per_microbatch_per_replica = 80"
-  parts = figures_of(2, split)
+  parts = figures_of(split)
   assert whole["fraction_dropped"] > 0
-  for name in ("z_loss", f"{SWITCH_LAYER}/z_loss"):
-    # A mean over tokens, of which one microbatch has more.
-    assert parts.pop(name) == pytest.approx(whole.pop(name), rel=1e-2)
   assert_close([parts], [whole])
 
 

@@ -109,7 +109,10 @@ def test_no_checkpoint_is_finite(tmp_path):
 
 def test_examples():
   byte = seqio.ByteVocabulary(0)
-  ids = lambda text: [ord(letter) + 3 for letter in text]
+
+  def ids(text):
+    return [ord(letter) + 3 for letter in text]
+
   assert not_finite.examples(
       {
           "inputs": np.array([ids("ab") + [1, 0]]),
