@@ -141,6 +141,5 @@ def test_groups_and_slots_that_fit(num_cores, factor, groups, capacity, note):
 
 
 def test_a_factor_without_meaning_is_refused():
-  layer = test_blocks.make_layer(capacity_factor_infer=0)
   with pytest.raises(errors.UserError, match="capacity_factor_infer = 0 must"):
-    evaluate("", "", (layer, PREDICT))
+    test_blocks.make_layer(capacity_factor_infer=0)
