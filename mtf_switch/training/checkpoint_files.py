@@ -44,13 +44,15 @@ def fault(path: str) -> str | None:
     return "has no index file"
   try:
     expected = _size_of_variables(path)
+    data = _data_files(path)
   except _UNREADABLE:
     return "has a damaged index file"
-  data = _data_files(path)
-  missing = [file for file in data if not tf.io.gfile.exists(file)]
-  if missing:
-    return f"lacks {os.path.basename(missing[0])}"
-  size = sum(tf.io.gfile.stat(file).length for file in data)
+  size = 0
+  for file in data:
+    try:
+      size += tf.io.gfile.stat(file).length
+    except tf.errors.NotFoundError:
+      return f"lacks {os.path.basename(file)}"
   if size < expected:
     return f"has {size:,} bytes of data, but its index names {expected:,}"
   return None
@@ -77,6 +79,17 @@ def damage(path: str) -> str | None:
     except _UNREADABLE:
       return f"has damaged data: {name} is not what was saved"
   return None
+
+
+def step_in(path: str) -> int | None:
+  """Returns the step at which a checkpoint was saved, if it says so.
+
+  Args:
+    path: the checkpoint, as tf.train.Saver expects it; a good one.
+  """
+  reader = tf.train.load_checkpoint(path)
+  name = tf.GraphKeys.GLOBAL_STEP
+  return int(reader.get_tensor(name)) if reader.has_tensor(name) else None
 
 
 def remove(path: str):

@@ -144,8 +144,9 @@ def resume(model_dir: str) -> int:
     model_dir: the directory of the run.
 
   Raises:
-    UserError: there are checkpoints, but no good one, or TensorFlow cannot
-      restore from a directory of that name.
+    UserError: there are checkpoints, but no good one; the one to go on from is
+      of another step than its name; or TensorFlow cannot restore from a
+      directory of that name.
   """
   _check_name(model_dir, "--model_dir")
   step, damaged = _latest_good_step(model_dir)
@@ -155,6 +156,12 @@ def resume(model_dir: str) -> int:
     # The first save was cut off.
     _note_damaged(model_dir, damaged, "starting at step 0")
     return 0
+  inside = checkpoint_files.step_in(path(model_dir, step))
+  if inside not in (None, step):
+    raise errors.UserError(
+        f"{path(model_dir, step)} holds step {inside}, so that weights and "
+        f"batches would not go together; name its files {_PREFIX}{inside}.*"
+    )
   found = _steps_of_files(model_dir)
   listed = {*(_listed_steps(model_dir) or found), step} & set(found)
   _write_list(model_dir, sorted(listed, key=lambda x: (x <= step, x)))

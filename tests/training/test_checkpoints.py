@@ -222,3 +222,12 @@ def test_names_that_tensorflow_takes_for_patterns(saved, name):
     checkpoints.select(directory, None, "the_setting")
   with pytest.raises(errors.UserError, match="--model_dir = .*; use another n"):
     checkpoints.resume(directory)
+
+
+def test_a_checkpoint_under_the_name_of_another_step(saved):
+  for file in saved.glob("model.ckpt-6.*"):
+    file.rename(saved / file.name.replace("-6", "-9"))
+  edit(saved / "checkpoint", "ckpt-6", "ckpt-9")
+  with pytest.raises(errors.UserError, match="ckpt-9 holds step 6, so that "):
+    checkpoints.resume(str(saved))
+  assert checkpoints.select(str(saved), None) == [9]  # The weights are good.
