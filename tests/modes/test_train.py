@@ -36,6 +36,7 @@ from mtf_switch.training import skipped_batches
 from mtf_switch.training import strict_gin
 from tests import gin_files
 
+
 @pytest.mark.parametrize(
     "first_step, steps, lengths, skipped, expected",
     [

@@ -36,7 +36,9 @@ def train(model_dir, infinite_at, value=math.inf):
   """Counts to 6, saves every 2 steps, and sets a variable at one of them."""
   with tf.Graph().as_default():
     step = tf.train.get_or_create_global_step()
-    weight = tf.get_variable("a/weight", shape=[2], initializer=tf.ones_initializer())
+    weight = tf.get_variable(
+        "a/weight", shape=[2], initializer=tf.ones_initializer()
+    )
     tf.get_variable("b/integers", initializer=[1, 2], trainable=False)
     train_op = tf.assign_add(step, 1)
     with tf.control_dependencies([train_op]):
@@ -78,7 +80,9 @@ def save(model_dir, weights):
     saver = tf.train.Saver(save_relative_paths=True)
     for step, value in weights.items():
       session.run(variable.assign(tf.cast([1.0, value], tf.bfloat16)))
-      saver.save(session, f"{model_dir}/model.ckpt", step, write_meta_graph=False)
+      saver.save(
+          session, f"{model_dir}/model.ckpt", step, write_meta_graph=False
+      )
 
 
 def test_checkpoints_that_are_not_finite_are_set_aside(tmp_path):
@@ -105,9 +109,15 @@ def test_no_checkpoint_is_finite(tmp_path):
 
 def test_examples():
   byte = seqio.ByteVocabulary(0)
-  ids = lambda text: [ord(letter) + 3 for letter in text]
+
+  def ids(text):
+    return [ord(letter) + 3 for letter in text]
+
   assert not_finite.examples(
-      {"inputs": np.array([ids("ab") + [1, 0]]), "targets": np.array([ids("c")])},
+      {
+          "inputs": np.array([ids("ab") + [1, 0]]),
+          "targets": np.array([ids("c")]),
+      },
       [byte, byte],
   ) == [{"inputs": "ab", "targets": "c"}]
   # Several examples in a row; an "lm" has no inputs.
@@ -136,7 +146,7 @@ class FakeRun:
 def recover(monkeypatch, model_dir, phase="forward", skips=True, limit=2):
   """Recovers from a step 7 that began in step 5; returns what is said."""
   place = numerics.Place("NaN", phase, "encoder/block_000/layer_000", "x", None)
-  finding = not_finite.Finding(5, place, {})
+  finding = not_finite.Finding(5, "the loss is NaN", place, {})
   monkeypatch.setattr(not_finite, "find", lambda *args: finding)
   console = rich.console.Console(file=io.StringIO(), width=1000)
   not_finite.recover(
@@ -156,7 +166,9 @@ def test_recovery_is_limited(tmp_path, monkeypatch):
   said = recover(monkeypatch, tmp_path)
   assert "Batch 4 is left out (1 of at most 2); going on from step 0" in said
   # Step 5 is another batch now.
-  assert "Batch 5 is left out (2 of at most 2)" in recover(monkeypatch, tmp_path)
+  assert "Batch 5 is left out (2 of at most 2)" in recover(
+      monkeypatch, tmp_path
+  )
   with pytest.raises(errors.UserError) as error:
     recover(monkeypatch, tmp_path)
   assert str(error.value) == (

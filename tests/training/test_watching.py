@@ -112,7 +112,9 @@ def test_a_run_that_is_over(tmp_path):
 
 
 def test_waiting_ends(tmp_path):
-  training = Training(tmp_path, *[nothing] * 23, lambda t: t.save(10), *[nothing] * 24)
+  training = Training(
+      tmp_path, *[nothing] * 23, lambda t: t.save(10), *[nothing] * 24
+  )
   assert list(training.watch(seconds=120)) == [10]
   assert training.output.getvalue().splitlines()[-1] == (
       "no new checkpoint for 2 minutes; the latest is of step 10"
@@ -166,6 +168,24 @@ def test_a_checkpoint_that_vanishes_is_a_note(tmp_path):
   evaluate(training, evaluate_step)
   assert evaluated == [20]
   assert "step 10 is not evaluated: its checkpoint was removed" in (
+      training.output.getvalue()
+  )
+
+
+def test_a_damaged_checkpoint_is_a_note(tmp_path, monkeypatch):
+  files.write_json(f"{tmp_path}/model.json", {"train_steps": 20})
+  training = Training(tmp_path)
+  training.save(10, 20)
+
+  def select(model_dir, step):
+    if step == 10:
+      raise errors.UserError("model.ckpt-10 is damaged.")
+
+  monkeypatch.setattr(checkpoints, "select", select)
+  evaluated = []
+  evaluate(training, evaluated.append)
+  assert evaluated == [20]
+  assert "step 10 is not evaluated: model.ckpt-10 is damaged." in (
       training.output.getvalue()
   )
 
