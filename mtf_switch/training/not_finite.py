@@ -242,7 +242,7 @@ def find(
     _run(
         dataclasses.replace(run, model_dir=directory) if starts_there else run,
         steps,
-        lambda: tf.data.Dataset.from_tensors(dict(hook.batch)),
+        lambda params: tf.data.Dataset.from_tensors(dict(hook.batch)),
         check,
         make_hooks,
         numerics.Lowering,

@@ -14,13 +14,13 @@
 
 """Numerics checks: where in a step values stop being finite numbers.
 
-Training itself only looks at the loss. Here a step is made again with a check of
-every tensor of the graph, in loops too.
+Training itself only looks at the loss. Here a step is made again with a check
+of every tensor of the graph, in loops too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import mesh_tensorflow as mtf
 import numpy as np

@@ -17,7 +17,6 @@
 import mtf_switch  # isort: skip  # noqa: F401
 import functools
 import io
-import json
 
 import gin
 import mesh_tensorflow as mtf
