@@ -145,22 +145,32 @@ class _ReplayHook(tf.train.SessionRunHook):
     batch: the features of the last batch.
   """
 
-  def __init__(self, directory: str, last_step: int, display: progress.Display):
+  def __init__(
+      self,
+      directory: str,
+      last_step: int,
+      metrics_every: int,
+      display: progress.Display,
+  ):
     """Creates the hook; `follow` must be called with the graph.
 
     Args:
       directory: for the states, as checkpoints.
       last_step: the step after which training saw the fault.
+      metrics_every: steps between two calls that ask for all figures.
       display: the display.
     """
     self._directory = directory
     self._last_step = last_step
+    self._metrics_every = metrics_every
     self._display = display
     self.batch: Mapping[str, np.ndarray] = {}
 
   def follow(self, graph: model_functions.TrainingGraph):
     """Takes the graph of training."""
     self._features = graph.features
+    self._figures = graph.figures
+    self._more_figures = [graph.layer_figures, graph.summaries]
     self._to_masters = graph.lowering.copy_slices_to_masters()
     self._weights = _Weights()
     self._saver = tf.train.Saver(sharded=True, save_relative_paths=True)
@@ -172,16 +182,27 @@ class _ReplayHook(tf.train.SessionRunHook):
     self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
     self._global_step = tf.train.get_global_step()
 
+  def after_create_session(self, session, coord):
+    """Continues from the restored step."""
+    del coord
+    self._step = int(session.run(self._global_step))
+
   def before_run(self, run_context):
-    """Asks for the loss and the batch."""
+    """Asks for the loss, the batch, and all that training has asked for.
+
+    What is computed beside a step decides how TensorFlow rounds it.
+    """
     del run_context
-    return tf.train.SessionRunArgs([self._loss, self._features])
+    fetches = [self._loss, self._features, self._figures]
+    if (self._step + 1) % self._metrics_every == 0:
+      fetches += self._more_figures
+    return tf.train.SessionRunArgs(fetches)
 
   def after_run(self, run_context, run_values):
     """Looks at the loss and the weights, and saves them."""
     session = run_context.session
-    loss, self.batch = run_values.results
-    step = int(session.run(self._global_step))
+    loss, self.batch = run_values.results[:2]
+    self._step = step = int(session.run(self._global_step))
     self._display.steps("replaying step", step, self._last_step)
     if not np.isfinite(loss):
       raise NotFiniteError(step, f"the loss is {_name_of(loss)}")
@@ -201,6 +222,7 @@ def find(
     run: run_lib.Run,
     error: NotFiniteError,
     steps: int,
+    metrics_every: int,
     input_fn,
     make_hooks: Callable[[model_functions.TrainingGraph], Sequence[Any]],
     display: progress.Display,
@@ -208,14 +230,15 @@ def find(
   """Makes the steps since the last checkpoint again, and checks the bad one.
 
   Batches and draws are functions of the step, so that they are the same steps;
-  the graph is the same too, because with more to compute, TensorFlow would
-  round otherwise. The state before the bad step then goes to a graph that
+  the graph is the same too, because TensorFlow would round another one
+  otherwise. The state before the bad step then goes to a graph that
   checks all tensors. Nothing is saved in the run's directory.
 
   Args:
     run: the run.
     error: what training has seen.
     steps: updates to be made in all, for the learning rate.
+    metrics_every: steps between two records in metrics.jsonl.
     input_fn: returns the batches since the last checkpoint.
     make_hooks: makes the hooks that set initial weights.
     display: the display.
@@ -232,7 +255,7 @@ def find(
     while hook is None or not (
         found.step - 1 == first_step or _is_saved(directory, found.step - 1)
     ):
-      hook = _ReplayHook(directory, found.step, display)
+      hook = _ReplayHook(directory, found.step, metrics_every, display)
       seen = _run(run, steps, input_fn, hook, make_hooks)
       if seen is None:
         return Finding(error.step, error.what, None, hook.batch)
@@ -313,6 +336,7 @@ def recover(
     run: run_lib.Run,
     error: NotFiniteError,
     steps: int,
+    metrics_every: int,
     input_fn,
     make_hooks: Callable[[model_functions.TrainingGraph], Sequence[Any]],
     skips: bool,
@@ -327,6 +351,7 @@ def recover(
     run: the run.
     error: what training has seen.
     steps: updates to be made in all, for the learning rate.
+    metrics_every: steps between two records in metrics.jsonl.
     input_fn: returns the batches since the last checkpoint.
     make_hooks: makes the hooks that set initial weights.
     skips: whether the batch may be left out.
@@ -347,7 +372,9 @@ def recover(
       f"step {error.step}: {error.what}; looking for its origin from step "
       f"{checkpoint} on"
   )
-  finding = find(run, error, steps, input_fn, make_hooks, display)
+  finding = find(
+      run, error, steps, metrics_every, input_fn, make_hooks, display
+  )
   skipped = skipped_batches.read(model_dir)
   batch = skipped_batches.batch_of(finding.step - 1, skipped)
   _report(run, error, finding, checkpoint, batch)

@@ -153,6 +153,7 @@ def recover(monkeypatch, model_dir, phase="forward", skips=True, limit=2):
       FakeRun(model_dir),
       not_finite.NotFiniteError(7, "the loss is NaN"),
       100,
+      10,
       None,
       None,
       skips,
