@@ -209,6 +209,7 @@ def train(
             run,
             error,
             steps,
+            metrics_every,
             input_fn,
             make_more_hooks,
             on_not_finite == "skip",

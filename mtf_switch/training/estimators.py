@@ -24,7 +24,10 @@ from mtf_switch.training import run as run_lib
 
 
 def make(
-    run: run_lib.Run, model_fn, iterations_per_loop: int = 100
+    run: run_lib.Run,
+    model_fn,
+    iterations_per_loop: int = 100,
+    optimizes_graph: bool = True,
 ) -> tpu_estimator.TPUEstimator:
   """Returns the TPUEstimator of a model function.
 
@@ -32,6 +35,8 @@ def make(
     run: the run.
     model_fn: a model function, see model_functions.py.
     iterations_per_loop: steps that a TPU makes between two looks at the host.
+    optimizes_graph: whether TensorFlow may rewrite the graph, which takes long
+      for one that is run once.
 
   Returns:
     a TPUEstimator, which runs on CPU and GPU as well.
@@ -48,7 +53,7 @@ def make(
       device_fn=run.cluster and cluster_lib.on_task_0,
       model_dir=run.model_dir,
       tf_random_seed=run.seed,
-      session_config=session_config(run),
+      session_config=session_config(run, optimizes_graph),
       # Hooks of our own save, summarize and log.
       save_checkpoints_steps=None,
       save_checkpoints_secs=None,
@@ -75,11 +80,14 @@ def make(
   )
 
 
-def session_config(run: run_lib.Run) -> tf.ConfigProto:
+def session_config(
+    run: run_lib.Run, optimizes_graph: bool = True
+) -> tf.ConfigProto:
   """Returns the configuration of a run's sessions.
 
   Args:
     run: the run.
+    optimizes_graph: whether TensorFlow may rewrite the graph.
 
   Returns:
     Grappler's settings as upstream has them, and as many CPU devices as the
@@ -88,7 +96,7 @@ def session_config(run: run_lib.Run) -> tf.ConfigProto:
   rewrites = rewriter_config_pb2.RewriterConfig(
       meta_optimizer_iterations=rewriter_config_pb2.RewriterConfig.ONE,
       # It delays the start on TPUs and has little to optimize there.
-      disable_meta_optimizer=bool(run.tpu),
+      disable_meta_optimizer=bool(run.tpu) or not optimizes_graph,
   )
   devices = {d for d in run.devices or () if "cpu" in d.lower()}
   config = tf.ConfigProto(

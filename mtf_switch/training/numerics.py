@@ -14,9 +14,8 @@
 
 """Numerics checks: where in a step values stop being finite numbers.
 
-Training itself only looks at the loss. When that is not finite, the steps since
-the last checkpoint are made again with a check of every tensor of the graph:
-batches and draws are functions of the step, so that they are the same steps.
+Training itself only looks at the loss. Here a step is made again with a check
+of every tensor of the graph, in loops too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,11 +27,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.training import model_functions
-from mtf_switch.training import progress
 
-# A tensor's code is an index; the greater code is the worse.
+# A tensor's code is an index.
 _VALUES = ("finite", "Inf", "NaN")
-_INF, _NAN = 1, 2
+# TensorFlow's summary of a tensor: its id, its size, and how many values are
+# minus infinite, infinite and NaN.
+_CONCISE_HEALTH = 3
+_SUMMARY_SIZE = 5
 
 _LAYER = re.compile(r"(?:\w+/)*?block_\d+/layer_\d+(?:/[A-Z]\w*)?")
 
@@ -42,8 +43,8 @@ class Place(NamedTuple):
 
   Attributes:
     value: "NaN" or "Inf".
-    phase: "weights" if it is a weight before the step; "forward", "gradient" or
-      "update"; "loss" if all tensors of the mesh are finite.
+    phase: "forward", "gradient" or "update"; "weights" if it is a weight before
+      the step.
     layer: for example "decoder/block_003/layer_001/SwitchFeedForward".
     operation: the operation of Mesh TensorFlow.
     variable: the variable whose gradient or update it is, for a gradient the
@@ -76,19 +77,19 @@ class Lowering(mtf.Lowering):
   Tensors inside loops, such as those of microbatches, are noted as well.
 
   Attributes:
-    codes: a local variable, int32 `[number of tensors]`: the worst value of
-      each tensor since the variable was last initialized.
+    summaries: a local variable, float32 `[number of tensors, 5]`: of each
+      tensor, the maximum over slices, microbatches and steps.
     names: the operation of each tensor, in the order of the graph.
   """
 
   def autostack(self):
-    """Combines variables; makes room for the codes of all tensors."""
+    """Combines variables; makes room for the summaries of all tensors."""
     super().autostack()
     with tf.device("/device:CPU:0"):
-      self.codes = tf.get_variable(
-          "numerics/codes",
-          shape=[_count_outputs(self.graph.operations)],
-          dtype=tf.int32,
+      self.summaries = tf.get_variable(
+          "numerics/summaries",
+          shape=[_count_outputs(self.graph.operations), _SUMMARY_SIZE],
+          dtype=tf.float32,
           initializer=tf.zeros_initializer(),
           trainable=False,
           collections=[tf.GraphKeys.LOCAL_VARIABLES],
@@ -97,7 +98,7 @@ class Lowering(mtf.Lowering):
     self._numbers = {}
 
   def set_tensor_lowering(self, tensor, laid_out_tensor):
-    """Notes a tensor's worst value when it is computed."""
+    """Has a tensor summarized when it is computed."""
     if tensor.dtype.is_floating:
       number = self._numbers.setdefault(tensor, len(self.names))
       if number == len(self.names):
@@ -106,8 +107,17 @@ class Lowering(mtf.Lowering):
     super().set_tensor_lowering(tensor, laid_out_tensor)
 
   def number_of(self, tensor: mtf.Tensor) -> int | None:
-    """Returns the place of a tensor in `codes`; None if it has none."""
+    """Returns a tensor's row in `summaries`; None if it has none."""
     return self._numbers.get(tensor)
+
+  def codes_of(self, summaries: np.ndarray) -> np.ndarray:
+    """Returns the worst value of each tensor: 0 if finite, 1 Inf, 2 NaN.
+
+    Args:
+      summaries: the value of `summaries`.
+    """
+    infinite, nan = summaries[:, 2:4].any(axis=1), summaries[:, 4] > 0
+    return np.where(nan, 2, infinite.astype(int))
 
   def causes(
       self, tensors: Iterable[mtf.Tensor], codes: Sequence[int]
@@ -119,7 +129,7 @@ class Lowering(mtf.Lowering):
 
     Args:
       tensors: those that should be finite.
-      codes: the values of `codes`.
+      codes: of `codes_of`.
 
     Returns:
       the numbers of the tensors that are not finite and lead to them through
@@ -147,14 +157,12 @@ class Lowering(mtf.Lowering):
       )
 
     def check(x):
-      code = tf.where(
-          tf.reduce_any(tf.math.is_nan(x)),
-          _NAN,
-          tf.cast(tf.reduce_any(tf.math.is_inf(x)), tf.int32) * _INF,
+      summary = tf.raw_ops.DebugNumericSummaryV2(
+          input=x, tensor_debug_mode=_CONCISE_HEALTH
       )
-      with tf.device(self.codes.device):
+      with tf.device(self.summaries.device):
         note = tf.raw_ops.ResourceScatterMax(
-            resource=self.codes.handle, indices=[number], updates=[code]
+            resource=self.summaries.handle, indices=number, updates=summary
         )
       with tf.control_dependencies([note]):
         return tf.identity(x)
@@ -194,7 +202,7 @@ def first_place(
   Args:
     names: the operations of the tensors, in the order of the graph: forward,
       backward, updates.
-    codes: of the tensors; see Lowering.
+    codes: of the tensors; see Lowering.codes_of.
     gradients: the variables by the number of their gradient's tensor.
     weights: the names of the operations that read weights.
     causes: the numbers of the tensors to choose from, which are not finite.
@@ -225,33 +233,19 @@ def _layer_of(scope: str) -> str:
   return found[0] if found else scope.split("/")[0]
 
 
-class ReplayHook(tf.train.SessionRunHook):
-  """Follows a replay, until a step whose loss or new weights are not finite.
+class CheckHook(tf.train.SessionRunHook):
+  """Looks at all tensors of one step.
 
   Attributes:
-    step: the last step so far, which is that step if `place` is not None.
-    place: where it began.
-    batch: the features of the step's batch.
+    place: where values stop being finite, once the step is made; None if the
+      loss and the new weights are finite.
   """
 
-  def __init__(self, last_step: int, display: progress.Display):
-    """Creates the hook; `follow` must be called with the graph.
-
-    Args:
-      last_step: the step at which training saw that values are not finite.
-      display: the display.
-    """
-    self._last_step = last_step
-    self._display = display
-    self.step = 0
-    self.place: Place | None = None
-    self.batch: dict[str, np.ndarray] = {}
+  place: Place | None = None
 
   def follow(self, graph: model_functions.TrainingGraph):
     """Takes the graph, whose lowering must be a Lowering."""
     self._lowering = lowering = graph.lowering
-    self._features = graph.features
-    self._trained_loss = graph.loss
     operations = lowering.graph.operations
     self._gradients = {
         lowering.number_of(tensor): name
@@ -260,50 +254,30 @@ class ReplayHook(tf.train.SessionRunHook):
         for tensor in _with_summands(gradient)
     }
     self._weights = [
-        op.name for op in operations if isinstance(op, mtf.Variable)
+        operation.name
+        for operation in operations
+        if isinstance(operation, mtf.Variable)
     ]
-    self._new_values = [
+    new_values = (
         value
-        for op in operations
-        if isinstance(op, mtf.Assign)
-        for value in op.inputs
-    ]
-
-  def begin(self):
-    """Finds the loss of the Estimator's graph."""
-    self._loss = tf.get_collection(tf.GraphKeys.LOSSES)[-1]
-    self._global_step = tf.train.get_global_step()
-
-  def before_run(self, run_context):
-    """Asks for the loss and the batch."""
-    del run_context
-    return tf.train.SessionRunArgs(
-        {"loss": self._loss, "batch": self._features}
+        for operation in operations
+        if isinstance(operation, mtf.Assign)
+        for value in operation.inputs
     )
+    self._results = [graph.loss, *new_values]
 
   def after_run(self, run_context, run_values):
     """Looks at the tensors of the step."""
-    session = run_context.session
-    step, codes = session.run([self._global_step, self._lowering.codes])
-    session.run(self._lowering.codes.initializer)
-    self.step = int(step)
-    self.batch = run_values.results["batch"]
-    self._display.steps("replaying step", self.step, self._last_step)
-    loss = run_values.results["loss"]
-    causes = self._lowering.causes(
-        [self._trained_loss, *self._new_values], codes
-    )
+    del run_values
+    lowering = self._lowering
+    codes = lowering.codes_of(run_context.session.run(lowering.summaries))
+    causes = lowering.causes(self._results, codes)
     if causes:
       self.place = first_place(
-          self._lowering.names, codes, self._gradients, self._weights, causes
+          lowering.names, codes, self._gradients, self._weights, causes
       )
-    elif np.isfinite(loss):
-      return
-    else:
-      value = "NaN" if np.isnan(loss) else "Inf"
-      self.place = Place(value, "loss", "loss", "", None)
-    raise Found
+    raise Done
 
 
-class Found(Exception):
-  """Ends a replay at once: other hooks would call it an error or save it."""
+class Done(Exception):
+  """Ends a session at once: other hooks would call it an error, or save it."""

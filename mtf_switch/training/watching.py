@@ -67,6 +67,10 @@ def evaluate(
     vocabulary_record.check(model_dir, run.experiment.vocabularies)
     try:
       checkpoints.select(model_dir, step)
+    except errors.UserError as error:  # It is damaged, or removed already.
+      display.note(f"step {step} is not evaluated: {error}")
+      continue
+    try:
       evaluate_step(step)
     except Exception as error:  # pylint: disable=broad-exception-caught
       # Whatever TensorFlow makes of files that vanish while it reads them.

@@ -146,13 +146,14 @@ class FakeRun:
 def recover(monkeypatch, model_dir, phase="forward", skips=True, limit=2):
   """Recovers from a step 7 that began in step 5; returns what is said."""
   place = numerics.Place("NaN", phase, "encoder/block_000/layer_000", "x", None)
-  finding = not_finite.Finding(5, place, {})
+  finding = not_finite.Finding(5, "the loss is NaN", place, {})
   monkeypatch.setattr(not_finite, "find", lambda *args: finding)
   console = rich.console.Console(file=io.StringIO(), width=1000)
   not_finite.recover(
       FakeRun(model_dir),
       not_finite.NotFiniteError(7, "the loss is NaN"),
       100,
+      10,
       None,
       None,
       skips,

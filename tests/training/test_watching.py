@@ -172,6 +172,24 @@ def test_a_checkpoint_that_vanishes_is_a_note(tmp_path):
   )
 
 
+def test_a_damaged_checkpoint_is_a_note(tmp_path, monkeypatch):
+  files.write_json(f"{tmp_path}/model.json", {"train_steps": 20})
+  training = Training(tmp_path)
+  training.save(10, 20)
+
+  def select(model_dir, step):
+    if step == 10:
+      raise errors.UserError("model.ckpt-10 is damaged.")
+
+  monkeypatch.setattr(checkpoints, "select", select)
+  evaluated = []
+  evaluate(training, evaluated.append)
+  assert evaluated == [20]
+  assert "step 10 is not evaluated: model.ckpt-10 is damaged." in (
+      training.output.getvalue()
+  )
+
+
 def test_other_errors_end_it(tmp_path):
   training = Training(tmp_path)
   training.save(10)
