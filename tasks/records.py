@@ -36,7 +36,7 @@ _skipped: dict[str, str] = {}
 
 
 class _RawFile(io.RawIOBase):
-  """A GFile's bytes. Its own iterator over lines drops every \\r."""
+  """A GFile's bytes. Its own iterator over lines drops carriage returns."""
 
   def __init__(self, file: tf.io.gfile.GFile):
     self._file = file
@@ -57,9 +57,9 @@ def numbered_lines(
 ) -> Iterator[tuple[int, str]]:
   """Yields the lines of a text file with their numbers, from 1.
 
-  A line ends at \\n or \\r\\n, not at other characters that str.splitlines
-  takes for the end of one, such as U+2028 or a lone \\r. A byte order mark at
-  the start of the file is dropped.
+  A line ends at a line feed, with or without a carriage return before it, and
+  not at other characters that str.splitlines takes for the end of one, such as
+  U+2028. A byte order mark at the start of the file is dropped.
 
   Args:
     file: any path that tf.io.gfile can read, local or remote, in UTF-8;
@@ -82,7 +82,7 @@ def numbered_lines(
         try:
           text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-          place, problem = f"{file}, line {number}", _not_utf8(error)
+          place, problem = f"{file}, line {number}", "this is not UTF-8 text"
           if not skip_broken:
             raise errors.DataError(f"{place}: {problem}.") from error
           skip(place, problem)
@@ -94,14 +94,6 @@ def numbered_lines(
     ) from error
   except tf.errors.OpError as error:
     raise errors.DataError(f"{file} cannot be read: {error.message}") from error
-
-
-def _not_utf8(error: UnicodeDecodeError) -> str:
-  byte = error.object[error.start]
-  return (
-      f"this is not UTF-8 text (byte {error.start + 1} of the line is "
-      f"0x{byte:02x})"
-  )
 
 
 def json_objects(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
