@@ -82,7 +82,7 @@ def numbered_lines(
         try:
           text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-          place, problem = f"{file}, line {number}", _not_utf8(error)
+          place, problem = f"{file}, line {number}", "this is not UTF-8 text"
           if not skip_broken:
             raise errors.DataError(f"{place}: {problem}.") from error
           skip(place, problem)
@@ -94,14 +94,6 @@ def numbered_lines(
     ) from error
   except tf.errors.OpError as error:
     raise errors.DataError(f"{file} cannot be read: {error.message}") from error
-
-
-def _not_utf8(error: UnicodeDecodeError) -> str:
-  byte = error.object[error.start]
-  return (
-      f"this is not UTF-8 text (byte {error.start + 1} of the line is "
-      f"0x{byte:02x})"
-  )
 
 
 def json_objects(file: str) -> Iterator[tuple[str, dict[str, Any]]]:

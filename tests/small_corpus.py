@@ -14,7 +14,11 @@
 
 """A small embedded corpus; the fixture `small_corpus` puts it in place."""
 
+import functools
+
 import seqio
+
+from mtf_switch.training import inputs
 
 LENGTHS = {"inputs": 128, "targets": 29}
 NUM_PIECES = 1000
@@ -29,11 +33,13 @@ def examples(name="docstrings_span_corruption", split="train", **kwargs):
   task = seqio.get_mixture_or_task(name)
   kwargs = {"shuffle": False, "seed": 1, **kwargs}
   lengths = kwargs.pop("sequence_length", LENGTHS)
+  # As a run reads them; the translation would take most of the time.
+  dataset = inputs.without_autograph(
+      functools.partial(task.get_dataset, lengths, split=split, **kwargs)
+  )
   return [
       {key: value.tolist() for key, value in example.items()}
-      for example in task.get_dataset(
-          lengths, split=split, **kwargs
-      ).as_numpy_iterator()
+      for example in dataset.as_numpy_iterator()
   ]
 
 

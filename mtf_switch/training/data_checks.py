@@ -30,8 +30,8 @@ def check_split(provider: seqio.Task | seqio.Mixture, split: str, reader: str):
     reader: "mesh_train_dataset_fn" or "mesh_eval_dataset_fn", T5's gin names.
 
   Raises:
-    UserError: no task has such a split, or its cache is missing.
-    DataError: the files of a task's split are missing.
+    UserError: no task has such a split, or its cache or its files are missing.
+    DataError: the files of a task of this project are missing.
   """
   tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
   if not tasks:
@@ -42,8 +42,11 @@ def check_split(provider: seqio.Task | seqio.Mixture, split: str, reader: str):
   caching.check(provider, split, reader)
   use_cached = strict_gin.value(f"{reader}.use_cached")
   for task in tasks:
-    if not (use_cached and task.supports_caching):
-      task.source.list_shards(split)
+    is_cached = use_cached and task.supports_caching
+    if not is_cached and not task.source.list_shards(split):
+      raise errors.UserError(
+          f"{task.name!r} has no files of its {split!r} split."
+      )
 
 
 def check_rates(provider: seqio.Task | seqio.Mixture):

@@ -132,7 +132,9 @@ class Evaluation:
 
   def _read(self, dataset, split: str) -> _Task:
     with tf.Graph().as_default():
-      examples = list(tfds.as_numpy(dataset.dataset_fn()))
+      examples = list(
+          tfds.as_numpy(inputs.without_autograph(dataset.dataset_fn))
+      )
     if not examples:
       raise errors.UserError(
           f"the {split!r} split of {dataset.name!r} has no examples to decode."

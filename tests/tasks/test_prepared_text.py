@@ -14,6 +14,9 @@
 
 """The split of a document."""
 
+import pathlib
+import re
+
 import pytest
 
 from tasks import prepared_text
@@ -39,3 +42,10 @@ def test_text_hash_depends_on_the_words_only():
   assert text_hash("a b\n  c") == text_hash("a  b c") != text_hash("a bc")
   # SHA-256 of "abc" starts with ba7816bf8f01cfea.
   assert text_hash("abc") == 0xBA7816BF8F01CFEA
+
+
+def test_the_documentation_has_the_share_of_validation():
+  page = pathlib.Path(__file__).parents[2] / "docs" / "running.md"
+  (percent,) = re.findall(r"([\d.]+)% of the documents", page.read_text())
+  share = prepared_text.VALIDATION_LIMIT / 2**64
+  assert float(percent) / 100 == pytest.approx(share)

@@ -61,7 +61,7 @@ def test_broken_lines_are_skipped_and_named(tmp_path):
         (f"{path}, line 4", "a JSON object is needed, not list"),
         (
             f"{path}, line 5",
-            "this is not UTF-8 text (byte 4 of the line is 0xe9)",
+            "this is not UTF-8 text",
         ),
     ]
 

@@ -55,6 +55,21 @@ def test_a_split_whose_file_is_missing(tmp_path):
   )
 
 
+def test_a_users_files_that_are_missing(tmp_path):
+  files = {"validation": f"{tmp_path}/*.txt"}
+  task = seqio.Task(
+      "users_lines",
+      source=seqio.TextLineDataSource(files),
+      preprocessors=[],
+      output_features={},
+  )
+  with pytest.raises(errors.UserError) as raised:
+    data_checks.check_split(task, "validation", "mesh_eval_dataset_fn")
+  assert str(raised.value) == (
+      "'users_lines' has no files of its 'validation' split."
+  )
+
+
 @pytest.mark.parametrize(
     "split, message", [("test", "no 'test' split"), (None, None)]
 )
