@@ -713,6 +713,15 @@ def test_a_users_own_tasks_are_not_hidden_silently(server, tmp_path):
             "There is no text in empty.txt.",
         ),
         (
+            ["--gin_param=train_steps = '60'"],
+            "train.steps = '60' must be a whole number of at least 1.",
+        ),
+        (
+            ["--gin_param=deccoder/SwitchFeedForward.num_cores = 2"],
+            "deccoder/SwitchFeedForward.num_cores is in a scope that nothing "
+            "enters, 'deccoder'; did you mean decoder or encoder?",
+        ),
+        (
             ["--mode=perplexity_eval"],
             "there is no checkpoint in 'mistake'; train first, or correct "
             "--model_dir.",
@@ -783,8 +792,16 @@ def test_a_model_dir_that_cannot_be_made(server, directory, model_dir, message):
 
 
 def test_defects_show_their_traceback_and_keep_it(server, directory):
+  (directory / "defective.py").write_text(
+      "import gin\n\n\n@gin.configurable\ndef steps():\n  return 1 // 0\n"
+  )
   result = server.run(
-      [*RUN, "--model_dir=defect", "--gin_param=train.steps = 'many'"],
+      [
+          *RUN,
+          "--model_dir=defect",
+          "--module_import=defective",
+          "--gin_param=train.steps = @steps()",
+      ],
       directory,
   )
   assert result.returncode == 1
