@@ -15,7 +15,6 @@
 """Microbatches: the parts of a batch that follow one another in a step."""
 
 from collections.abc import Callable, Iterator, Mapping
-import functools
 import math
 
 import mesh_tensorflow as mtf
@@ -134,8 +133,12 @@ def first_choices(
   return {name: mtf.cast(x, tf.int32) for name, x in counts.items()}
 
 
-def rows_together(model, shapes: Mapping[str, mtf.Shape], num_microbatches):
+def rows_together(
+    model, shapes: Mapping[str, mtf.Shape], num_microbatches: int
+) -> int:
   """The least number of neighbouring rows that hold whole groups only.
+
+  Groups that microbatches cannot have whole do not count.
 
   Args:
     model: a Bitransformer or Unitransformer.
@@ -147,26 +150,21 @@ def rows_together(model, shapes: Mapping[str, mtf.Shape], num_microbatches):
     layers.
 
   Raises:
-    UserError: a microbatch cannot have whole groups.
+    UserError: the sizes of a layer do not fit each other.
   """
   *outer_batch, batch, _ = shapes["targets"].dims
   outer_batch_size = mtf.Shape(outer_batch).size
-  # With r rows together, r / batch of an outer batch's groups are a whole
-  # number.
-  shared = functools.reduce(
-      math.gcd,
-      (
-          sizes_lib.groups_of_batch(
-              shapes[feature].size,
-              num_microbatches,
-              outer_batch_size * splits.ways(model_part, batch),
-              switch.sizes,
-          )
-          // outer_batch_size
-          for model_part, switch, feature in _routed_features(model)
-      ),
-      batch.size,
-  )
+  shared = batch.size
+  for part, switch, feature in _routed_features(model):
+    groups = sizes_lib.groups_of_batch(
+        shapes[feature].size,
+        num_microbatches,
+        outer_batch_size * splits.ways(part, batch),
+        switch.sizes,
+    )
+    if groups is not None:
+      # Both cut the rows of an outer batch into as many equal parts.
+      shared = math.gcd(shared, groups // outer_batch_size)
   return batch.size // shared
 
 

@@ -166,10 +166,24 @@ def _groups(
   )
   if infers:  # A step of decoding has few tokens.
     sizes = sizes._replace(strict_groups=False)
-  num_cores = groups_of_batch(
+  groups = groups_of_batch(
       num_tokens * num_microbatches, num_microbatches, parts, sizes
   )
-  num_cores //= num_microbatches
+  if groups is not None:
+    num_cores = groups // num_microbatches
+  else:
+    warnings.warn(
+        _own_groups_notice(num_microbatches, parts, sizes),
+        errors.UserNotice,
+        stacklevel=2,
+    )
+    num_cores = dims_lib.num_groups(
+        num_tokens,
+        sizes.num_cores,
+        sizes.group_size,
+        sizes.strict_groups,
+        parts,
+    )
   tokens_per_core = num_tokens // num_cores
   capacity = _expert_capacity(tokens_per_core, context, sizes)
   return num_cores, tokens_per_core, capacity
@@ -177,8 +191,8 @@ def _groups(
 
 def groups_of_batch(
     num_tokens: int, num_microbatches: int, parts: int, sizes: Sizes
-) -> int:
-  """The number of groups of a batch, of which microbatches have whole ones.
+) -> int | None:
+  """The number of groups of a batch whose microbatches have whole ones.
 
   Args:
     num_tokens: positions in the batch, padding included.
@@ -187,10 +201,10 @@ def groups_of_batch(
     sizes: of the layer.
 
   Returns:
-    the number; a multiple of num_microbatches.
+    the number; None if the microbatches cannot have whole groups.
 
   Raises:
-    UserError: the tokens cannot be dealt out so.
+    UserError: the sizes do not fit each other.
   """
   at_once = num_microbatches * parts
   groups = dims_lib.num_groups(
@@ -201,17 +215,27 @@ def groups_of_batch(
       at_once,
   )
   if num_microbatches > 1 and groups % at_once:
-    # Smaller groups, or groups of other tokens, would be another model.
-    on_parts = f" on each of {parts} parts of the mesh" if parts > 1 else ""
-    raise errors.UserError(
-        f"the {groups} groups of {num_tokens // groups} tokens of a batch "
-        f"(num_cores = {sizes.num_cores}, group_size = {sizes.group_size}) "
-        f"cannot be dealt out whole to {num_microbatches} microbatches"
-        f"{on_parts}; make num_cores a multiple of {at_once} (or group_size at "
-        f"most {num_tokens // at_once}), or have fewer microbatches with a "
-        "greater serialize_num_microbatches.tokens_per_microbatch_per_replica."
-    )
+    return None
   return groups
+
+
+def _own_groups_notice(num_microbatches: int, parts: int, sizes: Sizes) -> str:
+  """A note that microbatches make another model."""
+  at_once = num_microbatches * parts
+  on_parts = f" on each of {parts} parts of the mesh" if parts > 1 else ""
+  option = (
+      f"num_cores = {sizes.num_cores}"
+      if sizes.group_size is None
+      else f"group_size = {sizes.group_size}"
+  )
+  return (
+      f"the groups of {option} cannot be dealt out whole to "
+      f"{num_microbatches} microbatches{on_parts}, so that each microbatch is "
+      "cut into groups of its own; routing differs from that without "
+      f"microbatches. A num_cores that is a multiple of {at_once} keeps the "
+      "groups, as do fewer microbatches (a greater "
+      "serialize_num_microbatches.tokens_per_microbatch_per_replica)."
+  )
 
 
 def _expert_capacity(tokens_per_core: int, context, sizes: Sizes) -> int:

@@ -390,7 +390,7 @@ def test_a_graph_grows_by_what_tells_cores_apart():
         (
             [
                 "batch_size = 4",
-                "num_cores = 4",
+                "num_cores = 2",
                 "serialize_num_microbatches.tokens_per_microbatch_per_replica"
                 " = 40",
             ],
