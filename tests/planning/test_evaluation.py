@@ -185,6 +185,8 @@ def test_a_mode_that_cannot_work_is_named():
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     assert not evaluation.evaluate(experiment_, plans.CHIP, "perplexity_eval")
+    # A text as long as the targets, and as much again.
+    assert evaluation.evaluate(experiment_, plans.CHIP, "infer").steps == 48
   (notice,) = [x.message for x in caught if x.category is errors.UserNotice]
   assert str(notice).startswith(
       "--mode=perplexity_eval cannot work: the expert capacity is "
