@@ -55,6 +55,11 @@ def graph_of(experiment_, mode):
         ("score", "expert_data", ["data_parallelism = 4"]),
         ("infer", "expert_data", ["data_parallelism = 4"]),
         (
+            "score",
+            "expert_data_replicated",
+            ["data_parallelism = 4", "expert_replicas = 2"],
+        ),
+        (
             "infer",
             "expert_model_data",
             ["data_parallelism = 4", "model_parallelism = 2", INFER, *SPARSE],
