@@ -57,8 +57,13 @@ class EvaluationGraph(step_graph.PlannedGraph):
         )
         self.exported = list(sums.values())
       else:
-        infer = {SCORING: inference.score, DECODING: inference.decode}[mode]
-        inferred = infer(experiment, self.features(experiment))
+        features = self.features(experiment)
+        if mode == SCORING:
+          inferred = inference.score(experiment, features)
+        else:
+          # An "lm" continues a text as long as its targets.
+          inputs = features.get("inputs", features["targets"])
+          inferred = inference.decode(experiment, {"inputs": inputs})
         self.exported = [inferred.results, *inferred.drops.values()]
         if mode == DECODING:
           self.iterations = inferred.results.shape.dims[-1].size

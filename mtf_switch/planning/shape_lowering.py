@@ -151,6 +151,8 @@ class _ShapesMeshImpl(mtf.MeshImpl):
 
   def allsplit(self, x, mesh_axis, split_axis, which=None):
     x = x.to_laid_out_tensor()
+    if x.slice_shape is None:  # Within an operation; its result is described.
+      return _Slice()
     return self._resized(x, {split_axis: (1, self.shape[mesh_axis].size)})
 
   def allconcat(self, x, mesh_axis, concat_axis):

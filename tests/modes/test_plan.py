@@ -87,6 +87,11 @@ def test_json_is_alone_on_stdout(server, directory):
   assert plan["expert_parameters"] == 4 * expert
   assert plan["parameters"] - plan["parameters_per_core"] == 3 * expert
   assert plan["train_flops_per_step"] == 3 * 8 * plan["flops_per_sequence"]
+  evaluations = plan["evaluations"]
+  assert list(evaluations) == ["perplexity_eval", "score", "infer"]
+  assert all(x["fits"] for x in evaluations.values())
+  assert evaluations["infer"]["steps"] == 32
+  assert evaluations["score"]["seconds"] > 0
   assert [path.name for path in directory.iterdir()] == ["mine.gin"]
 
 

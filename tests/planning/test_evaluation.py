@@ -55,6 +55,11 @@ def graph_of(experiment_, mode):
         ("score", "expert_data", ["data_parallelism = 4"]),
         ("infer", "expert_data", ["data_parallelism = 4"]),
         (
+            "score",
+            "expert_data_replicated",
+            ["data_parallelism = 4", "expert_replicas = 2"],
+        ),
+        (
             "infer",
             "expert_model_data",
             ["data_parallelism = 4", "model_parallelism = 2", INFER, *SPARSE],
@@ -185,6 +190,8 @@ def test_a_mode_that_cannot_work_is_named():
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     assert not evaluation.evaluate(experiment_, plans.CHIP, "perplexity_eval")
+    # A text as long as the targets, and as much again.
+    assert evaluation.evaluate(experiment_, plans.CHIP, "infer").steps == 48
   (notice,) = [x.message for x in caught if x.category is errors.UserNotice]
   assert str(notice).startswith(
       "--mode=perplexity_eval cannot work: the expert capacity is "
