@@ -40,6 +40,7 @@ from mtf_switch.training import model_functions
 from mtf_switch.training import not_finite
 from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
+from mtf_switch.training import recovery
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import stopping
@@ -205,7 +206,7 @@ def train(
               input_fn, hooks=[not_finite.LossHook()], max_steps=last_step
           )
       except not_finite.NotFiniteError as error:
-        not_finite.recover(
+        recovery.recover(
             run,
             error,
             steps,
