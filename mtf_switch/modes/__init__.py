@@ -14,6 +14,9 @@
 
 """The modes of run_switch: functions `mode(run, console, **flags)`."""
 
-# For gin files: since version 0.2.0 `import mtf_switch.modes` registers them.
+# For gin files: `import mtf_switch.modes` registers the parameters of all
+# modes, so that one file may set those of several.
+from mtf_switch.modes import decode  # noqa: F401
+from mtf_switch.modes import finetune  # noqa: F401
 from mtf_switch.modes import perplexity  # noqa: F401
 from mtf_switch.modes import train  # noqa: F401

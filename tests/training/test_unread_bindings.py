@@ -21,9 +21,7 @@ import gin
 import pytest
 
 from mtf_switch import errors
-from mtf_switch.modes import decode  # noqa: F401  For gin files.
-from mtf_switch.modes import finetune  # noqa: F401
-from mtf_switch.modes import train  # noqa: F401
+import mtf_switch.modes  # noqa: F401  The parameters of all modes.
 from mtf_switch.training import strict_gin
 from mtf_switch.training import unread_bindings
 from tests import gin_files
@@ -179,7 +177,7 @@ def test_a_scope_of_the_users_own_code_is_known_once_it_is_entered():
   assert note(own) is None
 
 
-def test_a_macro_of_the_users_that_only_unread_bindings_take(tmp_path):
+def test_a_macro_of_the_users_that_only_unread_bindings_take():
   own = parse(
       ["capacity_factor_train = 2.0"],
       [
