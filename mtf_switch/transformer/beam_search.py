@@ -17,8 +17,7 @@
 Upstream's looks at the two best continuations of a beam alone
 (`num_prefilter`), lets a finished sequence fill a place among the living ones
 and go on past its end, and returns any finished sequence before a better one
-that the length cuts. Here the end of each beam is a candidate of its own, and
-no place among the living ones.
+that the length cuts.
 """
 
 from collections.abc import Callable, Sequence
@@ -112,46 +111,27 @@ def beam_search(
   def one_step(step, alive, log_probs, finished, scores, *states):
     logits, new_states = logits_fn(step, alive, list(states))
     vocab_dim = logits.shape.dims[-1]
-    here = mtf.one_hot(step, length_dim, dtype=tf.int32)
-    longer = mtf.log_softmax(logits, vocab_dim) + log_probs
-    is_end = mtf.one_hot(
-        mtf.constant(mesh, eos_id, dtype=tf.int32), vocab_dim, dtype=dtype
-    )
-    # The ends of all beams, among those found before.
-    ends = mtf.einsum([longer, is_end], output_shape=places)
-    finished, scores = _best(
-        [finished, alive + eos_id * here],
-        [scores, scores_of(ends, step + 1)],
-    )
-    # All other continuations.
-    longer += _NEVER * is_end
-    log_probs, beam, ids = _best_continuations(
-        longer,
-        beam_dim,
+    # Twice as many as beams, because each may end.
+    candidates = mtf.Dimension("candidates", 2 * beam_dim.size)
+    longer, beam, ids = _best_continuations(
+        mtf.log_softmax(logits, vocab_dim) + log_probs,
+        candidates,
         splits_of_vocab(vocab_dim),
-        num_prefilter or beam_dim.size,
+        num_prefilter or candidates.size,
     )
-    old_beam = mtf.Dimension("old_beam", beam_dim.size)
-    selector = mtf.one_hot(beam, old_beam, dtype=dtype)
-
-    def follow(x):
-      return mtf.einsum(
-          [
-              mtf.rename_dimension(x, beam_dim.name, old_beam.name),
-              mtf.cast(selector, x.dtype),
-          ],
-          output_shape=x.shape,
-      )
-
-    alive = follow(alive) + ids * here
-    return [
-        step + 1,
-        alive,
-        log_probs,
-        finished,
-        scores,
-        *map(follow, new_states),
-    ]
+    sequences = _take(alive, beam, beam_dim)
+    sequences += ids * mtf.one_hot(step, length_dim, dtype=tf.int32)
+    ends = mtf.cast(mtf.equal(ids, eos_id), dtype)
+    scores, index = _best(
+        [scores, scores_of(longer + (1.0 - ends) * _NEVER, step + 1)], beam_dim
+    )
+    finished = _take(_both([finished, sequences]), index)
+    # A finished sequence has no place among the living ones, even a free one.
+    log_probs, index = mtf.top_k(longer + ends * _NEVER, candidates, beam_dim)
+    alive = _take(sequences, index)
+    beam = _take(beam, index)
+    new_states = [_take(x, beam, beam_dim) for x in new_states]
+    return [step + 1, alive, log_probs, finished, scores, *new_states]
 
   def splits_of_vocab(vocab_dim):
     if layout is None or mesh_shape is None:
@@ -180,7 +160,8 @@ def beam_search(
   # At the greatest length, sequences without an end are cut.
   cut = scores_of(log_probs, decode_length)
   cut = mtf.where(mtf.less(step, decode_length), _never(cut), cut)
-  return _best([finished, alive], [scores, cut])
+  scores, index = _best([scores, cut], beam_dim)
+  return _take(_both([finished, alive]), index), scores
 
 
 def _num_prefilter() -> int:
@@ -193,62 +174,68 @@ def _never(like: mtf.Tensor) -> mtf.Tensor:
   return mtf.constant(like.mesh, _NEVER, like.shape, dtype=like.dtype)
 
 
-def _best(sequences, scores):
-  """The half of some sequences with the greatest scores, and these scores.
+def _both(pair):
+  """[batch, n, ...] and [batch, m, ...] -> [batch, n + m, ...]."""
+  return mtf.concat(
+      [mtf.rename_dimension(x, x.shape.dims[1].name, "both") for x in pair],
+      "both",
+  )
+
+
+def _best(scores, beam_dim):
+  """The greatest scores of a pair, [batch, beam], and their places in both."""
+  scores = _both(scores)
+  return mtf.top_k(scores, scores.shape.dims[-1], beam_dim)
+
+
+def _take(x, index, dim=None):
+  """What an index chooses.
 
   Args:
-    sequences: a pair of `[batch, beam, length]`.
-    scores: a pair of `[batch, beam]`.
+    x: [batch, n, ...], or with `dim` anywhere, [..., n, ...].
+    index: [batch, m], int32.
+    dim: the dimension n; None for the second one.
 
   Returns:
-    one of each kind, the best first.
+    [batch, m, ...], m in the place of n.
   """
-  batch_dim, beam_dim = scores[0].shape.dims
-  either = mtf.Dimension("either", 2 * beam_dim.size)
+  dim = dim or x.shape.dims[1]
+  chosen = index.shape.dims[1]
+  # Under another name, in case n and m are one dimension.
+  old = mtf.Dimension("old_" + dim.name, dim.size)
+  return mtf.gather(
+      mtf.rename_dimension(x, dim.name, old.name),
+      index,
+      old,
+      output_shape=[chosen if d == dim else d for d in x.shape.dims],
+  )
 
-  def both(pair):
-    parts = [mtf.rename_dimension(x, beam_dim.name, either.name) for x in pair]
-    return mtf.concat(parts, either.name)
 
-  scores, index = mtf.top_k(both(scores), reduced_dim=either, k_dim=beam_dim)
-  shape = [batch_dim, beam_dim, sequences[0].shape.dims[-1]]
-  return mtf.gather(both(sequences), index, either, output_shape=shape), scores
-
-
-def _best_continuations(log_probs, beam_dim, vocab_splits, prefilter):
+def _best_continuations(log_probs, candidates, vocab_splits, prefilter):
   """The most probable continuations.
 
   Args:
     log_probs: `[batch, beam, vocab]`.
-    beam_dim: the dimension of beams.
+    candidates: the dimension of the result.
     vocab_splits: the parts of vocab that are on cores of their own.
-    prefilter: how many of each beam and part are looked at.
+    prefilter: how many of each beam and part are looked at, at least 2.
 
   Returns:
-    `[batch, beam]` each: the logarithms of their probabilities, int32 the beams
-    that they continue, and int32 the ids that continue them.
+    `[batch, candidates]` each: the logarithms of their probabilities, int32 the
+    beams that they continue, and int32 the ids that continue them.
   """
-  batch_dim, _, vocab_dim = log_probs.shape.dims
+  batch_dim, beam_dim, vocab_dim = log_probs.shape.dims
   parts = mtf.Dimension(vocab_dim.name, vocab_splits)
   minor = mtf.Dimension("minor_vocab", vocab_dim.size // vocab_splits)
-  kept = mtf.Dimension("prefilter", min(prefilter, minor.size))
+  kept = mtf.Dimension("prefilter", min(max(prefilter, 2), minor.size))
   values, minor_ids = mtf.top_k(
-      mtf.reshape(log_probs, [batch_dim, beam_dim, parts, minor]),
-      reduced_dim=minor,
-      k_dim=kept,
+      mtf.reshape(log_probs, [batch_dim, beam_dim, parts, minor]), minor, kept
   )
   of_beam = parts.size * kept.size
   all_kept = mtf.Dimension("all_kept", beam_dim.size * of_beam)
   flat = [batch_dim, all_kept]
-  values, index = mtf.top_k(
-      mtf.reshape(values, flat), reduced_dim=all_kept, k_dim=beam_dim
-  )
-  minor_ids = mtf.gather(
-      mtf.reshape(minor_ids, flat),
-      index,
-      all_kept,
-      output_shape=index.shape,
-  )
+  values, index = mtf.top_k(mtf.reshape(values, flat), all_kept, candidates)
+  minor_ids = _take(mtf.reshape(minor_ids, flat), index)
   part = index % of_beam // kept.size
   return values, index // of_beam, part * minor.size + minor_ids
 
