@@ -52,7 +52,8 @@ _KINDS = {
     "Unitransformer": MODEL,
     "Unitransformer.sample_autoregressive": DECODING,
     "mesh_tensorflow.": MODEL,
-    "mesh_tensorflow.beam_search.": DECODING,
+    # Read by our search, under upstream's name.
+    "mesh_tensorflow.beam_search.": _ANOTHER_MODE,
     "mesh_tensorflow.optimize.": TRAINING,
     "mesh_tensorflow.simd_mesh_impl.": _ANOTHER_MODE,  # Read on TPUs.
     "mesh_tensorflow.transformer.dataset.": DATA,
