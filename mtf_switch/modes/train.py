@@ -93,7 +93,7 @@ def train(
 
   Raises:
     UserError: no learning rate is set, the checkpoints are of another
-      vocabulary, a cache is missing, or the loss is no longer a number.
+      vocabulary, a cache is missing, or numbers are not finite.
   """
   errors.check_one_of(on_not_finite, _ON_NOT_FINITE, "train.on_not_finite")
   if run.tpu and on_not_finite == "skip":
