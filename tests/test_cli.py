@@ -380,7 +380,7 @@ def test_training_leaves_what_it_promises(straight, directory):
   assert "Loss for final step" in log  # TensorFlow's own.
   size = json.loads((model_dir / "model.json").read_text())
   assert size["parameters"] > 259 * 16
-  assert set(size) == {"parameters", "flops_per_sequence"}
+  assert set(size) == {"parameters", "flops_per_sequence", "train_steps"}
   assert list(model_dir.glob("events.out.tfevents.*"))
   assert list((model_dir / "eval_toy_copy").glob("events.out.tfevents.*"))
 
@@ -760,8 +760,11 @@ def test_a_users_own_tasks_are_not_hidden_silently(server, tmp_path):
         ),
         (
             ["--gin_param=constant_learning_rate.learning_rate = 1e38"],
-            "the loss is no longer a number; the last checkpoint is of step "
-            "0. A lower learning rate or a longer warm-up may help.",
+            "step 2: Inf first in the gradients of decoder, then in that of "
+            "decoder/block_000/layer_001/SwitchFeedForward/experts/wo/kernel; "
+            "see mistake/not_finite.json. There is no checkpoint before it. A "
+            "lower learning rate or a longer warm-up may help, or "
+            "train.on_not_finite = 'skip', which leaves such batches out.",
         ),
     ],
 )

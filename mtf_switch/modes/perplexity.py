@@ -49,7 +49,7 @@ def perplexity_eval(
     split: str = "validation",
     checkpoint_step: checkpoints.Selection = None,
     watch: bool = False,
-    watch_minutes: int | None = None,
+    watch_minutes: values.CountOrZero | None = None,
 ):
   """Measures the cross-entropy of each task over a whole split.
 
@@ -83,7 +83,7 @@ def perplexity_eval(
           run,
           checkpoint_step,
           watch_minutes,
-          make_evaluate(run, split, display),
+          make_evaluate(run, split, display).evaluate,
           display,
       )
 

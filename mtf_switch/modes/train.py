@@ -103,8 +103,8 @@ def train(
 
   Raises:
     UserError: no learning rate is set, the checkpoints are of another
-      vocabulary, a split or a cache is missing, the loss is no longer a
-      number, another run trains in model_dir, or model_dir cannot be written.
+      vocabulary, a split or a cache is missing, numbers are not finite, another
+      run trains in model_dir, or model_dir cannot be written.
     Stopped: there was a signal to stop, and a checkpoint is saved.
   """
   if run.tpu and on_not_finite == "skip":

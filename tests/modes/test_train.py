@@ -55,14 +55,11 @@ from tests import gin_files
     ],
 )
 def test_session_ends(first_step, steps, lengths, skipped, expected):
-  assert (
-      train.session_ends(first_step, steps, *_pair(lengths), skipped)
-      == expected
+  steps_per_block, session_length = (*lengths, None)[:2]
+  ends = train.session_ends(
+      first_step, steps, steps_per_block, session_length, skipped
   )
-
-
-def _pair(lengths):
-  return (*lengths, None)[:2]
+  assert ends == expected
 
 
 LONG = "a" * 30
