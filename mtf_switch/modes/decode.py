@@ -39,7 +39,7 @@ def evaluate(
     split: str = "validation",
     checkpoint_step: checkpoints.Selection = None,
     watch: bool = False,
-    watch_minutes: int | None = None,
+    watch_minutes: values.Count | None = None,
 ):
   """Decodes a split and applies the metrics of each task.
 

@@ -49,7 +49,7 @@ def perplexity_eval(
     split: str = "validation",
     checkpoint_step: checkpoints.Selection = None,
     watch: bool = False,
-    watch_minutes: values.CountOrZero | None = None,
+    watch_minutes: values.Count | None = None,
 ):
   """Measures the cross-entropy of each task over a whole split.
 
