@@ -127,7 +127,7 @@ class Experiment:
   @functools.cached_property
   def mesh(self) -> mtf.Shape:
     """The mesh_shape, parsed."""
-    return mtf.convert_to_shape(self.mesh_shape)
+    return _parsed("mesh_shape", self.mesh_shape, _mesh_of, "data:2,model:4")
 
   @functools.cached_property
   def layout(self) -> mtf.LayoutRules:
@@ -140,8 +140,13 @@ class Experiment:
   @property
   def rules(self) -> set[tuple[str, str]]:
     """The layout_rules as written: pairs of a dimension and a mesh axis."""
-    # pylint: disable-next=protected-access
-    return mtf.convert_to_layout_rules(self.layout_rules)._pairs
+    rules = _parsed(
+        "layout_rules",
+        self.layout_rules,
+        mtf.convert_to_layout_rules,
+        "batch:data,experts:data,d_ff:model",
+    )
+    return rules._pairs  # pylint: disable=protected-access
 
   @property
   def _axes(self) -> dict[str, int]:
@@ -217,6 +222,28 @@ class Experiment:
     """
     layouts.check(self._axes, self.rules, self.layout_numbers)
     layouts.warn_of_idle_axes(self._axes, self.rules)
+
+
+def _mesh_of(text: Any) -> mtf.Shape:
+  """A mesh_shape, parsed; a ValueError if it is no mesh."""
+  mesh = mtf.convert_to_shape(text)
+  names = [axis.name for axis in mesh]
+  if len(set(names)) < len(names) or any(axis.size < 1 for axis in mesh):
+    raise ValueError("an axis is there twice, or has no cores")
+  return mesh
+
+
+def _parsed(
+    name: str, value: Any, parse: Callable[[Any], Any], example: str
+) -> Any:
+  """A mesh or its layout in upstream's types; a UserError where it is none."""
+  try:
+    return parse(value)
+  except (AttributeError, TypeError, ValueError) as error:
+    raise errors.UserError(
+        f"Experiment.{name} = {value!r} cannot be read; write it for example as"
+        f" {example!r}."
+    ) from error
 
 
 def find_task(name: str):

@@ -68,7 +68,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       capacity_factor_train: values.Positive = 1.25,
       capacity_factor_eval: values.Positive = 2.0,
       capacity_factor_infer: values.Positive | None = None,
-      capacity_rounding: str = "floor",
+      capacity_rounding: Literal["floor", "round", "ceil"] = "floor",
       min_expert_capacity: values.CountOrZero = 0,
       aux_loss_coefficient: values.NotNegative = 1e-2,
       z_loss_coefficient: values.NotNegative = 0.0,

@@ -101,3 +101,25 @@ def test_mistakes_are_explained(kwargs, message):
     experiment(**kwargs)
   # Gin adds a line about the call.
   assert str(error.value).splitlines()[0] == message
+
+
+@pytest.mark.parametrize(
+    "mesh", [5, "data", "data:two", "data:0", "data:-1", "data:2,data:2"]
+)
+def test_a_mesh_that_cannot_be_read(mesh):
+  with pytest.raises(errors.UserError) as error:
+    experiment(mesh_shape=mesh).mesh  # pylint: disable=expression-not-assigned
+  assert str(error.value).splitlines()[0] == (
+      f"Experiment.mesh_shape = {mesh!r} cannot be read; write it for example "
+      "as 'data:2,model:4'."
+  )
+
+
+@pytest.mark.parametrize("rules", [7, "batch", "batch:data:model"])
+def test_layout_rules_that_cannot_be_read(rules):
+  with pytest.raises(errors.UserError) as error:
+    experiment(layout_rules=rules).rules  # pylint: disable=expression-not-assigned
+  assert str(error.value).splitlines()[0] == (
+      f"Experiment.layout_rules = {rules!r} cannot be read; write it for "
+      "example as 'batch:data,experts:data,d_ff:model'."
+  )
