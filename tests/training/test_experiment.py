@@ -108,7 +108,7 @@ def test_mistakes_are_explained(kwargs, message):
 )
 def test_a_mesh_that_cannot_be_read(mesh):
   with pytest.raises(errors.UserError) as error:
-    experiment(mesh_shape=mesh).mesh  # pylint: disable=expression-not-assigned
+    _ = experiment(mesh_shape=mesh).mesh
   assert str(error.value).splitlines()[0] == (
       f"Experiment.mesh_shape = {mesh!r} cannot be read; write it for example "
       "as 'data:2,model:4'."
@@ -118,7 +118,7 @@ def test_a_mesh_that_cannot_be_read(mesh):
 @pytest.mark.parametrize("rules", [7, "batch", "batch:data:model"])
 def test_layout_rules_that_cannot_be_read(rules):
   with pytest.raises(errors.UserError) as error:
-    experiment(layout_rules=rules).rules  # pylint: disable=expression-not-assigned
+    _ = experiment(layout_rules=rules).rules
   assert str(error.value).splitlines()[0] == (
       f"Experiment.layout_rules = {rules!r} cannot be read; write it for "
       "example as 'batch:data,experts:data,d_ff:model'."
