@@ -30,6 +30,7 @@ import typing
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 import numpy as np
+import wrapt
 
 from mtf_switch import errors
 from mtf_switch import spelling
@@ -225,32 +226,34 @@ def check_fields(record: Any, name: str):
       check(f"{name}.{field}", getattr(record, field), annotations[field])
 
 
-def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+@wrapt.decorator
+def checked(function, instance, args, kwargs):
   """Has a function refuse arguments that are not what its annotations say.
 
+  To be applied before gin's decorator, which finds the function's signature and
+  passes none on: a subclass of a configurable class takes the bindings of both.
+
   Args:
-    function: a function that gin configures, before gin decorates it; or the
-      __init__ of a class, whose name the messages then have.
+    function: the function, or the __init__ of a class, whose name the messages
+      then have.
+    instance: the object that the function is bound to; None if it is not.
+    args: the arguments of a call.
+    kwargs: those with names.
 
   Returns:
-    a function with the same signature, which raises a UserError as `check`.
+    what the function returns.
+
+  Raises:
+    UserError: as `check`.
   """
-  signature = inspect.signature(function)
-
-  @functools.wraps(function)
-  def call(*args, **kwargs):
-    owner = function.__name__
-    if owner == "__init__":
-      owner = type(args[0]).__name__
-    annotations = annotations_of(function)
-    given = signature.bind_partial(*args, **kwargs).arguments
-    for name, value in given.items():
-      check(f"{owner}.{name}", value, annotations.get(name, Any))
-    return function(*args, **kwargs)
-
-  # Where gin looks for parameters.
-  call.__signature__ = signature
-  return call
+  owner = function.__name__
+  if owner == "__init__":
+    owner = type(instance or args[0]).__name__
+  annotations = annotations_of(function)
+  given = inspect.signature(function).bind_partial(*args, **kwargs).arguments
+  for name, value in given.items():
+    check(f"{owner}.{name}", value, annotations.get(name, Any))
+  return function(*args, **kwargs)
 
 
 @functools.cache

@@ -60,6 +60,8 @@ class Server:
   def start(self, arguments, directory) -> int:
     """Starts a program and returns its process id; `wait` for it next."""
     self._outputs = [pathlib.Path(directory) / x for x in (".out", ".err")]
+    for path in self._outputs:
+      path.write_text("")  # To be read while the program runs.
     stdout, stderr = map(str, self._outputs)
     request = dict(
         argv=[str(PROGRAM), *arguments],

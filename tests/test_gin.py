@@ -217,6 +217,7 @@ def test_switch_layers_get_the_settings_of_the_paper(name):
       dispatch=None,
       capacity_factor_train=capacity_factors[0],
       capacity_factor_eval=capacity_factors[1],
+      capacity_factor_infer=None,
       capacity_rounding="floor",
       min_expert_capacity=0,
       aux_loss_coefficient=0.01,

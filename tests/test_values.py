@@ -150,3 +150,21 @@ def test_gin_sees_the_parameters_of_a_checked_function():
   gin.parse_config("baked_by_gin.minutes = 3\nbaked_by_gin.eggs = 2")
   assert function() == (3, 2, {})
   assert function(eggs=1, salt=0) == (3, 1, {"salt": 0})
+
+
+def test_a_subclass_has_the_bindings_of_both():
+  @gin.configurable("Oven")
+  class Oven:
+
+    @values.checked
+    def __init__(self, degrees: values.Count = gin.REQUIRED):
+      self.degrees = degrees
+
+  @gin.configurable("FanOven")
+  class FanOven(Oven):
+    pass
+
+  gin.parse_config("Oven.degrees = 180")
+  assert FanOven().degrees == Oven().degrees == 180
+  with pytest.raises(errors.UserError, match="FanOven.degrees = 0 must be"):
+    FanOven(0)

@@ -26,7 +26,6 @@ import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import compat
 from mtf_switch import files
 from mtf_switch.modes import train
 from mtf_switch.training import metrics_file
@@ -102,7 +101,6 @@ class Trap(transformer.TransformerLayer):
 
 def ready_run(model_dir, *params):
   """A run of a small model, with gin read."""
-  compat.use_graph_mode()
   gin_files.clear()
   strict_gin.parse(
       [
