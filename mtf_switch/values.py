@@ -247,11 +247,16 @@ def checked(function, instance, args, kwargs):
     UserError: as `check`.
   """
   owner = function.__name__
+  given = args
+  if instance is not None:
+    given = (instance, *args)
   if owner == "__init__":
-    owner = type(instance or args[0]).__name__
-  annotations = annotations_of(function)
-  given = inspect.signature(function).bind_partial(*args, **kwargs).arguments
-  for name, value in given.items():
+    owner = type(given[0]).__name__
+  # wrapt binds a method to its instance in one of two ways.
+  function_itself = inspect.unwrap(getattr(function, "__func__", function))
+  annotations = annotations_of(function_itself)
+  signature = inspect.signature(function_itself)
+  for name, value in signature.bind_partial(*given, **kwargs).arguments.items():
     check(f"{owner}.{name}", value, annotations.get(name, Any))
   return function(*args, **kwargs)
 

@@ -71,7 +71,7 @@ def parse(
   gin_values.check(_bindings())
   texts = [*params]
   for path in _own_files(parsed, [os.path.realpath(x) for x in search_paths]):
-    with tf.io.gfile.GFile(path) as file:
+    with _open(path) as file:
       texts.append(file.read())
   return {key for text in texts for key in _keys(text)}
 
@@ -133,9 +133,17 @@ def _path(name: str) -> str:
   """The path of a file that gin has found."""
   for prefix in gin.config._LOCATION_PREFIXES:  # pylint: disable=protected-access
     path = os.path.join(prefix, name)
-    if tf.io.gfile.exists(path):
-      return path if "://" in path else os.path.realpath(path)
+    if "://" not in path:
+      if os.path.exists(path):
+        return os.path.realpath(path)
+    elif tf.io.gfile.exists(path):
+      return path
   return name
+
+
+def _open(path: str):
+  """Opens a file as gin does: a local one may have any name."""
+  return tf.io.gfile.GFile(path) if "://" in path else open(path)
 
 
 def _keys(text: str) -> Iterator[unread_bindings.Key]:

@@ -29,7 +29,7 @@ import tensorflow_datasets as tfds
 from mtf_switch import errors
 from mtf_switch.training import inputs
 import tasks  # noqa: F401  Registers the text_files tasks.
-from tasks import vocabulary
+from tasks import vocabulary_training
 from tests import toy_tasks
 
 LENGTHS = {"inputs": 48, "targets": 40}
@@ -182,7 +182,7 @@ def pieces(tmp_path_factory):
   """A SentencePiece vocabulary that does not know every letter."""
   path = tmp_path_factory.mktemp("vocabulary") / "model"
   lines = [" ".join(toy_tasks.texts("train"))] * 9
-  path.write_bytes(vocabulary.train(lines, 60))
+  path.write_bytes(vocabulary_training.train(lines, 60))
   return seqio.SentencePieceVocabulary(str(path), extra_ids=0)
 
 
