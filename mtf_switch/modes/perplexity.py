@@ -151,7 +151,8 @@ def _evaluate(
     figures = {key: values[number] for key, values in all_figures.items()}
     if math.isnan(figures["cross_entropy"]):
       raise errors.UserError(
-          f"the {split!r} split of {name!r} has no target tokens to evaluate."
+          f"the {split!r} split of {name!r} has no cross-entropy at step "
+          f"{step}: it has no target tokens, or the weights make it NaN."
       )
     run.metrics_file.append(step, "eval", name, figures)
     tensorboard.write_scalars(
