@@ -316,8 +316,16 @@ def test_a_second_signal_ends_at_once(busy, number):
 def test_training_prints_progress_and_nothing_else(straight):
   assert straight.returncode == 0, straight.stderr
   assert not straight.stdout
-  note, *lines = straight.stderr.splitlines()
-  assert note.startswith("note: train split: 6 of 50 inputs are longer than ")
+  lines = straight.stderr.splitlines()
+  notes = [line for line in lines if line.startswith("note: ")]
+  lines = lines[len(notes) :]
+  # Of each split and feature.
+  assert all(note.endswith(" of toy_copy.") for note in notes)
+  assert [note.split(" are longer")[0] for note in notes[:2]] == [
+      "note: train split: 6 of 50 inputs",
+      "note: train split: 17 of 50 targets",
+  ]
+  assert len(notes) == 4
   assert lines[0] == "building the model, to train from step 0"
   assert re.fullmatch(r"step 1/12  loss \d\.\d{4}", lines[1])
   assert re.fullmatch(
