@@ -32,7 +32,8 @@ command resumes an interrupted run. TensorFlow's log is in model_dir/log.txt.
 # Nothing here may import TensorFlow before the flags are checked: --help and
 # mistakes on the command line are answered at once. This file has the flags,
 # mtf_switch/modes/launch.py everything that needs TensorFlow.
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
 import dataclasses
 import gc
 import importlib.machinery
@@ -462,7 +463,7 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   # the time until the first step.
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
   console = rich.console.Console(file=log.terminal)
-  with console.status("loading TensorFlow"):
+  with _shown(console, "loading TensorFlow"):
     # pylint: disable=g-import-not-at-top
     from mtf_switch.mesh import cluster
     from mtf_switch.modes import launch
@@ -496,6 +497,31 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
       mode.reads_gin,
       log.move_to,
   )
+
+
+@contextlib.contextmanager
+def _shown(console, text: str) -> Iterator[None]:
+  """Shows a text on a terminal while modules are loaded.
+
+  Not with rich's live displays, whose thread imports modules of its own when it
+  first draws: TensorFlow Datasets replaces Python's import for a while as it is
+  loaded, and then those imports fail.
+
+  Args:
+    console: a rich.console.Console.
+    text: what is being done.
+
+  Yields:
+    nothing.
+  """
+  if not console.is_terminal:
+    yield
+    return
+  console.print(text, end="\r", highlight=False)
+  try:
+    yield
+  finally:
+    console.print(" " * len(text), end="\r")
 
 
 def _check_mesh_flags(mode: _Mode):

@@ -56,6 +56,33 @@ class SlicewiseOperation(mtf.SlicewiseOperation):
     """Returns the multiplications of its matrix products on one core."""
     return self._multiplications(slice_size) if self._multiplications else 0
 
+  def lower(self, lowering: mtf.Lowering):
+    """As upstream's, which refuses mesh axes of one core too: T5's default.
+
+    Args:
+      lowering: the graph's.
+
+    Raises:
+      ValueError: the mesh splits a dimension that must not be split.
+    """
+    mesh_impl = lowering.mesh_impl(self)
+    splittable = self._splittable_dims
+    for tensor in (*self.inputs, *self.outputs):
+      for dim in tensor.shape:
+        if dim.name in self._splittable_dims:
+          continue
+        parts = mtf.tensor_dim_to_mesh_dim_size(
+            mesh_impl.layout_rules, mesh_impl.shape, dim
+        )
+        if parts > 1:
+          raise ValueError(
+              f"dimension {dim.name!r} is not declared as splittable, but the "
+              f"mesh splits it into {parts} parts"
+          )
+        self._splittable_dims = self._splittable_dims | {dim.name}
+    super().lower(lowering)
+    self._splittable_dims = splittable
+
 
 def slicewise(
     tf_fn: Callable,

@@ -269,6 +269,31 @@ sys.exit(75)
     (tmp_path / "log.txt").unlink()
 
 
+def test_no_thread_imports_while_modules_are_loaded():
+  """TensorFlow Datasets replaces Python's import, and rich's threads import."""
+  script = """
+import io, threading
+import rich.console
+import run_switch
+shown = io.StringIO()
+console = rich.console.Console(file=shown, force_terminal=True, width=80)
+with run_switch._shown(console, "loading"):
+  assert shown.getvalue() == "loading\\r", repr(shown.getvalue())
+  assert threading.active_count() == 1
+assert shown.getvalue() == "loading\\r       \\r", repr(shown.getvalue())
+quiet = rich.console.Console(file=io.StringIO())
+with run_switch._shown(quiet, "loading"):
+  pass
+assert not quiet.file.getvalue()
+"""
+  subprocess.run(
+      [sys.executable, "-c", script],
+      env=programs.environment(),
+      check=True,
+      timeout=300,
+  )
+
+
 @pytest.fixture
 def busy():
   """A program that takes its time to end after the first signal."""

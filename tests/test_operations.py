@@ -64,3 +64,20 @@ def test_a_copy_declares_what_the_original_does(x):
   )
   (copy,), _ = x.graph.clone_operations([y.operation], {})
   assert copy.multiplications(lambda dims: mtf.Shape(dims).size) == 15
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_an_axis_of_one_core_splits_nothing(x, size):
+  y = operations.slicewise(
+      tf.identity, [x], multiplications=None, splittable_dims=[WIDTH]
+  )
+  devices = [""] * size
+  mesh_impl = mtf.placement_mesh_impl.PlacementMeshImpl(
+      f"axis:{size}", "rows:axis", devices
+  )
+  if size == 1:
+    mtf.Lowering(x.graph, {x.mesh: mesh_impl})
+  else:
+    with pytest.raises(ValueError, match="'rows' is not declared"):
+      mtf.Lowering(x.graph, {x.mesh: mesh_impl})
+  assert y.operation.splittable_dims == {"width"}

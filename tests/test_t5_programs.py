@@ -99,6 +99,10 @@ def test_t5_mesh_transformer(tmp_path):
           "--gin_file=learning_rate_schedules/constant_0_001.gin",
           f"--gin_file={tmp_path / 'tiny.gin'}",
           "--gin_param=MIXTURE_NAME = 'toy_copy'",
+          # T5's defaults: axes of one core, which split nothing.
+          "--gin_param=utils.run.mesh_shape = 'model:1,batch:1'",
+          "--gin_param=utils.run.layout_rules = 'ensemble:ensemble,batch:batch,"
+          "d_ff:model,heads:model,vocab:model,experts:batch'",
           f"--model_dir={tmp_path / 'model'}",
       ],
       tmp_path,

@@ -39,6 +39,23 @@ def ways(model, dim: mtf.Dimension) -> int:
   return mtf.tensor_dim_to_mesh_dim_size(model.layout, model.mesh_shape, dim)
 
 
+def share_axis(model, dim: mtf.Dimension, other: mtf.Dimension) -> bool:
+  """Whether a layout has two dimensions on one mesh axis, even of one core.
+
+  No tensor may have both.
+
+  Args:
+    model: a Unitransformer with a mesh.
+    dim: a dimension.
+    other: another one.
+  """
+  axis, other_axis = (
+      model.layout.tensor_dimension_to_mesh_axis(x, model.mesh_shape)
+      for x in (dim, other)
+  )
+  return axis is not None and axis == other_axis
+
+
 def are_whole(model, dims) -> bool:
   """Whether dimensions are known to be whole on each core; never on a TPU.
 

@@ -372,11 +372,15 @@ def _hooks(
 
 def _import_features(experiment, mesh, features, outer_batch_size: int = 1):
   """The features on the mesh; upstream's beam search has no outer batch."""
+  lengths = experiment.lengths
+  if experiment.model_type == "lm":
+    # What it continues is a part of its targets.
+    lengths = {**lengths, "inputs": lengths["targets"]}
   return placement.import_features(
       mesh,
       features,
       experiment.sequences_per_batch,
-      experiment.lengths,
+      lengths,
       outer_batch_size,
   )
 

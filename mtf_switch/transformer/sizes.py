@@ -94,7 +94,11 @@ def layer_dims(context, x: mtf.Tensor, sizes: Sizes) -> dims_lib.SwitchDims:
       (mtf.Dimension("d_ff", sizes.hidden_size or 0), "hidden_size"),
   ):
     errors.check_divides(splits.ways(model, dim), dim.size, what)
-  if model.mesh_shape is not None and splits.ways(model, dims.num_experts) == 1:
+  if (
+      model.mesh_shape is not None
+      and splits.ways(model, dims.num_experts) == 1
+      and not splits.share_axis(model, dims.num_experts, dims.num_cores)
+  ):
     # Every core has all experts: the groups stay where they are.
     dims = dims._replace(num_cores_unsplit=dims.num_cores)
   return dims

@@ -596,6 +596,21 @@ def test_sampling_repeats_and_differs_between_batches_and_rows():
   assert (others != outputs).any()
 
 
+def test_a_language_model_continues_a_part_of_its_targets():
+  """Its lengths need not name inputs, which its task does not have."""
+  run = make_run("dense", "sequence_length = {'targets': 8}")
+  with tf.Graph().as_default():
+    tf.train.create_global_step()
+    features = {
+        "inputs": tf.constant([[5, 6, 7, 0, 0, 0, 0, 0]] * 4),
+        "batch_number": tf.zeros([4], tf.int32),
+    }
+    spec = model_functions.decoding_model_fn(run)(
+        features, None, tf.estimator.ModeKeys.PREDICT, {}
+    )
+  assert spec.predictions["outputs"].shape == (4, 8)
+
+
 def test_learning_rates():
   def rate(*params):
     run = make_run("dense", *params)
