@@ -18,6 +18,7 @@ import mtf_switch  # isort: skip  # noqa: F401
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -220,7 +221,8 @@ def test_unknown_mode(tmp_path):
 )
 def test_exit_status_without_a_terminal(tmp_path, redirection):
   result = subprocess.run(
-      f"{sys.executable} {programs.PROGRAM} --model_dir=m train {redirection}",
+      f"{shlex.quote(sys.executable)} {shlex.quote(str(programs.PROGRAM))} "
+      f"--model_dir=m train {redirection}",
       shell=True,
       cwd=tmp_path,
       env=programs.environment(),
@@ -258,7 +260,7 @@ sys.exit(75)
 """
   for redirection in ("2>&-", "2>/dev/full"):
     result = subprocess.run(
-        f"{sys.executable} -c '{script}' {redirection}",
+        f"{shlex.quote(sys.executable)} -c '{script}' {redirection}",
         shell=True,
         cwd=tmp_path,
         env=programs.environment(),

@@ -95,6 +95,7 @@ def test_a_pair_with_a_broken_line_is_refused_by_its_number(run, tmp_path):
 
 
 @hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.example("\r\r\n", "\n", False)
 @hypothesis.given(
     strategies.text(alphabet=f"ab \t\n\r\ufeff\u2603{NO_ENDS}", max_size=30),
     strategies.sampled_from(["\n", "\r\n"]),
@@ -103,7 +104,8 @@ def test_a_pair_with_a_broken_line_is_refused_by_its_number(run, tmp_path):
 def test_training_and_inference_see_the_same_lines(
     tmp_path_factory, text, end, packed
 ):
-  lines = [line.removesuffix("\r") for line in text.split("\n")]
+  # A line whose last character is \r cannot be told from one that \r\n ends.
+  lines = [line.rstrip("\r") for line in text.split("\n")]
   path = tmp_path_factory.getbasetemp() / ("lines.txt" + ".gz" * packed)
   content = end.join(lines).encode()
   path.write_bytes(gzip.compress(content, 1) if packed else content)
