@@ -49,9 +49,10 @@ def share_axis(model, dim: mtf.Dimension, other: mtf.Dimension) -> bool:
     dim: a dimension.
     other: another one.
   """
+  layout = mtf.convert_to_layout_rules(model.layout)
+  mesh_shape = mtf.convert_to_shape(model.mesh_shape)
   axis, other_axis = (
-      model.layout.tensor_dimension_to_mesh_axis(x, model.mesh_shape)
-      for x in (dim, other)
+      layout.tensor_dimension_to_mesh_axis(x, mesh_shape) for x in (dim, other)
   )
   return axis is not None and axis == other_axis
 
