@@ -608,7 +608,8 @@ def test_a_language_model_continues_a_part_of_its_targets():
     spec = model_functions.decoding_model_fn(run)(
         features, None, tf.estimator.ModeKeys.PREDICT, {}
     )
-  assert spec.predictions["outputs"].shape == (4, 8)
+  # As many tokens follow as a target has.
+  assert spec.predictions["outputs"].shape == (4, 8 + 8)
 
 
 def test_learning_rates():
