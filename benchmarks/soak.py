@@ -40,6 +40,7 @@ import tensorflow.compat.v1 as tf
 
 from benchmarks import contest
 from tests import programs
+from tests import small_model
 
 _RESULTS = contest.RESULTS / "soak.json"
 _STEPS = 12
@@ -63,21 +64,8 @@ train.metrics_every = 1
 train.eval_every = {_EVALUATIONS[0]}
 train.steps_per_block = 8
 
-d_model = 16
-d_ff = 32
-d_kv = 8
-num_heads = 2
-num_experts = 4
-num_cores = 2
 dropout_rate = 0.1
-encoder/transformer.make_layer_stack.layers = [
-    @transformer_layers.SelfAttention,
-    @SwitchFeedForward,
-]
-decoder/transformer.make_layer_stack.layers = [
-    @transformer_layers.EncDecAttention,
-    @SwitchFeedForward,
-]
+{small_model.GIN}
 """
 
 # Whether a run in a directory has come to a moment.

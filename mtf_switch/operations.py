@@ -66,22 +66,23 @@ class SlicewiseOperation(mtf.SlicewiseOperation):
       ValueError: the mesh splits a dimension that must not be split.
     """
     mesh_impl = lowering.mesh_impl(self)
-    splittable = self._splittable_dims
     for tensor in (*self.inputs, *self.outputs):
       for dim in tensor.shape:
-        if dim.name in self._splittable_dims:
-          continue
         parts = mtf.tensor_dim_to_mesh_dim_size(
             mesh_impl.layout_rules, mesh_impl.shape, dim
         )
-        if parts > 1:
+        if parts > 1 and dim.name not in self._splittable_dims:
           raise ValueError(
               f"dimension {dim.name!r} is not declared as splittable, but the "
               f"mesh splits it into {parts} parts"
           )
-        self._splittable_dims = self._splittable_dims | {dim.name}
-    super().lower(lowering)
-    self._splittable_dims = splittable
+    slices = mesh_impl.slicewise(
+        self._tf_fn, *(lowering.tensors[x] for x in self.inputs)
+    )
+    if len(self.outputs) == 1:
+      slices = (slices,)
+    for output, slice_ in zip(self.outputs, slices):
+      lowering.set_tensor_lowering(output, slice_)
 
 
 def slicewise(

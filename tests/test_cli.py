@@ -30,16 +30,17 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch.training import figures
 from tests import programs
+from tests import small_model
 from tests import toy_tasks
 
-GIN = """
+GIN = f"""
 include "models/switch_tiny.gin"
 include "layouts/single.gin"
 include "schedules/constant_0_001.gin"
 include "runs/pretrain.gin"
 
 task = "toy_copy"
-sequence_length = {"inputs": 24, "targets": 16}
+sequence_length = {{"inputs": 24, "targets": 16}}
 batch_size = 4
 train_steps = 12
 constant_learning_rate.learning_rate = 0.03
@@ -50,23 +51,8 @@ train.metrics_every = 1
 train.eval_every = 6
 train.steps_per_block = 5
 
-d_model = 16
-d_ff = 32
-d_kv = 8
-num_heads = 2
-num_experts = 4
-num_cores = 2
 dropout_rate = 0.1
-
-# As small as an encoder and a decoder can be.
-encoder/transformer.make_layer_stack.layers = [
-    @transformer_layers.SelfAttention,
-    @SwitchFeedForward,
-]
-decoder/transformer.make_layer_stack.layers = [
-    @transformer_layers.EncDecAttention,
-    @SwitchFeedForward,
-]
+{small_model.GIN}
 """
 SWITCH_LAYERS = {"encoder/block_000/layer_001", "decoder/block_000/layer_001"}
 RUN = ["--gin_file=mine.gin", "--module_import=tests.toy_tasks"]
@@ -216,19 +202,24 @@ def test_unknown_mode(tmp_path):
 # Streams and signals, without TensorFlow.
 
 
+def redirected(command, redirection, directory):
+  """The exit status of a command whose streams a shell redirects."""
+  result = subprocess.run(
+      f"{shlex.join(command)} {redirection}",
+      shell=True,
+      cwd=directory,
+      env=programs.environment(),
+      timeout=300,
+  )
+  return result.returncode
+
+
 @pytest.mark.parametrize(
     "redirection", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"], ids=repr
 )
 def test_exit_status_without_a_terminal(tmp_path, redirection):
-  result = subprocess.run(
-      f"{shlex.quote(sys.executable)} {shlex.quote(str(programs.PROGRAM))} "
-      f"--model_dir=m train {redirection}",
-      shell=True,
-      cwd=tmp_path,
-      env=programs.environment(),
-      timeout=300,
-  )
-  assert result.returncode == 1
+  command = [sys.executable, str(programs.PROGRAM), "--model_dir=m", "train"]
+  assert redirected(command, redirection, tmp_path) == 1
   assert not list(tmp_path.iterdir())
 
 
@@ -259,14 +250,8 @@ print("late \\ud83d", file=sys.stderr)
 sys.exit(75)
 """
   for redirection in ("2>&-", "2>/dev/full"):
-    result = subprocess.run(
-        f"{shlex.quote(sys.executable)} -c '{script}' {redirection}",
-        shell=True,
-        cwd=tmp_path,
-        env=programs.environment(),
-        timeout=300,
-    )
-    assert result.returncode == 75
+    command = [sys.executable, "-c", script]
+    assert redirected(command, redirection, tmp_path) == 75
     assert (tmp_path / "log.txt").read_text() == "early\nlate \\ud83d\n"
     (tmp_path / "log.txt").unlink()
 

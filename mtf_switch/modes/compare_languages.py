@@ -223,12 +223,7 @@ def compare_languages(
 
 def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:
   """Whether a run is sparse, and the curve of each language."""
-  records = [
-      record
-      for record in metrics_file.read(model_dir)
-      if record.get("kind") == "eval"
-      and record["neg_log_perplexity"] is not None
-  ]
+  records = metrics_file.evaluations(metrics_file.read(model_dir))
   if not records:
     raise errors.UserError(
         f"{model_dir} has no evaluations in metrics.jsonl; --mode="

@@ -61,8 +61,7 @@ def evaluate(
   with progress.Display(console) as display:
     evaluation = decoded_evaluation.Evaluation(run, split, display)
     inputs.warn_of_losses(
-        run.experiment.provider,
-        run.experiment.lengths,
+        run.experiment,
         split,
         "mesh_eval_dataset_fn",
         inputs.EVALUATION_EXAMPLES_COUNTED,

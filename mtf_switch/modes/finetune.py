@@ -159,11 +159,7 @@ def upstream_neg_log_perplexity(
   """
   metrics = [record for record in metrics if record["step"] <= step]
   trained = {r["task"] for r in metrics if r.get("kind") == "train"}
-  evaluated = [
-      r
-      for r in metrics
-      if r.get("kind") == "eval" and r["neg_log_perplexity"] is not None
-  ]
+  evaluated = metrics_file_lib.evaluations(metrics)
   evaluated = [r for r in evaluated if r["task"] in trained] or evaluated
   last_step = max((r["step"] for r in evaluated), default=None)
   values = {

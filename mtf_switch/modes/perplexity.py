@@ -34,6 +34,7 @@ from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
+from mtf_switch.training import metrics_file
 from mtf_switch.training import model_functions
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
@@ -70,8 +71,7 @@ def perplexity_eval(
   caching.check(run.experiment.provider, split, "mesh_eval_dataset_fn")
   with progress.Display(console) as display:
     inputs.warn_of_losses(
-        run.experiment.provider,
-        run.experiment.lengths,
+        run.experiment,
         split,
         "mesh_eval_dataset_fn",
         inputs.EVALUATION_EXAMPLES_COUNTED,
@@ -132,7 +132,11 @@ def _evaluate(
   Raises:
     UserError: there is no such split, or nothing in it.
   """
-  done = set() if again else run.metrics_file.tasks("eval", step)
+  done = (
+      set()
+      if again
+      else metrics_file.tasks(run.metrics_file.read(), step, "eval")
+  )
   datasets = [
       dataset
       for dataset in inputs.evaluation_datasets(

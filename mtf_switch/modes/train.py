@@ -41,6 +41,7 @@ from mtf_switch.training import not_finite
 from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
 from mtf_switch.training import recovery
+from mtf_switch.training import replay
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import stopping
@@ -52,7 +53,6 @@ Evaluate = Callable[[int], None]
 MakeEvaluate = Callable[
     [run_lib.Run, str, progress.Display], best_checkpoints.Evaluation
 ]
-MakeHooks = Callable[[model_functions.TrainingGraph], Sequence[Any]]
 
 
 @gin.configurable(module="mtf_switch.modes")
@@ -72,7 +72,7 @@ def train(
     on_not_finite: Literal["stop", "skip"] = "stop",
     max_skipped_batches: values.CountOrZero = 10,
     make_evaluate: MakeEvaluate | None = None,
-    make_more_hooks: MakeHooks | None = None,
+    make_more_hooks: model_functions.MakeHooks | None = None,
 ):
   """Trains, from the latest checkpoint if there is one.
 
@@ -209,10 +209,7 @@ def train(
         recovery.recover(
             run,
             error,
-            steps,
-            metrics_every,
-            input_fn,
-            make_more_hooks,
+            replay.Training(steps, metrics_every, input_fn, make_more_hooks),
             on_not_finite == "skip",
             max_skipped_batches,
             display,
@@ -316,11 +313,7 @@ def _warn_of_losses(run: run_lib.Run, eval_split: str | None):
     splits[eval_split] = "mesh_eval_dataset_fn"
   for split, reader in splits.items():
     inputs.warn_of_losses(
-        run.experiment.provider,
-        run.experiment.lengths,
-        split,
-        reader,
-        inputs.TRAINING_EXAMPLES_COUNTED,
+        run.experiment, split, reader, inputs.TRAINING_EXAMPLES_COUNTED
     )
 
 

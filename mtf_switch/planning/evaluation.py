@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """The needs of each core in a mode that does not train."""
 
 from typing import NamedTuple

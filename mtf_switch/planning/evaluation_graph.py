@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """The graphs of evaluation, scoring and decoding, on no devices."""
 
 import mesh_tensorflow as mtf

@@ -76,9 +76,12 @@ def saved_steps(model_dir: str) -> list[int]:
 
 def latest_step(model_dir: str) -> int:
   """Returns the step at which training would resume; 0 in a new directory."""
-  available = steps(model_dir)
-  named = _named_step(model_dir)
-  return named if named in available else max(available, default=0)
+  good = (
+      step
+      for step in _candidates(model_dir)
+      if not checkpoint_files.fault(path(model_dir, step))
+  )
+  return next(good, 0)
 
 
 def select(
@@ -272,18 +275,21 @@ def _write_list(model_dir: str, listed: Sequence[int]):
   files.write_lines(os.path.join(model_dir, "checkpoint"), lines)
 
 
+def _candidates(model_dir: str) -> Iterable[int]:
+  """The steps to go on from, the preferred first, complete or not."""
+  found = sorted(_steps_of_files(model_dir), reverse=True)
+  named = _named_step(model_dir)
+  return found if named is None else dict.fromkeys([named, *found])
+
+
 def _latest_good_step(model_dir: str) -> tuple[int | None, dict[int, str]]:
   """The step to go on from, and what is wrong with those that came before it.
 
   Returns:
     the step, None if there is none, and phrases by steps.
   """
-  candidates = sorted(_steps_of_files(model_dir), reverse=True)
-  named = _named_step(model_dir)
-  if named is not None:
-    candidates = dict.fromkeys([named, *candidates])
   damaged = {}
-  for step in candidates:
+  for step in _candidates(model_dir):
     problem = _damaged(model_dir, [step])
     if not problem:
       return step, damaged

@@ -124,8 +124,7 @@ class Evaluation:
     Args:
       step: the checkpoint's step.
     """
-    records = metrics_file.read(self.directory)
-    done = {record["task"] for record in records if record["step"] == step}
+    done = metrics_file.tasks(metrics_file.read(self.directory), step)
     missing = [name for name in self.task_names if name not in done]
     if missing:
       self.evaluate(step, missing)

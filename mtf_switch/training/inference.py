@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """The Mesh TensorFlow graphs of decoding and scoring, on any mesh."""
 
 from collections.abc import Callable, Mapping

@@ -258,37 +258,31 @@ def encode_lines(
   return np.array(rows, np.int32).reshape(-1, length)
 
 
-def warn_of_losses(
-    provider: seqio.Task | seqio.Mixture,
-    sequence_length: Mapping[str, int],
-    split: str,
-    reader: str,
-    max_examples: int,
-):
+def warn_of_losses(experiment, split: str, reader: str, max_examples: int):
   """Says how many examples are cut and how many pieces are unknown.
 
   Args:
-    provider: the Task or Mixture.
-    sequence_length: positions of each feature.
+    experiment: the Experiment.
     split: the split that the run reads.
     reader: "mesh_train_dataset_fn" or "mesh_eval_dataset_fn", T5's gin names.
     max_examples: the number of examples to read, of all tasks together; fewer
       if they are long.
   """
+  provider, lengths = experiment.provider, experiment.lengths
   tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
   num_examples = strict_gin.value(f"{reader}.num_eval_examples")
   limit = -(-max_examples // max(1, len(tasks)))
   if num_examples is not None and num_examples >= 0:
     limit = min(limit, num_examples)
   tallies = {
-      name: lost_text.Tally(name, feature.vocabulary, sequence_length[name])
+      name: lost_text.Tally(name, feature.vocabulary, lengths[name])
       for name, feature in provider.output_features.items()
   }
   is_sample = len(tasks) > _MAX_TASKS_COUNTED
   for task in tasks[:_MAX_TASKS_COUNTED]:
     num_pieces = 0
     with tf.Graph().as_default():
-      examples = _before_cuts(task, sequence_length, split, reader)
+      examples = _before_cuts(task, lengths, split, reader)
       for number, example in enumerate(tfds.as_numpy(examples.take(limit)), 1):
         for name, tally in tallies.items():
           num_pieces += len(example[name])
@@ -296,7 +290,7 @@ def warn_of_losses(
           tally.add(
               f"example {number} of {task.name}",
               example[name],
-              sequence_length[name],
+              lengths[name],
               text.decode() if isinstance(text, bytes) else None,
           )
         if number == limit or num_pieces > limit * _PIECES_AN_EXAMPLE:

@@ -14,7 +14,7 @@
 
 """metrics.jsonl: the figures of a run, one JSON object a line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import datetime
 import json
 import math
@@ -51,6 +51,37 @@ def read(model_dir: str) -> list[dict[str, Any]]:
         stacklevel=1,
     )
   return [line.record for line in lines if line.record is not None]
+
+
+def tasks(
+    records: Iterable[Mapping[str, Any]], step: int, kind: str | None = None
+) -> set[str]:
+  """Returns the tasks that have a record of a kind at a step.
+
+  Args:
+    records: of a metrics.jsonl.
+    step: the step.
+    kind: "train" or "eval"; None in <split>_eval, where records have none.
+  """
+  return {
+      record["task"]
+      for record in records
+      if (record.get("kind"), record["step"]) == (kind, step)
+  }
+
+
+def evaluations(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Returns the records of evaluations that have a neg log perplexity.
+
+  Args:
+    records: of a metrics.jsonl.
+  """
+  return [
+      record
+      for record in records
+      if record.get("kind") == "eval"
+      and record["neg_log_perplexity"] is not None
+  ]
 
 
 class _Line(NamedTuple):
@@ -131,14 +162,6 @@ class MetricsFile:
   def read(self) -> list[dict[str, Any]]:
     """Returns the records so far; see the function `read`."""
     return read(self._model_dir)
-
-  def tasks(self, kind: str, step: int) -> set[str]:
-    """Returns the tasks that have a line of a kind at a step."""
-    return {
-        record["task"]
-        for record in self.read()
-        if (record.get("kind"), record["step"]) == (kind, step)
-    }
 
   def append(
       self,

@@ -72,10 +72,13 @@ class TrainingGraph(NamedTuple):
   gradients: dict[str, mtf.Tensor]
 
 
+MakeHooks = Callable[[TrainingGraph], Sequence[Any]]
+
+
 def training_model_fn(
     run: run_lib.Run,
     total_steps: int,
-    make_hooks: Callable[[TrainingGraph], Sequence[Any]],
+    make_hooks: MakeHooks,
     lower: Callable[..., mtf.Lowering] = mtf.Lowering,
 ):
   """Returns a model function that trains.

@@ -42,10 +42,7 @@ _NUM_CHARACTERS = 500
 def recover(
     run: run_lib.Run,
     error: not_finite.NotFiniteError,
-    steps: int,
-    metrics_every: int,
-    input_fn,
-    make_hooks: replay.MakeHooks,
+    training: replay.Training,
     skips: bool,
     max_skipped_batches: int,
     display: progress.Display,
@@ -57,10 +54,7 @@ def recover(
   Args:
     run: the run.
     error: what training has seen.
-    steps: updates to be made in all, for the learning rate.
-    metrics_every: steps between two records in metrics.jsonl.
-    input_fn: returns the batches since the last checkpoint.
-    make_hooks: makes the hooks that set initial weights.
+    training: as the run has called it.
     skips: whether the batch may be left out.
     max_skipped_batches: how many the run may leave out in all.
     display: the display.
@@ -79,9 +73,7 @@ def recover(
       f"step {error.step}: {error.what}; looking for its origin from step "
       f"{checkpoint} on"
   )
-  finding = replay.find(
-      run, error, steps, metrics_every, input_fn, make_hooks, display
-  )
+  finding = replay.find(run, error, training, display)
   skipped = skipped_batches.read(model_dir)
   batch = skipped_batches.batch_of(finding.step - 1, skipped)
   _report(run, error, finding, checkpoint, batch)

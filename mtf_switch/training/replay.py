@@ -14,7 +14,7 @@
 
 """The steps since the last checkpoint, made again to find a bad one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import dataclasses
 import os
@@ -32,7 +32,21 @@ from mtf_switch.training import numerics
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 
-MakeHooks = Callable[[model_functions.TrainingGraph], Sequence[Any]]
+
+class Training(NamedTuple):
+  """What decides the steps of a training, beside the run.
+
+  Attributes:
+    steps: updates to be made in all, for the learning rate.
+    metrics_every: steps between two records in metrics.jsonl.
+    input_fn: returns the batches since the last checkpoint.
+    make_hooks: makes the hooks that set initial weights.
+  """
+
+  steps: int
+  metrics_every: int
+  input_fn: Callable[[Mapping[str, Any]], tf.data.Dataset]
+  make_hooks: model_functions.MakeHooks
 
 
 class Finding(NamedTuple):
@@ -137,10 +151,7 @@ class _ReplayHook(tf.train.SessionRunHook):
 def find(
     run: run_lib.Run,
     error: not_finite.NotFiniteError,
-    steps: int,
-    metrics_every: int,
-    input_fn,
-    make_hooks: MakeHooks,
+    training: Training,
     display: progress.Display,
 ) -> Finding:
   """Makes the steps since the last checkpoint again, and checks the bad one.
@@ -153,10 +164,7 @@ def find(
   Args:
     run: the run.
     error: what training has seen.
-    steps: updates to be made in all, for the learning rate.
-    metrics_every: steps between two records in metrics.jsonl.
-    input_fn: returns the batches since the last checkpoint.
-    make_hooks: makes the hooks that set initial weights.
+    training: as the run has called it.
     display: the display.
 
   Returns:
@@ -171,8 +179,8 @@ def find(
     while hook is None or not (
         found.step - 1 == first_step or _is_saved(directory, found.step - 1)
     ):
-      hook = _ReplayHook(directory, found.step, metrics_every, display)
-      seen = _run(run, steps, input_fn, hook, make_hooks)
+      hook = _ReplayHook(directory, found.step, training.metrics_every, display)
+      seen = _run(run, training, hook)
       if seen is None:
         return Finding(error.step, error.what, None, hook.batch)
       found = seen
@@ -180,10 +188,12 @@ def find(
     starts_there = _is_saved(directory, found.step - 1)
     _run(
         dataclasses.replace(run, model_dir=directory) if starts_there else run,
-        steps,
-        lambda params: tf.data.Dataset.from_tensors(dict(hook.batch)),
+        training._replace(
+            input_fn=lambda params: tf.data.Dataset.from_tensors(
+                dict(hook.batch)
+            )
+        ),
         check,
-        make_hooks,
         numerics.Lowering,
     )
   return Finding(found.step, found.what, check.place, hook.batch)
@@ -208,20 +218,16 @@ def _is_saved(directory: str, step: int) -> bool:
 
 def _run(
     run: run_lib.Run,
-    steps: int,
-    input_fn,
+    training: Training,
     hook: _ReplayHook | numerics.CheckHook,
-    make_hooks: MakeHooks,
     lower: Callable[..., mtf.Lowering] = mtf.Lowering,
 ) -> not_finite.NotFiniteError | None:
   """Trains from the latest checkpoint until the hook ends it.
 
   Args:
     run: the run.
-    steps: updates to be made in all, for the learning rate.
-    input_fn: returns the batches.
+    training: what decides the steps.
     hook: follows the graph.
-    make_hooks: makes the hooks that set initial weights.
     lower: makes the lowering.
 
   Returns:
@@ -230,15 +236,15 @@ def _run(
 
   def hooks_of(graph):
     hook.follow(graph)
-    return make_hooks(graph)
+    return training.make_hooks(graph)
 
   estimator = estimators.make(
       run,
-      model_functions.training_model_fn(run, steps, hooks_of, lower),
+      model_functions.training_model_fn(run, training.steps, hooks_of, lower),
       optimizes_graph=lower is mtf.Lowering,
   )
   try:
-    estimator.train(input_fn, hooks=[hook])
+    estimator.train(training.input_fn, hooks=[hook])
   except not_finite.NotFiniteError as error:
     return error
   except numerics.Done:

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """What layers read off their context."""
 
 import mesh_tensorflow as mtf

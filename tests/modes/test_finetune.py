@@ -29,25 +29,12 @@ import tensorflow.compat.v1 as tf
 from mtf_switch.modes import finetune
 from mtf_switch.training import checkpoints
 from tests import programs
+from tests import small_model
 
-COMMON = """
-sequence_length = {"inputs": 24, "targets": 16}
+COMMON = f"""
+sequence_length = {{"inputs": 24, "targets": 16}}
 batch_size = 4
-d_model = 16
-d_ff = 32
-d_kv = 8
-num_heads = 2
-num_experts = 4
-num_cores = 2
-# As small as an encoder and a decoder can be.
-encoder/transformer.make_layer_stack.layers = [
-    @transformer_layers.SelfAttention,
-    @SwitchFeedForward,
-]
-decoder/transformer.make_layer_stack.layers = [
-    @transformer_layers.EncDecAttention,
-    @SwitchFeedForward,
-]
+{small_model.GIN}
 constant_learning_rate.learning_rate = 0.03
 """
 PRETRAIN = f"""

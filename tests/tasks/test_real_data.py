@@ -23,6 +23,7 @@ import pytest
 
 from tasks import vocabulary
 from tests import programs
+from tests import small_model
 
 pytestmark = pytest.mark.real_data
 
@@ -41,13 +42,7 @@ batch_size = 64
 train_steps = 1
 train.metrics_every = 1
 mesh_eval_dataset_fn.num_eval_examples = 64
-d_model = 16
-d_ff = 32
-d_kv = 8
-num_heads = 2
-num_experts = 4
-num_cores = 2
-"""
+""" + small_model.SIZES
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 import functools
+import types
 import warnings
 
 import gin
@@ -203,8 +204,11 @@ def losses(task, split="train", max_examples=100, lengths=None):
   """The notices of what examples lose."""
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
+    experiment = types.SimpleNamespace(
+        provider=task, lengths=lengths or LENGTHS
+    )
     inputs.warn_of_losses(
-        task, lengths or LENGTHS, split, "mesh_eval_dataset_fn", max_examples
+        experiment, split, "mesh_eval_dataset_fn", max_examples
     )
   return [str(x.message) for x in caught if x.category is errors.UserNotice]
 

@@ -143,13 +143,16 @@ def test_resuming_moves_later_lines(metrics_file, tmp_path, notes):
 
 
 def test_tasks_that_have_a_line_of_a_step(metrics_file):
-  assert metrics_file.tasks("eval", 10) == set()
+  def tasks(kind):
+    return metrics_file_lib.tasks(metrics_file.read(), 10, kind)
+
+  assert tasks("eval") == set()
   metrics_file.append(10, "train", "a_mixture", DENSE, 1.0)
   metrics_file.append(10, "eval", "a_task", DENSE)
   metrics_file.append(10, "eval", "another_task", DENSE)
   metrics_file.append(15, "eval", "a_third_task", DENSE)
-  assert metrics_file.tasks("eval", 10) == {"a_task", "another_task"}
-  assert metrics_file.tasks("train", 10) == {"a_mixture"}
+  assert tasks("eval") == {"a_task", "another_task"}
+  assert tasks("train") == {"a_mixture"}
 
 
 def test_a_line_that_was_cut_off_is_kept_aside(metrics_file, tmp_path):

@@ -113,10 +113,7 @@ def recover(monkeypatch, model_dir, phase="forward", skips=True, limit=2):
   recovery.recover(
       FakeRun(model_dir),
       not_finite.NotFiniteError(7, "the loss is NaN"),
-      100,
-      10,
-      None,
-      None,
+      replay.Training(100, 10, None, None),
       skips,
       limit,
       progress.Display(console),
