@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-UV := uv==0.13.9
+UV := $(shell sed -n 's/^UV = "\(.*\)"/\1/p' scripts/setup_env.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench bench-peers lint format lock clean
@@ -12,14 +12,13 @@ help: ## Show this list.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: ## Create or update .venv (the other targets do so too).
-	@for python in python3.11 python3; do \
-	  if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-	    2> /dev/null; then \
+	@for python in .python/*/bin/python3.11 python3.11 python3; do \
+	  if "$$python" -c 'import venv' 2> /dev/null; then \
 	    exec "$$python" scripts/setup_env.py; \
 	  fi; \
 	done; \
-	echo "Python 3.11 is missing (TensorFlow 2.15 runs on no later one)." \
-	  "On Debian 12: sudo apt install python3 python3-pip" >&2; \
+	echo "Python 3 is missing. On Debian and Ubuntu:" \
+	  "sudo apt install python3 python3-pip" >&2; \
 	exit 1
 
 demo: setup ## Pre-train a small Switch Transformer and its dense twin.
@@ -54,5 +53,5 @@ lock: ## Regenerate requirements.txt from requirements.in.
 	  "make lock  (to install: pip install --no-deps -r requirements.txt)"
 
 clean: ## Remove the environments and the caches of tools.
-	@rm -rf .venv .venv-peers .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -rf .venv .venv-peers .python .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,23 +14,31 @@
 
 """Creates `.venv` from `requirements.txt`, unless it is up to date.
 
-Runs under the system's Python 3.11 before anything is installed, and therefore
-uses only the standard library. `make setup` is its command.
+Runs before anything is installed, and therefore uses only the standard library.
+`make setup` is its command. Under another Python than 3.11 it fetches that one
+and hands over to it.
 """
 
+import sys
+
+if sys.version_info < (3, 9):
+  sys.exit("The set-up needs a Python from 3.9 on; see docs/installation.md.")
+
+# pylint: disable=wrong-import-position
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import venv
+
+# pylint: enable=wrong-import-position
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
 LOCK = CHECKOUT / "requirements.txt"
@@ -42,16 +50,60 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "setup.json"
 LOG = VENV / "setup.log"
 
+# TensorFlow 2.15 is for no later one.
+PYTHON_VERSION = (3, 11)
+# Of this checkout alone, where the system has none.
+PYTHONS = CHECKOUT / ".python"
+# Fetches Python; `make lock` uses it, too.
+UV = "uv==0.13.9"
+
+# The only system for which every package of the lock has a wheel, and what the
+# registry has for others.
+SYSTEM = ("Linux with glibc", "x86_64")
+WHEELS = {
+    ("Linux with glibc", "aarch64"): "one of TensorFlow alone",
+    ("macOS", "arm64"): "one of TensorFlow alone",
+    ("macOS", "x86_64"): "both, but not every other package that is locked",
+    ("Windows", "x86_64"): "one of TensorFlow alone",
+}
+
 # pip needs these to install the others.
 INSTALLERS = ("pip", "setuptools", "wheel")
 # Processes that install in parallel. TensorFlow is more than half of all bytes;
 # the others wait more for the registry's answers than for the disk.
 NUM_PROCESSES = 3
+PIP = ["install", "--no-deps", "--disable-pip-version-check"]
+REACHABLE = "Is the package registry reachable? Is the disk full?"
+OFFLINE = (
+    f"Without a network, unpack an archive cpython-3.11.*-x86_64-unknown-linux-"
+    f"gnu-install_only.tar.gz of python-build-standalone in {PYTHONS} and run"
+    " the same command again; docs/installation.md says more."
+)
 STOPPED = "The set-up was stopped; the next one starts again."
 
 
 class SetupError(Exception):
   """A reason why the set-up failed, in one line that says what to do."""
+
+
+def check_system():
+  """Refuses systems for which the lock has no wheels.
+
+  Raises:
+    SetupError: this is such a system; says what exists for it.
+  """
+  system, machine = platform.system(), platform.machine()
+  machine = {"AMD64": "x86_64", "ARM64": "arm64"}.get(machine, machine)
+  system = {"Darwin": "macOS"}.get(system, system)
+  if system == "Linux":
+    system += f" with {platform.libc_ver()[0] or 'musl'}"
+  if (system, machine) != SYSTEM:
+    raise SetupError(
+        f"requirements.txt is for {' on '.join(SYSTEM)}; this is {system} on"
+        f" {machine}, for which TensorFlow 2.15.1 and tensorflow-text 2.15.0"
+        f" have {WHEELS.get((system, machine), 'no wheel')}. Use another or a"
+        " virtual machine."
+    )
 
 
 def locked_requirements(text: str) -> dict[str, str]:
@@ -102,6 +154,8 @@ def only_one_at_a_time():
   Child processes inherit the descriptor: if this program is killed but they are
   not, the next set-up waits until the last of them has ended.
   """
+  import fcntl  # Windows, which check_system refuses, has none.
+
   with open(LOCK, "rb") as lock:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,13 +165,19 @@ def only_one_at_a_time():
     yield lock.fileno()
 
 
-def run_all(title: str, commands: list[list[str]], lock: int):
+def run_all(
+    title: str,
+    commands: list[list[str]],
+    lock: int,
+    advice: str = REACHABLE,
+):
   """Runs commands in parallel and waits, showing the elapsed time.
 
   Args:
     title: a description of the commands, for the terminal.
     commands: the commands, each a list of arguments.
     lock: the file descriptor of the lock, which they inherit.
+    advice: what to look at if one of them fails.
 
   Raises:
     SetupError: a command failed.
@@ -149,12 +209,15 @@ def run_all(title: str, commands: list[list[str]], lock: int):
         process.wait()
     show_time(end="\n")
   if any(process.returncode for process in processes):
-    lines = LOG.read_text(errors="replace").splitlines()
-    errors = [line for line in lines if line.startswith("ERROR: ")]
-    reason = errors[-1].removeprefix("ERROR: ") if errors else "no message"
+    # As pip and uv write them.
+    errors = re.findall(
+        r"^(?:ERROR|error|  cause): (.*)",
+        LOG.read_text(errors="replace"),
+        flags=re.MULTILINE,
+    )
+    reason = errors[-1] if errors else "no message"
     raise SetupError(
-        f"{title} failed: {reason} (Is the package registry reachable? Is the"
-        f" disk full? pip's full output is in {LOG})"
+        f"{title} failed: {reason} ({advice} The full output is in {LOG})"
     )
 
 
@@ -180,7 +243,7 @@ def start_process(command: list[str], lock: int) -> subprocess.Popen:
         cwd=CHECKOUT,
         env=environment,
         pass_fds=(lock,),
-        process_group=0,
+        start_new_session=True,
     )
 
 
@@ -207,15 +270,39 @@ def system_pip() -> list[str]:
   return [str(PYTHON), "-m", "pip"]
 
 
-def make_environment(lock: int):
-  """Creates `.venv` with all packages of requirements.txt; replaces an old one.
+def fetch_python(lock: int) -> str:
+  """Fetches Python 3.11 into the checkout, unless it is there.
 
   Args:
     lock: the file descriptor of the lock, which child processes inherit.
 
+  Returns:
+    the interpreter's path.
+
   Raises:
-    SetupError: the installation of a package failed, or this program did not
-      create the present `.venv`.
+    SetupError: it cannot be fetched, or this program did not create the present
+      `.venv`.
+  """
+  name = "python" + ".".join(map(str, PYTHON_VERSION))
+  if not any(PYTHONS.glob(f"*/bin/{name}")):
+    print(
+        f"TensorFlow 2.15 needs P{name[1:]}, and this is"
+        f" {platform.python_version()}; uv will fetch one into {PYTHONS}.",
+        flush=True,
+    )
+    make_empty_environment()
+    run_all("Installing uv", [[*system_pip(), *PIP, UV]], lock, OFFLINE)
+    uv = [str(VENV / "bin" / "uv"), "python", "install", name[6:]]
+    uv += ["--install-dir", str(PYTHONS), "--no-bin", "--system-certs"]
+    run_all(f"Fetching P{name[1:]}", [uv], lock, OFFLINE)
+  return str(next(PYTHONS.glob(f"*/bin/{name}")))
+
+
+def make_empty_environment():
+  """Creates `.venv` without any package; replaces an old one.
+
+  Raises:
+    SetupError: this program did not create the present `.venv`.
   """
   VENV.mkdir(exist_ok=True)
   if any(VENV.iterdir()) and not STAMP.exists():
@@ -231,16 +318,27 @@ def make_environment(lock: int):
       entry.unlink()
   venv.create(VENV, symlinks=True)
 
+
+def make_environment(lock: int):
+  """Creates `.venv` with all packages of requirements.txt; replaces an old one.
+
+  Args:
+    lock: the file descriptor of the lock, which child processes inherit.
+
+  Raises:
+    SetupError: the installation of a package failed, or this program did not
+      create the present `.venv`.
+  """
+  make_empty_environment()
   pins = locked_requirements(LOCK.read_text())
-  options = ["install", "--no-deps", "--disable-pip-version-check"]
   run_all(
       "Making .venv",
-      [[*system_pip(), *options, *(pins[name] for name in INSTALLERS)]],
+      [[*system_pip(), *PIP, *(pins[name] for name in INSTALLERS)]],
       lock,
   )
   # Without --no-build-isolation, packages that come as source would be built
   # with the newest setuptools of the day.
-  pip = [str(PYTHON), "-m", "pip", *options]
+  pip = [str(PYTHON), "-m", "pip", *PIP]
   pip += ["--no-build-isolation", "--no-compile"]
   run_all(
       f"Installing {len(pins)} packages",
@@ -256,8 +354,7 @@ def make_environment(lock: int):
 
 def install_project(lock: int):
   """Makes the checkout importable in `.venv`, with its console scripts."""
-  pip = [str(PYTHON), "-m", "pip", "install", "--no-deps"]
-  pip += ["--disable-pip-version-check", "--no-build-isolation"]
+  pip = [str(PYTHON), "-m", "pip", *PIP, "--no-build-isolation"]
   run_all("Installing mtf_switch", [[*pip, "--editable", str(CHECKOUT)]], lock)
 
 
@@ -271,6 +368,10 @@ def main():
     done = read_stamp()
     if done == wanted:
       return
+    check_system()
+    if sys.version_info[:2] != PYTHON_VERSION:
+      python = fetch_python(lock)
+      os.execv(python, [python, __file__])
     if done.get("environment") != wanted["environment"]:
       make_environment(lock)
       done = {"environment": wanted["environment"]}
