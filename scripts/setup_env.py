@@ -51,7 +51,7 @@ STAMP = VENV / "setup.json"
 LOG = VENV / "setup.log"
 
 # TensorFlow 2.15 is for no later one.
-PYTHON_VERSION = (3, 11)
+VERSION = "3.11"
 # Of this checkout alone, where the system has none.
 PYTHONS = CHECKOUT / ".python"
 # Fetches Python; `make lock` uses it, too.
@@ -75,7 +75,7 @@ NUM_PROCESSES = 3
 PIP = ["install", "--no-deps", "--disable-pip-version-check"]
 REACHABLE = "Is the package registry reachable? Is the disk full?"
 OFFLINE = (
-    f"Without a network, unpack an archive cpython-3.11.*-x86_64-unknown-linux-"
+    f"Without a network, unpack an archive cpython-{VERSION}.*-x86_64-unknown-linux-"
     f"gnu-install_only.tar.gz of python-build-standalone in {PYTHONS} and run"
     " the same command again; docs/installation.md says more."
 )
@@ -283,19 +283,19 @@ def fetch_python(lock: int) -> str:
     SetupError: it cannot be fetched, or this program did not create the present
       `.venv`.
   """
-  name = "python" + ".".join(map(str, PYTHON_VERSION))
-  if not any(PYTHONS.glob(f"*/bin/{name}")):
+  interpreters = f"*/bin/python{VERSION}"
+  if not any(PYTHONS.glob(interpreters)):
     print(
-        f"TensorFlow 2.15 needs P{name[1:]}, and this is"
+        f"TensorFlow 2.15 needs Python {VERSION}, and this is"
         f" {platform.python_version()}; uv will fetch one into {PYTHONS}.",
         flush=True,
     )
     make_empty_environment()
     run_all("Installing uv", [[*system_pip(), *PIP, UV]], lock, OFFLINE)
-    uv = [str(VENV / "bin" / "uv"), "python", "install", name[6:]]
+    uv = [str(VENV / "bin" / "uv"), "python", "install", VERSION]
     uv += ["--install-dir", str(PYTHONS), "--no-bin", "--system-certs"]
-    run_all(f"Fetching P{name[1:]}", [uv], lock, OFFLINE)
-  return str(next(PYTHONS.glob(f"*/bin/{name}")))
+    run_all(f"Fetching Python {VERSION}", [uv], lock, OFFLINE)
+  return str(next(PYTHONS.glob(interpreters)))
 
 
 def make_empty_environment():
@@ -369,7 +369,7 @@ def main():
     if done == wanted:
       return
     check_system()
-    if sys.version_info[:2] != PYTHON_VERSION:
+    if platform.python_version_tuple()[:2] != tuple(VERSION.split(".")):
       python = fetch_python(lock)
       os.execv(python, [python, __file__])
     if done.get("environment") != wanted["environment"]:
