@@ -463,7 +463,7 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   # the time until the first step.
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
   console = rich.console.Console(file=log.terminal)
-  with _shown(console, "loading TensorFlow"):
+  with _shown(console, "loading TensorFlow (5 to 20 s)"):
     # pylint: disable=g-import-not-at-top
     from mtf_switch.mesh import cluster
     from mtf_switch.modes import launch
@@ -501,7 +501,7 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
 
 @contextlib.contextmanager
 def _shown(console, text: str) -> Iterator[None]:
-  """Shows a text on a terminal while modules are loaded.
+  """Shows a text while modules are loaded, on a terminal until they are.
 
   Not with rich's live displays, whose thread imports modules of its own when it
   first draws: TensorFlow Datasets replaces Python's import for a while as it is
@@ -514,14 +514,16 @@ def _shown(console, text: str) -> Iterator[None]:
   Yields:
     nothing.
   """
-  if not console.is_terminal:
-    yield
+  if "tensorflow" in sys.modules:
+    yield  # A program that starts many runs has loaded them.
     return
-  console.print(text, end="\r", highlight=False)
+  is_terminal = console.is_terminal
+  console.print(text, end="\r" if is_terminal else "\n", highlight=False)
   try:
     yield
   finally:
-    console.print(" " * len(text), end="\r")
+    if is_terminal:
+      console.print(" " * len(text), end="\r")
 
 
 def _check_mesh_flags(mode: _Mode):

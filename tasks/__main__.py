@@ -15,6 +15,7 @@
 """`python -m tasks`: builds the embedded corpus ahead of its first use."""
 
 import argparse
+import contextlib
 import warnings
 
 import rich.progress
@@ -24,6 +25,7 @@ from tasks import errors
 from tasks import prepared_text
 from tasks import vocabulary
 from tasks import vocabulary_training
+from tasks import waits
 
 
 def main():
@@ -43,15 +45,17 @@ def main():
   warnings.simplefilter("ignore", errors.DataNotice)  # Printed at the end.
   try:
     with rich.progress.Progress() as progress:
-      bar = progress.add_task("Extracting text", total=1.0)
-      text = corpus.embedded(
-          arguments.max_bytes,
-          lambda share: progress.update(bar, completed=share),
-      )
-      progress.update(bar, completed=1.0)
-      bar = progress.add_task("Training vocabulary", total=None)
-      model = vocabulary_training.trained_on(text, arguments.vocabulary_size)
-      progress.update(bar, total=1.0, completed=1.0)
+
+      @contextlib.contextmanager
+      def show(name: str, total: int | None, unit: str):
+        del unit
+        bar = progress.add_task(name, total=total)
+        yield lambda done: progress.update(bar, completed=done)
+        progress.update(bar, total=1, completed=1)
+
+      with waits.shown_by(show):
+        text = corpus.embedded(arguments.max_bytes)
+        model = vocabulary_training.trained_on(text, arguments.vocabulary_size)
   except errors.DataError as error:
     parser.exit(1, f"{error}\n")
   for name in prepared_text.SPLITS:

@@ -21,11 +21,12 @@ import json
 import os
 import pathlib
 import shutil
-from typing import Any
+from typing import Any, IO
 
 from absl import logging
 
 from tasks import errors
+from tasks import waits
 
 
 def cache_directory() -> pathlib.Path:
@@ -70,7 +71,7 @@ def build_once(
         f"({error.strerror}); set MTF_SWITCH_CACHE to one that is."
     ) from error
   with lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)  # The end of the process releases it too.
+    _take(lock, name)
     if entry.is_dir():
       return entry
     partial = entry.with_name(f".{entry.name}.partial")
@@ -85,3 +86,12 @@ def build_once(
       shutil.rmtree(partial)
       raise
   return entry
+
+
+def _take(lock: IO[bytes], name: str):
+  """Takes a lock, which the end of the process releases too."""
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    with waits.work(f"waiting for another process, which prepares {name}"):
+      fcntl.flock(lock, fcntl.LOCK_EX)

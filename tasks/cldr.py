@@ -36,6 +36,7 @@ from tasks import prepared_text
 from tasks import pretraining
 from tasks import sources
 from tasks import vocabulary
+from tasks import waits
 
 # The languages of mC4 for which Babel has no names, or too few for two splits.
 # Its Haitian names are French.
@@ -137,9 +138,13 @@ def build(directory: pathlib.Path, languages: Sequence[str]) -> None:
   """
   description = {"babel": babel.__version__}
   texts = {language: list(documents(language)) for language in languages}
-  for language, text in texts.items():
-    (directory / language).mkdir()
-    prepared_text.write(directory / language, text, description)
+  with waits.work(
+      "preparing CLDR's names", len(languages), "languages"
+  ) as report:
+    for number, (language, text) in enumerate(texts.items(), start=1):
+      (directory / language).mkdir()
+      prepared_text.write(directory / language, text, description)
+      report(number)
   everything = [document for text in texts.values() for document in text]
   prepared_text.write(directory, everything, description)
 

@@ -38,6 +38,7 @@ from tasks import docstring_documents
 from tasks import errors
 from tasks import extraction
 from tasks import prepared_text
+from tasks import waits
 
 # Packages with much documentation in prose. The list is fixed, so that
 # installing other packages changes neither the text nor the vocabulary trained
@@ -169,40 +170,30 @@ class Options:
   max_bytes: int | None = None
 
 
-def docstrings(
-    report: Callable[[float], Any] = lambda share: None,
-) -> prepared_text.PreparedText:
+def docstrings() -> prepared_text.PreparedText:
   """Returns the embedded corpus with gin's options; extracts it on first use.
-
-  Args:
-    report: called with the completed share of the extraction, from 0 to 1.
 
   Raises:
     DataError: as `embedded`.
   """
-  return embedded(Options().max_bytes, report)
+  return embedded(Options().max_bytes)
 
 
-def embedded(
-    max_bytes: int | None, report: Callable[[float], Any]
-) -> prepared_text.PreparedText:
+def embedded(max_bytes: int | None) -> prepared_text.PreparedText:
   """Returns the embedded corpus; extracts it on first use, on all cores.
 
   Args:
     max_bytes: as in `Options`.
-    report: as for `docstrings`.
 
   Raises:
     DataError: a package is not installed, or max_bytes is too small.
   """
-  return _embedded(cache.cache_directory(), max_bytes, report)
+  return _embedded(cache.cache_directory(), max_bytes)
 
 
 @functools.cache
 def _embedded(
-    cache_directory: pathlib.Path,
-    max_bytes: int | None,
-    report: Callable[[float], Any],
+    cache_directory: pathlib.Path, max_bytes: int | None
 ) -> prepared_text.PreparedText:
   """Implements `embedded`, once per process and cache directory."""
   del cache_directory  # cache.build_once reads it.
@@ -210,14 +201,20 @@ def _embedded(
   key = {"format": _FORMAT, "packages": versions, "max_bytes": max_bytes}
 
   def build_entry(directory):
-    build(
-        directory,
-        installed_files(DISTRIBUTIONS),
-        max_bytes,
-        extraction.num_cores(),
-        report,
-        key,
-    )
+    files = installed_files(DISTRIBUTIONS)
+    with waits.work(
+        "extracting the documentation of the installed packages",
+        len(files),
+        "files",
+    ) as report:
+      build(
+          directory,
+          files,
+          max_bytes,
+          extraction.num_cores(),
+          lambda share: report(int(share * len(files))),
+          key,
+      )
 
   return prepared_text.PreparedText(
       cache.build_once("docstrings", key, build_entry)

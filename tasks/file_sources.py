@@ -22,6 +22,7 @@ import tensorflow.compat.v2 as tf
 
 from tasks import errors
 from tasks import sources
+from tasks import waits
 
 # Records handed from Python to TensorFlow at a time.
 _CHUNK = 64
@@ -113,6 +114,7 @@ class FilesSource(sources.Source):
         raised within TensorFlow (see `errors.in_dataset`).
     """
     paths = self.list_shards(split)
+    waits.source_opened()
     files = tf.data.Dataset.from_tensor_slices(paths)
     if shard_info:
       files = files.shard(shard_info.num_shards, shard_info.index)

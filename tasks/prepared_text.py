@@ -30,7 +30,12 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
+from tasks import waits
+
 SPLITS = ("train", "validation")
+
+# Documents between two reports of progress.
+_DOCUMENTS_A_REPORT = 1000
 
 # 2.5% of the documents are for validation.
 VALIDATION_LIMIT = int(0.025 * 2**64)
@@ -117,12 +122,15 @@ def write(
   writers = {split: tf.io.TFRecordWriter(text.path(split)) for split in SPLITS}
   hashes = {split: hashlib.sha256() for split in SPLITS}
   splits = {split: {"documents": 0, "bytes": 0} for split in SPLITS}
-  for split, document in documents:
-    record = document.encode("utf-8")
-    writers[split].write(record)
-    hashes[split].update(len(record).to_bytes(8, "big") + record)
-    splits[split]["documents"] += 1
-    splits[split]["bytes"] += len(record)
+  with waits.work("preparing the text", unit="documents") as report:
+    for number, (split, document) in enumerate(documents, start=1):
+      record = document.encode("utf-8")
+      writers[split].write(record)
+      hashes[split].update(len(record).to_bytes(8, "big") + record)
+      splits[split]["documents"] += 1
+      splits[split]["bytes"] += len(record)
+      if number % _DOCUMENTS_A_REPORT == 0:
+        report(number)
   for split in SPLITS:
     writers[split].close()
     splits[split]["sha256"] = hashes[split].hexdigest()

@@ -23,6 +23,7 @@ import tensorflow_datasets as tfds
 
 from tasks import errors
 from tasks import prepared_text
+from tasks import waits
 
 # The size of the shuffle buffer, which holds all documents of most texts.
 SHUFFLE_BYTES = 256 * 2**20
@@ -111,6 +112,7 @@ class PreparedTextSource(Source):
       DataError: there is no such split.
     """
     check_split(split, self.splits)
+    waits.source_opened()
     text = self._text()
     dataset = tf.data.TFRecordDataset(text.path(split))
     if shuffle:
@@ -163,6 +165,7 @@ class TfdsSource(Source, seqio.TfdsDataSource):
   def get_dataset(self, split: str = "train", *args, **kwargs):
     """As seqio.TfdsDataSource; a DataError if the dataset is not prepared."""
     self._check(split)
+    waits.source_opened()
     return super().get_dataset(split, *args, **kwargs)
 
   def num_input_examples(self, split: str) -> int:

@@ -30,6 +30,7 @@ import sentencepiece
 from tasks import cache
 from tasks import errors
 from tasks import prepared_text
+from tasks import waits
 
 # More text makes training slower and the pieces hardly better.
 SAMPLE_BYTES = 2_000_000
@@ -92,10 +93,11 @@ def trained_on(text: prepared_text.PreparedText, size: int) -> str:
   is_new = []
 
   def build(directory: pathlib.Path):
-    characters = choose_characters(count_characters(text), size)
-    lines = list(sample_lines(text, SAMPLE_BYTES, LINE_CHARACTERS))
-    model = train(lines, size, characters)
-    report = _report(model, size, characters, lines)
+    with waits.work(f"training a vocabulary of {size:,} pieces"):
+      characters = choose_characters(count_characters(text), size)
+      lines = list(sample_lines(text, SAMPLE_BYTES, LINE_CHARACTERS))
+      model = train(lines, size, characters)
+      report = _report(model, size, characters, lines)
     (directory / _MODEL).write_bytes(model)
     (directory / _REPORT).write_text(json.dumps(report, indent=2))
     is_new.append(True)
@@ -119,7 +121,8 @@ def trained_before(text: prepared_text.PreparedText, size: int) -> str:
   """
 
   def build(directory: pathlib.Path):
-    model = train(sample_lines(text, SAMPLE_BYTES), size)
+    with waits.work(f"training a vocabulary of {size:,} pieces"):
+      model = train(sample_lines(text, SAMPLE_BYTES), size)
     (directory / _MODEL).write_bytes(model)
 
   return str(cache.build_once("vocabulary", _key(text, size), build) / _MODEL)

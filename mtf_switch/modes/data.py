@@ -166,7 +166,7 @@ def inspect(
 
   Args:
     run: not used, as no model is.
-    console: not used, as records are output and not progress.
+    console: the console for progress.
     task: the name of a task or mixture; None for gin's.
     split: the split.
     num_examples: how many of a task; None for 3, or 1 of each of a mixture.
@@ -175,7 +175,7 @@ def inspect(
     UserError: there is no such task or split.
     DataError: the data is missing.
   """
-  del run, console
+  del run
   provider = _provider("inspect", task)
   tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
   if not tasks:
@@ -185,8 +185,12 @@ def inspect(
     )
   num_examples = num_examples or (1 if len(tasks) > 1 else 3)
   for one in tasks:
-    for line in _inspection(one, split, num_examples):
-      print(line)
+    with (
+        progress.Display(console) as display,
+        display.working(f"reading the {split} split of {one.name}"),
+    ):
+      lines = list(_inspection(one, split, num_examples))
+    print(*lines, sep="\n")
 
 
 def _provider(mode: str, task: str | None) -> seqio.Task | seqio.Mixture:

@@ -57,14 +57,15 @@ def evaluate(
   Raises:
     UserError: a checkpoint or the split is missing, or no task has metrics.
   """
-  steps = () if watch else run.select_checkpoints(checkpoint_step)
   with progress.Display(console) as display:
+    steps = () if watch else _select(run, checkpoint_step, display)
     evaluation = decoded_evaluation.Evaluation(run, split, display)
     inputs.warn_of_losses(
         run.experiment,
         split,
         "mesh_eval_dataset_fn",
         inputs.EVALUATION_EXAMPLES_COUNTED,
+        display,
     )
     for step in steps:
       evaluation.evaluate(step)
@@ -102,18 +103,18 @@ def infer(
     UserError: the checkpoint or the inputs are missing.
   """
   experiment = run.experiment
-  lines = _read_lines(input_file)
-  (step,) = run.select_checkpoints(checkpoint_step)
-  is_lm = experiment.model_type == "lm"
-  ids = inputs.encode_lines(
-      {n: line for n, line in enumerate(lines, start=1) if line.strip()},
-      experiment.vocabularies[0],
-      experiment.lengths["targets" if is_lm else "inputs"],
-      # An "lm" continues its inputs.
-      add_eos=not is_lm,
-      feature="inputs",
-  )
   with progress.Display(console) as display:
+    lines = _read_lines(input_file)
+    (step,) = _select(run, checkpoint_step, display)
+    is_lm = experiment.model_type == "lm"
+    ids = inputs.encode_lines(
+        {n: line for n, line in enumerate(lines, start=1) if line.strip()},
+        experiment.vocabularies[0],
+        experiment.lengths["targets" if is_lm else "inputs"],
+        # An "lm" continues its inputs.
+        add_eos=not is_lm,
+        feature="inputs",
+    )
     texts = iter(prediction.decode(run, ids, step, display))
     outputs = [next(texts) if line.strip() else "" for line in lines]
     files.write_lines(output_file, outputs)
@@ -148,29 +149,29 @@ def score(
       number of columns.
   """
   experiment = run.experiment
-  lines = _read_lines(input_file)
-  (step,) = run.select_checkpoints(checkpoint_step)
-  names = ["targets"]
-  if experiment.model_type != "lm":
-    names = ["inputs", "targets"]
-  columns = [line.split("\t") for line in lines]
-  for number, texts in enumerate(columns, start=1):
-    if len(texts) != len(names):
-      raise errors.UserError(
-          f"{input_file}:{number}: {len(texts)} columns where "
-          f"{' and '.join(names)} are expected, with a tab between columns."
-      )
-  features = {
-      name: inputs.encode_lines(
-          {n: texts[i] for n, texts in enumerate(columns, start=1)},
-          experiment.vocabularies[name == "targets"],
-          experiment.lengths[name],
-          add_eos=True,
-          feature=name,
-      )
-      for i, name in enumerate(names)
-  }
   with progress.Display(console) as display:
+    lines = _read_lines(input_file)
+    (step,) = _select(run, checkpoint_step, display)
+    names = ["targets"]
+    if experiment.model_type != "lm":
+      names = ["inputs", "targets"]
+    columns = [line.split("\t") for line in lines]
+    for number, texts in enumerate(columns, start=1):
+      if len(texts) != len(names):
+        raise errors.UserError(
+            f"{input_file}:{number}: {len(texts)} columns where "
+            f"{' and '.join(names)} are expected, with a tab between columns."
+        )
+    features = {
+        name: inputs.encode_lines(
+            {n: texts[i] for n, texts in enumerate(columns, start=1)},
+            experiment.vocabularies[name == "targets"],
+            experiment.lengths[name],
+            add_eos=True,
+            feature=name,
+        )
+        for i, name in enumerate(names)
+    }
     scores = [
         float(scored["score"])
         for scored in prediction.predict(
@@ -184,6 +185,16 @@ def score(
     ]
     files.write_lines(output_file, scores)
     display.note(f"step {step}: {len(lines)} lines written to {output_file}")
+
+
+def _select(
+    run: run_lib.Run,
+    checkpoint_step: checkpoints.Selection,
+    display: progress.Display,
+) -> list[int]:
+  """The steps of the checkpoints; the vocabulary may be trained for that."""
+  with display.working("checking the vocabulary and the checkpoints"):
+    return run.select_checkpoints(checkpoint_step)
 
 
 def _read_lines(input_file: str) -> list[str]:

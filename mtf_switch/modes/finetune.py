@@ -86,7 +86,11 @@ def finetune(
     (step,) = checkpoints.select(
         pretrained_dir, pretrained_step, "finetune.pretrained_dir"
     )
-    vocabulary_record.check(pretrained_dir, run.experiment.vocabularies)
+    with (
+        progress.Display(console) as display,
+        display.working("checking the vocabulary"),
+    ):
+      vocabulary_record.check(pretrained_dir, run.experiment.vocabularies)
     make_more_hooks = functools.partial(
         _initialize, model_dir, pretrained_dir, step, console
     )

@@ -36,6 +36,7 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.mesh import servers
 from mtf_switch.training import checkpoints
+from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import stopping
 from mtf_switch.training import strict_gin
@@ -171,7 +172,12 @@ def _serve(run: run_lib.Run, console: rich.console.Console):
   cluster = run.cluster
   # Preemption may reach all hosts: task 0 needs this one to save its work.
   with stopping.Request() as request, request.deferring(True):
-    with console.status(f"serving as {cluster.describe(cluster.task)}"):
+    with (
+        progress.Display(console) as display,
+        display.working(
+            f"serving as {cluster.describe(cluster.task)}", at_once=True
+        ),
+    ):
       servers.serve(cluster, run.experiment.mesh.size)
   request.act()
   console.print(f"{cluster.describe(0)} has ended.", highlight=False)
@@ -186,7 +192,12 @@ def _mesh_processes(
     yield
     return
   with contextlib.ExitStack() as stack:
-    with console.status("waiting for the other processes of the mesh"):
+    with (
+        progress.Display(console) as display,
+        display.working(
+            "waiting for the other processes of the mesh", at_once=True
+        ),
+    ):
       on_loss = functools.partial(_end_after_loss, run, console)
       stack.enter_context(servers.connected(run.cluster, mesh_size, on_loss))
     yield

@@ -37,6 +37,7 @@ from mtf_switch.training import inputs
 from mtf_switch.training import metrics_file
 from mtf_switch.training import model_functions
 from mtf_switch.training import progress
+from mtf_switch.training import progress_hook
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import tensorboard
 from mtf_switch.training import watching
@@ -67,14 +68,16 @@ def perplexity_eval(
   Raises:
     UserError: the checkpoint, the split or its examples are missing.
   """
-  steps = () if watch else run.select_checkpoints(checkpoint_step)
-  caching.check(run.experiment.provider, split, "mesh_eval_dataset_fn")
   with progress.Display(console) as display:
+    with display.working("checking the vocabulary and the checkpoints"):
+      steps = () if watch else run.select_checkpoints(checkpoint_step)
+    caching.check(run.experiment.provider, split, "mesh_eval_dataset_fn")
     inputs.warn_of_losses(
         run.experiment,
         split,
         "mesh_eval_dataset_fn",
         inputs.EVALUATION_EXAMPLES_COUNTED,
+        display,
     )
     for step in steps:
       _evaluate(run, step, split, display, again=True)
@@ -148,9 +151,10 @@ def _evaluate(
     return
   names = [dataset.name for dataset in datasets]
   tasks = names[0] if len(names) == 1 else f"{len(names)} tasks"
-  display.status(f"evaluating {tasks} at step {step}")
   dataset_fns = [dataset.dataset_fn for dataset in datasets]
-  all_figures = _figures_of(run, step, dataset_fns)
+  text = f"evaluating {tasks} at step {step}"
+  with display.working(text, unit="batches", at_once=True) as report:
+    all_figures = _figures_of(run, step, dataset_fns, report)
   for number, name in enumerate(names):
     figures = {key: values[number] for key, values in all_figures.items()}
     if math.isnan(figures["cross_entropy"]):
@@ -174,7 +178,9 @@ def _evaluate(
     )
 
 
-def _figures_of(run: run_lib.Run, step: int, dataset_fns):
+def _figures_of(
+    run: run_lib.Run, step: int, dataset_fns, report: progress.Report
+):
   """The figures of a checkpoint over datasets, `[num_datasets, ...]` by name.
 
   All datasets share one session: there may be a hundred languages, and each
@@ -188,9 +194,14 @@ def _figures_of(run: run_lib.Run, step: int, dataset_fns):
   figures = estimators.make(
       run, model_functions.perplexity_model_fn(run, len(dataset_fns))
   ).evaluate(
-      lambda params: inputs.evaluation_batches(dataset_fns, batch_size),
+      lambda params: inputs.evaluation_batches(
+          dataset_fns, batch_size, report
+      ),
       steps=num_batches,
-      hooks=[checkpoint_fit.CheckHook(path)],
+      hooks=[
+          checkpoint_fit.CheckHook(path),
+          progress_hook.BatchesHook(report),
+      ],
       checkpoint_path=path,
   )
   # The figures that the Estimator adds are of all batches together.

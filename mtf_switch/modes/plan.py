@@ -32,6 +32,7 @@ from mtf_switch.planning import picture
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import report
 from mtf_switch.planning import table9
+from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import unread_bindings
 from mtf_switch.training.experiment import Experiment
@@ -77,7 +78,10 @@ def plan(
   for name, experiment in _experiments(run, plan_compare):
     if plan_picture:
       picture.check_size(experiment.mesh)
-    with console.status(f"planning {name}"):
+    with (
+        progress.Display(console) as display,
+        display.working(f"planning {name}"),
+    ):
       plans.append(
           plan_lib.plan(experiment, chip, name, evaluation_graph.MODES)
       )

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import gin
 import rich.console
+import seqio
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
@@ -117,7 +118,9 @@ def train(
         f"train.keep_best = {keep_best} needs evaluations that tell which "
         "checkpoints are the best; set train.eval_every."
     )
-  _check_and_record(run, eval_split if eval_every else None)
+  with progress.Display(console) as display:
+    with display.working("checking the vocabulary and the data"):
+      _check_and_record(run, eval_split if eval_every else None)
   metrics_file = run.metrics_file  # Its clock starts.
   with (
       endings.losing_nothing(run.model_dir) as request,
@@ -130,7 +133,7 @@ def train(
           f"{first_step}, and train.steps = {steps}"
       )
     elif not first_step:
-      _warn_of_losses(run, eval_split if eval_every else None)
+      _warn_of_losses(run, eval_split if eval_every else None, display)
     # A block's pipeline is a graph of its own: a large one for a mixture of a
     # hundred tasks.
     checkpoint_periods = [save_checkpoints_steps]
@@ -179,7 +182,11 @@ def train(
               graph.lowering,
               checkpoint_periods,
               prune,
-              [not_finite.WeightsListener(), *listeners],
+              [
+                  progress_hook.SavingListener(display),
+                  not_finite.WeightsListener(),
+                  *listeners,
+              ],
               steps_per_call,
           ),
           stopping.StopHook(request),
@@ -190,7 +197,7 @@ def train(
         model_functions.training_model_fn(run, steps, make_hooks),
         iterations_per_loop,
     )
-    input_fn = functools.partial(_batches, run, steps_per_block)
+    input_fn = functools.partial(_batches, run, display, steps_per_block)
     while (first_step := checkpoints.latest_step(run.model_dir)) < steps:
       last_step = session_ends(
           first_step,
@@ -306,32 +313,51 @@ def _check_and_record(run: run_lib.Run, eval_split: str | None):
     data_checks.check_split(provider, eval_split, "mesh_eval_dataset_fn")
 
 
-def _warn_of_losses(run: run_lib.Run, eval_split: str | None):
+def _warn_of_losses(
+    run: run_lib.Run, eval_split: str | None, display: progress.Display
+):
   """Says how many of the first examples are cut, and pieces unknown."""
   splits = {"train": "mesh_train_dataset_fn"}
   if eval_split:
     splits[eval_split] = "mesh_eval_dataset_fn"
   for split, reader in splits.items():
     inputs.warn_of_losses(
-        run.experiment, split, reader, inputs.TRAINING_EXAMPLES_COUNTED
+        run.experiment,
+        split,
+        reader,
+        inputs.TRAINING_EXAMPLES_COUNTED,
+        display,
     )
 
 
 def _batches(
-    run: run_lib.Run, steps_per_block: int, params: Mapping[str, Any]
+    run: run_lib.Run,
+    display: progress.Display,
+    steps_per_block: int,
+    params: Mapping[str, Any],
 ) -> tf.data.Dataset:
   """The batches from the latest checkpoint to the end of its block."""
+  # Here and not above, where it could be the user's own module of that name.
+  from tasks import waits  # pylint: disable=g-import-not-at-top
+
   del params
   experiment = run.experiment
-  return inputs.training_batches(
-      experiment.task,
-      experiment.lengths,
-      experiment.sequences_per_batch,
-      run.seed,
-      checkpoints.latest_step(run.model_dir),
-      steps_per_block,
-      skipped_batches.read(run.model_dir),
-  )
+  num_tasks = len(seqio.get_subtasks(experiment.provider))
+  with (
+      display.working(
+          "building the data pipelines", num_tasks, "tasks"
+      ) as report,
+      waits.counting_sources(report),
+  ):
+    return inputs.training_batches(
+        experiment.task,
+        experiment.lengths,
+        experiment.sequences_per_batch,
+        run.seed,
+        checkpoints.latest_step(run.model_dir),
+        steps_per_block,
+        skipped_batches.read(run.model_dir),
+    )
 
 
 def _progress_hook(

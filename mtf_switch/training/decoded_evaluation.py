@@ -173,9 +173,10 @@ class Evaluation:
       targets = list(itertools.compress(targets, labels))
       predictions = list(itertools.compress(predictions, labels))
     scores = {}
-    for metric_fn in dataset.metric_fns:
-      with _repeatable_draws():
-        scores.update(metric_fn(targets, predictions))
+    with self._display.working(f"scoring {name}"):
+      for metric_fn in dataset.metric_fns:
+        with _repeatable_draws():
+          scores.update(metric_fn(targets, predictions))
     _record_scores(self.directory, step, name, scores)
     self._display.note(
         f"step {step}  {name}  "

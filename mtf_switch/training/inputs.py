@@ -35,6 +35,7 @@ import tensorflow_datasets as tfds
 
 from mtf_switch import errors
 from mtf_switch.training import lost_text
+from mtf_switch.training import progress
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import strict_gin
 
@@ -145,7 +146,9 @@ def evaluation_datasets(
 
 
 def evaluation_batches(
-    dataset_fns: Sequence[Callable[[], tf.data.Dataset]], batch_size: int
+    dataset_fns: Sequence[Callable[[], tf.data.Dataset]],
+    batch_size: int,
+    report: Callable[[int, str], None] = lambda done, details: None,
 ) -> tf.data.Dataset:
   """Returns batches of all examples, the last of a dataset with empty rows.
 
@@ -156,6 +159,8 @@ def evaluation_batches(
     dataset_fns: each returns the examples of a dataset, dicts of `[length]`
       integers.
     batch_size: sequences in a batch.
+    report: shows the number of batches and a text, while the pipelines of the
+      datasets are built, each of which is one of its own.
 
   Returns:
     dicts of `[batch_size, length]` integers, in which an empty row is all
@@ -164,10 +169,13 @@ def evaluation_batches(
   """
   # tf.data mixes the graph's seed, which is the run's, into each of its own.
   tf.set_random_seed(0)
-  batches = [
-      _numbered(_batches_of_all(dataset_fn, batch_size), number, batch_size)
-      for number, dataset_fn in enumerate(dataset_fns)
-  ]
+  batches = []
+  for number, dataset_fn in enumerate(dataset_fns):
+    report(0, f"building data pipeline {number + 1} of {len(dataset_fns)}")
+    batches.append(
+        _numbered(_batches_of_all(dataset_fn, batch_size), number, batch_size)
+    )
+  report(0, "building the model")
   all_batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
   return all_batches.prefetch(tf.data.AUTOTUNE)
 
@@ -258,7 +266,13 @@ def encode_lines(
   return np.array(rows, np.int32).reshape(-1, length)
 
 
-def warn_of_losses(experiment, split: str, reader: str, max_examples: int):
+def warn_of_losses(
+    experiment,
+    split: str,
+    reader: str,
+    max_examples: int,
+    display: progress.Display,
+):
   """Says how many examples are cut and how many pieces are unknown.
 
   Args:
@@ -267,6 +281,7 @@ def warn_of_losses(experiment, split: str, reader: str, max_examples: int):
     reader: "mesh_train_dataset_fn" or "mesh_eval_dataset_fn", T5's gin names.
     max_examples: the number of examples to read, of all tasks together; fewer
       if they are long.
+    display: the display for progress.
   """
   provider, lengths = experiment.provider, experiment.lengths
   tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
@@ -279,23 +294,28 @@ def warn_of_losses(experiment, split: str, reader: str, max_examples: int):
       for name, feature in provider.output_features.items()
   }
   is_sample = len(tasks) > _MAX_TASKS_COUNTED
-  for task in tasks[:_MAX_TASKS_COUNTED]:
-    num_pieces = 0
-    with tf.Graph().as_default():
-      examples = _before_cuts(task, lengths, split, reader)
-      for number, example in enumerate(tfds.as_numpy(examples.take(limit)), 1):
-        for name, tally in tallies.items():
-          num_pieces += len(example[name])
-          text = example.get(f"{name}_pretokenized")
-          tally.add(
-              f"example {number} of {task.name}",
-              example[name],
-              lengths[name],
-              text.decode() if isinstance(text, bytes) else None,
-          )
-        if number == limit or num_pieces > limit * _PIECES_AN_EXAMPLE:
-          is_sample = True
-          break
+  tasks = tasks[:_MAX_TASKS_COUNTED]
+  with display.working(
+      f"reading the first examples of the {split} split", len(tasks), "tasks"
+  ) as report:
+    for done, task in enumerate(tasks):
+      report(done)
+      num_pieces = 0
+      with tf.Graph().as_default():
+        examples = _before_cuts(task, lengths, split, reader)
+        for number, example in enumerate(tfds.as_numpy(examples.take(limit)), 1):
+          for name, tally in tallies.items():
+            num_pieces += len(example[name])
+            text = example.get(f"{name}_pretokenized")
+            tally.add(
+                f"example {number} of {task.name}",
+                example[name],
+                lengths[name],
+                text.decode() if isinstance(text, bytes) else None,
+            )
+          if number == limit or num_pieces > limit * _PIECES_AN_EXAMPLE:
+            is_sample = True
+            break
   sample = ", of which only the first examples were read" if is_sample else ""
   for tally in tallies.values():
     tally.warn(f"{split} split{sample}: ")

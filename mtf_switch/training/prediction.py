@@ -25,6 +25,7 @@ from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import model_functions
 from mtf_switch.training import progress
+from mtf_switch.training import progress_hook
 from mtf_switch.training import run as run_lib
 
 
@@ -81,11 +82,19 @@ def predict(
   if not num_examples:
     return
   display.status(f"building the model of step {step}")
+
+  def report(unused_batches: int, details: str = ""):
+    if details:
+      display.status(f"{details} of step {step}", at_once=False)
+
   batch_size = run.experiment.sequences_per_batch
   path = checkpoints.path(run.model_dir, step)
   predictions = estimators.make(run, model_fn).predict(
       lambda params: inputs.inference_batches(features, batch_size),
-      hooks=[checkpoint_fit.CheckHook(path)],
+      hooks=[
+          checkpoint_fit.CheckHook(path),
+          progress_hook.BatchesHook(report),
+      ],
       checkpoint_path=path,
   )
   routed = dropped = 0.0

@@ -12,44 +12,66 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The display of a run's progress."""
+"""The display of a run's progress: what is being done, and for how long."""
 
+from collections.abc import Callable, Iterator
+import contextlib
 import datetime
+import threading
 import time
 
 import rich.console
 import rich.progress
+import rich.text
 
 _SECONDS_BETWEEN_LINES = 10
+# What takes less is not said to take long.
+_SECONDS_UNSAID = 2
+
+# Takes the count of what is done, and details.
+Report = Callable[..., None]
 
 
 class Display:
-  """A live bar on a terminal; elsewhere a plain line now and then."""
+  """A live line on a terminal; elsewhere a plain line now and then.
+
+  Inside a `with` it also shows what tasks do that takes long.
+  """
 
   def __init__(self, console: rich.console.Console):
     self._console = console
     self._bar = None
+    self._wait = None
     self._last_steps = None
     self._next_line_at = 0.0
+    self._open = contextlib.ExitStack()
     if console.is_terminal:
+      # Rich's thread draws these; with markup it would import as it does.
       self._bar = rich.progress.Progress(
-          rich.progress.TextColumn("{task.description}"),
-          rich.progress.BarColumn(),
-          rich.progress.TextColumn("{task.fields[details]}"),
+          rich.progress.TextColumn("{task.description}", markup=False),
+          _Bar(bar_width=20),
+          rich.progress.TextColumn("{task.fields[details]}", markup=False),
+          _Seconds(),
           console=console,
           # run_switch.py sends Python's to the log.
           redirect_stdout=False,
           redirect_stderr=False,
           transient=True,
       )
-      self._task = self._bar.add_task("", total=None, details="")
+      self._task = self._add("", None, visible=False)
 
   def __enter__(self):
+    # Here and not above, where it could be the user's own module of that name.
+    from tasks import waits  # pylint: disable=g-import-not-at-top
+
     if self._bar:
       self._bar.start()
+    self._open.enter_context(waits.shown_by(self.working))
     return self
 
   def __exit__(self, *exception):
+    self._open.close()
+    self._end_status()
     if self._bar:
       self._bar.stop()
       if self._last_steps:
@@ -59,12 +81,19 @@ class Display:
     """Writes a line that stays."""
     self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-  def status(self, text: str):
-    """Shows the name of a piece of work that has no steps to count."""
+  def status(self, text: str, at_once: bool = True):
+    """Shows a piece of work that ends with the next status or steps.
+
+    Args:
+      text: its name.
+      at_once: whether to write a line at once where there is no terminal; if
+        not, only when it has taken two seconds.
+    """
+    self._end_status()
     if self._bar:
-      self._bar.update(self._task, description=text, details="")
+      self._update(self._task, text, details="", is_counted=False)
     else:
-      self.note(text)
+      self._wait = _Wait(self.note, text, at_once)
 
   def steps(self, text: str, done: int, total: int, details: str = ""):
     """Shows the progress of a count.
@@ -75,18 +104,135 @@ class Display:
       total: the count at the end.
       details: figures to show beside it.
     """
+    self._end_status()
     self._last_steps = f"{text} {done}/{total}  {details}".rstrip()
     if self._bar:
-      self._bar.update(
+      self._update(
           self._task,
-          description=f"{text} {done}/{total}",
+          f"{text} {done}/{total}",
           completed=done,
           total=total,
           details=details,
+          is_counted=True,
       )
-    elif done == total or time.monotonic() >= self._next_line_at:
+    elif done == total or self._is_line_due():
       self._next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
       self.note(self._last_steps)
+
+  @contextlib.contextmanager
+  def working(
+      self,
+      text: str,
+      total: int | None = None,
+      unit: str = "",
+      at_once: bool = False,
+  ) -> Iterator[Report]:
+    """Shows a piece of work within another.
+
+    Args:
+      text: its name.
+      total: the count of things at the end; None if it is not known.
+      unit: the name of the things, in the plural.
+      at_once: as for `status`.
+
+    Yields:
+      a function to be called with the number of things done, and with details
+      if there are any.
+    """
+
+    def describe(done, details):
+      count = f"{done:,}" + (f" of {total:,}" if total else "")
+      return "  ".join(x for x in (f"{count} {unit}".rstrip(), details) if x)
+
+    if self._bar:
+      task = self._add(text, total)
+      try:
+        yield lambda done, details="": self._update(
+            task, text, completed=done, details=describe(done, details)
+        )
+      finally:
+        self._bar.remove_task(task)
+      return
+    wait = _Wait(self.note, text, at_once)
+    self._next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    def report(done, details=""):
+      if self._is_line_due():
+        self._next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
+        self.note(f"{text}: {describe(done, details)}")
+
+    try:
+      yield report
+    finally:
+      wait.end()
+
+  def _add(self, text, total, visible=True):
+    return self._bar.add_task(
+        text,
+        total=total,
+        visible=visible,
+        details="",
+        is_counted=bool(total),
+        since=time.monotonic(),
+    )
+
+  def _update(self, task, text, **fields):
+    self._bar.update(
+        task, description=text, visible=True, since=time.monotonic(), **fields
+    )
+
+  def _is_line_due(self) -> bool:
+    return time.monotonic() >= self._next_line_at
+
+  def _end_status(self):
+    if self._wait:
+      self._wait.end()
+      self._wait = None
+
+
+class _Wait:
+  """A piece of work that says, in lines, that it goes on and how long it took."""
+
+  def __init__(self, note: Callable[[str], None], text: str, at_once: bool):
+    self._note = note
+    self._text = text
+    self._started_at = time.monotonic()
+    self._timer = threading.Timer(_SECONDS_UNSAID, note, [text])
+    self._timer.daemon = True
+    if at_once:
+      note(text)
+    else:
+      self._timer.start()
+
+  def end(self):
+    """Says how long it took, if it took long."""
+    self._timer.cancel()
+    seconds = time.monotonic() - self._started_at
+    if seconds >= _SECONDS_UNSAID:
+      self._note(f"{self._text}: {_words(seconds)}")
+
+
+class _Bar(rich.progress.BarColumn):
+  """A bar for what is counted, nothing for other work."""
+
+  def render(self, task: rich.progress.Task):
+    """See base class."""
+    if task.fields["is_counted"]:
+      return super().render(task)
+    return rich.text.Text()
+
+
+class _Seconds(rich.progress.ProgressColumn):
+  """The time since the last news, which moves on while nothing else does."""
+
+  def render(self, task: rich.progress.Task) -> rich.text.Text:
+    """See base class."""
+    seconds = time.monotonic() - task.fields["since"]
+    return rich.text.Text(_words(seconds) if seconds >= _SECONDS_UNSAID else "")
+
+
+def _words(seconds: float) -> str:
+  return f"{seconds:.0f} s" if seconds < 60 else duration(seconds)
 
 
 def duration(seconds: float) -> str:

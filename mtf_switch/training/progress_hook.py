@@ -77,12 +77,14 @@ class ProgressHook(tf.train.SessionRunHook):
 
   def begin(self):
     """Finds the global step, before the graph is closed."""
+    self._display.status("starting the session", at_once=False)
     self._global_step = tf.train.get_global_step()
     self._writer = tf.summary.FileWriterCache.get(self._model_dir)
 
   def after_create_session(self, session, coord):
     """Continues from the restored step."""
     del coord
+    self._display.status("making the first step", at_once=False)
     self._step = int(session.run(self._global_step))
     self._metrics_file.drop_after(self._step)
     # TensorBoard forgets the steps that are made again.
@@ -149,3 +151,50 @@ class ProgressHook(tf.train.SessionRunHook):
       self._writer.add_summary(histogram, self._step)
     self._writer.add_summary(tensorboard.summary_of(scalars), self._step)
     self._writer.flush()
+
+
+class SavingListener(tf.train.CheckpointSaverListener):
+  """Says that a checkpoint is being saved, until the next step."""
+
+  def __init__(self, display: progress.Display):
+    """Creates the listener.
+
+    Args:
+      display: the display.
+    """
+    self._display = display
+
+  def before_save(self, session, global_step_value):
+    """Says it."""
+    del session
+    text = f"saving the checkpoint of step {global_step_value}"
+    self._display.status(text, at_once=False)
+
+
+class BatchesHook(tf.train.SessionRunHook):
+  """Reports what a session is at that evaluates or predicts."""
+
+  def __init__(self, report: progress.Report):
+    """Creates the hook.
+
+    Args:
+      report: takes the number of batches that are done, and what is being done
+        before the first one is.
+    """
+    self._report = report
+    self._done = 0
+
+  def begin(self):
+    """Called when the graph is built."""
+    self._report(0, "restoring the checkpoint")
+
+  def after_create_session(self, session, coord):
+    """Called when all is restored."""
+    del session, coord
+    self._report(0, "making the first batch")
+
+  def after_run(self, run_context, run_values):
+    """Counts a batch."""
+    del run_context, run_values
+    self._done += 1
+    self._report(self._done)
