@@ -21,13 +21,12 @@ from typing import Any
 
 import numpy as np
 import rich.console
-import rich.table
-import rich.text
 import seqio
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch import terminal
 from mtf_switch.training import caching
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
@@ -46,7 +45,7 @@ _COLUMNS = ("name", "data", "source", "splits", "metrics")
 def list_tasks(run: run_lib.Run, console: rich.console.Console):
   """Prints the tasks and mixtures to stdout; T5's own are only counted.
 
-  A table on a terminal, in which the languages of a corpus share a row;
+  For people on a terminal, where the languages of a corpus share a row;
   elsewhere a line for each, with tabs between columns.
 
   Args:
@@ -74,12 +73,7 @@ def list_tasks(run: run_lib.Run, console: rich.console.Console):
           (*columns[:2], f"mixture of {', '.join(families)}", *columns[3:])
       )
   if output.is_terminal:
-    table = rich.table.Table(box=None)
-    for column in _COLUMNS:
-      table.add_column(column, overflow="fold")
-    for row in rows:
-      table.add_row(*map(rich.text.Text, row))
-    output.print(table)
+    terminal.table(output, _COLUMNS, rows, num_left=len(_COLUMNS))
   else:
     print(*("\t".join(row) for row in [_COLUMNS, *rows]), sep="\n")
   if tasks_lib.T5_TASKS:
@@ -269,7 +263,7 @@ def readable(vocabulary: seqio.Vocabulary, ids: Sequence[int]) -> str:
   ):
     run = list(run)
     parts.append(special * len(run) if special else str(vocabulary.decode(run)))
-  return "".join(parts).replace("\n", "\\n")
+  return terminal.visible("".join(parts))
 
 
 def _special(vocabulary: seqio.Vocabulary, token_id: int) -> str:
@@ -295,7 +289,7 @@ def _shown(value: Any) -> str:
     text = str(value.item())
   if len(text) > _MAX_CHARACTERS:
     text = f"{text[:_MAX_CHARACTERS]}... ({len(text):,} characters)"
-  return text.replace("\n", "\\n")
+  return terminal.visible(text)
 
 
 def cache(

@@ -26,6 +26,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import terminal
 from mtf_switch import values
 from mtf_switch.modes import decode  # noqa: F401  For gin files, as in 0.2.0.
 from mtf_switch.modes import train
@@ -138,11 +139,9 @@ def _initialize(
           "sparse": warm_start.is_sparse(shapes),
       },
   )
-  console.print(
+  terminal.say(
+      console,
       f"initial weights from {path}: {report.summary}; see initialization.json",
-      markup=False,
-      highlight=False,
-      soft_wrap=True,
   )
   return [warm_start.InitializationHook(path, report.matched)]
 

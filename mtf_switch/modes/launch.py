@@ -34,6 +34,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import compat
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import terminal
 from mtf_switch.mesh import servers
 from mtf_switch.training import checkpoints
 from mtf_switch.training import progress
@@ -180,7 +181,7 @@ def _serve(run: run_lib.Run, console: rich.console.Console):
     ):
       servers.serve(cluster, run.experiment.mesh.size)
   request.act()
-  console.print(f"{cluster.describe(0)} has ended.", highlight=False)
+  terminal.say(console, f"{cluster.describe(0)} has ended.")
 
 
 @contextlib.contextmanager
@@ -242,17 +243,17 @@ def _open_model_dir(model_dir: str, move_log: Callable[[str], None]):
 
 
 def _show_notices(console: rich.console.Console):
-  """Shows notices to the user; other warnings stay in the log."""
+  """Shows each notice to the user, once; other warnings stay in the log."""
   from tasks import errors as task_errors
 
   notices = (errors.UserNotice, task_errors.DataNotice)
   log_warning = warnings.showwarning
+  shown = set()
 
   def show(message, category, *args, **kwargs):
-    if issubclass(category, notices):
-      console.print(
-          f"note: {message}", markup=False, highlight=False, soft_wrap=True
-      )
+    if issubclass(category, notices) and str(message) not in shown:
+      shown.add(str(message))
+      terminal.say(console, f"note: {message}")
     log_warning(message, category, *args, **kwargs)
 
   warnings.showwarning = show
@@ -276,4 +277,4 @@ def _note_skipped_records(console: rich.console.Console):
   ]
   if len(skipped) > _NAMED_RECORDS:
     named.append("...")
-  print(f"note: {count} skipped ({'; '.join(named)}).", file=console.file)
+  terminal.say(console, f"note: {count} skipped ({'; '.join(named)}).")

@@ -14,16 +14,14 @@
 
 """The tables of a plan."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import re
 from typing import Any
 
-import rich.box
 import rich.console
-import rich.table
-import rich.text
 
+from mtf_switch import terminal
 from mtf_switch.planning import evaluation_graph
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import units
@@ -48,21 +46,27 @@ _EVALUATION_FIGURES = {
 _SENT = {"experts": "all-to-all", "model_parallelism": "all-reduce"}
 
 
-def columns(plans: Sequence[plan_lib.Plan]) -> rich.table.Table:
-  """Returns a table with a column for each plan."""
-  result = rich.table.Table(
-      box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
-  )
-  result.add_column("")
-  for plan in plans:
-    result.add_column(rich.text.Text(plan.name), justify="right")
+def show_columns(plans: Sequence[plan_lib.Plan], console: rich.console.Console):
+  """Prints a column for each plan, in as many tables as the width asks for."""
+  rest = list(plans)
+  while rest:
+    count = len(rest)
+    while count > 1 and not terminal.fits(console, *_columns(rest[:count])):
+      count -= 1
+    terminal.table(console, *_columns(rest[:count]))
+    rest = rest[count:]
 
-  def section(title: str, rows: Mapping[str, Callable[[Any], str]]):
-    result.add_row(rich.text.Text(title, style="bold"))
-    for label, text_of in rows.items():
-      texts = map(rich.text.Text, map(text_of, plans))
-      result.add_row(f"  {label}", *texts)
-    result.add_section()
+
+def _columns(
+    plans: Sequence[plan_lib.Plan],
+) -> tuple[list[str], list[tuple[str, ...]]]:
+  """The columns and rows of a table with a column for each plan."""
+  rows = []
+
+  def section(title: str, texts: Mapping[str, Callable[[Any], str]]):
+    rows.append((title,))
+    for label, text_of in texts.items():
+      rows.append((f"  {label}", *map(text_of, plans)))
 
   section(
       "layout",
@@ -151,7 +155,7 @@ def columns(plans: Sequence[plan_lib.Plan]) -> rich.table.Table:
             for mode in modes
         },
     )
-  return result
+  return ["", *(plan.name for plan in plans)], rows
 
 
 def _of_evaluation(
@@ -168,8 +172,8 @@ def _variant(plan: plan_lib.Plan, name: str) -> str:
   return "impossible" if size is None else units.bytes_(size)
 
 
-def switch_layers(plan: plan_lib.Plan) -> rich.table.Table:
-  """Returns a table of Switch layers; equal layers share a row."""
+def show_switch_layers(plan: plan_lib.Plan, console: rich.console.Console):
+  """Prints a table of Switch layers; equal layers share a row."""
   alike = {}
   for layer in plan.switch_layers:
     alike.setdefault(layer._replace(name=""), []).append(layer.name)
@@ -186,7 +190,8 @@ def switch_layers(plan: plan_lib.Plan) -> rich.table.Table:
       )
       for layer, names in alike.items()
   ]
-  return _table(
+  terminal.table(
+      console,
       (
           "Switch layers",
           "groups",
@@ -201,8 +206,8 @@ def switch_layers(plan: plan_lib.Plan) -> rich.table.Table:
   )
 
 
-def collectives(plan: plan_lib.Plan) -> rich.table.Table:
-  """Returns a table of the messages of a step by purpose and kind."""
+def show_collectives(plan: plan_lib.Plan, console: rich.console.Console):
+  """Prints a table of the messages of a step by purpose and kind."""
   sums = {}
   for collective in plan.collectives:
     key = collective.purpose, collective.kind, collective.mesh_axes
@@ -221,13 +226,15 @@ def collectives(plan: plan_lib.Plan) -> rich.table.Table:
           sums.items(), key=lambda item: purposes.index(item[0][0])
       )
   ]
-  return _table(
-      ("sent by a core in a step", "by", "over", "times", "bytes"), rows
+  terminal.table(
+      console,
+      ("sent by a core in a step", "by", "over", "times", "bytes"),
+      rows,
   )
 
 
-def layers(plan) -> rich.table.Table:
-  """Returns a table of layers' messages; equal layers share a row."""
+def show_layers(plan: plan_lib.Plan, console: rich.console.Console):
+  """Prints a table of layers' messages; equal layers share a row."""
   sums = {}
   for collective in plan.collectives:
     layer = _LAYER.match(collective.operation)
@@ -238,7 +245,8 @@ def layers(plan) -> rich.table.Table:
   for layer, sizes in sums.items():
     stack = layer.split("/")[0]
     alike.setdefault((stack, *sizes.values()), []).append(layer)
-  return _table(
+  terminal.table(
+      console,
       ("layers, forward and backward", *_SENT.values()),
       [
           (
@@ -249,29 +257,6 @@ def layers(plan) -> rich.table.Table:
           for (_, *sizes), layers in alike.items()
       ],
   )
-
-
-def _table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]]
-) -> rich.table.Table:
-  result = rich.table.Table(
-      box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
-  )
-  for i, column in enumerate(columns):
-    result.add_column(column, justify="right" if i else "left", overflow="fold")
-  for row in rows:
-    result.add_row(*map(rich.text.Text, row))
-  return result
-
-
-def show(console: rich.console.Console, renderable: rich.table.Table):
-  """Prints a table and an empty line, without folding in a pipe."""
-  if not console.is_terminal:
-    unlimited = console.options.update(max_width=10**6)
-    width = console.measure(renderable, options=unlimited).maximum
-    console = rich.console.Console(file=console.file, width=width)
-  console.print(renderable, highlight=False)
-  console.print()
 
 
 def _lines(layout_rules: str) -> str:

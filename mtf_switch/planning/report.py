@@ -21,6 +21,7 @@ from typing import Any
 
 import rich.console
 
+from mtf_switch import terminal
 from mtf_switch.planning import evaluation_graph
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import plan_tables
@@ -112,23 +113,23 @@ def table(plans: Sequence[plan_lib.Plan], console: rich.console.Console):
     console: the console; output to a pipe is as wide as it needs to be.
   """
   plans = ranked(plans)
-  plan_tables.show(console, plan_tables.columns(plans))
+  plan_tables.show_columns(plans, console)
   if len(plans) > 1:
-    console.print(why(plans), highlight=False, markup=False, soft_wrap=True)
+    terminal.say(console, why(plans))
   else:
     _details(plans[0], console)
   for plan in plans:
     for line in too_large(plan):
-      console.print(line, highlight=False, markup=False, soft_wrap=True)
+      terminal.say(console, line)
 
 
 def _details(plan: plan_lib.Plan, console: rich.console.Console):
   """Prints the tables that only a single plan has."""
   if plan.switch_layers:
-    plan_tables.show(console, plan_tables.switch_layers(plan))
+    plan_tables.show_switch_layers(plan, console)
   if plan.collectives:
-    plan_tables.show(console, plan_tables.collectives(plan))
-    plan_tables.show(console, plan_tables.layers(plan))
+    plan_tables.show_collectives(plan, console)
+    plan_tables.show_layers(plan, console)
 
 
 def too_large(plan: plan_lib.Plan) -> list[str]:

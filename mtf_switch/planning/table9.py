@@ -18,10 +18,9 @@ from typing import NamedTuple
 
 import gin
 from mesh_tensorflow.transformer import utils
-import rich.box
 import rich.console
-import rich.table
 
+from mtf_switch import terminal
 from mtf_switch.planning import accounting
 from mtf_switch.training import strict_gin
 
@@ -179,27 +178,22 @@ def show(console: rich.console.Console):
   Args:
     console: the console.
   """
-  # As wide as a line of a pipe, 80 characters.
-  table = rich.table.Table(
-      box=rich.box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
-  )
-  table.add_column("Table 9")
-  table.add_column("gin/models")
-  for column in ("parameters", "here", "FLOPs", "here"):
-    table.add_column(column, justify="right")
-  table.add_column("agrees")
+  rows = []
   for file, model in FILES.items():
     row = TABLE_9[model]
     size = size_in_gin(file)
-    table.add_row(
-        model,
-        file,
-        row.parameters,
-        in_unit_of(row.parameters, accounting.num_parameters(size)),
-        row.flops,
-        in_unit_of(row.flops, flops_per_sequence(size)),
-        "yes" if agrees(row, size) else "no",
+    rows.append(
+        (
+            model,
+            file,
+            row.parameters,
+            in_unit_of(row.parameters, accounting.num_parameters(size)),
+            row.flops,
+            in_unit_of(row.flops, flops_per_sequence(size)),
+            "yes" if agrees(row, size) else "no",
+        )
     )
-  console.print(table)
+  columns = ("Table 9", "gin/models", "parameters", "here", "FLOPs", "here")
+  terminal.table(console, (*columns, "agrees"), rows, num_left=2)
   for file, inconsistency in INCONSISTENCIES.items():
-    console.print(f"{file}: {inconsistency}.", highlight=False, soft_wrap=True)
+    terminal.say(console, f"{file}: {inconsistency}.")

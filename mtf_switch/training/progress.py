@@ -24,6 +24,8 @@ import rich.console
 import rich.progress
 import rich.text
 
+from mtf_switch import terminal
+
 _SECONDS_BETWEEN_LINES = 10
 # What takes less is not said to take long.
 _SECONDS_UNSAID = 2
@@ -79,7 +81,7 @@ class Display:
 
   def note(self, text: str):
     """Writes a line that stays."""
-    self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+    terminal.say(self._console, text)
 
   def status(self, text: str, at_once: bool = True):
     """Shows a piece of work that ends with the next status or steps.
