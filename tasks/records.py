@@ -35,7 +35,7 @@ _MAX_CHARACTERS = 400
 _skipped: dict[str, str] = {}
 
 
-class _RawFile(io.RawIOBase):
+class RawFile(io.RawIOBase):
   """A GFile's bytes. Its own iterator over lines drops carriage returns."""
 
   def __init__(self, file: tf.io.gfile.GFile):
@@ -51,9 +51,22 @@ class _RawFile(io.RawIOBase):
     buffer[: len(data)] = data
     return len(data)
 
+  def seekable(self) -> bool:
+    """See base class."""
+    return True
+
+  def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+    """See base class."""
+    self._file.seek(offset, whence)
+    return self._file.tell()
+
+  def tell(self) -> int:
+    """See base class."""
+    return self._file.tell()
+
 
 def numbered_lines(
-    file: str, skip_broken: bool = False
+    file: str, skip_broken: bool = False, keep_ends: bool = False
 ) -> Iterator[tuple[int, str]]:
   """Yields the lines of a text file with their numbers, from 1.
 
@@ -66,6 +79,7 @@ def numbered_lines(
       compressed if its name ends in .gz.
     skip_broken: whether a line that is not UTF-8 is a broken record, instead of
       the end of the reading.
+    keep_ends: whether lines keep what ends them.
 
   Raises:
     DataError: the file cannot be read; names the line.
@@ -73,11 +87,11 @@ def numbered_lines(
   number = 0
   try:
     with tf.io.gfile.GFile(file, "rb") as raw:
-      stream = io.BufferedReader(_RawFile(raw), _BUFFER_BYTES)
+      stream = io.BufferedReader(RawFile(raw), _BUFFER_BYTES)
       if file.endswith(".gz"):
         stream = gzip.GzipFile(fileobj=stream)
       for number, line in enumerate(stream, 1):
-        if line.endswith(b"\n"):
+        if line.endswith(b"\n") and not keep_ends:
           line = line[:-1].removesuffix(b"\r")
         try:
           text = line.decode("utf-8-sig" if number == 1 else "utf-8")

@@ -1,0 +1,182 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The rows of tables in files: JSON, CSV and Parquet."""
+
+from collections.abc import Callable, Iterator
+import csv
+import io
+import itertools
+import json
+import os
+from typing import Any
+
+import tensorflow.compat.v1 as tf
+
+from tasks import errors
+from tasks import json_entries
+from tasks import records
+
+Row = dict[str, Any]
+
+# The names of the arrays that JSON files of records have.
+_ARRAYS = ("Data", "data")
+
+# Python's limit of 131,072 characters is shorter than some articles.
+csv.field_size_limit(2**31 - 1)
+
+# Of a Parquet file, in memory at a time.
+_ROWS_A_BATCH = 1024
+
+_LFS_POINTER = b"version https://git-lfs"
+
+
+def rows(file: str) -> Iterator[tuple[str, Row]]:
+  """Yields the place and the fields of each row; skips broken rows.
+
+  Args:
+    file: any path that tf.io.gfile can read, local or remote. The form depends
+      on the ending, see READERS; all but Parquet may be compressed (.gz).
+
+  Raises:
+    DataError: the file cannot be read, is of another form, or too many of its
+      rows are broken.
+  """
+  return READERS[ending(file)](file)
+
+
+def ending(file: str) -> str:
+  """Returns the ending of a file's name, without ".gz"."""
+  return os.path.splitext(file.removesuffix(".gz"))[1]
+
+
+def json_rows(file: str) -> Iterator[tuple[str, Row]]:
+  """Yields the rows of a JSON file.
+
+  They are objects, one in each line, or the entries of one array, which may
+  stand under "Data" in an object.
+  """
+  lines = (
+      (number, line)
+      for number, line in records.numbered_lines(file, skip_broken=True)
+      if line.strip()
+  )
+  first = list(itertools.islice(lines, 2))
+  is_array = first and first[0][1].lstrip().startswith("[")
+  if not is_array and any(_is_row(line) for _, line in first):
+    yield from records.json_objects(file)
+    return
+  lines = itertools.chain(first, lines)
+  for place, text in json_entries.split(file, lines, _ARRAYS):
+    row = records.json_object(place, text)
+    if row is not None:
+      yield place, row
+
+
+def _is_row(line: str) -> bool:
+  """Whether a line is an object that holds no array of rows."""
+  try:
+    entry = json.loads(line)
+  except (RecursionError, ValueError):
+    return False
+  return isinstance(entry, dict) and not any(
+      isinstance(entry.get(name), list) for name in _ARRAYS
+  )
+
+
+def csv_rows(file: str, delimiter: str = ",") -> Iterator[tuple[str, Row]]:
+  """Yields the rows of a CSV file (RFC 4180) whose first row has the names.
+
+  A quoted field may span lines; it keeps their ends. After a row that is broken
+  the reading goes on in the next line, so that a quote that is never closed
+  does not swallow the others.
+
+  Args:
+    file: the file.
+    delimiter: between two fields.
+
+  Raises:
+    DataError: see `rows`.
+  """
+  lines = records.numbered_lines(file, skip_broken=True, keep_ends=True)
+  taken = []  # The lines of the current row.
+
+  def texts():
+    for line in lines:
+      taken.append(line)
+      yield line[1]
+
+  names = None
+  while True:
+    reader = csv.reader(texts(), delimiter=delimiter, strict=True)
+    try:
+      for values in reader:
+        place = f"{file}, line {taken[0][0]}"
+        taken.clear()
+        if not values:
+          continue  # An empty line.
+        if names is None:
+          names = values
+        elif len(values) != len(names):
+          records.skip(
+              place, f"it has {len(values)} fields, the first row {len(names)}"
+          )
+        else:
+          yield place, dict(zip(names, values))
+      return
+    except csv.Error as error:
+      place = f"{file}, line {taken[0][0]}"
+      records.skip(place, f"this is no row ({error})")
+      lines = itertools.chain(taken[1:], lines)
+      taken = []
+
+
+def parquet_rows(file: str) -> Iterator[tuple[str, Row]]:
+  """Yields the rows of a Parquet file; a DataError without pyarrow."""
+  try:
+    import pyarrow
+    from pyarrow import parquet
+  except ImportError as error:
+    raise errors.DataError(
+        f"{file}: reading Parquet needs a package: .venv/bin/python -m pip "
+        f"install --no-deps -r requirements-parquet.txt ({error})."
+    ) from error
+  number = 0
+  try:
+    with tf.io.gfile.GFile(file, "rb") as raw:
+      stream = io.BufferedReader(records.RawFile(raw))
+      if stream.peek(len(_LFS_POINTER)).startswith(_LFS_POINTER):
+        raise errors.DataError(
+            f"{file} is a pointer of Git LFS to the data; `git lfs pull` in "
+            "its repository gets the data."
+        )
+      for batch in parquet.ParquetFile(stream).iter_batches(_ROWS_A_BATCH):
+        for number, row in enumerate(batch.to_pylist(), number + 1):
+          yield f"{file}, row {number}", row
+  except (pyarrow.ArrowException, OSError) as error:
+    problem = " ".join(str(error).split())
+    raise errors.DataError(
+        f"{file}, after row {number}: this is not a whole Parquet file "
+        f"({problem})."
+    ) from error
+  except tf.errors.OpError as error:
+    raise errors.DataError(f"{file} cannot be read: {error.message}") from error
+
+
+READERS: dict[str, Callable[[str], Iterator[tuple[str, Row]]]] = {
+    ".jsonl": records.json_objects,
+    ".json": json_rows,
+    ".csv": csv_rows,
+    ".parquet": parquet_rows,
+}
