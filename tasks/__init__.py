@@ -26,6 +26,7 @@ import seqio
 from tasks import c4  # noqa: F401
 from tasks import cldr  # noqa: F401
 from tasks import downstream  # noqa: F401
+from tasks import downstream_mixtures  # noqa: F401
 from tasks import mc4  # noqa: F401
 from tasks import pretraining  # noqa: F401
 from tasks import sources

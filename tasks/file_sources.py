@@ -37,11 +37,12 @@ class FilesSource(sources.Source):
   def __init__(
       self,
       find_files: Callable[[str], Sequence[str]],
-      read: Callable[[str], Iterator[bytes]],
+      read: Callable[..., Iterator[bytes]],
       parse: Callable[[tf.Tensor], Mapping[str, tf.Tensor]],
       splits: Iterable[str],
       describe: Callable[[], str],
       count: bool = False,
+      read_takes_split: bool = False,
   ):
     """Stores the arguments; reads nothing.
 
@@ -54,6 +55,8 @@ class FilesSource(sources.Source):
       describe: describes the origin of the data.
       count: whether `num_input_examples` reads the files to count the records;
         for small data.
+      read_takes_split: whether `read` needs the name of the split as well,
+        after the file.
     """
     super().__init__(splits=splits)
     self._find_files = find_files
@@ -61,7 +64,8 @@ class FilesSource(sources.Source):
     self._parse = parse
     self._describe = describe
     self._count = count
-    self._counts: dict[tuple[str, ...], int] = {}
+    self._read_takes_split = read_takes_split
+    self._counts: dict[tuple[str, tuple[str, ...]], int] = {}
 
   def describe(self) -> str:
     """See base class."""
@@ -87,9 +91,15 @@ class FilesSource(sources.Source):
     if not self._count:
       return None
     files = tuple(self.list_shards(split))
-    if files not in self._counts:
-      self._counts[files] = sum(1 for file in files for _ in self._read(file))
-    return self._counts[files]
+    if (split, files) not in self._counts:
+      read = self._reader(split)
+      self._counts[split, files] = sum(1 for file in files for _ in read(file))
+    return self._counts[split, files]
+
+  def _reader(self, split: str) -> Callable[[str], Iterator[bytes]]:
+    if self._read_takes_split:
+      return lambda file: self._read(file, split)
+    return self._read
 
   def get_dataset(
       self,
@@ -119,9 +129,11 @@ class FilesSource(sources.Source):
     if shuffle:
       files = files.shuffle(len(paths), seed=seed)
 
+    read = self._reader(split)
+
     def chunks(file):
       with errors.in_dataset():
-        records = self._read(file.decode("utf-8"))
+        records = read(file.decode("utf-8"))
         while chunk := list(itertools.islice(records, _CHUNK)):
           yield chunk
 

@@ -14,12 +14,14 @@
 
 """The rows of tables in files: JSON, CSV and Parquet."""
 
+import ast
 from collections.abc import Callable, Iterator
 import csv
 import io
 import itertools
 import json
 import os
+import re
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -40,6 +42,12 @@ csv.field_size_limit(2**31 - 1)
 _ROWS_A_BATCH = 1024
 
 _LFS_POINTER = b"version https://git-lfs"
+
+# Strings as a whole, and what numpy writes between the items of its arrays.
+_STRING = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_ARRAY_PARTS = re.compile(
+    rf"({_STRING})(?=\s+['\"])|({_STRING})|\barray\(|,\s*dtype=\w+\)"
+)
 
 
 def rows(file: str) -> Iterator[tuple[str, Row]]:
@@ -172,6 +180,48 @@ def parquet_rows(file: str) -> Iterator[tuple[str, Row]]:
     ) from error
   except tf.errors.OpError as error:
     raise errors.DataError(f"{file} cannot be read: {error.message}") from error
+
+
+def nested(value: Any) -> Any:
+  """Returns a list or an object that may be written as a text, as in CSV.
+
+  Args:
+    value: the value itself, or its text in JSON, in Python or in numpy's form,
+      which has no commas between strings: "['Rome' 'Bonn']".
+
+  Raises:
+    ValueError: it is another text.
+  """
+  if not isinstance(value, str):
+    return value
+  try:
+    return json.loads(value)
+  except (RecursionError, ValueError):
+    pass
+  text = _ARRAY_PARTS.sub(
+      lambda part: f"{part[1]}," if part[1] else part[2] or "", value
+  )
+  try:
+    return ast.literal_eval(text)
+  except (MemoryError, RecursionError, SyntaxError, ValueError) as error:
+    raise ValueError(f"{value[:80]!r} is no list and no object") from error
+
+
+def texts(value: Any) -> list[str]:
+  """Returns a list of texts; see `nested`. A text of its own is such a list.
+
+  Raises:
+    ValueError: it is neither.
+  """
+  if isinstance(value, str):
+    if not value.strip().startswith("["):
+      return [value]
+    value = nested(value)
+  if not isinstance(value, (list, tuple)) or not all(
+      isinstance(text, str) for text in value
+  ):
+    raise ValueError(f"{str(value)[:80]} is no list of texts")
+  return list(value)
 
 
 READERS: dict[str, Callable[[str], Iterator[tuple[str, Row]]]] = {

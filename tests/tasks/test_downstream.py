@@ -173,7 +173,7 @@ def test_tasks_without_validation_have_no_metrics(task):
 def test_closed_book_holds_out_a_tenth_of_the_training_set(task, published):
   source = seqio.TaskRegistry.get(task).source
   count = downstream.NUM_EXAMPLES[task]
-  assert source.tfds_dataset._split_map == {
+  assert source.chosen.tfds_dataset._split_map == {
       "train": f"train[:{count}]",
       "validation": f"train[{count}:]",
       "test": published,
@@ -182,7 +182,7 @@ def test_closed_book_holds_out_a_tenth_of_the_training_set(task, published):
 
 def test_winogrande_is_trained_on_its_largest_set():
   source = seqio.TaskRegistry.get("winogrande_xl").source
-  assert source.tfds_dataset._split_map["train"] == "train_xl"
+  assert source.chosen.tfds_dataset._split_map["train"] == "train_xl"
 
 
 @pytest.mark.parametrize(

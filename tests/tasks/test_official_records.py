@@ -41,7 +41,9 @@ def test_super_glue_is_read_as_tfds_reads_it(tmp_path, name):
   official_zips.write_super_glue(tmp_path, name)
   builder = official_files.builder("super_glue", name)
   for split in builder._split_generators(Unpacked(tmp_path)):
-    file = official_files.super_glue_file(builder.builder_config, split.name)
+    (file,) = official_files.super_glue_files(
+        builder.builder_config, split.name
+    )
     path = str(tmp_path / file)
     assert path == split.gen_kwargs["data_file"]
     ours = official_zips.as_read("super_glue", name, path)
