@@ -172,7 +172,7 @@ def parquet_rows(file: str) -> Iterator[tuple[str, Row]]:
       for batch in parquet.ParquetFile(stream).iter_batches(_ROWS_A_BATCH):
         for number, row in enumerate(batch.to_pylist(), number + 1):
           yield f"{file}, row {number}", row
-  except (pyarrow.ArrowException, OSError) as error:
+  except (OSError, ValueError, pyarrow.ArrowException) as error:
     problem = " ".join(str(error).split())
     raise errors.DataError(
         f"{file}, after row {number}: this is not a whole Parquet file "

@@ -200,10 +200,14 @@ def as_read(name, config, file, split=None):
 
 def in_directory(name, config, directory, split):
   """Returns the records of a split in a directory, as the project reads them."""
-  setting = official_files.DATASETS[name].setting
-  gin.bind_parameter(f"tasks.{setting}", str(directory))
-  source = official_files.source(f"{name}/{config}:0".replace("/:", ":"), [split])
-  return list(source.get_dataset(split, shuffle=False).as_numpy_iterator())
+  gin.bind_parameter(
+      f"tasks.{official_files.DATASETS[name].setting}", str(directory)
+  )
+  return [
+      record
+      for file in official_files.files_of(name, config, split)
+      for record in as_read(name, config, file, split)
+  ]
 
 
 def as_in_tfds(builder, **generator):

@@ -24,6 +24,7 @@ import tensorflow.compat.v2 as tf
 import tensorflow_datasets as tfds
 
 from tasks import downstream
+from tasks import errors
 from tasks import scores
 from tests import downstream_cases
 from tests import official_zips
@@ -301,6 +302,42 @@ def test_super_glue_is_mixed_in_proportion_to_size():
       "super_glue_axb": 0,
       "super_glue_axg": 0,
   }
+
+
+def names(mixture):
+  return {task.name for task in seqio.MixtureRegistry.get(mixture).tasks}
+
+
+def test_super_glue_from_its_zip_leaves_out_dpr(tmp_path, monkeypatch):
+  """Unless DPR's data is there, or is to be read from a directory."""
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  assert "dpr" in names("super_glue") & names("downstream")
+  gin.bind_parameter("tasks.super_glue.directory", str(tmp_path))
+  everything = set(rates("super_glue"))
+  with pytest.warns(errors.DataNotice) as notices:
+    assert names("super_glue") == everything - {"dpr"}
+    assert "train" in seqio.MixtureRegistry.get("super_glue").splits
+  assert {str(notice.message) for notice in notices} == {
+      "super_glue leaves out dpr, which is not in SuperGLUE's files; "
+      "dpr.directory names the directory of its own (train.c.txt), or TFDS has "
+      "definite_pronoun_resolution:1.1.0."
+  }
+  with pytest.warns(errors.DataNotice, match="^downstream leaves out dpr"):
+    assert "dpr" not in names("downstream")
+  gin.bind_parameter("tasks.dpr.directory", str(tmp_path))
+  assert "dpr" in names("super_glue")
+
+
+def test_wsc_can_be_fine_tuned_alone():
+  mixture = seqio.MixtureRegistry.get("super_glue_wsc")
+  assert rates("super_glue_wsc") == {
+      "super_glue_wsc_train": 259,
+      "super_glue_wsc_eval": 0,
+  }
+  assert [t.name for t in mixture.tasks if "train" in t.splits] == [
+      "super_glue_wsc_train"
+  ]
+  assert {"train", "validation"} <= set(mixture.splits)
 
 
 def test_downstream_is_everything_and_rte_once():
