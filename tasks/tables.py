@@ -22,6 +22,7 @@ import itertools
 import json
 import os
 import re
+import sys
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -40,6 +41,9 @@ csv.field_size_limit(2**31 - 1)
 
 # Of a Parquet file, in memory at a time.
 _ROWS_A_BATCH = 1024
+
+# As in requirements-parquet.in, which the lock of this optional package is of.
+PYARROW = "pyarrow<26"
 
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -157,8 +161,8 @@ def parquet_rows(file: str) -> Iterator[tuple[str, Row]]:
     from pyarrow import parquet
   except ImportError as error:
     raise errors.DataError(
-        f"{file}: reading Parquet needs a package: .venv/bin/python -m pip "
-        f"install --no-deps -r requirements-parquet.txt ({error})."
+        f"{file}: Parquet needs one more package: {sys.executable} -m pip "
+        f"install --no-deps {PYARROW!r} ({error})."
     ) from error
   number = 0
   try:

@@ -16,6 +16,7 @@
 
 import gzip
 import json
+import pathlib
 import sys
 
 import pytest
@@ -157,9 +158,13 @@ def test_parquet_without_its_package_is_one_line(tmp_path, monkeypatch):
   with pytest.raises(errors.DataError) as raised:
     read(tmp_path, "a.parquet", "")
   assert str(raised.value).startswith(
-      f"{tmp_path}/a.parquet: reading Parquet needs a package: .venv/bin/python "
-      "-m pip install --no-deps -r requirements-parquet.txt ("
+      f"{tmp_path}/a.parquet: Parquet needs one more package: {sys.executable} "
+      "-m pip install --no-deps 'pyarrow<26' ("
   )
+  root = pathlib.Path(tables.__file__).parents[1]
+  asked = (root / "requirements-parquet.in").read_text().splitlines()
+  assert tables.PYARROW in [line.partition("  #")[0] for line in asked]
+  assert "pyarrow==" in (root / "requirements-parquet.txt").read_text()
 
 
 def test_rows_of_parquet(tmp_path):
