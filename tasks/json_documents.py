@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import itertools
 import json
 import re
+from typing import Any
 
 from tasks import errors
 from tasks import records
@@ -35,6 +36,24 @@ def read(file: str, lines: Iterable[tuple[int, str]]) -> Iterator[str]:
     lines: its lines with their numbers.
 
   Raises:
+    DataError: as `objects`.
+  """
+  for place, entry in objects(file, lines):
+    document = records.text_of(place, entry)
+    if document is not None:
+      yield document
+
+
+def objects(
+    file: str, lines: Iterable[tuple[int, str]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields the place and the object of each record; skips broken ones.
+
+  Args:
+    file: the file's name.
+    lines: its lines with their numbers.
+
+  Raises:
     DataError: the file is an array without an end, or too many records are
       broken.
   """
@@ -46,9 +65,8 @@ def read(file: str, lines: Iterable[tuple[int, str]]) -> Iterator[str]:
     entries = _one_a_line(file, itertools.chain(first, lines))
   for place, text in entries:
     entry = records.json_object(place, text)
-    document = None if entry is None else records.text_of(place, entry)
-    if document is not None:
-      yield document
+    if entry is not None:
+      yield place, entry
 
 
 def _one_a_line(
