@@ -34,10 +34,9 @@ SPLITS = ("train", "validation", "test")
 FIELD = re.compile(r"\{([^{}]+)\}")
 
 
-@gin.configurable("pairs_files", module="tasks")
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """The user's pairs, set with gin, or by hand for `register`.
+  """The user's pairs.
 
   Attributes:
     train: a file, a glob pattern or a list of these, local or remote.
@@ -150,6 +149,10 @@ class Options:
     return f"{fields} of {', '.join(files)}"
 
 
+# A subclass: those that are made by hand take nothing from gin.
+from_gin = gin.external_configurable(Options, "pairs_files", module="tasks")
+
+
 def fields_of(template: str | int) -> list[str]:
   """Returns the fields in a template, or the one that it is."""
   return FIELD.findall(str(template)) or [str(template)]
@@ -191,7 +194,7 @@ def find_files(options: Options, split: str) -> list[str]:
   value = getattr(options, name)
   if not value:
     advice = "name a file, a pattern or a list of these"
-    if split == "validation":
+    if name == "validation":
       advice = (
           "name a file, or hold out a part of train with for example "
           "pairs_files.validation_share = 0.1"

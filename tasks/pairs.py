@@ -15,7 +15,7 @@
 """The pairs in the rows of the user's files."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasks import errors
 from tasks import pair_metrics
@@ -104,9 +104,8 @@ def pair_of(
   name = str(options.targets)
   if is_test and _is_missing(options, row):
     return Pair(inputs, [NO_LABEL])
-  value = row.get(name)
-  if isinstance(value, list):
-    answers = [pair_options.as_text(x) for x in value]
+  if isinstance(row.get(name), list):
+    answers = [_named_text(name, x) for x in row[name]]
     if not answers:
       raise ValueError(f"{name!r} is an empty list")
   else:
@@ -145,15 +144,17 @@ def _is_missing(options: pair_options.Options, row: pair_rows.Row) -> bool:
 
 def _filled(template: str | int, row: pair_rows.Row) -> str:
   """Returns the text of a field, or a template with those of its fields."""
-  if not pair_options.FIELD.search(str(template)):
-    return _field_text(row, str(template))
+  name = str(template)
+  if not pair_options.FIELD.search(name):
+    return _named_text(name, row[name])
   return pair_options.FIELD.sub(
-      lambda match: _field_text(row, match[1]), template
+      lambda match: _named_text(match[1], row[match[1]]), name
   )
 
 
-def _field_text(row: pair_rows.Row, name: str) -> str:
+def _named_text(name: str, value: Any) -> str:
+  """Returns a field's text; a ValueError that names the field if it is none."""
   try:
-    return pair_options.as_text(row[name])
+    return pair_options.as_text(value)
   except ValueError as error:
     raise ValueError(f"{name!r} {error}") from error

@@ -122,9 +122,12 @@ class PairsSource(file_sources.FilesSource):
     """See base class."""
     dataset = super().get_dataset(split, shuffle, seed, shard_info)
     if shuffle:
-      size = self._bytes_a_pair(split, self.list_shards(split))
-      buffer_size = max(1, sources.SHUFFLE_BYTES // size)
-      dataset = dataset.shuffle(buffer_size, seed=seed)
+      files = self.list_shards(split)
+      size = self._bytes_a_pair(split, files)
+      num_bytes = sum(tf.io.gfile.stat(file).length for file in files)
+      # The whole set, even compressed, if the memory suffices.
+      buffer_size = min(sources.SHUFFLE_BYTES, 20 * num_bytes) // size
+      dataset = dataset.shuffle(_NUM_SAMPLES + buffer_size, seed=seed)
     return dataset
 
   def _bytes_a_pair(self, split: str, files: Sequence[str]) -> int:
@@ -150,7 +153,7 @@ class PairsSource(file_sources.FilesSource):
 
 
 def training_text(
-    options: Callable[[], Options] = Options,
+    options: Callable[[], Options] = pair_options.from_gin,
 ) -> prepared_text.PreparedText:
   """Returns the texts of the training set, to train a vocabulary on.
 
@@ -227,4 +230,4 @@ def _itself(options: Options) -> Options:
   return options
 
 
-register("pairs_files", Options)
+register("pairs_files", pair_options.from_gin)
