@@ -37,12 +37,11 @@ class FilesSource(sources.Source):
   def __init__(
       self,
       find_files: Callable[[str], Sequence[str]],
-      read: Callable[..., Iterator[bytes]],
+      read: Callable[[str], Iterator[bytes]],
       parse: Callable[[tf.Tensor], Mapping[str, tf.Tensor]],
       splits: Iterable[str],
       describe: Callable[[], str],
       count: bool = False,
-      read_takes_split: bool = False,
   ):
     """Stores the arguments; reads nothing.
 
@@ -55,8 +54,6 @@ class FilesSource(sources.Source):
       describe: describes the origin of the data.
       count: whether `num_input_examples` reads the files to count the records;
         for small data.
-      read_takes_split: whether `read` needs the name of the split as well,
-        after the file.
     """
     super().__init__(splits=splits)
     self._find_files = find_files
@@ -64,8 +61,17 @@ class FilesSource(sources.Source):
     self._parse = parse
     self._describe = describe
     self._count = count
-    self._read_takes_split = read_takes_split
-    self._counts: dict[tuple[str, tuple[str, ...]], int] = {}
+    self._counts: dict[tuple[str, ...], int] = {}
+
+  def read(self, file: str, split: str) -> Iterator[bytes]:
+    """Yields the records of a file; a subclass may have it depend on the split.
+
+    Args:
+      file: one of those of the split.
+      split: the name of the split.
+    """
+    del split
+    return self._read(file)
 
   def describe(self) -> str:
     """See base class."""
@@ -90,16 +96,11 @@ class FilesSource(sources.Source):
     """Returns the number of records; None if counting would take long."""
     if not self._count:
       return None
-    files = tuple(self.list_shards(split))
-    if (split, files) not in self._counts:
-      read = self._reader(split)
-      self._counts[split, files] = sum(1 for file in files for _ in read(file))
-    return self._counts[split, files]
-
-  def _reader(self, split: str) -> Callable[[str], Iterator[bytes]]:
-    if self._read_takes_split:
-      return lambda file: self._read(file, split)
-    return self._read
+    files = self.list_shards(split)
+    key = (split, *files)
+    if key not in self._counts:
+      self._counts[key] = sum(1 for f in files for _ in self.read(f, split))
+    return self._counts[key]
 
   def get_dataset(
       self,
@@ -129,11 +130,9 @@ class FilesSource(sources.Source):
     if shuffle:
       files = files.shuffle(len(paths), seed=seed)
 
-    read = self._reader(split)
-
     def chunks(file):
       with errors.in_dataset():
-        records = read(file.decode("utf-8"))
+        records = self.read(file.decode("utf-8"), split)
         while chunk := list(itertools.islice(records, _CHUNK)):
           yield chunk
 

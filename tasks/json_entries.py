@@ -12,25 +12,23 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The entries of one long JSON array, one after another.
+"""The entries of an array under a name in an object, one after another.
 
-The array is the whole file, or stands in an object under a name. A file of
-gigabytes is never in memory as a whole.
+A file of gigabytes, such as TriviaQA's, is never in memory as a whole.
 """
 
 from collections.abc import Collection, Iterable, Iterator
 import re
 
 from tasks import errors
+from tasks import json_documents
 
-# Strings as a whole, so that brackets in them do not count. Possessive: a
-# string without an end is given up at once.
-_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]')
 _BRACKETS = re.compile(r"[\[\]{}]")
+_ARRAY_DEPTH = 2
 
 
 def split(
-    file: str, lines: Iterable[tuple[int, str]], names: Collection[str] = ()
+    file: str, lines: Iterable[tuple[int, str]], names: Collection[str]
 ) -> Iterator[tuple[str, str]]:
   """Yields the place and the text of each entry.
 
@@ -39,48 +37,46 @@ def split(
   Args:
     file: the file's name.
     lines: its lines with their numbers.
-    names: the names that the array may have in an object.
+    names: the names that the array may have.
 
   Raises:
     DataError: there is no such array, or it has no end.
   """
   quoted = {f'"{name}"' for name in names}
-  depth, array_depth, count = 0, None, 0
+  depth, in_array, count = 0, False, 0
   name, parts = None, []
   for _, line in lines:
-    if array_depth and depth > array_depth and not _BRACKETS.search(line):
+    if in_array and depth > _ARRAY_DEPTH and not _BRACKETS.search(line):
       parts.append(line)
       continue
     begin = 0
-    for token in _TOKENS.finditer(line):
+    for token in json_documents.TOKENS.finditer(line):
       text = token.group()
       if text[0] == '"':
         name = text
         continue
       if text in "[{":
         depth += 1
-        if array_depth is None and text == "[":
-          if depth == 1 or depth == 2 and name in quoted:
-            array_depth, begin = depth, token.end()
+        if text == "[" and depth == _ARRAY_DEPTH and name in quoted:
+          in_array, begin = True, token.end()
         continue
       if text in "]}":
         depth -= 1
-      at_end = array_depth is not None and depth < array_depth
-      if at_end or text == "," and depth == array_depth:
-        parts.append(line[begin : token.start()])
-        entry = "\n".join(parts)
+      at_end = in_array and depth < _ARRAY_DEPTH
+      if at_end or in_array and text == "," and depth == _ARRAY_DEPTH:
+        entry = "\n".join([*parts, line[begin : token.start()]])
         if entry.strip() or not at_end:
           count += 1
           yield f"{file}, entry {count}", entry
         parts, begin = [], token.end()
       if at_end:
         return
-    if array_depth:
+    if in_array:
       parts.append(line[begin:])
-  where = f" under {' or '.join(sorted(quoted))}" if quoted else ""
+  listed = " or ".join(sorted(quoted))
   raise errors.DataError(
-      f"{file}: its array has no end."
-      if array_depth
-      else f"{file}: there is no array of objects, alone or{where}, and no "
-      "object in each line."
+      f"{file}: the array of objects has no end."
+      if in_array
+      else f"{file}: there is no object in each line, no array of objects, and "
+      f"none under {listed} in an object."
   )

@@ -152,7 +152,9 @@ def find(
   listings: dict[str, list[str]] = {}
   for stems, endings in ((own, layout.endings), (tables, TABLES)):
     for stem in stems:
-      paths = _files_at(setting, os.path.join(directory, stem), endings, listings)
+      paths = _files_at(
+          setting, os.path.join(directory, stem), endings, listings
+      )
       if paths:
         return paths
   raise errors.DataError(

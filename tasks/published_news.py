@@ -197,4 +197,3 @@ def cnn_examples(
           "id": os.path.basename(entry["path"]).removesuffix(".story"),
       }
   ]
-

@@ -19,7 +19,6 @@ They become the examples that TensorFlow Datasets makes; see official_records.
 
 from collections.abc import Iterator, Mapping, Sequence
 import itertools
-import os
 from typing import Any
 
 import tensorflow.compat.v1 as tf

@@ -16,7 +16,6 @@
 
 import ast
 from collections.abc import Callable, Iterator
-import csv
 import io
 import itertools
 import json
@@ -28,16 +27,15 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from tasks import errors
+from tasks import json_documents
 from tasks import json_entries
+from tasks import pair_rows
 from tasks import records
 
 Row = dict[str, Any]
 
 # The names of the arrays that JSON files of records have.
 _ARRAYS = ("Data", "data")
-
-# Python's limit of 131,072 characters is shorter than some articles.
-csv.field_size_limit(2**31 - 1)
 
 # Of a Parquet file, in memory at a time.
 _ROWS_A_BATCH = 1024
@@ -85,11 +83,11 @@ def json_rows(file: str) -> Iterator[tuple[str, Row]]:
       if line.strip()
   )
   first = list(itertools.islice(lines, 2))
-  is_array = first and first[0][1].lstrip().startswith("[")
-  if not is_array and any(_is_row(line) for _, line in first):
-    yield from records.json_objects(file)
-    return
   lines = itertools.chain(first, lines)
+  starts_array = first and first[0][1].lstrip().startswith("[")
+  if starts_array or any(_is_row(line) for _, line in first):
+    yield from json_documents.objects(file, lines)
+    return
   for place, text in json_entries.split(file, lines, _ARRAYS):
     row = records.json_object(place, text)
     if row is not None:
@@ -107,51 +105,12 @@ def _is_row(line: str) -> bool:
   )
 
 
-def csv_rows(file: str, delimiter: str = ",") -> Iterator[tuple[str, Row]]:
-  """Yields the rows of a CSV file (RFC 4180) whose first row has the names.
-
-  A quoted field may span lines; it keeps their ends. After a row that is broken
-  the reading goes on in the next line, so that a quote that is never closed
-  does not swallow the others.
-
-  Args:
-    file: the file.
-    delimiter: between two fields.
-
-  Raises:
-    DataError: see `rows`.
-  """
-  lines = records.numbered_lines(file, skip_broken=True, keep_ends=True)
-  taken = []  # The lines of the current row.
-
-  def texts():
-    for line in lines:
-      taken.append(line)
-      yield line[1]
-
-  names = None
-  while True:
-    reader = csv.reader(texts(), delimiter=delimiter, strict=True)
-    try:
-      for values in reader:
-        place = f"{file}, line {taken[0][0]}"
-        taken.clear()
-        if not values:
-          continue  # An empty line.
-        if names is None:
-          names = values
-        elif len(values) != len(names):
-          records.skip(
-              place, f"it has {len(values)} fields, the first row {len(names)}"
-          )
-        else:
-          yield place, dict(zip(names, values))
-      return
-    except csv.Error as error:
-      place = f"{file}, line {taken[0][0]}"
-      records.skip(place, f"this is no row ({error})")
-      lines = itertools.chain(taken[1:], lines)
-      taken = []
+def csv_rows(file: str) -> Iterator[tuple[str, Row]]:
+  """Yields the rows of a CSV file (RFC 4180) whose first row has the names."""
+  lines = records.numbered_lines(file, keep_broken=True)
+  rows_of_file = pair_rows.csv_rows(file, lines, ",")
+  _, header = next(rows_of_file, ("", []))
+  yield from pair_rows.named(rows_of_file, header, "the header")
 
 
 def parquet_rows(file: str) -> Iterator[tuple[str, Row]]:
@@ -174,7 +133,8 @@ def parquet_rows(file: str) -> Iterator[tuple[str, Row]]:
             "its repository gets the data."
         )
       for batch in parquet.ParquetFile(stream).iter_batches(_ROWS_A_BATCH):
-        for number, row in enumerate(batch.to_pylist(), number + 1):
+        for row in batch.to_pylist():
+          number += 1
           yield f"{file}, row {number}", row
   except (OSError, ValueError, pyarrow.ArrowException) as error:
     problem = " ".join(str(error).split())

@@ -21,6 +21,7 @@ import gin
 import numpy as np
 import tensorflow_datasets as tfds
 
+from tasks import official_datasets
 from tasks import official_files
 
 SUPER_GLUE = tfds.builder_cls("super_glue").builder_configs
@@ -132,7 +133,7 @@ def write_super_glue(directory, name):
     del splits["train"], splits["val"]
   for split, lines in splits.items():
     tfds_name = split.replace("val", "validation")
-    path = directory / official_files.super_glue_files(config, tfds_name)[0]
+    path = directory / official_datasets.super_glue_files(config, tfds_name)[0]
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines(name)))
 
@@ -163,7 +164,7 @@ def row(columns, label, number):
 
 def write_glue(directory, name, split):
   """Writes the file of a split and returns its path."""
-  path = directory / official_files.glue_files(GLUE[name], split)[0]
+  path = directory / official_datasets.glue_files(GLUE[name], split)[0]
   path.parent.mkdir(exist_ok=True)
   columns = COLUMNS[name]
   classes = GLUE[name].label_classes
@@ -199,9 +200,9 @@ def as_read(name, config, file, split=None):
 
 
 def in_directory(name, config, directory, split):
-  """Returns the records of a split in a directory, as the project reads them."""
+  """Returns the records of a split, as the project reads a directory."""
   gin.bind_parameter(
-      f"tasks.{official_files.DATASETS[name].setting}", str(directory)
+      f"tasks.{official_datasets.DATASETS[name].setting}", str(directory)
   )
   return [
       record

@@ -20,6 +20,7 @@ import gin
 import pytest
 
 from tasks import errors
+from tasks import official_datasets
 from tasks import official_files
 from tasks import records
 from tests import official_zips
@@ -41,7 +42,7 @@ def test_super_glue_is_read_as_tfds_reads_it(tmp_path, name):
   official_zips.write_super_glue(tmp_path, name)
   builder = official_files.builder("super_glue", name)
   for split in builder._split_generators(Unpacked(tmp_path)):
-    (file,) = official_files.super_glue_files(
+    (file,) = official_datasets.super_glue_files(
         builder.builder_config, split.name
     )
     path = str(tmp_path / file)
@@ -102,7 +103,11 @@ def test_mrpc_is_read_as_tfds_reads_its_original(tmp_path, split):
 @pytest.mark.parametrize("ids", ["dev_ids.tsv", "mrpc_dev_ids.tsv"])
 @pytest.mark.parametrize(
     "split, name, labels",
-    [("train", "train", [1]), ("validation", "dev", [0]), ("test", "test", [-1, -1])],
+    [
+        ("train", "train", [1]),
+        ("validation", "dev", [0]),
+        ("test", "test", [-1, -1]),
+    ],
 )
 def test_mrpc_is_read_from_its_original(tmp_path, ids, split, name, labels):
   (tmp_path / "MRPC").mkdir()

@@ -21,6 +21,7 @@ import pytest
 import seqio
 
 from tasks import errors
+from tasks import official_datasets
 from tasks import official_files
 from tasks import published_files
 from tests import tables
@@ -28,7 +29,7 @@ from tests import tables
 
 def names(directory, name, config, split):
   """The names of the files that are found, from gin's directory."""
-  setting = official_files.DATASETS[name].setting
+  setting = official_datasets.DATASETS[name].setting
   gin.bind_parameter(f"tasks.{setting}", str(directory))
   return [
       path.removeprefix(f"{directory}/")
@@ -46,8 +47,18 @@ def touch(directory, *files):
     "name, config, split, files",
     [
         # The hub's repositories as they are.
-        ("anli", "r3", "validation", ["plain_text/dev_r3-00000-of-00001.parquet"]),
-        ("ai2_arc", "ARC-Easy", "test", ["ARC-Easy/test-00000-of-00001.parquet"]),
+        (
+            "anli",
+            "r3",
+            "validation",
+            ["plain_text/dev_r3-00000-of-00001.parquet"],
+        ),
+        (
+            "ai2_arc",
+            "ARC-Easy",
+            "test",
+            ["ARC-Easy/test-00000-of-00001.parquet"],
+        ),
         (
             "winogrande",
             "",
@@ -174,12 +185,12 @@ def test_a_directory_that_is_no_path(value):
   )
 
 
-@pytest.mark.parametrize("name", official_files.DATASETS)
+@pytest.mark.parametrize("name", official_datasets.DATASETS)
 def test_each_dataset_says_what_it_reads(name, tmp_path, monkeypatch):
   """Where its data is, and what is missing, through its task."""
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-  dataset = official_files.DATASETS[name]
-  (source, *_) = [
+  dataset = official_datasets.DATASETS[name]
+  source, *_ = [
       task.source
       for task in map(seqio.TaskRegistry.get, seqio.TaskRegistry.names())
       if getattr(task.source, "describe", str)().startswith(f"TFDS {name}")

@@ -23,6 +23,7 @@ import tensorflow_datasets as tfds
 
 from tasks import downstream
 from tasks import errors
+from tasks import official_datasets
 from tasks import official_files
 from tasks import records
 from tests import official_zips
@@ -69,9 +70,7 @@ def arc(tmp_path):
     "split, name", [("train", "Train"), ("validation", "Dev"), ("test", "Test")]
 )
 def test_arc_of_the_publisher(tmp_path, arc, top, split, name):
-  tables.write_lines(
-      tmp_path / f"{top}ARC-Easy/ARC-Easy-{name}.jsonl", ARC
-  )
+  tables.write_lines(tmp_path / f"{top}ARC-Easy/ARC-Easy-{name}.jsonl", ARC)
   tables.write_lines(
       tmp_path / f"{top}ARC-Challenge/ARC-Challenge-{name}.jsonl", ARC[:1]
   )
@@ -107,9 +106,7 @@ def test_arc_of_the_publisher_in_csv(tmp_path, arc):
       for entry in ARC
   ]
   tables.write_csv(tmp_path / "ARC-Easy" / "ARC-Easy-Train.csv", rows)
-  official_zips.assert_same(
-      read("ai2_arc", "ARC-Easy", tmp_path, "train"), arc
-  )
+  official_zips.assert_same(read("ai2_arc", "ARC-Easy", tmp_path, "train"), arc)
 
 
 def numpy_text(texts):
@@ -149,9 +146,7 @@ def test_arc_of_the_hub(tmp_path, arc, write, name, choices):
       for entry in ARC
   ]
   write(tmp_path / name, rows)
-  official_zips.assert_same(
-      read("ai2_arc", "ARC-Easy", tmp_path, "train"), arc
-  )
+  official_zips.assert_same(read("ai2_arc", "ARC-Easy", tmp_path, "train"), arc)
 
 
 def test_broken_questions_of_arc_are_named(tmp_path):
@@ -438,7 +433,7 @@ def test_the_last_tenth_of_a_small_file_is_held_out(tmp_path):
 
 
 def test_the_key_of_a_question_of_trivia_qa():
-  dataset = official_files.DATASETS["trivia_qa"]
+  dataset = official_datasets.DATASETS["trivia_qa"]
   for entry in ({"QuestionId": "tc_1"}, {"question_id": "tc_1"}):
     key = dataset.key(5, entry, "train")
     assert key == "unfiltered-web-train.json_tc_1"

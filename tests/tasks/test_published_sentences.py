@@ -127,9 +127,7 @@ def test_winogrande_with_its_answers_in_a_list(tmp_path):
   ]
   path = lines(tmp_path / "dev.jsonl", [*unanswered, unanswered[0]])
   (tmp_path / "dev-labels.lst").write_text("2\n1\n")
-  labels = [
-      x["label"] for x in read("winogrande", "", tmp_path, "validation")
-  ]
+  labels = [x["label"] for x in read("winogrande", "", tmp_path, "validation")]
   assert labels == [1, 0]
   assert records.skipped() == {f"{path}, line 3": "there is no 'answer'"}
 
