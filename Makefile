@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := $(shell sed -n 's/^UV = "\(.*\)"/\1/p' scripts/setup_env.py)
+COMPILE := .venv/lock/bin/uv pip compile --quiet --system-certs \
+  --python-version 3.11 --python-platform linux
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench bench-peers lint format lock clean
@@ -44,13 +46,15 @@ format: setup ## Format the code in the house style.
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m pyink --quiet .
 
-lock: ## Regenerate requirements.txt from requirements.in.
+lock: ## Regenerate requirements*.txt from requirements*.in.
 	@test -x $(PYTHON) || $(MAKE) setup
 	@$(PYTHON) -m pip install --quiet --target .venv/lock --upgrade $(UV)
-	@.venv/lock/bin/uv pip compile requirements.in --quiet --system-certs \
-	  --python-version 3.11 --python-platform linux \
-	  --output-file requirements.txt --custom-compile-command \
+	@$(COMPILE) requirements.in --output-file requirements.txt \
+	  --custom-compile-command \
 	  "make lock  (to install: pip install --no-deps -r requirements.txt)"
+	@$(COMPILE) requirements-parquet.in --output-file requirements-parquet.txt \
+	  --no-config --custom-compile-command "make lock  (to install: pip install \
+	--no-deps -r requirements-parquet.txt)"
 
 clean: ## Remove the environments and the caches of tools.
 	@rm -rf .venv .venv-peers .python .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -17,8 +17,8 @@
 `docstrings_span_corruption` needs no download, `c4_span_corruption` is the
 paper's task, and `text_files_span_corruption` reads the user's own text; each
 has a `_full_lm` counterpart for decoder-only models. `mc4` and `cldr` are
-multilingual mixtures. The import neither reads nor builds anything; a task's
-first use does.
+multilingual mixtures, and `pairs_files` reads the user's own pairs. The import
+neither reads nor builds anything; a task's first use does.
 """
 
 import seqio
@@ -26,7 +26,9 @@ import seqio
 from tasks import c4  # noqa: F401
 from tasks import cldr  # noqa: F401
 from tasks import downstream  # noqa: F401
+from tasks import downstream_mixtures  # noqa: F401
 from tasks import mc4  # noqa: F401
+from tasks import pairs_files  # noqa: F401
 from tasks import pretraining  # noqa: F401
 from tasks import sources
 

@@ -43,7 +43,6 @@ from t5.evaluation import metrics
 from tasks import official_files
 from tasks import question_formats
 from tasks import rouge
-from tasks import sources
 from tasks import vocabulary
 
 # The T5 names of T5's tasks.
@@ -148,15 +147,11 @@ def _metric_of(name: str, metric_fn: Callable) -> Callable:
 def _register_from_t5(name: str, t5_name: str):
   """Registers a task of t5 under another name, with its source from here."""
   task = seqio.TaskRegistry.get(t5_name)
-  tfds_name = task.source.tfds_dataset.name
-  splits = SPLITS.get(name, _ALL_SPLITS)
-  if tfds_name.partition("/")[0] in official_files.DATASETS:
-    source = official_files.source(tfds_name, splits)
-  else:
-    source = sources.TfdsSource(tfds_name, splits)
   _register(
       name,
-      source,
+      official_files.source(
+          task.source.tfds_dataset.name, SPLITS.get(name, _ALL_SPLITS)
+      ),
       task.preprocessors,
       postprocess_fn=task.postprocessor,
       metric_fns=[_metric_of(name, fn) for fn in task.metric_fns],
@@ -174,7 +169,7 @@ def _register_from_tfds(
   """Registers a task that t5 lacks."""
   _register(
       name,
-      sources.TfdsSource(tfds_name, splits),
+      official_files.source(tfds_name, splits),
       [
           *to_text,
           seqio.preprocessors.tokenize,
@@ -331,27 +326,9 @@ def _register_questions():
   )
 
 
-def _register_mixtures():
-  names = {t5_name: name for name, t5_name in FROM_T5.items()}
-  glue, super_glue = (
-      {names[t5_name]: rate for t5_name, rate in rates.items()}
-      for rates in (
-          glue_utils.get_glue_weight_mapping(),
-          glue_utils.get_super_glue_weight_mapping(),
-      )
-  )
-  seqio.MixtureRegistry.add("glue", list(glue.items()))
-  seqio.MixtureRegistry.add("super_glue", list(super_glue.items()))
-  downstream = {**glue, **super_glue, **NUM_EXAMPLES}
-  for name in ("glue_rte", "super_glue_rte"):  # Equal examples; as in T5.
-    downstream[name] /= 2
-  seqio.MixtureRegistry.add("downstream", list(downstream.items()))
-
-
 for _name, _t5_name in FROM_T5.items():
   _register_from_t5(_name, _t5_name)
 _register_summaries()
 _register_entailment()
 _register_multiple_choice()
 _register_questions()
-_register_mixtures()

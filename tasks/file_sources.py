@@ -64,6 +64,16 @@ class FilesSource(sources.Source):
     self._count = count
     self._counts: dict[tuple[str, ...], int] = {}
 
+  def read(self, file: str, split: str) -> Iterator[bytes]:
+    """Yields the records of a file; a subclass may have it depend on the split.
+
+    Args:
+      file: one of those of the split.
+      split: the name of the split.
+    """
+    del split
+    return self._read(file)
+
   def describe(self) -> str:
     """See base class."""
     return self._describe()
@@ -87,10 +97,11 @@ class FilesSource(sources.Source):
     """Returns the number of records; None if counting would take long."""
     if not self._count:
       return None
-    files = tuple(self.list_shards(split))
-    if files not in self._counts:
-      self._counts[files] = sum(1 for file in files for _ in self._read(file))
-    return self._counts[files]
+    files = self.list_shards(split)
+    key = (split, *files)
+    if key not in self._counts:
+      self._counts[key] = sum(1 for f in files for _ in self.read(f, split))
+    return self._counts[key]
 
   def get_dataset(
       self,
@@ -123,7 +134,7 @@ class FilesSource(sources.Source):
 
     def chunks(file):
       with errors.in_dataset():
-        records = self._read(file.decode("utf-8"))
+        records = self.read(file.decode("utf-8"), split)
         while chunk := list(itertools.islice(records, _CHUNK)):
           yield chunk
 

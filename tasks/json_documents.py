@@ -18,17 +18,36 @@ from collections.abc import Iterable, Iterator, Sequence
 import itertools
 import json
 import re
+from typing import Any
 
 from tasks import errors
 from tasks import records
 
 # Strings as a whole, so that brackets in them do not count. Possessive: a
 # string without an end is given up at once.
-_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
+TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
 
 
 def read(file: str, lines: Iterable[tuple[int, str]]) -> Iterator[str]:
   """Yields the text under "text" of each object; skips broken records.
+
+  Args:
+    file: the file's name.
+    lines: its lines with their numbers.
+
+  Raises:
+    DataError: as `objects`.
+  """
+  for place, entry in objects(file, lines):
+    document = records.text_of(place, entry)
+    if document is not None:
+      yield document
+
+
+def objects(
+    file: str, lines: Iterable[tuple[int, str]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields the place and the object of each record; skips broken ones.
 
   Args:
     file: the file's name.
@@ -46,9 +65,8 @@ def read(file: str, lines: Iterable[tuple[int, str]]) -> Iterator[str]:
     entries = _one_a_line(file, itertools.chain(first, lines))
   for place, text in entries:
     entry = records.json_object(place, text)
-    document = None if entry is None else records.text_of(place, entry)
-    if document is not None:
-      yield document
+    if entry is not None:
+      yield place, entry
 
 
 def _one_a_line(
@@ -93,7 +111,7 @@ def _split(array: str) -> list[str] | None:
     array: starts with a bracket, after space.
   """
   entries, depth, start = [], 0, 0
-  for token in _TOKENS.finditer(array):
+  for token in TOKENS.finditer(array):
     char = array[token.start()]
     if char in "[{":
       depth += 1

@@ -12,136 +12,110 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""SuperGLUE, GLUE and SQuAD from the official files, unpacked on disk.
+"""Published datasets from files on disk, in place of TensorFlow Datasets.
 
-gin's `super_glue.directory`, `glue.directory` and `squad.directory` name their
-directories; without them, the data comes from TensorFlow Datasets.
+Those whose directory gin names (official_datasets.py) come from there.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import functools
+import itertools
 import os
-from typing import NamedTuple
+import re
+from typing import Any
+import warnings
 
-import gin
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from tasks import errors
 from tasks import file_sources
+from tasks import official_datasets
 from tasks import official_records
+from tasks import published_files
 from tasks import records
 from tasks import sources
 
-
-@gin.configurable("super_glue", module="tasks")
-def super_glue_directory(directory: str | None = None) -> str | None:
-  """Returns the directory of SuperGLUE (BoolQ/train.jsonl ...), from gin."""
-  return directory
-
-
-@gin.configurable("glue", module="tasks")
-def glue_directory(directory: str | None = None) -> str | None:
-  """Returns the directory of GLUE (CoLA/train.tsv ...), from gin."""
-  return directory
-
-
-@gin.configurable("squad", module="tasks")
-class SquadFiles(NamedTuple):
-  """The files of SQuAD, from gin.
-
-  Attributes:
-    directory: the directory of the files.
-    train_file: the file of the training set.
-    validation_file: the file of the development set.
-  """
-
-  directory: str | None = None
-  train_file: str = "train-v1.1.json"
-  validation_file: str = "dev-v1.1.json"
-
-
-def super_glue_file(config: tfds.core.BuilderConfig, split: str) -> str:
-  """Returns the file of a split within SuperGLUE's directory."""
-  folder = os.path.splitext(os.path.basename(config.data_url))[0]
-  if folder.startswith("AX"):
-    return f"{folder}/{folder}.jsonl"
-  return f"{folder}/{split.replace('validation', 'val')}.jsonl"
-
-
-def glue_file(config: tfds.core.BuilderConfig, split: str) -> str:
-  """Returns the file of a split within GLUE's directory."""
-  if config.name == "ax":
-    return "diagnostic/diagnostic.tsv"
-  name = split.replace("validation", "dev")
-  kind = config.name.removeprefix("mnli")  # "_matched", "_mismatched" or "".
-  if config.name.startswith("mnli") and not name.endswith(kind):
-    name += kind
-  return f"{config.data_dir}/{name}.tsv"
-
-
-def squad_file(config: tfds.core.BuilderConfig, split: str) -> str:
-  """Returns the file of a split within SQuAD's directory."""
-  del config
-  return getattr(SquadFiles(), f"{split}_file")
-
-
-class _Dataset(NamedTuple):
-  """The layout and the readers of a dataset's files; see official_records."""
-
-  directory: Callable[[], str | None]
-  file: Callable
-  entries: Callable
-  examples: Callable
-
-
-DATASETS = {
-    "super_glue": _Dataset(
-        super_glue_directory,
-        super_glue_file,
-        official_records.super_glue_entries,
-        official_records.super_glue_examples,
-    ),
-    "glue": _Dataset(
-        glue_directory,
-        glue_file,
-        official_records.glue_entries,
-        official_records.glue_examples,
-    ),
-    "squad": _Dataset(
-        lambda: SquadFiles().directory,
-        squad_file,
-        official_records.squad_entries,
-        official_records.squad_examples,
-    ),
-}
+# TFDS's name of a part of a split, "train[:100]" or "train[100:]".
+_SECTION = re.compile(r"(\w+)\[(\d*):(\d*)\]")
 
 
 @functools.cache
 def builder(name: str, config: str) -> tfds.core.DatasetBuilder:
   """Returns TFDS's builder, for its configuration and features only."""
   # At a path that cannot exist, so that it does not search for data.
-  return tfds.builder_cls(name)(config=config, data_dir=os.devnull)
+  return tfds.builder_cls(name)(config=config or None, data_dir=os.devnull)
 
 
-def read(name: str, config: str, file: str) -> Iterator[bytes]:
-  """Yields the examples of an official file, serialized as TFDS does.
+def directory_of(name: str) -> str | None:
+  """Returns the user's directory of a dataset; None if gin has none.
+
+  Args:
+    name: a key of official_datasets.DATASETS.
+
+  Raises:
+    DataError: it is no path.
+  """
+  dataset = official_datasets.DATASETS[name]
+  directory = dataset.directory()
+  if directory is None:
+    return None
+  if not isinstance(directory, (str, os.PathLike)) or not str(directory):
+    raise errors.DataError(
+        f"{dataset.setting} = {directory!r}: the path of a directory is needed."
+    )
+  return os.path.expanduser(directory)
+
+
+def files_of(name: str, config: str, split: str) -> list[str]:
+  """Returns the files of a split; a DataError if there are none.
+
+  Args:
+    name: a key of official_datasets.DATASETS.
+    config: TFDS's name of the configuration, or "".
+    split: TFDS's name of the split.
+  """
+  dataset = official_datasets.DATASETS[name]
+  directory = directory_of(name)
+  if dataset.files is None:
+    return published_files.find(name, dataset.setting, directory, config, split)
+  files = dataset.files(builder(name, config).builder_config, split)
+  for file in files:
+    for path in (os.path.join(directory, file + end) for end in ("", ".gz")):
+      if tf.io.gfile.exists(path):
+        return [path]
+  raise errors.DataError(
+      f"{dataset.setting} = {directory!r}: there is no {' or '.join(files)}, "
+      f"which the {split} split of {name}/{config} is read from; "
+      f"{published_files.found(directory)}."
+  )
+
+
+def read(name: str, config: str, file: str, split: str) -> Iterator[bytes]:
+  """Yields the examples of a file, serialized as TFDS does.
 
   Broken records are skipped.
 
   Args:
-    name: a key of DATASETS.
-    config: TFDS's name of the task.
+    name: a key of official_datasets.DATASETS.
+    config: TFDS's name of the configuration, or "".
     file: any path that tf.io.gfile can read, local or remote.
+    split: TFDS's name of the split, or of a section of it, for which all files
+      of the split are read.
 
   Raises:
     DataError: the file cannot be read, or too many records are broken.
   """
-  dataset = DATASETS[name]
+  dataset = official_datasets.DATASETS[name]
   info = builder(name, config)
   features = info.info.features
-  labelled = official_records.is_labelled(file)
-  for place, entry in dataset.entries(info.builder_config, file):
+  section = _SECTION.fullmatch(split)
+  split = section[1] if section else split
+  labelled = not split.startswith("test")
+  entries = dataset.entries(info.builder_config, file, split)
+  if section:
+    entries = _section(name, config, *section.groups())
+  for place, entry in entries:
     try:
       examples = [
           features.serialize_example(features.encode_example(example))
@@ -153,38 +127,91 @@ def read(name: str, config: str, file: str) -> Iterator[bytes]:
       yield from examples
 
 
-def source(tfds_name: str, splits: Sequence[str]) -> file_sources.EitherSource:
-  """Returns a source of the official files if gin names their directory.
+def _section(
+    name: str, config: str, split: str, start: str, stop: str
+) -> list[tuple[str, Any]]:
+  """Returns the records of "split[start:stop]", in TFDS's order.
+
+  Of a split that is shorter than where it is cut, the last tenth is the second
+  section.
+  """
+  dataset = official_datasets.DATASETS[name]
+  config_of = builder(name, config).builder_config
+  entries = list(
+      itertools.chain.from_iterable(
+          dataset.entries(config_of, file, split)
+          for file in files_of(name, config, split)
+      )
+  )
+  cut = int(start or stop)
+  if len(entries) <= cut:
+    shorter = max(1, len(entries) * 9 // 10)
+    warnings.warn(
+        f"{dataset.setting}: the {split} split has {len(entries):,} records "
+        f"and not more than {cut:,}, after which the validation split would "
+        f"start; it starts after {shorter:,}.",
+        errors.DataNotice,
+        stacklevel=2,
+    )
+    cut = shorter
+  keys = [dataset.key(n, entry, split) for n, (_, entry) in enumerate(entries)]
+  order = sources.in_tfds_order(split, keys)
+  return [entries[n] for n in (order[cut:] if start else order[:cut])]
+
+
+class _PublishedSource(file_sources.FilesSource):
+  """The splits of a dataset, or sections of them, in the user's files."""
+
+  def __init__(self, name: str, config: str, splits: Mapping[str, str]):
+    """Stores the arguments; reads nothing.
+
+    Args:
+      name: a key of official_datasets.DATASETS.
+      config: TFDS's name of the configuration, or "".
+      splits: TFDS's name of each split.
+    """
+    super().__init__(
+        self._files,
+        read=lambda file: self.read(file, "train"),
+        parse=lambda record: builder(
+            name, config
+        ).info.features.deserialize_example(record),
+        splits=splits,
+        describe=lambda: f"{config or name} of {directory_of(name)}",
+        count=True,
+    )
+    self._name = name
+    self._config = config
+    self._of_tfds = splits
+
+  def _files(self, split: str) -> list[str]:
+    """Returns the files of a split."""
+    split = self._of_tfds[split]
+    section = _SECTION.fullmatch(split)
+    files = files_of(self._name, self._config, section[1] if section else split)
+    return files[:1] if section else files  # `read` reads them all.
+
+  def read(self, file: str, split: str) -> Iterator[bytes]:
+    """See base class."""
+    return read(self._name, self._config, file, self._of_tfds[split])
+
+
+def source(
+    tfds_name: str, splits: Mapping[str, str] | Sequence[str]
+) -> file_sources.EitherSource:
+  """Returns a source of published files if gin names their directory.
 
   Args:
     tfds_name: the dataset to read otherwise, "super_glue/cb:1.0.2".
-    splits: the names of the splits.
+    splits: the names of the splits, or TFDS's name of each.
   """
-  name, config = tfds_name.partition(":")[0].split("/")
-  dataset = DATASETS[name]
-
-  def find_files(split: str) -> list[str]:
-    directory = os.path.expanduser(dataset.directory())
-    file = dataset.file(builder(name, config).builder_config, split)
-    path = os.path.join(directory, file)
-    if not tf.io.gfile.exists(path):
-      raise errors.DataError(
-          f"{name}.directory = {directory!r}: there is no {file}, which the "
-          f"{split} split of {name}/{config} is read from."
-      )
-    return [path]
-
+  name, _, config = tfds_name.partition(":")[0].partition("/")
+  if not isinstance(splits, Mapping):
+    splits = {split: split for split in splits}
   return file_sources.EitherSource(
-      file_sources.FilesSource(
-          find_files,
-          read=functools.partial(read, name, config),
-          parse=lambda record: builder(
-              name, config
-          ).info.features.deserialize_example(record),
-          splits=splits,
-          describe=lambda: f"{config} of {dataset.directory()}",
-          count=True,
+      _PublishedSource(name, config, splits),
+      sources.TfdsSource(
+          tfds_name, splits, official_datasets.DATASETS[name].setting
       ),
-      sources.TfdsSource(tfds_name, splits),
-      use_files=lambda: dataset.directory() is not None,
+      use_files=lambda: directory_of(name) is not None,
   )

@@ -26,6 +26,7 @@ import os
 from typing import Any
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.text import super_glue as tfds_super_glue
 
@@ -43,12 +44,15 @@ Example = dict[str, Any]
 _MAX_CHARACTERS = 100
 
 _COLA_HEADER = ("source", "is_acceptable", "author", "sentence")
+# MRPC as it was published, before GLUE's script cut it.
+MRPC = "msr_paraphrase_"
+_MRPC_DEV_IDS = ("dev_ids.tsv", "mrpc_dev_ids.tsv")
 _MRPC_COLUMNS = {"sentence1": "#1 String", "sentence2": "#2 String"}
 
 
-def is_labelled(file: str) -> bool:
-  """Returns whether the records of an official file must have labels."""
-  return os.path.basename(file).startswith(("train", "val", "dev"))
+def is_labelled(split: str) -> bool:
+  """Returns whether the records of a split of a benchmark must have labels."""
+  return not split.startswith("test")
 
 
 def problem(error: Exception) -> str:
@@ -59,10 +63,10 @@ def problem(error: Exception) -> str:
 
 
 def super_glue_entries(
-    config: tfds.core.BuilderConfig, file: str
+    config: tfds.core.BuilderConfig, file: str, split: str
 ) -> Iterator[tuple[str, Any]]:
   """Yields the objects of a jsonl file."""
-  del config  # All files are alike.
+  del config, split  # All files are alike.
   return records.json_objects(file)
 
 
@@ -88,10 +92,10 @@ def super_glue_examples(
   if not labelled and "label" not in fields:
     label = -1
   elif config.name == "copa":
-    label = _class_of(fields["label"], (0, 1))
+    label = class_of(fields["label"], (0, 1))
   else:
     label = fields["label"]
-    label = _class_of(
+    label = class_of(
         str(label) if isinstance(label, bool) else label, config.label_classes
     )
   return [{**example, "label": label}]
@@ -145,7 +149,8 @@ def _record_examples(entry: Mapping[str, Any], labelled: bool) -> list[Example]:
   ]
 
 
-def _class_of(label: Any, classes: Sequence[Any]) -> int:
+def class_of(label: Any, classes: Sequence[Any]) -> int:
+  """Returns the number of a class; a ValueError if it is none of them."""
   if label not in classes:
     raise ValueError(
         f"the label {label!r} is none of {', '.join(map(str, classes))}"
@@ -154,17 +159,21 @@ def _class_of(label: Any, classes: Sequence[Any]) -> int:
 
 
 def glue_entries(
-    config: tfds.core.BuilderConfig, file: str
+    config: tfds.core.BuilderConfig, file: str, split: str
 ) -> Iterator[tuple[str, Example]]:
   """Yields the rows of a tsv file, with their numbers as "idx".
 
-  As in TFDS, the numbers include broken rows but not empty lines.
+  As in TFDS, the numbers include broken rows but not empty lines, and of MRPC's
+  original file those of the other split.
 
   Raises:
-    DataError: the header lacks a column.
+    DataError: the header lacks a column, or the list of MRPC's development set
+      is missing.
   """
+  is_original = os.path.basename(file).startswith(f"{MRPC}train")
+  dev_ids = _mrpc_dev_ids(file) if is_original else frozenset()
   header = None
-  if config.name == "cola" and is_labelled(file):
+  if config.name == "cola" and is_labelled(split):
     header = _COLA_HEADER  # Only these files have no header.
   number_of_row = last_number = 0
   for number, line in records.numbered_lines(file, skip_broken=True):
@@ -176,12 +185,35 @@ def glue_entries(
     columns = line.split("\t")
     if header is None:
       header = columns
-      _check_header(config, file, header)
+      _check_header(config, file, header, is_labelled(split))
       continue
     # A row that is too short lacks its last columns.
     row = dict(zip(header, columns))
-    yield f"{file}, line {number}", {**row, "idx": number_of_row}
+    is_dev = (row.get("#1 ID"), row.get("#2 ID")) in dev_ids
+    if not is_original or is_dev == (split == "validation"):
+      yield f"{file}, line {number}", {**row, "idx": number_of_row}
     number_of_row += 1
+
+
+def _mrpc_dev_ids(file: str) -> frozenset[tuple[str, ...]]:
+  """Returns the ids of the rows of MRPC's development set within GLUE.
+
+  Args:
+    file: the original training set, which the list is beside.
+
+  Raises:
+    DataError: there is no list.
+  """
+  for name in _MRPC_DEV_IDS:
+    path = os.path.join(os.path.dirname(file), name)
+    if tf.io.gfile.exists(path):
+      lines = records.numbered_lines(path)
+      return frozenset(tuple(line.split("\t")[:2]) for _, line in lines)
+  raise errors.DataError(
+      f"{file}: GLUE has cut this set in two; {' or '.join(_MRPC_DEV_IDS)}, "
+      "the list of its development set that GLUE's download script fetches, "
+      "is not beside it."
+  )
 
 
 def _glue_columns(config: tfds.core.BuilderConfig) -> Mapping[str, str]:
@@ -191,10 +223,13 @@ def _glue_columns(config: tfds.core.BuilderConfig) -> Mapping[str, str]:
 
 
 def _check_header(
-    config: tfds.core.BuilderConfig, file: str, header: Sequence[str]
+    config: tfds.core.BuilderConfig,
+    file: str,
+    header: Sequence[str],
+    labelled: bool,
 ):
   needed = list(_glue_columns(config).values())
-  if is_labelled(file):
+  if labelled:
     needed.append(config.label_column)
   for column in needed:
     if column not in header:
@@ -231,12 +266,12 @@ def glue_examples(
   else:
     classes = config.label_classes
     numbers = [str(number) for number in range(len(classes))]
-    label = _class_of(label, numbers if label in numbers else classes)
+    label = class_of(label, numbers if label in numbers else classes)
   return [{**example, "idx": entry["idx"], "label": label}]
 
 
 def squad_entries(
-    config: tfds.core.BuilderConfig, file: str
+    config: tfds.core.BuilderConfig, file: str, split: str
 ) -> Iterator[tuple[str, Any]]:
   """Yields the questions of a SQuAD file, with their title and context.
 
@@ -245,7 +280,7 @@ def squad_entries(
   Raises:
     DataError: the file is not JSON, or not in SQuAD's format.
   """
-  del config  # There is one form.
+  del config, split  # There is one form.
   text = "\n".join(line for _, line in records.numbered_lines(file))
   try:
     content = json.loads(text)

@@ -35,7 +35,7 @@ _MAX_CHARACTERS = 400
 _skipped: dict[str, str] = {}
 
 
-class _RawFile(io.RawIOBase):
+class RawFile(io.RawIOBase):
   """A GFile's bytes. Its own iterator over lines drops carriage returns."""
 
   def __init__(self, file: tf.io.gfile.GFile):
@@ -51,9 +51,22 @@ class _RawFile(io.RawIOBase):
     buffer[: len(data)] = data
     return len(data)
 
+  def seekable(self) -> bool:
+    """See base class."""
+    return True
+
+  def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+    """See base class."""
+    self._file.seek(offset, whence)
+    return self._file.tell()
+
+  def tell(self) -> int:
+    """See base class."""
+    return self._file.tell()
+
 
 def numbered_lines(
-    file: str, skip_broken: bool = False
+    file: str, skip_broken: bool = False, keep_broken: bool = False
 ) -> Iterator[tuple[int, str]]:
   """Yields the lines of a text file with their numbers, from 1.
 
@@ -66,6 +79,8 @@ def numbered_lines(
       compressed if its name ends in .gz.
     skip_broken: whether a line that is not UTF-8 is a broken record, instead of
       the end of the reading.
+    keep_broken: whether to yield such a line for `is_unicode` to find, because
+      it may be a part of a record.
 
   Raises:
     DataError: the file cannot be read; names the line.
@@ -73,14 +88,17 @@ def numbered_lines(
   number = 0
   try:
     with tf.io.gfile.GFile(file, "rb") as raw:
-      stream = io.BufferedReader(_RawFile(raw), _BUFFER_BYTES)
+      stream = io.BufferedReader(RawFile(raw), _BUFFER_BYTES)
       if file.endswith(".gz"):
         stream = gzip.GzipFile(fileobj=stream)
       for number, line in enumerate(stream, 1):
         if line.endswith(b"\n"):
           line = line[:-1].removesuffix(b"\r")
         try:
-          text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+          text = line.decode(
+              "utf-8-sig" if number == 1 else "utf-8",
+              "surrogateescape" if keep_broken else "strict",
+          )
         except UnicodeDecodeError as error:
           place, problem = f"{file}, line {number}", "this is not UTF-8 text"
           if not skip_broken:
@@ -94,6 +112,18 @@ def numbered_lines(
     ) from error
   except tf.errors.OpError as error:
     raise errors.DataError(f"{file} cannot be read: {error.message}") from error
+
+
+def is_unicode(text: str) -> bool:
+  """Returns whether a text has no halves of surrogate pairs.
+
+  JSON can escape them, and they stand for bytes that are not UTF-8.
+  """
+  try:
+    text.encode("utf-8")
+  except UnicodeEncodeError:
+    return False
+  return True
 
 
 def json_objects(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -164,9 +194,7 @@ def text_of(place: str, entry: Mapping[str, Any]) -> str | None:
         f"{', '.join(sorted(entry)) or 'none'}",
     )
     return None
-  try:
-    text.encode("utf-8")
-  except UnicodeEncodeError:  # JSON can escape half of a surrogate pair.
+  if not is_unicode(text):
     skip(place, 'the string under "text" is not Unicode')
     return None
   return text

@@ -22,7 +22,7 @@ _TYPES = ("rouge1", "rouge2", "rougeLsum")
 
 
 def rouge(
-    targets: Sequence[str], predictions: Sequence[str]
+    targets: Sequence[str | Sequence[str]], predictions: Sequence[str]
 ) -> dict[str, float]:
   """Returns the mean F-measures, in percent.
 
@@ -31,14 +31,18 @@ def rouge(
   at each call.
 
   Args:
-    targets: summaries; " . " ends a sentence.
+    targets: summaries; " . " ends a sentence. Of several summaries of one text,
+      the best counts.
     predictions: as many.
   """
   scorer = rouge_scorer.RougeScorer(_TYPES)
   scores = [
-      scorer.score(
-          target=target.replace(" . ", " .\n"),
-          prediction=prediction.replace(" . ", " .\n"),
+      scorer.score_multi(
+          [
+              text.replace(" . ", " .\n")
+              for text in ([target] if isinstance(target, str) else target)
+          ],
+          prediction.replace(" . ", " .\n"),
       )
       for target, prediction in zip(targets, predictions, strict=True)
   ]

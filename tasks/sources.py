@@ -16,10 +16,12 @@
 
 import abc
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import seqio
 import tensorflow.compat.v2 as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import hashing
 
 from tasks import errors
 from tasks import prepared_text
@@ -130,6 +132,7 @@ class TfdsSource(Source, seqio.TfdsDataSource):
       self,
       tfds_name: str | Callable[[], str],
       splits: Mapping[str, str] | Iterable[str],
+      instead: str = "",
   ):
     """Stores the arguments; reads nothing.
 
@@ -137,7 +140,9 @@ class TfdsSource(Source, seqio.TfdsDataSource):
       tfds_name: with config and version, "super_glue/cb:1.0.2"; or a function
         that returns it, called at each use.
       splits: the names of the splits, or TFDS's name of each.
+      instead: gin's name for files that can be read instead.
     """
+    self._instead = instead
     self._name = tfds_name if callable(tfds_name) else lambda: tfds_name
     if not isinstance(splits, Mapping):
       splits = {split: split for split in splits}
@@ -190,7 +195,12 @@ class TfdsSource(Source, seqio.TfdsDataSource):
           f"The dataset {name} is not prepared in {directory}; with internet "
           'access, python -c "import tensorflow_datasets as tfds; '
           f"tfds.load('{name}')\" prepares it; if it is in another directory, "
-          "set --t5_tfds_data_dir."
+          "set --t5_tfds_data_dir"
+          + (
+              f"; {self._instead} reads published files instead (docs/data.md)."
+              if self._instead
+              else "."
+          )
       )
 
 
@@ -200,3 +210,14 @@ def check_split(split: str, splits: Iterable[str]):
     raise errors.DataError(
         f"There is no split {split!r}; there are {' and '.join(splits)}."
     )
+
+
+def in_tfds_order(split: str, keys: Sequence[Any]) -> list[int]:
+  """Returns the numbers of records in the order that TFDS writes them in.
+
+  Args:
+    split: TFDS's name of the split, which salts the order.
+    keys: TFDS's key of each record, an integer or text.
+  """
+  hasher = hashing.Hasher(split)
+  return sorted(range(len(keys)), key=lambda n: hasher.hash_key(keys[n]))

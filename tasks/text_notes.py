@@ -14,7 +14,7 @@
 
 """Notices of what a model will not learn from a text as its reader expects."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import re
 import warnings
 
@@ -70,4 +70,22 @@ def warn(name: str, counts: Mapping[str, int]):
   if remarks:
     warnings.warn(
         f"{name}: {'; '.join(remarks)}.", errors.DataNotice, stacklevel=2
+    )
+
+
+def warn_of_breaks(name: str, targets: Sequence[str]):
+  """Warns of line breaks and tabs that pieces cannot write.
+
+  Args:
+    name: of the targets.
+    targets: those that were read.
+  """
+  number = sum("\n" in text or "\t" in text for text in targets)
+  if number:
+    warnings.warn(
+        f"{name}: {number:,} of the first {len(targets):,} targets have line "
+        "breaks or tabs, which vocabularies of pieces turn into single spaces "
+        "(vocabulary.name = 'bytes' keeps them).",
+        errors.DataNotice,
+        stacklevel=2,
     )

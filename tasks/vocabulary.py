@@ -78,7 +78,9 @@ class LateVocabulary(seqio.Vocabulary):
     self._default = default
 
   def __eq__(self, other) -> bool:
-    return isinstance(other, LateVocabulary) and self._default == other._default
+    if not isinstance(other, LateVocabulary):
+      return False
+    return _is_chosen(Options()) or self._default == other._default
 
   def __getattr__(self, name: str):
     """Returns attributes of some vocabularies only, such as the tokenizer."""
@@ -188,6 +190,17 @@ class Options:
   name: str | None = None
   path: str | None = None
   size: int = DEFAULT_SIZE
+
+
+def _is_chosen(options: Options) -> bool:
+  """Returns whether gin selects one vocabulary for all tasks."""
+  return options.path is not None or options.name is not None
+
+
+def is_of_pieces() -> bool:
+  """Returns whether a vocabulary turns line breaks into spaces; not bytes."""
+  options = Options()
+  return options.path is not None or options.name != "bytes"
 
 
 def _find(

@@ -15,10 +15,13 @@
 """Small copies of the SuperGLUE, GLUE and SQuAD files, and two readers."""
 
 import json
+import os
 
+import gin
 import numpy as np
 import tensorflow_datasets as tfds
 
+from tasks import official_datasets
 from tasks import official_files
 
 SUPER_GLUE = tfds.builder_cls("super_glue").builder_configs
@@ -130,7 +133,7 @@ def write_super_glue(directory, name):
     del splits["train"], splits["val"]
   for split, lines in splits.items():
     tfds_name = split.replace("val", "validation")
-    path = directory / official_files.super_glue_file(config, tfds_name)
+    path = directory / official_datasets.super_glue_files(config, tfds_name)[0]
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines(name)))
 
@@ -161,7 +164,7 @@ def row(columns, label, number):
 
 def write_glue(directory, name, split):
   """Writes the file of a split and returns its path."""
-  path = directory / official_files.glue_file(GLUE[name], split)
+  path = directory / official_datasets.glue_files(GLUE[name], split)[0]
   path.parent.mkdir(exist_ok=True)
   columns = COLUMNS[name]
   classes = GLUE[name].label_classes
@@ -178,12 +181,33 @@ def write_glue(directory, name, split):
   return path
 
 
-def as_read(name, config, file):
+def split_of(file):
+  """Returns TFDS's name of the split that a benchmark's file has."""
+  name = os.path.basename(file)
+  if name.startswith("train"):
+    return "train"
+  return "validation" if name.startswith(("val", "dev")) else "test"
+
+
+def as_read(name, config, file, split=None):
   """Returns the records of a file, as the project reads them."""
   features = official_files.builder(name, config).info.features
+  split = split or split_of(file)
   return [
       features.deserialize_example_np(record)
-      for record in official_files.read(name, config, str(file))
+      for record in official_files.read(name, config, str(file), split)
+  ]
+
+
+def in_directory(name, config, directory, split):
+  """Returns the records of a split, as the project reads a directory."""
+  gin.bind_parameter(
+      f"tasks.{official_datasets.DATASETS[name].setting}", str(directory)
+  )
+  return [
+      record
+      for file in official_files.files_of(name, config, split)
+      for record in as_read(name, config, file, split)
   ]
 
 

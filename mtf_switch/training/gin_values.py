@@ -113,6 +113,9 @@ _TASKS = {
     "tasks.broken_records.limit": values.CountOrZero,
     "tasks.docstrings.max_bytes": values.Count | None,
     "tasks.mc4.alpha": values.NotNegative,
+    "tasks.pairs_files.validation_share": (
+        Annotated[float, values.above(0), values.below(1)] | None
+    ),
     "tasks.vocabulary.size": Annotated[
         int, values.at_least(1), values.at_most(1_000_000)
     ],

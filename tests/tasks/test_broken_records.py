@@ -86,7 +86,9 @@ def _question(record: dict[str, Any]) -> Any:
 
 
 def _official(name: str, config: str):
-  return lambda file: list(official_files.read(name, config, file))
+  return lambda file: list(
+      official_files.read(name, config, file, official_zips.split_of(file))
+  )
 
 
 def _documents(file: str) -> list[str]:

@@ -24,6 +24,7 @@ import tensorflow.compat.v2 as tf
 import tensorflow_datasets as tfds
 
 from tasks import downstream
+from tasks import errors
 from tasks import scores
 from tests import downstream_cases
 from tests import official_zips
@@ -173,7 +174,7 @@ def test_tasks_without_validation_have_no_metrics(task):
 def test_closed_book_holds_out_a_tenth_of_the_training_set(task, published):
   source = seqio.TaskRegistry.get(task).source
   count = downstream.NUM_EXAMPLES[task]
-  assert source.tfds_dataset._split_map == {
+  assert source.chosen.tfds_dataset._split_map == {
       "train": f"train[:{count}]",
       "validation": f"train[{count}:]",
       "test": published,
@@ -182,7 +183,7 @@ def test_closed_book_holds_out_a_tenth_of_the_training_set(task, published):
 
 def test_winogrande_is_trained_on_its_largest_set():
   source = seqio.TaskRegistry.get("winogrande_xl").source
-  assert source.tfds_dataset._split_map["train"] == "train_xl"
+  assert source.chosen.tfds_dataset._split_map["train"] == "train_xl"
 
 
 @pytest.mark.parametrize(
@@ -301,6 +302,42 @@ def test_super_glue_is_mixed_in_proportion_to_size():
       "super_glue_axb": 0,
       "super_glue_axg": 0,
   }
+
+
+def names(mixture):
+  return {task.name for task in seqio.MixtureRegistry.get(mixture).tasks}
+
+
+def test_super_glue_from_its_zip_leaves_out_dpr(tmp_path, monkeypatch):
+  """Unless DPR's data is there, or is to be read from a directory."""
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  assert "dpr" in names("super_glue") & names("downstream")
+  gin.bind_parameter("tasks.super_glue.directory", str(tmp_path))
+  everything = set(rates("super_glue"))
+  with pytest.warns(errors.DataNotice) as notices:
+    assert names("super_glue") == everything - {"dpr"}
+    assert "train" in seqio.MixtureRegistry.get("super_glue").splits
+  assert {str(notice.message) for notice in notices} == {
+      "super_glue leaves out dpr, which is not in SuperGLUE's files; "
+      "dpr.directory names the directory of its own (train.c.txt), or TFDS has "
+      "definite_pronoun_resolution:1.1.0."
+  }
+  with pytest.warns(errors.DataNotice, match="^downstream leaves out dpr"):
+    assert "dpr" not in names("downstream")
+  gin.bind_parameter("tasks.dpr.directory", str(tmp_path))
+  assert "dpr" in names("super_glue")
+
+
+def test_wsc_can_be_fine_tuned_alone():
+  mixture = seqio.MixtureRegistry.get("super_glue_wsc")
+  assert rates("super_glue_wsc") == {
+      "super_glue_wsc_train": 259,
+      "super_glue_wsc_eval": 0,
+  }
+  assert [t.name for t in mixture.tasks if "train" in t.splits] == [
+      "super_glue_wsc_train"
+  ]
+  assert {"train", "validation"} <= set(mixture.splits)
 
 
 def test_downstream_is_everything_and_rte_once():

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from tasks import errors
+from tasks import official_datasets
 from tasks import official_files
 from tasks import records
 from tests import official_zips
@@ -48,7 +49,7 @@ def test_a_missing_file_is_named(tmp_path):
     source.get_dataset("train")
   assert str(error.value) == (
       f"glue.directory = '{tmp_path}': there is no CoLA/train.tsv, which the "
-      "train split of glue/cola is read from."
+      "train split of glue/cola is read from; the directory is empty."
   )
 
 
@@ -88,7 +89,9 @@ def test_gin_sets_the_names_of_squad_files(tmp_path):
     ],
 )
 def test_real_super_glue(real_data, name, split, count):
-  file = official_files.super_glue_file(official_zips.SUPER_GLUE[name], split)
+  (file,) = official_datasets.super_glue_files(
+      official_zips.SUPER_GLUE[name], split
+  )
   path = str(real_data / "superglue" / file)
   ours = official_zips.as_read("super_glue", name, path)
   assert not records.skipped()
@@ -121,7 +124,7 @@ def test_real_multirc(real_data):
     ],
 )
 def test_real_glue(real_data, name, split, count):
-  file = official_files.glue_file(official_zips.GLUE[name], split)
+  file = official_datasets.glue_files(official_zips.GLUE[name], split)[0]
   path = real_data / "glue" / file
   ours = official_zips.as_read("glue", name, path)
   assert not records.skipped()

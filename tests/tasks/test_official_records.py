@@ -20,6 +20,7 @@ import gin
 import pytest
 
 from tasks import errors
+from tasks import official_datasets
 from tasks import official_files
 from tasks import records
 from tests import official_zips
@@ -41,7 +42,9 @@ def test_super_glue_is_read_as_tfds_reads_it(tmp_path, name):
   official_zips.write_super_glue(tmp_path, name)
   builder = official_files.builder("super_glue", name)
   for split in builder._split_generators(Unpacked(tmp_path)):
-    file = official_files.super_glue_file(builder.builder_config, split.name)
+    (file,) = official_datasets.super_glue_files(
+        builder.builder_config, split.name
+    )
     path = str(tmp_path / file)
     assert path == split.gen_kwargs["data_file"]
     ours = official_zips.as_read("super_glue", name, path)
@@ -95,6 +98,54 @@ def test_mrpc_is_read_as_tfds_reads_its_original(tmp_path, split):
   ours = tmp_path / f"{split}.tsv"
   ours.write_text("\ufeff" * (split != "test") + MRPC)
   official_zips.assert_same(official_zips.as_read("glue", "mrpc", ours), theirs)
+
+
+@pytest.mark.parametrize("ids", ["dev_ids.tsv", "mrpc_dev_ids.tsv"])
+@pytest.mark.parametrize(
+    "split, name, labels",
+    [
+        ("train", "train", [1]),
+        ("validation", "dev", [0]),
+        ("test", "test", [-1, -1]),
+    ],
+)
+def test_mrpc_is_read_from_its_original(tmp_path, ids, split, name, labels):
+  (tmp_path / "MRPC").mkdir()
+  files = {"dev_ids": tmp_path / "MRPC" / ids}
+  files["dev_ids"].write_text("13\t14\n")
+  for part, mark in (("train", "\ufeff"), ("test", "")):
+    files[part] = tmp_path / "MRPC" / f"msr_paraphrase_{part}.txt"
+    files[part].write_text(mark + MRPC)
+  ours = official_zips.in_directory("glue", "mrpc", tmp_path, split)
+  official_zips.assert_same(
+      ours,
+      official_zips.as_in_tfds(
+          official_files.builder("glue", "mrpc"),
+          data_file=None,
+          split=name,
+          mrpc_files=files,
+      ),
+  )
+  assert [record["label"] for record in ours] == labels
+  # GLUE's own files come first.
+  (tmp_path / "MRPC" / f"{name}.tsv").write_text(MRPC)
+  assert len(official_zips.in_directory("glue", "mrpc", tmp_path, split)) == 2
+
+
+def test_the_list_of_mrpcs_development_set_is_missed_by_name(tmp_path):
+  path = tmp_path / "MRPC" / "msr_paraphrase_train.txt"
+  path.parent.mkdir()
+  path.write_text(MRPC)
+  with pytest.raises(errors.DataError) as raised:
+    official_zips.in_directory("glue", "mrpc", tmp_path, "validation")
+  assert str(raised.value) == (
+      f"{path}: GLUE has cut this set in two; dev_ids.tsv or mrpc_dev_ids.tsv, "
+      "the list of its development set that GLUE's download script fetches, is "
+      "not beside it."
+  )
+  path.unlink()
+  with pytest.raises(errors.DataError, match="MRPC/dev.tsv or MRPC/msr_paraph"):
+    official_zips.in_directory("glue", "mrpc", tmp_path, "validation")
 
 
 def test_rows_that_tfds_omits_are_skipped_and_named(tmp_path):
