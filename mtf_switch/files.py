@@ -76,6 +76,40 @@ def _whole(path: str, mode: str) -> Iterator[tf.io.gfile.GFile]:
     raise
 
 
+def check_readable(path: str, setting: str, or_stream: bool = False):
+  """Refuses what is no file to read, before anything waits for it.
+
+  Args:
+    path: local or remote.
+    setting: the flag or the parameter that names it, with its value.
+    or_stream: whether it may be a pipe of the program, which is read once.
+
+  Raises:
+    UserError: says what it is instead.
+  """
+  # Here and not above, where it could be the user's own module of that name.
+  from tasks import paths  # pylint: disable=g-import-not-at-top
+
+  if problem := paths.problem(path, or_stream):
+    raise errors.UserError(f"{setting} {problem}.")
+
+
+def check_directory(path: str, setting: str):
+  """Refuses what is no directory and cannot become one.
+
+  Args:
+    path: local or remote; nothing needs to be there yet.
+    setting: as for `check_readable`.
+
+  Raises:
+    UserError: says what it is instead.
+  """
+  from tasks import paths  # pylint: disable=g-import-not-at-top
+
+  if problem := paths.problem_of_directory(path):
+    raise errors.UserError(f"{setting} {problem}.")
+
+
 def _is_device(path: str) -> bool:
   """Whether a path is a device, a pipe or the like, as /dev/stdout is."""
   if "://" in path or not os.path.exists(path):

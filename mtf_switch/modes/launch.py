@@ -35,6 +35,7 @@ from mtf_switch import compat
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.mesh import servers
+from mtf_switch.mesh import tpu as tpu_lib
 from mtf_switch.training import checkpoints
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import stopping
@@ -45,7 +46,8 @@ from mtf_switch.training import unread_bindings
 # of that name may come first.
 # pylint: disable=g-import-not-at-top
 
-# Flags that name what a mode writes.
+# Flags that name what a mode reads, and what it writes.
+_INPUTS = ("input_file", "plan_chips_file")
 _OUTPUTS = ("output_file", "output_dir", "plan_picture")
 # Broken records that are named when a run ends; the others are counted.
 _NAMED_RECORDS = 3
@@ -67,23 +69,6 @@ def load(mode: str) -> Callable[..., None]:
   name, _, function = mode.rpartition(".")
   module = importlib.import_module(f"mtf_switch.modes.{name}")
   return getattr(module, function)
-
-
-def import_users_modules(names: Sequence[str]):
-  """Imports modules with the user's tasks or layers.
-
-  Args:
-    names: of modules, which may be in the working directory.
-
-  Raises:
-    UserError: there is no such module.
-  """
-  sys.path.append(os.getcwd())
-  for name in names:
-    try:
-      importlib.import_module(name)
-    except ModuleNotFoundError as error:
-      raise errors.UserError(f"--module_import={name}: {error}.") from error
 
 
 def find_data(tfds_data_dir: str | None, cache_dirs: Sequence[str]):
@@ -124,7 +109,10 @@ def call(
   """
   _show_notices(console)
   try:
-    _check_outputs(mode_flags)
+    _check_files(run, mode_flags)
+    if run.tpu:
+      with console.status(tpu_lib.describe_wait(run.tpu.name)):
+        tpu_lib.check_answer(run.tpu.name, run.tpu.zone, run.tpu.project)
     if not reads_gin:
       run.configure()
     if run.model_dir is None:
@@ -144,8 +132,16 @@ def call(
     _note_skipped_records(console)
 
 
-def _check_outputs(mode_flags: Mapping[str, Any]):
-  """Refuses outputs that cannot be written, before the work for them."""
+def _check_files(run: run_lib.Run, mode_flags: Mapping[str, Any]):
+  """Refuses files that cannot be read or written, before the work for them."""
+  for file in run.gin_files:
+    if os.path.lexists(file) or "://" in file:
+      files.check_readable(file, f"--gin_file={file}")
+  if run.model_dir is not None:
+    files.check_directory(run.model_dir, f"--model_dir={run.model_dir}")
+  for flag in _INPUTS:
+    if path := mode_flags.get(flag):
+      files.check_readable(path, f"--{flag}={path}", or_stream=True)
   for flag in _OUTPUTS:
     if path := mode_flags.get(flag):
       file = os.path.join(path, "a_file") if flag.endswith("_dir") else path
