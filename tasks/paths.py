@@ -18,11 +18,12 @@ A pipe without a writer is waited for, a device such as /dev/zero has no end,
 and TensorFlow tries for minutes to reach a remote file.
 """
 
-from collections.abc import Callable
 import functools
 import os
 import re
+import ssl
 import stat
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -30,7 +31,7 @@ import urllib.request
 import tensorflow.compat.v1 as tf
 
 # The pipes of a process, as a shell makes them for | and <(...).
-STREAM = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+_STREAM = re.compile(r"/dev/(std(in|out|err)|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 
 _GCS = "gs"
 _GCS_ADDRESS = "https://storage.googleapis.com"
@@ -63,8 +64,8 @@ def problem(path: str, or_stream: bool = False) -> str | None:
     mode = os.stat(path).st_mode
   except (OSError, ValueError) as error:
     return _missing(path, error)
-  if or_stream and STREAM.fullmatch(path):
-    if stat.S_ISFIFO(mode) or os.isatty(os.open(path, os.O_RDONLY)):
+  if or_stream and is_stream(path):
+    if stat.S_ISFIFO(mode) or (stat.S_ISCHR(mode) and sys.stdin.isatty()):
       return None
   for is_kind, words in _KINDS.items():
     if is_kind(mode):
@@ -74,22 +75,46 @@ def problem(path: str, or_stream: bool = False) -> str | None:
   return None
 
 
-def problem_of_directory(path: str) -> str | None:
-  """Returns why a path is no directory and cannot become one, or None.
+def problem_of_pattern(pattern: str) -> str | None:
+  """Returns why no file can be found by a pattern; None if one may be.
+
+  Args:
+    pattern: of tf.io.gfile.glob, or a path.
+
+  Returns:
+    words to follow the pattern.
+  """
+  if "://" in pattern:
+    return _problem_of_remote(pattern, to_be_made=True)
+  if os.path.lexists(pattern) and not os.path.isdir(pattern):
+    return problem(pattern)
+  return None
+
+
+def problem_of_directory(path: str, to_be_made: bool = False) -> str | None:
+  """Returns why a path is no directory; None if it is one.
 
   Args:
     path: local or remote.
+    to_be_made: whether it may be missing.
 
   Returns:
     words to follow the path.
   """
   if "://" in path:
-    return _problem_of_remote(path, exists=False)
+    return _problem_of_remote(path, to_be_made)
   try:
     mode = os.stat(path).st_mode
   except (OSError, ValueError) as error:
-    return _missing(path, error) if os.path.islink(path) else None
+    if to_be_made and not os.path.lexists(path):
+      return None
+    return _missing(path, error)
   return None if stat.S_ISDIR(mode) else "is not a directory"
+
+
+def is_stream(path: str) -> bool:
+  """Returns whether a path is that of a stream or pipe of a process."""
+  return bool(_STREAM.fullmatch(path))
 
 
 def _missing(path: str, error: Exception) -> str:
@@ -103,7 +128,7 @@ def _missing(path: str, error: Exception) -> str:
   return "is no name of a file"
 
 
-def _problem_of_remote(path: str, exists: bool = True) -> str | None:
+def _problem_of_remote(path: str, to_be_made: bool = False) -> str | None:
   """Implements `problem` for a path with a scheme."""
   scheme = path.partition("://")[0]
   if scheme == _GCS and _problem_of_gcs():
@@ -117,7 +142,7 @@ def _problem_of_remote(path: str, exists: bool = True) -> str | None:
     )
   except tf.errors.OpError as error:
     return f"cannot be reached: {' '.join(error.message.split())}"
-  return None if found or not exists else "does not exist"
+  return None if found or to_be_made else "does not exist"
 
 
 @functools.cache
@@ -132,20 +157,16 @@ def _problem_of_gcs() -> str | None:
     except urllib.error.HTTPError:
       pass  # This too is an answer.
     except OSError as error:
-      answers.append(str(getattr(error, "reason", error)))
-      return
+      reason = getattr(error, "reason", error)
+      # TensorFlow has certificates of its own.
+      if not isinstance(reason, ssl.SSLError):
+        answers.append(f"{_GCS_ADDRESS}: {reason}")
+        return
     answers.append(None)
 
-  if not _ends(ask):
-    return f"{_GCS_ADDRESS} does not answer within {_SECONDS} seconds"
-  (reason,) = answers
-  return f"{_GCS_ADDRESS}: {reason}" if reason else None
-
-
-def _ends(function: Callable[[], None]) -> bool:
-  """Calls a function, and returns whether it ends in time."""
-  # Looking up a name has no limit of its own.
-  thread = threading.Thread(target=function, daemon=True)
+  # In a thread, because looking up a name has no limit of its own.
+  thread = threading.Thread(target=ask, daemon=True)
   thread.start()
   thread.join(_SECONDS)
-  return not thread.is_alive()
+  unanswered = f"{_GCS_ADDRESS} does not answer within {_SECONDS} seconds"
+  return answers[0] if answers else unanswered

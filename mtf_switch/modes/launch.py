@@ -78,8 +78,16 @@ def find_data(tfds_data_dir: str | None, cache_dirs: Sequence[str]):
     tfds_data_dir: of datasets that TensorFlow Datasets has prepared; None for
       its default.
     cache_dirs: of cached seqio tasks.
+
+  Raises:
+    UserError: one of them is no directory.
   """
+  for directory in cache_dirs:
+    files.check_directory(
+        directory, f"--additional_task_cache_dirs={directory}"
+    )
   if tfds_data_dir:
+    files.check_directory(tfds_data_dir, f"--t5_tfds_data_dir={tfds_data_dir}")
     seqio.set_tfds_data_dir_override(tfds_data_dir)
   seqio.add_global_cache_dirs(cache_dirs)
 
@@ -110,9 +118,6 @@ def call(
   _show_notices(console)
   try:
     _check_files(run, mode_flags)
-    if run.tpu:
-      with console.status(tpu_lib.describe_wait(run.tpu.name)):
-        tpu_lib.check_answer(run.tpu.name, run.tpu.zone, run.tpu.project)
     if not reads_gin:
       run.configure()
     if run.model_dir is None:
@@ -124,6 +129,9 @@ def call(
       _serve(run, console)
       return
     mesh_size = run.experiment.mesh.size
+    if run.tpu:
+      with console.status(tpu_lib.describe_wait(run.tpu.name)):
+        tpu_lib.check_answer(run.tpu.name, run.tpu.zone, run.tpu.project)
     _open_model_dir(run.model_dir, move_log)
     run.experiment.check_layout()
     with _mesh_processes(run, mesh_size, console):
@@ -134,18 +142,26 @@ def call(
 
 def _check_files(run: run_lib.Run, mode_flags: Mapping[str, Any]):
   """Refuses files that cannot be read or written, before the work for them."""
-  for file in run.gin_files:
-    if os.path.lexists(file) or "://" in file:
-      files.check_readable(file, f"--gin_file={file}")
-  if run.model_dir is not None:
-    files.check_directory(run.model_dir, f"--model_dir={run.model_dir}")
-  for flag in _INPUTS:
-    if path := mode_flags.get(flag):
-      files.check_readable(path, f"--{flag}={path}", or_stream=True)
   for flag in _OUTPUTS:
     if path := mode_flags.get(flag):
       file = os.path.join(path, "a_file") if flag.endswith("_dir") else path
       files.check_writable(file, f"--{flag}={path}")
+  for flag in _INPUTS:
+    if path := mode_flags.get(flag):
+      files.check_readable(path, f"--{flag}={path}", or_stream=True)
+  layouts = mode_flags.get("plan_compare", ())
+  gin_files = {f"--gin_file={file}": file for file in run.gin_files}
+  gin_files |= {f"--plan_compare={x}": x.split(",")[0] for x in layouts}
+  for setting, file in gin_files.items():
+    # Others are this project's.
+    if os.path.lexists(file) or "://" in file:
+      files.check_readable(file, setting)
+  for path in mode_flags.get("compare_dir", ()):
+    files.check_directory(path, f"--compare_dir={path}", to_be_made=True)
+  if run.model_dir is not None:
+    files.check_directory(
+        run.model_dir, f"--model_dir={run.model_dir}", to_be_made=True
+    )
 
 
 def explain(error: BaseException) -> str | None:

@@ -67,10 +67,10 @@ def load(names: Sequence[str]):
           'if __name__ == "__main__".'
       ) from error
     except Exception as error:
-      (line, *_) = traceback.format_exception_only(error)[-1].splitlines()
+      line, *_ = traceback.format_exception_only(error)[-1].splitlines()
       raise errors.UserError(f"{flag}: {_place(error)}: {line}") from error
     if module.__spec__ and module.__spec__.origin is None:
-      (directory, *_) = module.__path__
+      directory, *_ = module.__path__
       raise errors.UserError(
           f"{flag}: {directory} is a directory without __init__.py; name a "
           f"module in it, such as {name}.my_tasks."
@@ -79,19 +79,15 @@ def load(names: Sequence[str]):
 
 def _check_name(name: str, flag: str):
   """Refuses what is no name of a module, such as that of its file."""
-  if all(name.split(".")) and os.sep not in name and not name.endswith(".py"):
+  is_file = os.sep in name or name.endswith(".py")
+  if all(name.split(".")) and not is_file:
     return
-  path = os.path.relpath(name.removesuffix(".py")) if name else ""
-  parts = path.strip("./").split(os.sep)
-  is_likely = name.endswith(".py") or os.sep in name
-  advice = "as in --module_import=my_tasks or --module_import=package.my_tasks"
-  if is_likely and all(parts) and os.pardir not in parts:
-    advice = f"write --module_import={'.'.join(parts)}"
-  elif is_likely:
-    directory = os.path.dirname(os.path.abspath(name))
-    advice = (
-        f"write --module_import={parts[-1]} and add {directory} to PYTHONPATH"
-    )
+  advice = "a name is like my_tasks, or my_package.my_tasks"
+  if is_file:
+    directory, file = os.path.split(os.path.abspath(name))
+    advice = f"write --module_import={file.removesuffix('.py')}"
+    if directory != os.getcwd():
+      advice += f", with {directory} on PYTHONPATH"
   raise errors.UserError(f"{flag} is not the name of a module; {advice}.")
 
 
