@@ -59,7 +59,7 @@ def _not_files(make_mistake) -> list[Mistake]:
       make_mistake("pipe", "is a named pipe", {"pipe": os.mkfifo}),
       make_mistake("/dev/zero", "is a device", {}),
       make_mistake("socket", "is a socket", {"socket": _socket}),
-      make_mistake("dir", "is a directory", {"dir": pathlib.Path.mkdir}),
+      make_mistake("dir", "directory", {"dir": pathlib.Path.mkdir}),
       make_mistake(
           "link",
           "is a link to 'nothing', which does not exist",
@@ -150,10 +150,10 @@ MISTAKES = [
     ),
     _flag("--module_import=no_such", "No module named 'no_such'"),
     # What is read.
-    *_read_by_flag("gin_file"),
+    *_read_by_flag("gin_file")[:2],
     *_read_by_flag("input_file", "--mode=infer", "--output_file=out"),
     *_read_by_gin("text_files.path", _TEXT),
-    *_read_by_gin("vocabulary.path", _TEXT, "text_files.path = 'text.txt'"),
+    *_read_by_gin("vocabulary.path", _TEXT, "text_files.path = 'text.txt'")[:2],
     *_read_by_gin("c4.files", _C4, _BYTES)[:2],
     _flag("--gin_file=gs://bucket/a.gin", _UNREACHED),
     _flag("--model_dir=gs://bucket/model", _UNREACHED),
