@@ -41,6 +41,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import re
 import select
 import signal
 import sys
@@ -60,6 +61,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Programs such as `timeout` send a signal to a process and to its group.
 _SECONDS_OF_ONE_SIGNAL = 0.1
 _SECONDS_TO_ANSWER = 1
+# What absl says of a flag in Python's terms, and its decorations.
+_WORDS_OF_ABSL = {
+    "^flag --": "--",
+    "^ERROR:: ": "",
+    "invalid literal for int.*": "this is not a whole number",
+    r"\('Non-boolean argument.*": "this is neither true nor false",
+    r"\. Did you mean: (.*) \?$": r", did you mean \1?",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +171,7 @@ flags.DEFINE_enum(
     "train",
     list(_MODES),
     "; ".join(f"{name}: {mode.does}" for name, mode in _MODES.items()) + ".",
+    allow_overwrite=False,
 )
 flags.DEFINE_string(
     "model_dir", None, "Directory of checkpoints, metrics and logs."
@@ -380,7 +390,7 @@ def main():
   sys.modules["__main__"].__doc__ = __doc__
   for flag in FLAGS.get_flags_for_module(__name__):
     FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-  app.run(_main)
+  app.run(_main, flags_parser=_parse_flags)
 
 
 def _open_streams():
@@ -397,6 +407,20 @@ def _open_streams():
       mode = "w" if descriptor else "r"
       setattr(sys, name, open(descriptor, mode, closefd=False))
   sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
+  """Reads the flags and returns the other arguments, or ends with one line."""
+  try:
+    return FLAGS(argv)
+  except (flags.Error, ValueError, RecursionError) as error:  # Of --flagfile.
+    message = " ".join(str(error).split())
+  for pattern, words in _WORDS_OF_ABSL.items():
+    message = re.sub(pattern, words, message)
+  if not message.endswith("?"):
+    message += "."
+  print(f"run_switch: {message} See --help.", file=_messages(os.dup(2)))
+  sys.exit(1)
 
 
 def _main(argv: Sequence[str]) -> int:
@@ -447,6 +471,7 @@ def _check_command_line(
         "logs."
     )
   _check_mesh_flags(mode)
+  _check_tpu_flags()
   of_mode = _flags_of(mode)
   for name in FLAGS.gin_file:
     _check_gin_file("gin_file", name)
@@ -469,11 +494,12 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
     # pylint: disable=g-import-not-at-top
     from mtf_switch.mesh import cluster
     from mtf_switch.modes import launch
+    from mtf_switch.modes import users_modules
     from mtf_switch.training import run
     # pylint: enable=g-import-not-at-top
 
     function = launch.load(mode.function)
-  launch.import_users_modules(FLAGS.module_import)
+  users_modules.load(FLAGS.module_import)
   launch.find_data(FLAGS.t5_tfds_data_dir, FLAGS.additional_task_cache_dirs)
   tpu = None
   if FLAGS.tpu:
@@ -481,7 +507,7 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
         FLAGS.tpu, FLAGS.tpu_zone, FLAGS.gcp_project, FLAGS.tpu_job_name
     )
   processes = None
-  if FLAGS.mesh_hosts:
+  if FLAGS.mesh_hosts is not None:
     processes = cluster.parse(FLAGS.mesh_hosts, FLAGS.mesh_task)
   launch.call(
       function,
@@ -536,14 +562,26 @@ def _check_mesh_flags(mode: _Mode):
         "look for workers of its own; unset it, and name the processes of a "
         "mesh with --mesh_hosts."
     )
-  if FLAGS.mesh_task is not None and not FLAGS.mesh_hosts:
+  has_hosts = FLAGS.mesh_hosts is not None
+  if FLAGS.mesh_task is not None and not has_hosts:
     raise _Mistake("--mesh_task goes with --mesh_hosts only.")
-  if FLAGS.mesh_hosts and not mode.has_model_dir:
+  if has_hosts and not mode.has_model_dir:
     raise _Mistake(f"--mesh_hosts is of no use to --mode={FLAGS.mode}.")
-  if FLAGS.mesh_hosts and FLAGS.tpu:
+  if has_hosts and FLAGS.tpu:
     raise _Mistake(
         "--mesh_hosts is for CPUs and GPUs; --tpu finds the hosts of a TPU."
     )
+
+
+def _check_tpu_flags():
+  """Refuses flags of a TPU without a TPU."""
+  if FLAGS.tpu:
+    return
+  if FLAGS.tpu is not None:
+    raise _Mistake("--tpu= has no name; leave it out for CPUs and GPUs.")
+  for name in ("tpu_zone", "gcp_project", "tpu_job_name"):
+    if FLAGS[name].present:
+      raise _Mistake(f"--{name} goes with --tpu only.")
 
 
 def _flags_of(mode: _Mode) -> dict[str, Any]:
@@ -556,6 +594,9 @@ def _flags_of(mode: _Mode) -> dict[str, Any]:
   for flag in given:
     if flag not in mode.flags:
       raise _Mistake(f"--{flag} goes with {' and '.join(owners[flag])} only.")
+  for flag, value in given.items():
+    if value == "":
+      raise _Mistake(f"--{flag}= has no value; leave it out, or give one.")
   if any(flag not in given for flag in mode.needs):
     needed = " and ".join(f"--{flag}" for flag in mode.needs)
     raise _Mistake(f"--mode={FLAGS.mode} needs {needed}.")
@@ -569,10 +610,12 @@ def _gin_directories() -> list[str]:
 
 
 def _check_gin_file(flag: str, name: str):
-  """Refuses a gin file that is not there; remote ones are left to gin."""
+  """Refuses a gin file that is not there; others are looked at later."""
   directories = _gin_directories()
   if "://" in name or any(
-      os.path.isfile(os.path.join(place, name)) for place in ("", *directories)
+      os.path.lexists(os.path.join(place, name))
+      for place in ("", *directories)
+      if name
   ):
     return
   import difflib  # pylint: disable=g-import-not-at-top

@@ -24,6 +24,7 @@ import json
 import math
 import os
 import re
+import stat
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,21 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 
 _UNFINISHED = ".new"
+# Where a process finds its streams and the machine's devices.
+_OF_SYSTEM = re.compile(r"/(?:dev(?!/shm/)|proc)/")
 _LONGEST_NAME = 1000
 _REASONS = "|".join(
     sorted(re.escape(os.strerror(code)) for code in errno.errorcode)
+)
+# TensorFlow's messages about remote files.
+_NOT_REACHED = re.compile(
+    r"Error executing an HTTP request: (?P<reason>HTTP response code \d+|"
+    r"libcurl code \d+ meaning '.*?'(?=, )).*?(?P<path>\w+://\S+)",
+    re.DOTALL,
+)
+_NO_FILE_SYSTEM = re.compile(
+    r"(?P<reason>File system scheme '.*?' not implemented) "
+    r"\(file: '(?P<path>.*?)'\)"
 )
 # TensorFlow's messages, on a line of their own or after the kind of error.
 _REFUSAL = re.compile(
@@ -62,9 +75,12 @@ def _whole(path: str, mode: str) -> Iterator[tf.io.gfile.GFile]:
   if directory:
     tf.io.gfile.makedirs(directory)
   if _is_device(path):  # A file must not replace it.
-    with tf.io.gfile.GFile(path, mode) as file:
+    # What a shell has redirected to a file may have earlier content.
+    with tf.io.gfile.GFile(path, mode.replace("w", "a")) as file:
       yield file
     return
+  if "://" not in path:
+    path = os.path.realpath(path)  # A file must not replace a link.
   unfinished = path + _UNFINISHED
   try:
     with tf.io.gfile.GFile(unfinished, mode) as file:
@@ -76,10 +92,47 @@ def _whole(path: str, mode: str) -> Iterator[tf.io.gfile.GFile]:
     raise
 
 
+def check_readable(path: str, setting: str, or_stream: bool = False):
+  """Refuses what is no file to read, before anything waits for it.
+
+  Args:
+    path: local or remote.
+    setting: the flag or the parameter that names it, with its value.
+    or_stream: whether it may be a pipe of the program, which is read once.
+
+  Raises:
+    UserError: says what it is instead.
+  """
+  # Here and not above, where it could be the user's own module of that name.
+  from tasks import paths  # pylint: disable=g-import-not-at-top
+
+  if problem := paths.problem(path, or_stream):
+    raise errors.UserError(f"{setting} {problem}.")
+
+
+def check_directory(path: str, setting: str, to_be_made: bool = False):
+  """Refuses what is no directory.
+
+  Args:
+    path: local or remote.
+    setting: as for `check_readable`.
+    to_be_made: whether it may be missing.
+
+  Raises:
+    UserError: says what it is instead.
+  """
+  from tasks import paths  # pylint: disable=g-import-not-at-top
+
+  if problem := paths.problem_of_directory(path, to_be_made):
+    raise errors.UserError(f"{setting} {problem}.")
+
+
 def _is_device(path: str) -> bool:
   """Whether a path is a device, a pipe or the like, as /dev/stdout is."""
   if "://" in path or not os.path.exists(path):
     return False
+  if _OF_SYSTEM.match(path):  # Even if it leads to a file.
+    return True
   return not (os.path.isfile(path) or os.path.isdir(path))
 
 
@@ -97,11 +150,15 @@ def check_writable(path: str, setting: str):
   """
   try:
     if _is_device(path):
-      if not os.access(path, os.W_OK):
-        code = errno.EACCES
-        raise PermissionError(code, os.strerror(code), path)
+      _check_device(path, setting)
       return
     is_remote = "://" in path
+    if is_remote:
+      check_directory(path, setting, to_be_made=True)
+    elif os.path.islink(path):
+      path = os.path.realpath(path)
+      if os.path.islink(path):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     directory = os.path.dirname(path)
     while not is_remote and directory and not os.path.exists(directory):
       directory = os.path.dirname(directory)
@@ -119,10 +176,24 @@ def check_writable(path: str, setting: str):
     finally:
       if tf.io.gfile.exists(trial):
         tf.io.gfile.remove(trial)
-  except (OSError, UnicodeError, tf.errors.OpError) as error:
+  except errors.UserError:
+    raise
+  except (OSError, ValueError, tf.errors.OpError) as error:
     raise errors.UserError(
         f"{setting} cannot be written: {explain(error) or error}."
     ) from error
+
+
+def _check_device(path: str, setting: str):
+  """Implements `check_writable` for devices and pipes."""
+  is_device = stat.S_ISCHR(os.stat(path).st_mode)
+  if not is_device and not _OF_SYSTEM.match(path):
+    raise errors.UserError(
+        f"{setting} is a named pipe or a socket, which may have no reader; "
+        "write to a file or to /dev/stdout."
+    )
+  if not os.access(path, os.W_OK):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def explain(error: BaseException) -> str | None:
@@ -148,7 +219,12 @@ def explain(error: BaseException) -> str | None:
     return None
   # Of many types: where TensorFlow writes summaries, it is an IndexError.
   text = str(error)
-  found = _REFUSAL.search(text) or _NO_DIRECTORY.fullmatch(text)
+  found = (
+      _REFUSAL.search(text)
+      or _NO_DIRECTORY.fullmatch(text)
+      or _NOT_REACHED.search(text)
+      or _NO_FILE_SYSTEM.search(text)
+  )
   return f"{found['path'].strip()}: {found['reason']}" if found else None
 
 

@@ -15,16 +15,18 @@
 """Reading of files line by line; broken records are skipped and counted."""
 
 from collections.abc import Iterator, Mapping
+import contextlib
 import gzip
 import io
 import json
-from typing import Any
+from typing import Any, BinaryIO
 import zlib
 
 import gin
 import tensorflow.compat.v1 as tf
 
 from tasks import errors
+from tasks import paths
 
 _BUFFER_BYTES = 2**20
 
@@ -33,6 +35,9 @@ _MAX_CHARACTERS = 400
 
 # The records skipped in this process: the problem by its place, "file, line 3".
 _skipped: dict[str, str] = {}
+
+
+_GZIP = b"\x1f\x8b"
 
 
 class RawFile(io.RawIOBase):
@@ -65,8 +70,23 @@ class RawFile(io.RawIOBase):
     return self._file.tell()
 
 
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+  """Opens a file of `numbered_lines`."""
+  if paths.is_stream(file):  # TensorFlow reads at places, which a pipe lacks.
+    with open(file, "rb") as stream:
+      yield stream
+    return
+  with tf.io.gfile.GFile(file, "rb") as raw:
+    stream = io.BufferedReader(RawFile(raw), _BUFFER_BYTES)
+    yield gzip.GzipFile(fileobj=stream) if file.endswith(".gz") else stream
+
+
 def numbered_lines(
-    file: str, skip_broken: bool = False, keep_broken: bool = False
+    file: str,
+    skip_broken: bool = False,
+    keep_broken: bool = False,
+    or_stream: bool = False,
 ) -> Iterator[tuple[int, str]]:
   """Yields the lines of a text file with their numbers, from 1.
 
@@ -81,16 +101,16 @@ def numbered_lines(
       the end of the reading.
     keep_broken: whether to yield such a line for `is_unicode` to find, because
       it may be a part of a record.
+    or_stream: whether it may be a pipe of this process, which is read once.
 
   Raises:
     DataError: the file cannot be read; names the line.
   """
+  if problem := paths.problem(file, or_stream):
+    raise errors.DataError(f"{file} {problem}.")
   number = 0
   try:
-    with tf.io.gfile.GFile(file, "rb") as raw:
-      stream = io.BufferedReader(RawFile(raw), _BUFFER_BYTES)
-      if file.endswith(".gz"):
-        stream = gzip.GzipFile(fileobj=stream)
+    with _opened(file) as stream:
       for number, line in enumerate(stream, 1):
         if line.endswith(b"\n"):
           line = line[:-1].removesuffix(b"\r")
@@ -100,6 +120,10 @@ def numbered_lines(
               "surrogateescape" if keep_broken else "strict",
           )
         except UnicodeDecodeError as error:
+          if number == 1 and line.startswith(_GZIP):
+            raise errors.DataError(
+                f"{file} is compressed; let its name end in .gz."
+            ) from error
           place, problem = f"{file}, line {number}", "this is not UTF-8 text"
           if not skip_broken:
             raise errors.DataError(f"{place}: {problem}.") from error

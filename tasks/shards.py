@@ -22,6 +22,7 @@ import tensorflow.compat.v2 as tf
 
 from tasks import errors
 from tasks import file_sources
+from tasks import paths
 from tasks import records
 from tasks import sources
 
@@ -61,8 +62,11 @@ def find(
 @functools.lru_cache(maxsize=16)  # All languages of mC4 share one pattern.
 def _glob(option: str, pattern: str) -> list[str]:
   """Returns the files that match a pattern; a DataError if there are none."""
+  path = os.path.expanduser(pattern)
+  if problem := paths.problem_of_pattern(path):
+    raise errors.DataError(f"{option} = {pattern!r} {problem}.")
   try:
-    files = tf.io.gfile.glob(os.path.expanduser(pattern))
+    files = tf.io.gfile.glob(path)
   except tf.errors.OpError as error:
     raise errors.DataError(
         f"{option} = {pattern!r}: {error.message}"

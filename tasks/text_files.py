@@ -28,6 +28,7 @@ import tensorflow.compat.v1 as tf
 from tasks import cache
 from tasks import errors
 from tasks import json_documents
+from tasks import paths
 from tasks import prepared_text
 from tasks import records
 from tasks import text_notes
@@ -54,6 +55,8 @@ def find_files(path: str) -> list[str]:
     DataError: there are no files.
   """
   path = os.path.expanduser(path)
+  if problem := paths.problem_of_pattern(path):
+    raise errors.DataError(f"text_files.path = {path!r} {problem}.")
   try:
     if tf.io.gfile.isdir(path):
       files = _files_below(path)

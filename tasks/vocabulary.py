@@ -31,6 +31,7 @@ import tensorflow.compat.v1 as tf
 
 from tasks import corpus
 from tasks import errors
+from tasks import paths
 from tasks import prepared_text
 from tasks import vocabulary_training
 
@@ -261,7 +262,12 @@ def _sentencepiece(
   Raises:
     DataError: there is no usable model at the path.
   """
+  problem = paths.problem(path)
+  if problem and not published:
+    raise errors.DataError(f"vocabulary.path = {path!r} {problem}.")
   try:
+    if problem:
+      raise ValueError(problem)
     model, pieces = _read(path)
   except (tf.errors.OpError, ValueError, RuntimeError) as error:
     if published:

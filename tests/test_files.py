@@ -255,3 +255,50 @@ def test_outputs_are_tried_and_nothing_is_left(tmp_path, monkeypatch):
   assert sorted(os.listdir(tmp_path)) == before
   assert (tmp_path / "old").read_text() == "old"
   assert not os.listdir(tmp_path / "directory")
+
+
+def test_what_a_shell_has_redirected_is_written_on(tmp_path):
+  """As /dev/stdout is with >> file."""
+  path = tmp_path / "file"
+  path.write_text("earlier\n")
+  with path.open("a") as file:
+    files.check_writable(f"/dev/fd/{file.fileno()}", "--output_file=-")
+    files.write_lines(f"/dev/fd/{file.fileno()}", ["a"])
+  assert path.read_text() == "earlier\na\n"
+  assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_is_not_replaced(tmp_path):
+  (tmp_path / "disk").mkdir()
+  (tmp_path / "link").symlink_to("disk/file")
+  path = str(tmp_path / "link")
+  for text in ("new", "newer"):
+    files.check_writable(path, "--output_file=link")
+    files.write_lines(path, [text])
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "file").read_text() == f"{text}\n"
+
+
+@pytest.mark.parametrize(
+    "message, line",
+    [
+        (
+            "Error executing an HTTP request: libcurl code 6 meaning 'Couldn't "
+            "resolve host name', error details: Could not resolve host: "
+            "www.googleapis.com\n\t when reading metadata of gs://b/x",
+            "gs://b/x: libcurl code 6 meaning 'Couldn't resolve host name'",
+        ),
+        (
+            "Error executing an HTTP request: HTTP response code 401 with body "
+            "'{\n  \"error\": {}\n}'\n\t when reading metadata of gs://b/x",
+            "gs://b/x: HTTP response code 401",
+        ),
+        (
+            "File system scheme 's3' not implemented (file: 's3://b/x')",
+            "s3://b/x: File system scheme 's3' not implemented",
+        ),
+    ],
+)
+def test_errors_of_remote_files_are_explained(message, line):
+  error = tf.errors.FailedPreconditionError(None, None, message)
+  assert files.explain(error) == line

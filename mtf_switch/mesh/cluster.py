@@ -17,6 +17,7 @@
 from collections.abc import Sequence
 import contextlib
 import dataclasses
+import re
 import socket
 
 import tensorflow.compat.v1 as tf
@@ -24,6 +25,9 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 
 JOB = "mesh"
+# On one machine: each has a server of its own.
+_MOST_PROCESSES = 256
+_NAME_AND_PORT = re.compile(r"[^\s/]+:(\d{1,5})", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,18 +69,25 @@ def parse(hosts: str, task: int | None) -> Cluster:
     UserError: hosts is neither a number nor a list, or the task cannot be
       inferred.
   """
-  if hosts.isdecimal() and int(hosts):
+  if hosts.isdecimal():
     if task is not None:
       raise errors.UserError(
           f"--mesh_task goes with a list of hosts; --mesh_hosts={hosts} starts "
           "all tasks by itself."
       )
+    # So many digits that Python would not read them are too many as well.
+    if len(hosts) > 9 or not 1 <= int(hosts) <= _MOST_PROCESSES:
+      raise errors.UserError(
+          f"--mesh_hosts={hosts} is no number of processes for one machine; "
+          f"use 1 to {_MOST_PROCESSES}, or a list such as host0:2222,host1:2222"
+          " for several."
+      )
     ports = _free_ports(int(hosts))
     return Cluster(tuple(f"localhost:{port}" for port in ports), is_local=True)
   names = tuple(hosts.split(","))
   for name in names:
-    host, _, port = name.rpartition(":")
-    if not (host and port.isdecimal() and 0 < int(port) < 2**16):
+    found = _NAME_AND_PORT.fullmatch(name)
+    if not (found and 0 < int(found[1]) < 2**16):
       raise errors.UserError(
           f"--mesh_hosts={hosts} is neither a number of processes nor a list "
           f"such as host0:2222,host1:2222; look at {name!r}."

@@ -12,14 +12,20 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Properties of TPUs that gin files refer to."""
+"""TPUs: whether they answer, and properties that gin files refer to."""
+
+import threading
 
 import gin
 from mesh_tensorflow.transformer import utils
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import values
 from mtf_switch.mesh import splits
+
+# The time that a TPU has to answer, in seconds.
+_ANSWER = 30
 
 
 @gin.configurable(module="mtf_switch.tpu")
@@ -75,3 +81,62 @@ def tpu_data_parallelism(model_parallelism: values.Count = gin.REQUIRED) -> int:
         f"{' or '.join(map(str, smaller + larger))}."
     )
   return num_cores // model_parallelism
+
+
+def describe_wait(name: str) -> str:
+  """Returns what a terminal shows during `check_answer`."""
+  return f"waiting up to {_ANSWER} seconds for the TPU {name}"
+
+
+def check_answer(name: str, zone: str | None, project: str | None):
+  """Refuses a TPU that does not answer, for which TensorFlow waits for ever.
+
+  Args:
+    name: the Cloud TPU's name, or a grpc:// address.
+    zone: its Google Cloud zone, None to detect it.
+    project: its Google Cloud project, None to detect it.
+
+  Raises:
+    UserError: there is no such TPU, or it does not answer in time.
+  """
+  results = []
+
+  def ask():
+    try:
+      cluster = tf.distribute.cluster_resolver.TPUClusterResolver(
+          name, zone=zone, project=project
+      )
+      master = cluster.master()
+    except Exception as error:  # pylint: disable=broad-exception-caught
+      results.append(error)
+    else:
+      results.append(master)
+
+  # In a thread: requests to Google Cloud have no limit of their own.
+  thread = threading.Thread(target=ask, daemon=True)
+  thread.start()
+  thread.join(_ANSWER)
+  master = results[0] if results else TimeoutError("no answer")
+  if isinstance(master, Exception):
+    reason = " ".join(str(master).split())
+    raise errors.UserError(
+        f"--tpu={name}: Google Cloud does not say where it is ({reason}); give "
+        "its address, as in --tpu=grpc://10.0.0.2:8470."
+    ) from master
+  # A target without an address is this machine's own TPU.
+  if master and (problem := _problem_of_session(master)):
+    raise errors.UserError(
+        f"--tpu={name} does not answer within {_ANSWER} seconds ({problem}); "
+        f"see that it is running and that this machine reaches {master}."
+    )
+
+
+def _problem_of_session(master: str) -> str | None:
+  """Returns why no session can be had at an address; None if one can."""
+  config = tf.ConfigProto(operation_timeout_in_ms=1000 * _ANSWER)
+  try:
+    with tf.Session(master, tf.Graph(), config) as session:
+      session.list_devices()
+  except tf.errors.OpError as error:
+    return " ".join(error.message.split())
+  return None

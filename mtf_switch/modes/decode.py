@@ -16,7 +16,6 @@
 
 import gin
 import rich.console
-import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
@@ -198,10 +197,9 @@ def _select(
 
 
 def _read_lines(input_file: str) -> list[str]:
-  """The lines of a file; a UserError if it is not there."""
+  """The lines of a file or of a pipe; a DataError if it cannot be read."""
   # Here and not above, where it could be the user's own module of that name.
   from tasks import records  # pylint: disable=g-import-not-at-top
 
-  if not tf.io.gfile.exists(input_file):
-    raise errors.UserError(f"--input_file={input_file} does not exist.")
-  return [line for _, line in records.numbered_lines(input_file)]
+  numbered = records.numbered_lines(input_file, or_stream=True)
+  return [line for _, line in numbered]

@@ -84,6 +84,11 @@ def finetune(
           "give --model_dir a new directory."
       )
   else:
+    files.check_directory(
+        pretrained_dir,
+        f"finetune.pretrained_dir = {pretrained_dir!r}",
+        to_be_made=True,
+    )
     (step,) = checkpoints.select(
         pretrained_dir, pretrained_step, "finetune.pretrained_dir"
     )

@@ -36,6 +36,7 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch import terminal
 from mtf_switch.mesh import servers
+from mtf_switch.mesh import tpu as tpu_lib
 from mtf_switch.training import checkpoints
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
@@ -47,7 +48,8 @@ from mtf_switch.training import unread_bindings
 # of that name may come first.
 # pylint: disable=g-import-not-at-top
 
-# Flags that name what a mode writes.
+# Flags that name what a mode reads, and what it writes.
+_INPUTS = ("input_file", "plan_chips_file")
 _OUTPUTS = ("output_file", "output_dir", "plan_picture")
 # Broken records that are named when a run ends; the others are counted.
 _NAMED_RECORDS = 3
@@ -71,23 +73,6 @@ def load(mode: str) -> Callable[..., None]:
   return getattr(module, function)
 
 
-def import_users_modules(names: Sequence[str]):
-  """Imports modules with the user's tasks or layers.
-
-  Args:
-    names: of modules, which may be in the working directory.
-
-  Raises:
-    UserError: there is no such module.
-  """
-  sys.path.append(os.getcwd())
-  for name in names:
-    try:
-      importlib.import_module(name)
-    except ModuleNotFoundError as error:
-      raise errors.UserError(f"--module_import={name}: {error}.") from error
-
-
 def find_data(tfds_data_dir: str | None, cache_dirs: Sequence[str]):
   """Tells seqio the directories of data.
 
@@ -95,8 +80,16 @@ def find_data(tfds_data_dir: str | None, cache_dirs: Sequence[str]):
     tfds_data_dir: of datasets that TensorFlow Datasets has prepared; None for
       its default.
     cache_dirs: of cached seqio tasks.
+
+  Raises:
+    UserError: one of them is no directory.
   """
+  for directory in cache_dirs:
+    files.check_directory(
+        directory, f"--additional_task_cache_dirs={directory}"
+    )
   if tfds_data_dir:
+    files.check_directory(tfds_data_dir, f"--t5_tfds_data_dir={tfds_data_dir}")
     seqio.set_tfds_data_dir_override(tfds_data_dir)
   seqio.add_global_cache_dirs(cache_dirs)
 
@@ -126,7 +119,7 @@ def call(
   """
   _show_notices(console)
   try:
-    _check_outputs(mode_flags)
+    _check_files(run, mode_flags)
     if not reads_gin:
       run.configure()
     if run.model_dir is None:
@@ -138,6 +131,9 @@ def call(
       _serve(run, console)
       return
     mesh_size = run.experiment.mesh.size
+    if run.tpu:
+      with console.status(tpu_lib.describe_wait(run.tpu.name)):
+        tpu_lib.check_answer(run.tpu.name, run.tpu.zone, run.tpu.project)
     _open_model_dir(run.model_dir, move_log)
     # The model's size is its vocabulary's too, which may have to be trained.
     with (
@@ -151,12 +147,28 @@ def call(
     _note_skipped_records(console)
 
 
-def _check_outputs(mode_flags: Mapping[str, Any]):
-  """Refuses outputs that cannot be written, before the work for them."""
+def _check_files(run: run_lib.Run, mode_flags: Mapping[str, Any]):
+  """Refuses files that cannot be read or written, before the work for them."""
   for flag in _OUTPUTS:
     if path := mode_flags.get(flag):
       file = os.path.join(path, "a_file") if flag.endswith("_dir") else path
       files.check_writable(file, f"--{flag}={path}")
+  for flag in _INPUTS:
+    if path := mode_flags.get(flag):
+      files.check_readable(path, f"--{flag}={path}", or_stream=True)
+  layouts = mode_flags.get("plan_compare", ())
+  gin_files = {f"--gin_file={file}": file for file in run.gin_files}
+  gin_files |= {f"--plan_compare={x}": x.split(",")[0] for x in layouts}
+  for setting, file in gin_files.items():
+    # Others are this project's.
+    if os.path.lexists(file) or "://" in file:
+      files.check_readable(file, setting)
+  for path in mode_flags.get("compare_dir", ()):
+    files.check_directory(path, f"--compare_dir={path}", to_be_made=True)
+  if run.model_dir is not None:
+    files.check_directory(
+        run.model_dir, f"--model_dir={run.model_dir}", to_be_made=True
+    )
 
 
 def explain(error: BaseException) -> str | None:

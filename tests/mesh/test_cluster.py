@@ -101,16 +101,27 @@ def test_a_process_is_told_its_task():
         (
             hosts,
             None,
+            f"--mesh_hosts={hosts} is no number of processes for one machine; "
+            "use 1 to 256, or a list such as host0:2222,host1:2222 for "
+            "several.",
+        )
+        for hosts in ("0", "257", 5000 * "9")
+    ]
+    + [
+        (
+            hosts,
+            None,
             f"--mesh_hosts={hosts} is neither a number of processes nor a list "
             f"such as host0:2222,host1:2222; look at {part!r}.",
         )
         for hosts, part in [
-            ("0", "0"),
             ("four", "four"),
             ("a:1,b", "b"),
             ("a:1,", ""),
             ("a:65536", "a:65536"),
             (":2222", ":2222"),
+            ("http://a:80", "http://a:80"),
+            ("a:1, b:1", " b:1"),
         ]
     ],
 )

@@ -15,13 +15,17 @@
 
 """Layouts from T5's topologies; the places of a mesh's cores on a TPU."""
 
+import socket
+
 from absl import flags
 import mesh_tensorflow as mtf
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.mesh import placement
+from mtf_switch.mesh import tpu
 from mtf_switch.training import strict_gin
 from tests import gin_files
 from tests import lowered
@@ -128,3 +132,37 @@ def test_a_mesh_of_another_size_than_the_tpu_is_refused():
   assert "'data:2,model:2' is for 4 cores, but the TPU has 8" in str(
       error.value
   )
+
+
+@pytest.fixture
+def silent():
+  """The address of a server that accepts connections and says nothing."""
+  with socket.socket() as server:
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    yield f"grpc://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_tpu_that_never_answers_is_given_up(silent, monkeypatch, is_there):
+  monkeypatch.setattr(tpu, "_ANSWER", 1)
+  name = silent if is_there else "grpc://127.0.0.1:9"
+  with pytest.raises(errors.UserError) as raised:
+    tpu.check_answer(name, None, None)
+  assert str(raised.value) == (
+      f"--tpu={name} does not answer within 1 seconds (Deadline Exceeded); see "
+      f"that it is running and that this machine reaches {name}."
+  )
+
+
+def test_google_cloud_that_never_answers_is_given_up(silent, monkeypatch):
+  monkeypatch.setattr(tpu, "_ANSWER", 0.2)
+  host = silent.removeprefix("grpc://")
+  monkeypatch.setenv("GCE_METADATA_HOST", host)
+  with pytest.raises(errors.UserError, match=r"--tpu=mine: .* \(no answer\)"):
+    tpu.check_answer("mine", None, None)
+
+
+def test_a_server_of_tensorflow_answers():
+  server = tf.distribute.Server.create_local_server()
+  tpu.check_answer(server.target, None, None)

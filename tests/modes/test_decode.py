@@ -129,9 +129,7 @@ def test_files_that_are_no_text_are_refused(run, tmp_path, mode):
   assert str(error.value).split("\n")[0] == (
       f"{tmp_path / 'in.txt'}, line 2: this is not UTF-8 text."
   )
-  with pytest.raises(
-      task_errors.DataError, match="cannot be read: .*; Is a directory"
-  ):
+  with pytest.raises(task_errors.DataError, match="is a directory."):
     mode(run, None, str(tmp_path), str(tmp_path / "out"))
   assert not (tmp_path / "out").exists()
 

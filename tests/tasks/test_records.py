@@ -16,6 +16,7 @@
 
 import gzip
 import json
+import os
 
 import gin
 import pytest
@@ -119,5 +120,27 @@ def test_the_message_about_a_truncated_file_names_its_last_line(tmp_path):
 
 
 def test_a_missing_file(tmp_path):
-  with pytest.raises(errors.DataError, match="a.json cannot be read"):
+  with pytest.raises(errors.DataError, match="a.json does not exist."):
     read(tmp_path / "a.json")
+
+
+def test_a_pipe_is_read_once(tmp_path):
+  reader, writer = os.pipe()
+  os.write(writer, b"a\r\nb")
+  os.close(writer)
+  path = f"/dev/fd/{reader}"
+  with pytest.raises(errors.DataError, match="is a named pipe"):
+    next(records.numbered_lines(path))
+  assert list(records.numbered_lines(path, or_stream=True)) == [
+      (1, "a"),
+      (2, "b"),
+  ]
+  os.close(reader)
+
+
+def test_a_compressed_file_needs_its_ending(tmp_path):
+  path = tmp_path / "a.txt"
+  path.write_bytes(gzip.compress(b"a"))
+  with pytest.raises(errors.DataError) as raised:
+    next(records.numbered_lines(str(path), skip_broken=True))
+  assert str(raised.value) == f"{path} is compressed; let its name end in .gz."

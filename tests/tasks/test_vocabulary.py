@@ -122,7 +122,13 @@ def test_models_that_cannot_be_used(tmp_path):
   proto = sentencepiece_model_pb2.ModelProto.FromString(content)
   pieces = sentencepiece_model_pb2.ModelProto(pieces=proto.pieces[:9])
   (tmp_path / "pieces.model").write_bytes(pieces.SerializeToString())
-  names = ("absent", "text", "empty", "directory", "cut", "pieces")
+  for name, problem in (
+      ("absent", "does not exist"),
+      ("directory", "is a directory"),
+  ):
+    path = str(tmp_path / f"{name}.model")
+    assert complaint(path) == f"vocabulary.path = {path!r} {problem}."
+  names = ("text", "empty", "cut", "pieces")
   for name in (f"{name}.model" for name in names):
     path = str(tmp_path / name)
     assert complaint(path) == (
