@@ -24,6 +24,8 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 
 JOB = "mesh"
+# More in one process take minutes to start.
+_MOST_CPUS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +214,8 @@ def find_devices(cluster: Cluster | None, mesh_size: int) -> list[str]:
   else:
     gpus = tf.config.list_physical_devices("GPU")
     names = [f"/device:GPU:{i}" for i in range(len(gpus))]
-    names = names or [f"/device:CPU:{i}" for i in range(mesh_size)]
+    num_cpus = min(mesh_size, _MOST_CPUS)
+    names = names or [f"/device:CPU:{i}" for i in range(num_cpus)]
   return choose_devices(mesh_size, names)
 
 
