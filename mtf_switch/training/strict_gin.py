@@ -19,7 +19,7 @@ line, with the place of the mistake and similar names. Gin takes a misspelt
 macro for a new, unused one; here it is an error.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import copy
 import functools
 import inspect
@@ -27,53 +27,109 @@ import os
 import re
 import tokenize
 from typing import Any
+import warnings
 
 import gin
-from gin import config_parser
-import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import spelling
+from mtf_switch.training import gin_sources
 from mtf_switch.training import gin_values
+from mtf_switch.training import t5_configs
 from mtf_switch.training import unread_bindings
 
 
 def parse(
-    files: Sequence[str], params: Sequence[str], search_paths: Sequence[str]
+    files: Sequence[str],
+    params: Sequence[str],
+    search_paths: Sequence[str],
+    users_search_paths: Sequence[str] = (),
+    mode: str | None = None,
+    on_tpu: bool = False,
 ) -> set[unread_bindings.Key]:
   """Parses gin files, then parameters, and closes the configuration.
+
+  T5's own configurations are read as what they mean here, and a note says so.
 
   Args:
     files: names of gin files, relative to the working directory or to a search
       path.
     params: bindings such as "train.steps = 100", which override the files'.
-    search_paths: the directories of this project's files.
+    search_paths: the directories of this project's files. T5's own follow.
+    users_search_paths: directories of the user's, which follow those.
+    mode: the program's mode, for T5's configurations; None for any.
+    on_tpu: whether the run is on a TPU, for them too.
 
   Returns:
     the bindings that are the user's own: those of the parameters, and of files
-    that are not the project's.
+    that are not the project's, without those of T5's program.
 
   Raises:
     UserError: the syntax is not gin's, a name is unknown, or a value is missing
       or without meaning.
   """
-  for path in search_paths:
+  directories_of_t5 = t5_configs.gin_directories()
+  for path in [*search_paths, *directories_of_t5, *users_search_paths]:
     gin.add_config_file_search_path(path)
-  parsed = [
-      _call(functools.partial(gin.parse_config_file, file), file)
-      for file in files
-  ]
+  origin = functools.partial(
+      _origin,
+      [*map(os.path.realpath, search_paths)],
+      [*map(os.path.realpath, directories_of_t5)],
+  )
+  bindings = [*gin_sources.bindings(files, params)]
+  origins = [origin(binding.path) for binding in bindings]
+  first = []
+  if t5_configs.is_of_t5(
+      [x for x, of in zip(bindings, origins) if of != t5_configs.PROJECT]
+  ):
+    first = _files_before_t5s(bindings, origins)
+  for file in [*first, *files]:
+    _call(functools.partial(gin_sources.parse, file), file)
   of_files = set(_macros())
   for param in params:
-    _call(functools.partial(gin.parse_config, param), f"--gin_param={param!r}")
+    _call(
+        functools.partial(gin_sources.parse, param, param),
+        f"--gin_param={param!r}",
+    )
+  written = [
+      *t5_configs.written(gin_sources.bindings(first, ()), t5_configs.DEFAULT),
+      *t5_configs.written(bindings, *origins),
+  ]
   _check_macros(of_params=set(_macros()) - of_files)
   _call(gin.finalize, "gin")
   gin_values.check(_bindings())
-  texts = [*params]
-  for path in _own_files(parsed, [os.path.realpath(x) for x in search_paths]):
-    with _open(path) as file:
-      texts.append(file.read())
-  return {key for text in texts for key in _keys(text)}
+  return own
+
+
+def _origin(
+    of_project: Sequence[str], of_t5: Sequence[str], path: str
+) -> str:
+  """Whose a file is, see t5_configs.Written."""
+  path = os.path.realpath(path) if path and "://" not in path else path
+  for directories, origin in (
+      (of_project, t5_configs.PROJECT),
+      (of_t5, t5_configs.T5),
+  ):
+    if any(path.startswith(place + os.sep) for place in directories):
+      return origin
+  return t5_configs.OWN
+
+
+def _files_before_t5s(bindings, origins: Sequence[str]) -> list[str]:
+  """The files for what a T5 configuration leaves out.
+
+  T5's program reads Mesh TensorFlow's defaults before all others. Models of
+  this project have defaults of their own.
+
+  Args:
+    bindings: all of the configuration.
+    origins: whose each is.
+  """
+  has_model = any(
+      of == t5_configs.PROJECT and "Unitransformer" in binding.selector
+      for binding, of in zip(bindings, origins)
+  )
+  return ["runs/t5.gin"] + [t5_configs.defaults()] * (not has_model)
 
 
 def value(name: str) -> Any:
@@ -115,61 +171,6 @@ def explain(error: BaseException) -> str | None:
   )
 
 
-def _own_files(parsed, directories: Sequence[str]) -> Iterator[str]:
-  """The paths of files and their includes that are not in directories.
-
-  Args:
-    parsed: what gin.parse_config_file returned for each file.
-    directories: absolute paths.
-  """
-  for file in parsed:
-    path = _path(file.filename)
-    if not any(path.startswith(f"{place}{os.sep}") for place in directories):
-      yield path
-    yield from _own_files(file.includes, directories)
-
-
-def _path(name: str) -> str:
-  """The path of a file that gin has found."""
-  for prefix in gin.config._LOCATION_PREFIXES:  # pylint: disable=protected-access
-    path = os.path.join(prefix, name)
-    if "://" not in path:
-      if os.path.exists(path):
-        return os.path.realpath(path)
-    elif tf.io.gfile.exists(path):
-      return path
-  return name
-
-
-def _open(path: str):
-  """Opens a file as gin does: a local one may have any name."""
-  return tf.io.gfile.GFile(path) if "://" in path else open(path)
-
-
-def _keys(text: str) -> Iterator[unread_bindings.Key]:
-  """The bindings of a text that gin has parsed, without those of includes."""
-  for statement in config_parser.ConfigParser(text, _NoReferences()):
-    if not isinstance(statement, config_parser.BindingStatement):
-      continue
-    scope, selector, parameter = statement[:3]
-    if not parameter:
-      macro = f"{scope}/{selector}" if scope else selector
-      yield macro, "gin.macro", "value"
-    # Names that the text itself imports as something else are left out.
-    elif found := gin_values.registry().get_match(selector):
-      yield scope, found.selector, parameter
-
-
-class _NoReferences(config_parser.ParserDelegate):
-  """Reads references and macros without looking them up."""
-
-  def configurable_reference(self, unused_name, unused_evaluate):
-    """Returns nothing."""
-
-  def macro(self, unused_name):
-    """Returns nothing."""
-
-
 def _call(parse_: Callable[[], Any], where: str) -> Any:
   """Calls gin and turns its errors into a UserError of one line."""
   try:
@@ -188,6 +189,7 @@ def _call(parse_: Callable[[], Any], where: str) -> Any:
       where = f"{place[1]}:{place[2]}"
     message = str(error).split("\n")[0]
     # Gin appends all search paths, which may be many.
+    message = message.replace(gin_sources.READ_HERE, "")
     message = re.sub(
         r"Unable to open file: (.+?)\. .*", r"\1 is not there.", message
     )
