@@ -300,7 +300,9 @@ _FLAGS_OF_T5 = {
 _MODES_OF_T5 = {
     "export": "models are not exported here; --mode=infer decodes files",
     "export_infer": "models are not exported here; --mode=infer decodes files",
-    "export_predict": "models are not exported here; --mode=infer decodes files",
+    "export_predict": (
+        "models are not exported here; --mode=infer decodes files"
+    ),
     "export_score": "models are not exported here; --mode=score scores files",
     "predict": "it is --mode=infer here",
     "score_eval": "it is --mode=eval or --mode=score here",

@@ -18,19 +18,45 @@ Gin reads files through the reader of this module, so that names of T5's that
 are gone can stay in them (t5_names.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import contextvars
 import io
 import os
 from typing import Any, NamedTuple
 
 import gin
 from gin import config_parser
+from gin import resource_reader
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.training import t5_names
 
 # In front of a file's name, it leaves the file to the reader here.
 READ_HERE = "mtf_switch:"
+
+# Whose a file is. What stands in front of all others is for T5's programs.
+FILE_OF_USER = "the user's file"
+PARAMETER = "the user's parameter"
+PROJECT = "this project's file"
+T5 = "T5's file"
+DEFAULTS = "defaults"
+OWN = (FILE_OF_USER, PARAMETER)
+FILES = (FILE_OF_USER, PROJECT, T5, DEFAULTS)
+
+_more_directories: contextvars.ContextVar[Sequence[str]] = (
+    contextvars.ContextVar("more_directories", default=())
+)
+
+
+@contextlib.contextmanager
+def searching(directories: Sequence[str]) -> Iterator[None]:
+  """Has files looked for in more directories, after gin's search paths."""
+  before = _more_directories.set(directories)
+  try:
+    yield
+  finally:
+    _more_directories.reset(before)
 
 
 class Reference(NamedTuple):
@@ -53,18 +79,21 @@ class Binding(NamedTuple):
     selector: a configurable's name; of a macro, the macro's name.
     parameter: the parameter's name; "" for a macro.
     value: the value, in which references are Reference.
-    path: the file; "" for a parameter of the command line.
+    origin: whose the file is: one of the names below.
   """
 
   scope: str
   selector: str
   parameter: str
   value: Any
-  path: str
+  origin: str
 
 
 def bindings(
-    files: Sequence[str], params: Sequence[str]
+    files: Sequence[str],
+    params: Sequence[str],
+    directories: Mapping[str, Sequence[str]],
+    origin: str = FILE_OF_USER,
 ) -> Iterator[Binding]:
   """Returns the bindings of files, their includes and parameters, in order.
 
@@ -73,36 +102,46 @@ def bindings(
   Args:
     files: names of files, for gin's search paths.
     params: bindings.
+    directories: those whose files are of another origin, by that.
+    origin: that of the other files.
   """
+  origins = [
+      (os.path.realpath(place) + os.sep, of)
+      for of, places in directories.items()
+      for place in places
+  ]
+
+  def origin_of(path):
+    path = path if "://" in path else os.path.realpath(path)
+    matches = (of for place, of in origins if path.startswith(place))
+    return next(matches, origin)
+
   for file in files:
-    yield from _of_file(file, ())
+    yield from _of_file(file, origin_of, ())
   for param in params:
-    yield from _of_text(param, "", ())
+    yield from _of_text(param, PARAMETER, origin_of, ())
 
 
-def parse(name: str, text: str | None = None) -> Any:
-  """Has gin parse a file, or a text.
+def parse_file(name: str):
+  """Has gin parse a file of that name."""
+  gin.parse_config_file(READ_HERE + name)
 
-  Args:
-    name: the file's name.
-    text: the text instead of the file.
 
-  Returns:
-    what gin returns.
-  """
-  if text is None:
-    return gin.parse_config_file(READ_HERE + name)
-  return gin.parse_config(t5_names.readable(text, is_known, READ_HERE))
+def parse_text(text: str):
+  """Has gin parse a text."""
+  gin.parse_config(t5_names.readable(text, is_known, READ_HERE))
 
 
 def find(name: str) -> str | None:
   """Returns the path of a gin file; None if there is none.
 
   Args:
-    name: as on the command line; gin's search paths are tried in order.
+    name: as on the command line; gin's search paths are tried in order, then
+      those of `searching`.
   """
-  # Gin has no public function for them.
+  # Gin has no public function for its search paths.
   prefixes = gin.config._LOCATION_PREFIXES  # pylint: disable=protected-access
+  prefixes = (*prefixes, *_more_directories.get())
   for prefix in prefixes if not os.path.isabs(name) else [""]:
     path = os.path.join(prefix, name)
     if "://" not in path:
@@ -110,6 +149,9 @@ def find(name: str) -> str | None:
         return path
     elif tf.io.gfile.exists(path):
       return path
+  if resource_reader.system_path_file_exists(name):  # In a Python package.
+    with resource_reader.system_path_reader(name) as file:
+      return file.name
   return None
 
 
@@ -119,7 +161,9 @@ def is_known(name: str) -> bool:
   return bool(registry.matching_selectors(name))
 
 
-def _of_file(name: str, including: tuple[str, ...]) -> Iterator[Binding]:
+def _of_file(
+    name: str, origin_of: Callable[[str], str], including: tuple[str, ...]
+) -> Iterator[Binding]:
   path = find(name)
   if path is None or path in including:
     return
@@ -127,20 +171,23 @@ def _of_file(name: str, including: tuple[str, ...]) -> Iterator[Binding]:
     text = _text_of(path)
   except (OSError, ValueError, tf.errors.OpError):
     return
-  yield from _of_text(text, path, (*including, path))
+  yield from _of_text(text, origin_of(path), origin_of, (*including, path))
 
 
 def _of_text(
-    text: str, path: str, including: tuple[str, ...]
+    text: str,
+    origin: str,
+    origin_of: Callable[[str], str],
+    including: tuple[str, ...],
 ) -> Iterator[Binding]:
   for statement in t5_names.statements(text, _References()):
     if isinstance(statement, config_parser.IncludeStatement):
-      yield from _of_file(statement.filename, including)
+      yield from _of_file(statement.filename, origin_of, including)
     elif isinstance(statement, config_parser.BindingStatement):
       scope, selector, parameter, value, _ = statement
       if not parameter and scope:
         scope, selector = "", f"{scope}/{selector}"
-      yield Binding(scope, selector, parameter, value, path)
+      yield Binding(scope, selector, parameter, value, origin)
 
 
 class _References(config_parser.ParserDelegate):

@@ -19,11 +19,10 @@ line, with the place of the mistake and similar names. Gin takes a misspelt
 macro for a new, unused one; here it is an error.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 import copy
 import functools
 import inspect
-import os
 import re
 import tokenize
 from typing import Any
@@ -36,6 +35,7 @@ from mtf_switch import spelling
 from mtf_switch.training import gin_sources
 from mtf_switch.training import gin_values
 from mtf_switch.training import t5_configs
+from mtf_switch.training import t5_translation
 from mtf_switch.training import unread_bindings
 
 
@@ -68,68 +68,81 @@ def parse(
     UserError: the syntax is not gin's, a name is unknown, or a value is missing
       or without meaning.
   """
-  directories_of_t5 = t5_configs.gin_directories()
-  for path in [*search_paths, *directories_of_t5, *users_search_paths]:
-    gin.add_config_file_search_path(path)
-  origin = functools.partial(
-      _origin,
-      [*map(os.path.realpath, search_paths)],
-      [*map(os.path.realpath, directories_of_t5)],
-  )
-  bindings = [*gin_sources.bindings(files, params)]
-  origins = [origin(binding.path) for binding in bindings]
-  first = []
-  if t5_configs.is_of_t5(
-      [x for x, of in zip(bindings, origins) if of != t5_configs.PROJECT]
-  ):
-    first = _files_before_t5s(bindings, origins)
-  for file in [*first, *files]:
-    _call(functools.partial(gin_sources.parse, file), file)
-  of_files = set(_macros())
-  for param in params:
-    _call(
-        functools.partial(gin_sources.parse, param, param),
-        f"--gin_param={param!r}",
-    )
-  written = [
-      *t5_configs.written(gin_sources.bindings(first, ()), t5_configs.DEFAULT),
-      *t5_configs.written(bindings, *origins),
-  ]
-  _check_macros(of_params=set(_macros()) - of_files)
+  for place in search_paths:
+    gin.add_config_file_search_path(place)
+  of_t5 = t5_configs.gin_directories()
+  with gin_sources.searching([*of_t5, *users_search_paths]):
+    bindings = [
+        *gin_sources.bindings(
+            files,
+            params,
+            {gin_sources.PROJECT: search_paths, gin_sources.T5: of_t5},
+        )
+    ]
+    before = []
+    if t5_configs.is_of_t5(bindings):
+      before = t5_configs.files_before(bindings)
+    _parse([*before, *files], params)
+    bindings = [
+        *gin_sources.bindings(before, (), {}, gin_sources.DEFAULTS),
+        *bindings,
+    ]
+  own = _bound_by(bindings, gin_sources.OWN)
+  if before:
+    own -= _translate(bindings, mode, on_tpu)
+  of_params = _bound_by(bindings, [gin_sources.PARAMETER])
+  _check_macros(of_params - _bound_by(bindings, gin_sources.FILES))
   _call(gin.finalize, "gin")
   gin_values.check(_bindings())
   return own
 
 
-def _origin(
-    of_project: Sequence[str], of_t5: Sequence[str], path: str
-) -> str:
-  """Whose a file is, see t5_configs.Written."""
-  path = os.path.realpath(path) if path and "://" not in path else path
-  for directories, origin in (
-      (of_project, t5_configs.PROJECT),
-      (of_t5, t5_configs.T5),
-  ):
-    if any(path.startswith(place + os.sep) for place in directories):
-      return origin
-  return t5_configs.OWN
+def _bound_by(
+    bindings: Sequence[gin_sources.Binding], origins: Collection[str]
+) -> set[unread_bindings.Key]:
+  """What bindings of some origins bind."""
+  keys = {t5_configs.key_of(x) for x in bindings if x.origin in origins}
+  return keys - {None}
 
 
-def _files_before_t5s(bindings, origins: Sequence[str]) -> list[str]:
-  """The files for what a T5 configuration leaves out.
+def _parse(files: Sequence[str], params: Sequence[str]):
+  """Has gin parse files, then parameters."""
+  for file in files:
+    _call(functools.partial(gin_sources.parse_file, file), file)
+  for param in params:
+    _call(
+        functools.partial(gin_sources.parse_text, param),
+        f"--gin_param={param!r}",
+    )
 
-  T5's program reads Mesh TensorFlow's defaults before all others. Models of
-  this project have defaults of their own.
+
+def _translate(
+    bindings: Sequence[gin_sources.Binding], mode: str | None, on_tpu: bool
+) -> set[unread_bindings.Key]:
+  """Has gin bind what a T5 configuration means here, and says so.
 
   Args:
     bindings: all of the configuration.
-    origins: whose each is.
+    mode: as for `parse`.
+    on_tpu: as for `parse`.
+
+  Returns:
+    the bindings that need not be read: those of T5's program, macros that its
+    files share among them, and scopes that only that program enters.
   """
-  has_model = any(
-      of == t5_configs.PROJECT and "Unitransformer" in binding.selector
-      for binding, of in zip(bindings, origins)
-  )
-  return ["runs/t5.gin"] + [t5_configs.defaults()] * (not has_model)
+  translation = t5_translation.translate(bindings, _bindings(), mode, on_tpu)
+  for key, bound in translation.changes.items():
+    gin.bind_parameter(key, bound)
+  if translation.note:
+    warnings.warn(translation.note, errors.UserNotice, stacklevel=4)
+  in_files = {
+      t5_configs.key_of(x)
+      for x in bindings
+      if x.origin != gin_sources.PARAMETER
+  } - {None}
+  macros = {key for key in in_files if key[1] == "gin.macro"}
+  scoped = unread_bindings.in_unknown_scopes(in_files)
+  return translation.done | macros | scoped
 
 
 def value(name: str) -> Any:
@@ -233,11 +246,11 @@ def _macros() -> list[str]:
   return [name for name, kind in _bindings() if kind == "gin.macro"]
 
 
-def _check_macros(of_params: set[str]):
+def _check_macros(of_params: Collection[unread_bindings.Key]):
   """Refuses misspelt macros and macros without a value.
 
   Args:
-    of_params: macros that only parameters set.
+    of_params: what only parameters bind.
 
   Raises:
     UserError: a macro is misspelt, or macros lack a value.
@@ -251,7 +264,8 @@ def _check_macros(of_params: set[str]):
   }
   for name in macros:
     if name not in used:
-      _check_unused(name, used, is_param=name in of_params)
+      is_param = (name, "gin.macro", "value") in of_params
+      _check_unused(name, used, is_param)
   missing = sorted(
       {name for name in used if name not in macros}
       | {

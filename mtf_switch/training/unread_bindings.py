@@ -123,7 +123,7 @@ def check_scopes(own: Iterable[Key], is_built: bool = False):
   """
   if not is_built and _has_users_configurables():
     return
-  known = known_scopes()
+  known = _known_scopes()
   for key in own:
     for scope in _scopes(key):
       if scope not in known:
@@ -134,7 +134,7 @@ def check_scopes(own: Iterable[Key], is_built: bool = False):
         )
 
 
-def known_scopes() -> set[str]:
+def _known_scopes() -> set[str]:
   """Returns the scopes that are entered somewhere, as far as gin knows."""
   known = {*_SCOPES}
   for reference in gin.config.iterate_references(_bound()):
@@ -145,10 +145,10 @@ def known_scopes() -> set[str]:
   return known
 
 
-def without_unknown_scopes(own: Iterable[Key]) -> set[Key]:
-  """Returns the bindings whose scopes are entered somewhere."""
-  known = known_scopes()
-  return {key for key in own if known.issuperset(_scopes(key))}
+def in_unknown_scopes(keys: Iterable[Key]) -> set[Key]:
+  """Returns the bindings in scopes that nothing enters, as far as gin knows."""
+  known = _known_scopes()
+  return {key for key in keys if not known.issuperset(_scopes(key))}
 
 
 def _scopes(key: Key) -> list[str]:
@@ -237,9 +237,6 @@ def _read_names() -> list[str]:
 
 def _advice(key: Key, names: Iterable[str]) -> str:
   """What to write instead of a binding, in parentheses, or nothing."""
-  _, selector, parameter = key
-  if selector == t5_configs.RUN and parameter in t5_configs.OF_RUN:
-    return f" (here it is {t5_configs.OF_RUN[parameter]})"
-  alike = [name for name in names if name.endswith(f".{parameter}")]
+  alike = [name for name in names if name.endswith(f".{key[2]}")]
   advice = spelling.did_you_mean(_name(key), alike)
   return f" ({advice})" if advice else ""
