@@ -180,6 +180,11 @@ flags.DEFINE_multi_string(
     "gin_file", [], "Gin file, in the working directory or in gin/; repeatable."
 )
 flags.DEFINE_multi_string(
+    "gin_location_prefix",
+    [],
+    "Directory in which gin files are looked for last, as in T5; repeatable.",
+)
+flags.DEFINE_multi_string(
     "gin_param", [], "Gin binding that overrides the files'; repeatable."
 )
 flags.DEFINE_integer(
@@ -275,6 +280,45 @@ flags.DEFINE_integer(
     lower_bound=0,
 )
 FLAGS = flags.FLAGS
+
+
+_MODEL_API = "of T5's model API; here gin has it"
+# What stands here for the flags of T5's program that this one does not have.
+_FLAGS_OF_T5 = {
+    "additional_deprecated_gin_references": "delete the names from the file",
+    "batch_size": f'{_MODEL_API}: --gin_param="batch_size = ..."',
+    "beam_size": f"{_MODEL_API}: --gin_file=runs/beam_search.gin",
+    "checkpoint_mode": f'{_MODEL_API}: --gin_param="checkpoint_step = ..."',
+    "checkpoint_steps": f'{_MODEL_API}: --gin_param="checkpoint_step = ..."',
+    "dataset_dir": "a task knows its data; TFDS's is in --t5_tfds_data_dir",
+    "eval_split": f'{_MODEL_API}: --gin_param="split = ..."',
+    "eval_summary_dir": "evaluations are in the --model_dir",
+    "export_dir": "models are not exported here; --mode=infer decodes files",
+    "input_sequence_length": f'{_MODEL_API}: "inputs_length = ..."',
+    "keep_top_k": f"{_MODEL_API}: Unitransformer's and Bitransformer's names",
+    "mixture_or_task": f'{_MODEL_API}: --gin_param="task = ..."',
+    "model_parallelism": f'{_MODEL_API}: --gin_param="model_parallelism = ..."',
+    "pretrained_model_dir": f'{_MODEL_API}: "pretrained_dir = ..."',
+    "skip_all_gin_unknowns": "names that gin does not know are mistakes here",
+    "target_file": "--mode=score has inputs and targets in --input_file",
+    "target_sequence_length": f'{_MODEL_API}: "targets_length = ..."',
+    "temperature": f"{_MODEL_API}: --gin_file=runs/sample_decode.gin",
+    "tpu_topology": f'{_MODEL_API}: "utils.tpu_mesh_shape.tpu_topology = ..."',
+    "train_steps": f'{_MODEL_API}: --gin_param="train_steps = ..."',
+    "use_model_api": "--mode chooses a mode without it",
+}
+_MODES_OF_T5 = {
+    "export": "models are not exported here; --mode=infer decodes files",
+    "export_infer": "models are not exported here; --mode=infer decodes files",
+    "export_predict": (
+        "models are not exported here; --mode=infer decodes files"
+    ),
+    "export_score": "models are not exported here; --mode=score scores files",
+    "predict": "it is --mode=infer here",
+    "score_eval": "it is --mode=eval or --mode=score here",
+    "score_from_dataset": "it is --mode=score here, of a file",
+    "score_from_strings": "it is --mode=score here",
+}
 
 
 class _Mistake(Exception):
@@ -390,7 +434,28 @@ def main():
   sys.modules["__main__"].__doc__ = __doc__
   for flag in FLAGS.get_flags_for_module(__name__):
     FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+  if answer := _answer_to_t5(sys.argv[1:]):
+    sys.exit(f"run_switch: {answer}")
   app.run(_main, flags_parser=_parse_flags)
+
+
+def _answer_to_t5(arguments: Sequence[str]) -> str | None:
+  """Says what stands here for the first flag or mode that only T5 has."""
+  for argument, following in zip(arguments, [*arguments[1:], ""]):
+    if argument == "--":
+      return None
+    name, equals, value = argument.removeprefix("-").partition("=")
+    if not argument.startswith("-"):
+      continue
+    name = name.removeprefix("-")
+    if answer := _FLAGS_OF_T5.get(name.removeprefix("no")) or _FLAGS_OF_T5.get(
+        name
+    ):
+      return f"--{name} of T5's program is not a flag here: {answer}."
+    mode = value if equals else following
+    if name == "mode" and mode in _MODES_OF_T5:
+      return f"--mode={mode} is a mode of T5's program: {_MODES_OF_T5[mode]}."
+  return None
 
 
 def _open_streams():
@@ -519,6 +584,8 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
           gin_files=FLAGS.gin_file,
           gin_params=FLAGS.gin_param,
           gin_directories=_gin_directories(),
+          gin_location_prefixes=_gin_location_prefixes(),
+          mode=FLAGS.mode,
       ),
       console,
       of_mode,
@@ -609,12 +676,27 @@ def _gin_directories() -> list[str]:
   return [str(place) for place in places if (place / "runs").is_dir()]
 
 
+def _gin_location_prefixes() -> list[str]:
+  """The user's directories of gin files: repeated, or with commas as in T5."""
+  return [
+      path for given in FLAGS.gin_location_prefix for path in given.split(",")
+  ]
+
+
+def _gin_directories_of_t5() -> list[str]:
+  """T5's own gin files, found without importing T5."""
+  package = importlib.util.find_spec("t5")
+  if not package:
+    return []
+  return [f"{place}/models/gin" for place in package.submodule_search_locations]
+
+
 def _check_gin_file(flag: str, name: str):
   """Refuses a gin file that is not there; others are looked at later."""
-  directories = _gin_directories()
+  directories = _gin_directories() + _gin_location_prefixes()
   if "://" in name or any(
       os.path.lexists(os.path.join(place, name))
-      for place in ("", *directories)
+      for place in ("", *directories, *_gin_directories_of_t5())
       if name
   ):
     return

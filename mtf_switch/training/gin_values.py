@@ -82,6 +82,9 @@ _PARAMETERS = {
     "key_value_size": values.Count,
     "max_length": values.Count,
     "min_expert_capacity": values.CountOrZero,
+    "moe_gating": Literal[
+        "expert_selection", "ntlb", "switch", "switch_max", "top_2", "top_n"
+    ],
     "num_experts": values.Count,
     "num_heads": values.Count,
     "num_layers": Annotated[

@@ -62,6 +62,9 @@ class Run:
     gin_files: names of gin files.
     gin_params: gin bindings that override those of the files.
     gin_directories: directories of the project's gin files, which are searched.
+    gin_location_prefixes: directories of the user's, which are searched last.
+    mode: the program's mode, which decides what T5's own gin files mean; None
+      for any.
     own_bindings: gin's bindings that are the user's; filled by `configure`.
   """
 
@@ -72,6 +75,8 @@ class Run:
   gin_files: Sequence[str] = ()
   gin_params: Sequence[str] = ()
   gin_directories: Sequence[str] = ()
+  gin_location_prefixes: Sequence[str] = ()
+  mode: str | None = None
   own_bindings: set[unread_bindings.Key] = dataclasses.field(
       default_factory=set, init=False, compare=False
   )
@@ -91,6 +96,9 @@ class Run:
         [*self.gin_files, *files],
         [*self.gin_params, *params],
         self.gin_directories,
+        self.gin_location_prefixes,
+        self.mode,
+        on_tpu=bool(self.tpu),
     )
     unread_bindings.check_scopes(own)
     self.own_bindings.clear()

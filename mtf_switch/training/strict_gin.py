@@ -19,61 +19,130 @@ line, with the place of the mistake and similar names. Gin takes a misspelt
 macro for a new, unused one; here it is an error.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 import copy
 import functools
 import inspect
-import os
 import re
 import tokenize
 from typing import Any
+import warnings
 
 import gin
-from gin import config_parser
-import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import spelling
+from mtf_switch.training import gin_sources
 from mtf_switch.training import gin_values
+from mtf_switch.training import t5_configs
+from mtf_switch.training import t5_translation
 from mtf_switch.training import unread_bindings
 
 
 def parse(
-    files: Sequence[str], params: Sequence[str], search_paths: Sequence[str]
+    files: Sequence[str],
+    params: Sequence[str],
+    search_paths: Sequence[str],
+    users_search_paths: Sequence[str] = (),
+    mode: str | None = None,
+    on_tpu: bool = False,
 ) -> set[unread_bindings.Key]:
   """Parses gin files, then parameters, and closes the configuration.
+
+  T5's own configurations are read as what they mean here, and a note says so.
 
   Args:
     files: names of gin files, relative to the working directory or to a search
       path.
     params: bindings such as "train.steps = 100", which override the files'.
-    search_paths: the directories of this project's files.
+    search_paths: the directories of this project's files. T5's own follow.
+    users_search_paths: directories of the user's, which follow those.
+    mode: the program's mode, for T5's configurations; None for any.
+    on_tpu: whether the run is on a TPU, for them too.
 
   Returns:
     the bindings that are the user's own: those of the parameters, and of files
-    that are not the project's.
+    that are not the project's, without those of T5's program.
 
   Raises:
     UserError: the syntax is not gin's, a name is unknown, or a value is missing
       or without meaning.
   """
-  for path in search_paths:
-    gin.add_config_file_search_path(path)
-  parsed = [
-      _call(functools.partial(gin.parse_config_file, file), file)
-      for file in files
-  ]
-  of_files = set(_macros())
-  for param in params:
-    _call(functools.partial(gin.parse_config, param), f"--gin_param={param!r}")
-  _check_macros(of_params=set(_macros()) - of_files)
+  for place in search_paths:
+    gin.add_config_file_search_path(place)
+  of_t5 = t5_configs.gin_directories()
+  with gin_sources.searching([*of_t5, *users_search_paths]):
+    bindings = [
+        *gin_sources.bindings(
+            files,
+            params,
+            {gin_sources.PROJECT: search_paths, gin_sources.T5: of_t5},
+        )
+    ]
+    before = []
+    if t5_configs.is_of_t5(bindings):
+      before = t5_configs.files_before(bindings)
+    _parse([*before, *files], params)
+    bindings = [
+        *gin_sources.bindings(before, (), {}, gin_sources.DEFAULTS),
+        *bindings,
+    ]
+  own = _bound_by(bindings, gin_sources.OWN)
+  if before:
+    own -= _translate(bindings, mode, on_tpu)
+  of_params = _bound_by(bindings, [gin_sources.PARAMETER])
+  _check_macros(of_params - _bound_by(bindings, gin_sources.FILES))
   _call(gin.finalize, "gin")
   gin_values.check(_bindings())
-  texts = [*params]
-  for path in _own_files(parsed, [os.path.realpath(x) for x in search_paths]):
-    with _open(path) as file:
-      texts.append(file.read())
-  return {key for text in texts for key in _keys(text)}
+  return own
+
+
+def _bound_by(
+    bindings: Sequence[gin_sources.Binding], origins: Collection[str]
+) -> set[unread_bindings.Key]:
+  """What bindings of some origins bind."""
+  keys = {t5_configs.key_of(x) for x in bindings if x.origin in origins}
+  return keys - {None}
+
+
+def _parse(files: Sequence[str], params: Sequence[str]):
+  """Has gin parse files, then parameters."""
+  for file in files:
+    _call(functools.partial(gin_sources.parse_file, file), file)
+  for param in params:
+    _call(
+        functools.partial(gin_sources.parse_text, param),
+        f"--gin_param={param!r}",
+    )
+
+
+def _translate(
+    bindings: Sequence[gin_sources.Binding], mode: str | None, on_tpu: bool
+) -> set[unread_bindings.Key]:
+  """Has gin bind what a T5 configuration means here, and says so.
+
+  Args:
+    bindings: all of the configuration.
+    mode: as for `parse`.
+    on_tpu: as for `parse`.
+
+  Returns:
+    the bindings that need not be read: those of T5's program, macros that its
+    files share among them, and scopes that only that program enters.
+  """
+  translation = t5_translation.translate(bindings, _bindings(), mode, on_tpu)
+  for key, bound in translation.changes.items():
+    gin.bind_parameter(key, bound)
+  if translation.note:
+    warnings.warn(translation.note, errors.UserNotice, stacklevel=4)
+  in_files = {
+      t5_configs.key_of(x)
+      for x in bindings
+      if x.origin != gin_sources.PARAMETER
+  } - {None}
+  macros = {key for key in in_files if key[1] == "gin.macro"}
+  scoped = unread_bindings.in_unknown_scopes(in_files)
+  return translation.done | macros | scoped
 
 
 def value(name: str) -> Any:
@@ -115,61 +184,6 @@ def explain(error: BaseException) -> str | None:
   )
 
 
-def _own_files(parsed, directories: Sequence[str]) -> Iterator[str]:
-  """The paths of files and their includes that are not in directories.
-
-  Args:
-    parsed: what gin.parse_config_file returned for each file.
-    directories: absolute paths.
-  """
-  for file in parsed:
-    path = _path(file.filename)
-    if not any(path.startswith(f"{place}{os.sep}") for place in directories):
-      yield path
-    yield from _own_files(file.includes, directories)
-
-
-def _path(name: str) -> str:
-  """The path of a file that gin has found."""
-  for prefix in gin.config._LOCATION_PREFIXES:  # pylint: disable=protected-access
-    path = os.path.join(prefix, name)
-    if "://" not in path:
-      if os.path.exists(path):
-        return os.path.realpath(path)
-    elif tf.io.gfile.exists(path):
-      return path
-  return name
-
-
-def _open(path: str):
-  """Opens a file as gin does: a local one may have any name."""
-  return tf.io.gfile.GFile(path) if "://" in path else open(path)
-
-
-def _keys(text: str) -> Iterator[unread_bindings.Key]:
-  """The bindings of a text that gin has parsed, without those of includes."""
-  for statement in config_parser.ConfigParser(text, _NoReferences()):
-    if not isinstance(statement, config_parser.BindingStatement):
-      continue
-    scope, selector, parameter = statement[:3]
-    if not parameter:
-      macro = f"{scope}/{selector}" if scope else selector
-      yield macro, "gin.macro", "value"
-    # Names that the text itself imports as something else are left out.
-    elif found := gin_values.registry().get_match(selector):
-      yield scope, found.selector, parameter
-
-
-class _NoReferences(config_parser.ParserDelegate):
-  """Reads references and macros without looking them up."""
-
-  def configurable_reference(self, unused_name, unused_evaluate):
-    """Returns nothing."""
-
-  def macro(self, unused_name):
-    """Returns nothing."""
-
-
 def _call(parse_: Callable[[], Any], where: str) -> Any:
   """Calls gin and turns its errors into a UserError of one line."""
   try:
@@ -188,6 +202,7 @@ def _call(parse_: Callable[[], Any], where: str) -> Any:
       where = f"{place[1]}:{place[2]}"
     message = str(error).split("\n")[0]
     # Gin appends all search paths, which may be many.
+    message = message.replace(gin_sources.READ_HERE, "")
     message = re.sub(
         r"Unable to open file: (.+?)\. .*", r"\1 is not there.", message
     )
@@ -231,11 +246,11 @@ def _macros() -> list[str]:
   return [name for name, kind in _bindings() if kind == "gin.macro"]
 
 
-def _check_macros(of_params: set[str]):
+def _check_macros(of_params: Collection[unread_bindings.Key]):
   """Refuses misspelt macros and macros without a value.
 
   Args:
-    of_params: macros that only parameters set.
+    of_params: what only parameters bind.
 
   Raises:
     UserError: a macro is misspelt, or macros lack a value.
@@ -249,7 +264,8 @@ def _check_macros(of_params: set[str]):
   }
   for name in macros:
     if name not in used:
-      _check_unused(name, used, is_param=name in of_params)
+      is_param = (name, "gin.macro", "value") in of_params
+      _check_unused(name, used, is_param)
   missing = sorted(
       {name for name in used if name not in macros}
       | {

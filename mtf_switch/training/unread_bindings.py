@@ -29,10 +29,9 @@ from mesh_tensorflow.transformer import transformer
 from mtf_switch import errors
 from mtf_switch import spelling
 from mtf_switch.training import gin_values
+from mtf_switch.training import t5_configs
 
-# A scope, a configurable's full name and a parameter; a macro is the parameter
-# "value" of "gin.macro" in a scope of its own name.
-Key = tuple[str, str, str]
+Key = t5_configs.Key
 
 # What configurables are for, by which a mode is judged: one that only trains
 # may leave alone what another one reads.
@@ -43,7 +42,6 @@ DECODING = "decoding"
 _ANOTHER_MODE = "another mode"
 _NO_MODE = "no mode"
 
-_RUN = "mesh_tensorflow.transformer.utils.run"
 # The longest beginning of a configurable's name counts.
 _KINDS = {
     "": _ANOTHER_MODE,  # The user's own.
@@ -59,7 +57,7 @@ _KINDS = {
     "mesh_tensorflow.transformer.dataset.": DATA,
     "mesh_tensorflow.transformer.learning_rate_schedules.": TRAINING,
     "mesh_tensorflow.transformer.utils.clean_decodes": DECODING,
-    _RUN: _NO_MODE,
+    t5_configs.RUN: _NO_MODE,
     "mesh_tensorflow.transformer.utils.serialize_num_microbatches": TRAINING,
     "mtf_switch.": MODEL,
     "mtf_switch.Adafactor": TRAINING,
@@ -75,29 +73,6 @@ _KINDS = {
 # Packages that enter no scopes but these.
 _SCOPES = ("encoder", "decoder", "student", "teacher")
 _PACKAGES = ("gin", "mesh_tensorflow", "mtf_switch", "seqio", "t5", "tasks")
-
-# What stands here for the parameters of T5's `run`.
-OF_RUN = {
-    "batch_size": "Experiment.batch_size",
-    "dataset_split": "evaluate.split",
-    "eval_checkpoint_step": "evaluate.checkpoint_step",
-    "init_checkpoint": "finetune.pretrained_dir",
-    "iterations_per_loop": "train.iterations_per_loop",
-    "keep_checkpoint_max": "train.keep_checkpoint_max",
-    "layout_rules": "Experiment.layout_rules",
-    "learning_rate_schedule": "Experiment.learning_rate_schedule",
-    "mesh_devices": "Experiment.mesh_devices",
-    "mesh_shape": "Experiment.mesh_shape",
-    "mode": "--mode",
-    "model_dir": "--model_dir",
-    "model_type": "Experiment.model_type",
-    "optimizer": "Experiment.optimizer",
-    "outer_batch_size": "Experiment.outer_batch_size",
-    "save_checkpoints_steps": "train.save_checkpoints_steps",
-    "sequence_length": "Experiment.sequence_length",
-    "tpu": "--tpu",
-    "train_steps": "train.steps",
-}
 
 
 def check(own: Collection[Key], built: Collection[str] = ()):
@@ -148,21 +123,36 @@ def check_scopes(own: Iterable[Key], is_built: bool = False):
   """
   if not is_built and _has_users_configurables():
     return
-  known = {*_SCOPES}
-  for reference in gin.config.iterate_references(_bound()):
-    known.update(reference.scopes)
-  for scope, selector in _calls():
-    if selector != "gin.macro":
-      known.update(scope.split("/"))
+  known = _known_scopes()
   for key in own:
-    scopes = key[0].split("/") if key[0] and key[1] != "gin.macro" else []
-    for scope in scopes:
+    for scope in _scopes(key):
       if scope not in known:
         advice = spelling.did_you_mean(scope, known)
         raise errors.UserError(
             f"{_name(key)} is in a scope that nothing enters, {scope!r}; "
             + (advice or f"known ones are {', '.join(_SCOPES[:2])}.")
         )
+
+
+def _known_scopes() -> set[str]:
+  """Returns the scopes that are entered somewhere, as far as gin knows."""
+  known = {*_SCOPES}
+  for reference in gin.config.iterate_references(_bound()):
+    known.update(reference.scopes)  # Of macros too: gin enters their names.
+  for scope, selector in _calls():
+    if selector != "gin.macro":
+      known.update(scope.split("/"))
+  return known
+
+
+def in_unknown_scopes(keys: Iterable[Key]) -> set[Key]:
+  """Returns the bindings in scopes that nothing enters, as far as gin knows."""
+  known = _known_scopes()
+  return {key for key in keys if not known.issuperset(_scopes(key))}
+
+
+def _scopes(key: Key) -> list[str]:
+  return key[0].split("/") if key[0] and key[1] != "gin.macro" else []
 
 
 # Gin has no public functions for the following.
@@ -247,9 +237,6 @@ def _read_names() -> list[str]:
 
 def _advice(key: Key, names: Iterable[str]) -> str:
   """What to write instead of a binding, in parentheses, or nothing."""
-  _, selector, parameter = key
-  if selector == _RUN and parameter in OF_RUN:
-    return f" (here it is {OF_RUN[parameter]})"
-  alike = [name for name in names if name.endswith(f".{parameter}")]
+  alike = [name for name in names if name.endswith(f".{key[2]}")]
   advice = spelling.did_you_mean(_name(key), alike)
   return f" ({advice})" if advice else ""

@@ -63,15 +63,6 @@ def note(own, built=(unread_bindings.MODEL,)):
             "encoder/SelfAttention.num_heads or "
             "decoder/SelfAttention.num_heads?)",
         ),
-        (
-            "run.batch_size = 3",
-            "run.batch_size (here it is Experiment.batch_size)",
-        ),
-        (
-            "run.init_checkpoint = 'a'",
-            "run.init_checkpoint (here it is finetune.pretrained_dir)",
-        ),
-        ("run.autostack = True", "run.autostack"),
         # The caller gives it.
         ("Unitransformer.name = 'a'", "Unitransformer.name"),
         # Of a layer, and of a stack, that the model does not have.
@@ -138,10 +129,10 @@ def test_a_mode_is_judged_by_what_it_builds():
 
 
 def test_without_a_model_only_what_no_mode_reads_is_named():
-  own = parse(["run.train_steps = 3", "MoE1D.num_experts = 3"])
-  assert note(own, ()) == (
-      "nothing reads run.train_steps (here it is train.steps)."
+  own = parse(
+      ["mesh_inference_dataset_fn.use_cached = True", "MoE1D.num_experts = 3"]
   )
+  assert note(own, ()) == "nothing reads mesh_inference_dataset_fn.use_cached."
 
 
 @pytest.mark.parametrize(
