@@ -48,6 +48,16 @@ _TENSORS = {
 }  # fmt: skip
 # The dimensions that a layout rule may name.
 DIMENSIONS = sorted(set().union(*_TENSORS.values()))
+# T5's default layout, for whatever axes a mesh has; beside these, it has a rule
+# for ensembles of models.
+_T5_RULES = {
+    ("batch", "batch"),
+    ("d_ff", "model"),
+    ("experts", "batch"),
+    ("heads", "model"),
+    ("vocab", "model"),
+}
+_T5_ENSEMBLE = ("ensemble", "ensemble")
 
 
 class Number(NamedTuple):
@@ -176,7 +186,7 @@ def check(
     UserError: a rule names an unknown dimension or axis, two dimensions of one
       tensor are split over one axis, or a dimension cannot be split evenly.
   """
-  rules = sorted(layout_rules)
+  rules = _without_idle_rules_of_t5(mesh_shape, layout_rules)
   for dimension, axis in rules:
     rule = f"the layout rule {dimension}:{axis} names a"
     if dimension not in DIMENSIONS:
@@ -196,6 +206,14 @@ def check(
     axis = axis_of.get(number.dimension)
     if axis:
       _check_divides(mesh_shape, axis_of, number, numbers)
+
+
+def _without_idle_rules_of_t5(mesh_shape, layout_rules) -> list:
+  """The rules in order; of T5's default layout only those with an axis."""
+  rules = set(layout_rules) - {_T5_ENSEMBLE}
+  if _T5_RULES <= rules:
+    rules -= {rule for rule in _T5_RULES if rule[1] not in mesh_shape}
+  return sorted(rules)
 
 
 def warn_of_idle_axes(

@@ -27,6 +27,7 @@ from mtf_switch.training import model_functions
 from mtf_switch.training import prediction
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import strict_gin
 from mtf_switch.training import watching
 
 
@@ -102,10 +103,16 @@ def infer(
     UserError: the checkpoint or the inputs are missing.
   """
   experiment = run.experiment
+  is_lm = experiment.model_type == "lm"
+  beams = strict_gin.value("Bitransformer.decode.beam_size")
+  if is_lm and beams and beams > 1:
+    raise errors.UserError(
+        f"Bitransformer.decode.beam_size = {beams}: there is no beam search for"
+        " an 'lm'; it decodes greedily, or samples with runs/sample_decode.gin."
+    )
   lines = _read_lines(input_file)
   with progress.Display(console) as display:
     (step,) = _select(run, checkpoint_step, display)
-    is_lm = experiment.model_type == "lm"
     ids = inputs.encode_lines(
         {n: line for n, line in enumerate(lines, start=1) if line.strip()},
         experiment.vocabularies[0],

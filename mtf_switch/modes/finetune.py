@@ -58,9 +58,10 @@ def finetune(
   """Trains from the weights of another run's checkpoint.
 
   Trains as `train` does, with its settings, but evaluates by decoding, as
-  `evaluate` does. Step and optimizer start afresh. Writes initialization.json
-  and pretrained.json before the first step, and best.json with each evaluation.
-  If model_dir has a checkpoint of its own, training resumes from that.
+  `evaluate` does; an "lm", which has no inputs to decode, as `train` does. Step
+  and optimizer start afresh. Writes initialization.json and pretrained.json
+  before the first step, and best.json with each evaluation by decoding. If
+  model_dir has a checkpoint of its own, training resumes from that.
 
   Args:
     run: the run.
@@ -100,10 +101,11 @@ def finetune(
     make_more_hooks = functools.partial(
         _initialize, model_dir, pretrained_dir, step, console
     )
+  is_lm = run.experiment.model_type == "lm"
   train.train(
       run,
       console,
-      make_evaluate=_make_evaluate,
+      make_evaluate=None if is_lm else _make_evaluate,
       make_more_hooks=make_more_hooks,
   )
 

@@ -25,6 +25,7 @@ import gin
 import numpy as np
 import rich.console
 import seqio
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import values
@@ -191,9 +192,13 @@ def _figures_of(
   if run.tpu:  # Elsewhere the examples end by themselves.
     num_batches = inputs.count_batches(dataset_fns, batch_size)
   path = checkpoints.path(run.model_dir, step)
-  figures = estimators.make(
+  estimator = estimators.make(
       run, model_functions.perplexity_model_fn(run, len(dataset_fns))
-  ).evaluate(
+  )
+  with tf.Graph().as_default():
+    # The Estimator takes this writer and adds no graph of megabytes to it.
+    tf.summary.FileWriterCache.get(estimator.eval_dir())
+  figures = estimator.evaluate(
       lambda params: inputs.evaluation_batches(dataset_fns, batch_size, report),
       steps=num_batches,
       hooks=[

@@ -88,7 +88,7 @@ class Evaluation:
     if experiment.model_type == "lm" or not datasets:
       raise errors.UserError(
           f"{experiment.task!r} has no metrics of text decoded from inputs; use"
-          " --mode=perplexity_eval."
+          " --mode=perplexity_eval, and train.eval_every = None in fine-tuning."
       )
     self._tasks = {}
     for dataset in datasets:

@@ -160,6 +160,7 @@ def training_model_fn(
               lowering,
               "operative_config",
               built=(unread_bindings.TRAINING, unread_bindings.DATA),
+              is_summarized=True,
           ),
       ]
     return tpu_estimator.TPUEstimatorSpec(
@@ -344,6 +345,7 @@ def _hooks(
     lowering: mtf.Lowering,
     config_name: str,
     built: Sequence[str],
+    is_summarized: bool = False,
 ):
   """The hooks of every session: slices filled, gin's bindings recorded.
 
@@ -354,6 +356,8 @@ def _hooks(
     lowering: of the graph.
     config_name: the name of the record of bindings.
     built: what the graph has beside a model, see unread_bindings.check.
+    is_summarized: whether TensorBoard shows the bindings, and the graph, which
+      takes megabytes for each session of a program.
 
   Returns:
     a list of hooks.
@@ -369,6 +373,7 @@ def _hooks(
           run.model_dir,
           base_name=config_name,
           include_step_in_filename=False,
+          summarize_config=is_summarized,
       ),
   ]
 

@@ -58,6 +58,7 @@ def check(mesh_shape, layout_rules, **kwargs):
 
 EXPERT_DATA = "batch:data,experts:data"
 MODEL = "d_ff:model,heads:model,vocab:model"
+T5 = f"batch:batch,{MODEL},experts:batch"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,13 @@ MODEL = "d_ff:model,heads:model,vocab:model"
         # One core splits nothing, whatever meets there.
         ("all:1", "batch:all,heads:all"),
         ("length:2", "length:length"),
+        # T5's default layout is for any mesh.
+        ("", T5),
+        ("batch:1", T5),
+        ("all:1", f"ensemble:ensemble,{T5}"),
+        ("model:1,batch:1", f"ensemble:ensemble,{T5}"),
+        ("model:2;batch:3", f"ensemble:ensemble,{T5}"),
+        ("model:2;length:2", f"ensemble:ensemble,{T5},length:length"),
     ],
 )
 def test_these_work(mesh_shape, layout_rules):
