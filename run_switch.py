@@ -87,6 +87,9 @@ class _Mode:
 _MODES = {
     "train": _Mode("train.train", "train a model"),
     "finetune": _Mode("finetune.finetune", "train on from a pre-trained model"),
+    "distill": _Mode(
+        "distill.distill", "train a student with a trained model as its teacher"
+    ),
     "eval": _Mode(
         "decode.evaluate",
         "decode and apply the task's metrics",

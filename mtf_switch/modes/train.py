@@ -73,6 +73,7 @@ def train(
     max_skipped_batches: values.CountOrZero = 10,
     make_evaluate: MakeEvaluate | None = None,
     make_more_hooks: model_functions.MakeHooks | None = None,
+    change_loss_at: model_functions.ChangeLossAt | None = None,
 ):
   """Trains, from the latest checkpoint if there is one.
 
@@ -100,6 +101,7 @@ def train(
     make_evaluate: makes the functions that evaluate, for modes that are built
       on this one. None evaluates as `perplexity_eval` does.
     make_more_hooks: makes hooks that come before the others, for such modes.
+    change_loss_at: changes the loss of the targets, for such modes.
 
   Raises:
     UserError: no learning rate is set, the checkpoints are of another
@@ -187,7 +189,9 @@ def train(
 
     estimator = estimators.make(
         run,
-        model_functions.training_model_fn(run, steps, make_hooks),
+        model_functions.training_model_fn(
+            run, steps, make_hooks, change_loss_at=change_loss_at
+        ),
         iterations_per_loop,
     )
     input_fn = functools.partial(_batches, run, steps_per_block)
@@ -209,7 +213,9 @@ def train(
         recovery.recover(
             run,
             error,
-            replay.Training(steps, metrics_every, input_fn, make_more_hooks),
+            replay.Training(
+                steps, metrics_every, input_fn, make_more_hooks, change_loss_at
+            ),
             on_not_finite == "skip",
             max_skipped_batches,
             display,

@@ -52,7 +52,7 @@ class TrainingGraph(NamedTuple):
     lowering: the mtf.Lowering.
     figures: the step's scalars by name: "cross_entropy", "neg_log_perplexity",
       "packing_efficiency", "learning_rate" and, for sparse models, "aux_loss",
-      "z_loss" and "fraction_dropped".
+      "z_loss" and "fraction_dropped"; with a teacher figures.OF_DISTILLATION.
     layer_figures: figures.LAYER_FIGURES of each Switch layer, scalars and
       vectors, as "<layer>/<name>".
     summaries: further scalars, which layers show in TensorBoard.
@@ -73,6 +73,8 @@ class TrainingGraph(NamedTuple):
 
 
 MakeHooks = Callable[[TrainingGraph], Sequence[Any]]
+# From the step, an integer scalar, to the change of its loss.
+ChangeLossAt = Callable[[tf.Tensor], loss_lib.ChangeLoss]
 
 
 def training_model_fn(
@@ -80,6 +82,7 @@ def training_model_fn(
     total_steps: int,
     make_hooks: MakeHooks,
     lower: Callable[..., mtf.Lowering] = mtf.Lowering,
+    change_loss_at: ChangeLossAt | None = None,
 ):
   """Returns a model function that trains.
 
@@ -88,6 +91,7 @@ def training_model_fn(
     total_steps: updates to be made in all, for the learning rate.
     make_hooks: returns the hooks of the session.
     lower: makes the lowering, as mtf.Lowering does.
+    change_loss_at: changes the loss of the targets; None to leave it.
 
   Returns:
     a function for estimators.make.
@@ -105,7 +109,13 @@ def training_model_fn(
         experiment, mesh, features, experiment.outer_batch_size
     )
     learning_rate = _learning_rate(run, step, total_steps)
-    training = training_step.build(experiment, mesh, features, learning_rate)
+    training = training_step.build(
+        experiment,
+        mesh,
+        features,
+        learning_rate,
+        change_loss=change_loss_at and change_loss_at(step),
+    )
     draws.seed_loops(mesh.graph)
     # Before lowering, which may combine variables.
     variables = [v.name for v in mesh.graph.trainable_variables]
@@ -123,6 +133,8 @@ def training_model_fn(
         }
     )
     figures["learning_rate"] = tf.cast(learning_rate, tf.float32)
+    if change_loss_at:
+      figures["loss"] = lowering.export_to_tf_tensor(training.loss)
     if training.num_microbatches > 1:
       # The layers' summaries are then inside the loop, where nothing outside
       # can read them; upstream's host call fails on them.

@@ -19,7 +19,7 @@ line, with the place of the mistake and similar names. Gin takes a misspelt
 macro for a new, unused one; here it is an error.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import copy
 import functools
 import inspect
@@ -39,7 +39,10 @@ from mtf_switch.training import unread_bindings
 
 
 def parse(
-    files: Sequence[str], params: Sequence[str], search_paths: Sequence[str]
+    files: Sequence[str],
+    params: Sequence[str],
+    search_paths: Sequence[str],
+    defaults: Mapping[str, Any] | None = None,
 ) -> set[unread_bindings.Key]:
   """Parses gin files, then parameters, and closes the configuration.
 
@@ -48,6 +51,8 @@ def parse(
       path.
     params: bindings such as "train.steps = 100", which override the files'.
     search_paths: the directories of this project's files.
+    defaults: values of macros, as gin binds them, for those that are used and
+      not set.
 
   Returns:
     the bindings that are the user's own: those of the parameters, and of files
@@ -66,6 +71,8 @@ def parse(
   of_files = set(_macros())
   for param in params:
     _call(functools.partial(gin.parse_config, param), f"--gin_param={param!r}")
+  for name in _missing_macros() & set(defaults or ()):
+    gin.bind_parameter(f"{name}/gin.macro.value", defaults[name])
   _check_macros(of_params=set(_macros()) - of_files)
   _call(gin.finalize, "gin")
   gin_values.check(_bindings())
@@ -74,6 +81,11 @@ def parse(
     with _open(path) as file:
       texts.append(file.read())
   return {key for text in texts for key in _keys(text)}
+
+
+def macros() -> dict[str, Any]:
+  """Returns the values of the macros by name, as gin binds them."""
+  return {name: _bindings()[name, "gin.macro"]["value"] for name in _macros()}
 
 
 def value(name: str) -> Any:
@@ -231,6 +243,26 @@ def _macros() -> list[str]:
   return [name for name, kind in _bindings() if kind == "gin.macro"]
 
 
+def _used_macros() -> set[str]:
+  """Returns the names of the macros that bindings use."""
+  return {
+      "/".join(reference.scopes)
+      for reference in gin.config.iterate_references(
+          _bindings(), to=gin.get_configurable("gin.macro")
+      )
+  }
+
+
+def _missing_macros() -> set[str]:
+  """Returns the names of the macros that must have a value and have none."""
+  values = macros()
+  return {
+      name
+      for name in _used_macros() | values.keys()
+      if name not in values or repr(values[name]) == "%gin.REQUIRED"
+  }
+
+
 def _check_macros(of_params: set[str]):
   """Refuses misspelt macros and macros without a value.
 
@@ -240,24 +272,11 @@ def _check_macros(of_params: set[str]):
   Raises:
     UserError: a macro is misspelt, or macros lack a value.
   """
-  macros = _macros()
-  used = {
-      "/".join(reference.scopes)
-      for reference in gin.config.iterate_references(
-          _bindings(), to=gin.get_configurable("gin.macro")
-      )
-  }
-  for name in macros:
+  used = _used_macros()
+  for name in _macros():
     if name not in used:
       _check_unused(name, used, is_param=name in of_params)
-  missing = sorted(
-      {name for name in used if name not in macros}
-      | {
-          name
-          for name in macros
-          if repr(_bindings()[name, "gin.macro"]["value"]) == "%gin.REQUIRED"
-      }
-  )
+  missing = sorted(_missing_macros())
   if missing:
     raise errors.UserError(
         f"{' and '.join(missing)} must be set, in a gin file or for example "
