@@ -17,7 +17,7 @@
 from collections.abc import Sequence
 import functools
 import os
-from typing import Annotated, Literal
+from typing import Literal
 
 import gin
 import rich.console

@@ -57,6 +57,7 @@ SPARSE = [
     "num_cores = 2",
     "d_ff = 32",
 ]
+NORM = "transformer/block_000/layer_001/rms_norm/scale"
 DENSE = ["num_layers = 1", "d_ff = 32"]
 
 
@@ -204,8 +205,9 @@ def test_weights_start_as_the_teachers(tmp_path, teacher):
     )
 
 
-def teacher_of(run, directory, *params, mix=distillation.Mix(), files=()):
-  return teacher_lib.Teacher(run, str(directory), None, files, params, mix)
+def teacher_of(run, directory, soft_fraction=0.25):
+  mix = distillation.Mix(soft_fraction)
+  return teacher_lib.Teacher(run, str(directory), None, (), (), mix)
 
 
 def batch():
@@ -325,7 +327,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(plain):
       "unused", "dense", ["runs/pretrain.gin"], "Unitransformer.z_loss = 0.0"
   )
   with tf.Graph().as_default():
-    step = Step(run, teacher_of(run, plain, mix=distillation.Mix(1.0)))
+    step = Step(run, teacher_of(run, plain, soft_fraction=1.0))
     variables = {v.op.name: v for v in tf.trainable_variables()}
     saver = tf.train.Saver(
         [v for v in tf.global_variables() if v.op.name in variables]

@@ -149,20 +149,17 @@ def test_a_teacher_that_is_the_student_leaves_its_entropy_and_no_gradient():
 
 
 @pytest.mark.parametrize(
-    "mix, expected",
+    "options, expected",
     [
-        (distillation.Mix(0.3), [0.3] * 5),
-        (distillation.Mix(0.3, start_step=2), [0, 0, 0.3, 0.3, 0.3]),
-        (distillation.Mix(0.3, end_step=2), [0.3, 0.3, 0, 0, 0]),
-        (
-            distillation.Mix(0.3, start_step=1, end_step=4),
-            [0, 0.3, 0.3, 0.3, 0],
-        ),
+        ({}, [1, 1, 1, 1, 1]),
+        ({"start_step": 2}, [0, 0, 1, 1, 1]),
+        ({"end_step": 2}, [1, 1, 0, 0, 0]),
+        ({"start_step": 1, "end_step": 4}, [0, 1, 1, 1, 0]),
     ],
 )
-def test_the_soft_term_has_a_first_and_a_last_step(mix, expected):
+def test_the_soft_term_has_a_first_and_a_last_step(options, expected):
+  mix = distillation.Mix(soft_fraction=0.3, **options)
   with tf.Graph().as_default(), tf.Session() as session:
-    found = [
-        session.run(tf.convert_to_tensor(mix.fraction(i))) for i in range(5)
-    ]
-  assert found == pytest.approx(expected)
+    fractions = [tf.convert_to_tensor(mix.fraction(i)) for i in range(5)]
+    found = session.run(fractions)
+  assert found == pytest.approx([0.3 * x for x in expected])
