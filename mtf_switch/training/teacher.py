@@ -122,8 +122,12 @@ class Teacher:
     teacher = self._build()
     return functools.partial(
         distillation.distill,
-        teacher=teacher,
-        teacher_logits=functools.partial(self.logits, teacher),
+        teach=functools.partial(
+            distillation.lesson_of_logits,
+            teacher=teacher,
+            teacher_logits=functools.partial(self.logits, teacher),
+            temperature=self._mix.temperature,
+        ),
         fraction=self._mix.fraction(step),
         temperature=self._mix.temperature,
     )

@@ -27,15 +27,24 @@ denominator, Unitransformer.loss_denominator. Section 4.2.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import operations
-from mtf_switch.mesh import splits
 from mtf_switch.transformer import cross_entropy
 from mtf_switch.transformer import loss as loss_lib
+from mtf_switch.transformer import soft_cross_entropy
+
+# Features that a cache adds to a batch: the teacher's most probable tokens,
+# the most probable first, `[batch, length, choices]` int32; the logarithms of
+# their probabilities, as many float32; and that of the label's, at temperature
+# 1, `[batch, length]` float32.
+CACHED = (
+    "targets_teacher_ids",
+    "targets_teacher_log_probs",
+    "targets_teacher_label_log_probs",
+)
 
 
 class Mix(NamedTuple):
@@ -69,6 +78,24 @@ class Mix(NamedTuple):
     return self.soft_fraction * tf.cast(is_soft, tf.float32)
 
 
+class Lesson(NamedTuple):
+  """What a teacher says of each target.
+
+  Attributes:
+    soft: the student's cross-entropy against it, `[batch, length]` float32.
+    best_token: its most probable token, `[batch, length]` int32.
+    cross_entropy: its own, of the label, `[batch, length]` float32.
+  """
+
+  soft: mtf.Tensor
+  best_token: mtf.Tensor
+  cross_entropy: mtf.Tensor
+
+
+# From the student, the features and the student's logits.
+Teach = Callable[[Any, Mapping[str, mtf.Tensor], mtf.Tensor], Lesson]
+
+
 def distill(
     model,
     features: Mapping[str, mtf.Tensor],
@@ -76,8 +103,7 @@ def distill(
     hard_loss: mtf.Tensor,
     num_microbatches: int,
     *,
-    teacher,
-    teacher_logits: Callable[[Mapping[str, mtf.Tensor]], mtf.Tensor],
+    teach: Teach,
     fraction: float | tf.Tensor,
     temperature: float,
 ) -> tuple[mtf.Tensor, dict[str, mtf.Tensor]]:
@@ -89,9 +115,7 @@ def distill(
     logits: the student's, `[batch, length, vocab]`.
     hard_loss: the loss of the labels, a float32 scalar.
     num_microbatches: microbatches in a batch.
-    teacher: the teacher, a Bitransformer or Unitransformer.
-    teacher_logits: from the features to the teacher's logits; no gradient goes
-      there.
+    teach: gives the lesson at the temperature.
     fraction: the share of the soft term.
     temperature: divides all logits in the soft term.
 
@@ -102,102 +126,92 @@ def distill(
     have the same most probable token.
   """
   targets = features["targets"]
-  vocab = logits.shape.dims[-1]
-  taught = mtf.stop_gradient(teacher_logits(features))
   decoder = getattr(model, "decoder", model)
-  soft = soft_cross_entropy(decoder, logits, taught, temperature)
-  of_labels, _ = cross_entropy.softmax_cross_entropy(
-      getattr(teacher, "decoder", teacher),
-      taught,
-      mtf.maximum(targets, 0),
-      vocab,
-  )
-  agrees = mtf.cast(
-      mtf.equal(mtf.argmax(logits, vocab), mtf.argmax(taught, vocab)),
-      tf.float32,
-  )
+  lesson = teach(decoder, features, logits)
+  best_token = mtf.argmax(mtf.stop_gradient(logits), logits.shape.dims[-1])
+  agrees = mtf.cast(mtf.equal(best_token, lesson.best_token), tf.float32)
   is_real = loss_lib.is_real(targets)
   sums = {
-      "soft_cross_entropy": mtf.reduce_sum(soft * is_real),
-      "teacher_cross_entropy": mtf.reduce_sum(of_labels * is_real),
+      "soft_cross_entropy": mtf.reduce_sum(lesson.soft * is_real),
+      "teacher_cross_entropy": mtf.reduce_sum(lesson.cross_entropy * is_real),
       "agreement": mtf.reduce_sum(agrees * is_real),
   }
   weights = loss_lib.target_weights(decoder, targets)
-  soft_loss = mtf.reduce_sum(soft * weights) * temperature**2
+  soft_loss = mtf.reduce_sum(lesson.soft * weights) * temperature**2
   soft_loss /= decoder.loss_denominator(targets, num_microbatches)
   return hard_loss * (1 - fraction) + soft_loss * fraction, sums
 
 
-def soft_cross_entropy(
-    model, logits: mtf.Tensor, teacher_logits: mtf.Tensor, temperature: float
-) -> mtf.Tensor:
-  """The cross-entropy of a softmax against another one.
+def lesson_of_logits(
+    model,
+    features: Mapping[str, mtf.Tensor],
+    logits: mtf.Tensor,
+    *,
+    teacher,
+    teacher_logits: Callable[[Mapping[str, mtf.Tensor]], mtf.Tensor],
+    temperature: float,
+) -> Lesson:
+  """The lesson of a teacher that is in the graph.
 
   Args:
-    model: a Unitransformer; it knows how the mesh splits the vocabulary.
-    logits: `[batch, length, vocab]`.
-    teacher_logits: as logits; gets no gradient.
-    temperature: divides both.
-
-  Returns:
-    `[batch, length]` float32, natural logarithm.
+    model: the student, a Unitransformer.
+    features: int32 `[batch, length]` by name.
+    logits: the student's, `[batch, length, vocab]`.
+    teacher: the teacher, a Bitransformer or Unitransformer.
+    teacher_logits: from the features to the teacher's logits; no gradient goes
+      there.
+    temperature: divides all logits in the soft term.
   """
   vocab = logits.shape.dims[-1]
-  if splits.are_whole(model, [vocab]):
-    return _of_whole_vocabulary(logits, teacher_logits, temperature)
-  student, teacher = (
-      mtf.cast(x, tf.float32) / temperature for x in (logits, teacher_logits)
-  )
-  log_probs = student - mtf.reduce_logsumexp(student, vocab)
-  return -mtf.reduce_sum(
-      mtf.stop_gradient(mtf.softmax(teacher, vocab)) * log_probs,
-      reduced_dim=vocab,
+  taught = mtf.stop_gradient(teacher_logits(features))
+  return Lesson(
+      soft_cross_entropy.against_logits(model, logits, taught, temperature),
+      mtf.argmax(taught, vocab),
+      label_cross_entropy(teacher, features["targets"], taught),
   )
 
 
-def _of_whole_vocabulary(
-    logits: mtf.Tensor, teacher_logits: mtf.Tensor, temperature: float
-) -> mtf.Tensor:
-  """As soft_cross_entropy, with few passes over the logits.
+def lesson_of_cache(
+    model,
+    features: Mapping[str, mtf.Tensor],
+    logits: mtf.Tensor,
+    *,
+    temperature: float,
+) -> Lesson:
+  """The lesson that a teacher has left with the examples.
 
-  The gradient is the difference of the probabilities, which is kept.
+  Args:
+    model: the student, a Unitransformer.
+    features: int32 `[batch, length]` by name, and CACHED.
+    logits: the student's, `[batch, length, vocab]`.
+    temperature: that of the cached probabilities.
   """
-  shape = mtf.Shape(logits.shape.dims[:-1])
-
-  def forward(logits, teacher_logits):
-    student, teacher = (
-        tf.cast(x, tf.float32) / temperature for x in (logits, teacher_logits)
-    )
-    probs = tf.nn.softmax(teacher)
-    soft = -tf.reduce_sum(probs * tf.nn.log_softmax(student), axis=-1)
-    return soft, tf.nn.softmax(student) - probs
-
-  def gradient(op, soft_gradient, _):
-    def backward(difference, soft_gradient):
-      scale = soft_gradient[..., tf.newaxis] / temperature
-      return tf.cast(difference * scale, logits.dtype)
-
-    return [
-        operations.slicewise(
-            backward,
-            [op.outputs[1], soft_gradient],
-            output_shape=logits.shape,
-            output_dtype=logits.dtype,
-            multiplications=None,
-            splittable_dims=shape.dims,
-            name="soft_cross_entropy_gradient",
-        ),
-        None,
-    ]
-
-  soft, _ = operations.slicewise(
-      forward,
-      [logits, teacher_logits],
-      output_shape=[shape, logits.shape],
-      output_dtype=[tf.float32] * 2,
-      multiplications=None,
-      splittable_dims=shape.dims,
-      grad_function=gradient,
-      name="soft_cross_entropy",
+  ids, log_probs, label_log_probs = (features[name] for name in CACHED)
+  return Lesson(
+      soft_cross_entropy.against_choices(
+          model, logits, ids, log_probs, temperature
+      ),
+      mtf.reshape(
+          mtf.slice(ids, 0, 1, ids.shape.dims[-1].name), ids.shape.dims[:-1]
+      ),
+      -label_log_probs,
   )
-  return soft
+
+
+def label_cross_entropy(
+    teacher, targets: mtf.Tensor, logits: mtf.Tensor
+) -> mtf.Tensor:
+  """A teacher's cross-entropy of each label, `[batch, length]` float32.
+
+  Args:
+    teacher: a Bitransformer or Unitransformer.
+    targets: `[batch, length]` int32.
+    logits: its logits, `[batch, length, vocab]`.
+  """
+  value, _ = cross_entropy.softmax_cross_entropy(
+      getattr(teacher, "decoder", teacher),
+      logits,
+      mtf.maximum(targets, 0),
+      logits.shape.dims[-1],
+  )
+  return value
