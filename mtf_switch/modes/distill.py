@@ -17,7 +17,7 @@
 from collections.abc import Sequence
 import functools
 import os
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import gin
 import rich.console
@@ -31,8 +31,11 @@ from mtf_switch.modes import train
 from mtf_switch.training import checkpoints
 from mtf_switch.training import model_functions
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import skipped_batches
+from mtf_switch.training import strict_gin
 from mtf_switch.training import student_weights
 from mtf_switch.training import teacher as teacher_lib
+from mtf_switch.training import teacher_cache as teacher_cache_lib
 from mtf_switch.training import warm_start
 from mtf_switch.transformer import distillation
 
@@ -45,6 +48,7 @@ def distill(
     run: run_lib.Run,
     console: rich.console.Console,
     teacher_dir: str = gin.REQUIRED,
+    teacher_cache: str | None = None,
     teacher_gin: str | Sequence[str] | None = None,
     teacher_params: Sequence[str] = (),
     teacher_step: checkpoints.Step = None,
@@ -68,6 +72,8 @@ def distill(
     run: the student's run.
     console: the console for progress.
     teacher_dir: the teacher's model_dir.
+    teacher_cache: the directory that `teach` has written with this teacher; its
+      probabilities are read, and the teacher is not asked again.
     teacher_gin: the gin file or files that describe the teacher's model; None
       for the operative_config.gin that its run left behind.
     teacher_params: gin bindings that override those of teacher_gin.
@@ -108,11 +114,15 @@ def distill(
         f"{model_dir!r} has the checkpoints of a run that is no distillation; "
         "give --model_dir a new directory."
     )
-  gin_files = [teacher_gin] if isinstance(teacher_gin, str) else teacher_gin
   mix = distillation.Mix(soft_fraction, temperature, start_step, end_step)
-  teacher = teacher_lib.Teacher(
-      run, teacher_dir, teacher_step, gin_files or (), teacher_params, mix
-  )
+  if teacher_cache:
+    teacher = _cached(run, teacher_cache, teacher_dir, teacher_step, mix)
+  else:
+    files_ = [teacher_gin] if isinstance(teacher_gin, str) else teacher_gin
+    live = teacher_lib.Teacher(
+        run, teacher_dir, teacher_step, files_ or (), teacher_params, mix
+    )
+    teacher = _Teacher(live.step, live.change_loss_at)
   make_more_hooks = None
   if is_new:
     files.write_json(
@@ -120,6 +130,7 @@ def distill(
         {
             "teacher_dir": teacher_dir,
             "step": teacher.step,
+            "teacher_cache": teacher_cache,
             **mix._asdict(),
             "initialize_from_teacher": initialize_from_teacher,
             "initialize_experts": initialize_experts,
@@ -129,19 +140,87 @@ def distill(
       make_more_hooks = functools.partial(
           _initialize,
           model_dir,
-          teacher.path,
+          checkpoints.path(teacher_dir, teacher.step),
           initialize_experts == "mean",
           console,
       )
-  train.train(
+  try:
+    train.train(
+        run,
+        console,
+        make_evaluate=(
+            finetune.make_evaluate if evaluation == "decoding" else None
+        ),
+        make_more_hooks=make_more_hooks,
+        change_loss_at=teacher.change_loss_at,
+        change_batches=teacher.change_batches,
+    )
+  except tf.errors.InvalidArgumentError as error:
+    if teacher_cache_lib.OTHER_BATCHES not in str(error):
+      raise
+    raise errors.UserError(
+        f"distill.teacher_cache = {teacher_cache!r} "
+        f"{teacher_cache_lib.OTHER_BATCHES}: the data has changed since; write "
+        "it anew with --mode=teach."
+    ) from error
+
+
+class _Teacher(NamedTuple):
+  """What training needs of a teacher.
+
+  Attributes:
+    step: its checkpoint's.
+    change_loss_at: see train.train.
+    change_batches: see train.train.
+  """
+
+  step: int
+  change_loss_at: model_functions.ChangeLossAt
+  change_batches: train.ChangeBatches | None = None
+
+
+def _cached(
+    run: run_lib.Run,
+    directory: str,
+    teacher_dir: str,
+    teacher_step: int | None,
+    mix: distillation.Mix,
+) -> _Teacher:
+  """The teacher of a cache, which must be of teacher_dir and of this run."""
+  record = teacher_cache_lib.check(
       run,
-      console,
-      make_evaluate=(
-          finetune.make_evaluate if evaluation == "decoding" else None
-      ),
-      make_more_hooks=make_more_hooks,
-      change_loss_at=teacher.change_loss_at,
+      directory,
+      strict_gin.value("train.steps")
+      + len(skipped_batches.read(run.model_dir)),
+      mix.temperature,
+      strict_gin.value("train.steps_per_block") or train.STEPS_PER_BLOCK,
   )
+  step = record["teacher_step"]
+  if os.path.realpath(teacher_dir) != os.path.realpath(
+      record["teacher_dir"]
+  ) or teacher_step not in (None, -1, step):
+    raise errors.UserError(
+        f"distill.teacher_cache = {directory!r} is of the teacher "
+        f"{record['teacher_dir']!r} at step {step}, but distill.teacher_dir = "
+        f"{teacher_dir!r} and teacher_step = {teacher_step}."
+    )
+
+  def change_loss_at(at_step):
+    return functools.partial(
+        distillation.distill,
+        teach=functools.partial(
+            distillation.lesson_of_cache, temperature=mix.temperature
+        ),
+        fraction=mix.fraction(at_step),
+        temperature=mix.temperature,
+    )
+
+  def change_batches(batches, first_batch, skipped):
+    return teacher_cache_lib.add_lessons(
+        batches, directory, record, first_batch, skipped
+    )
+
+  return _Teacher(step, change_loss_at, change_batches)
 
 
 def _initialize(

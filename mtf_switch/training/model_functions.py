@@ -39,8 +39,10 @@ from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import host_call as host_call_lib
 from mtf_switch.training import inference
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import teacher
 from mtf_switch.training import training_step
 from mtf_switch.training import unread_bindings
+from mtf_switch.transformer import distillation
 from mtf_switch.transformer import loss as loss_lib
 
 
@@ -299,6 +301,52 @@ def scoring_model_fn(run: run_lib.Run):
         {"score": scores},
         scoring.drops,
         built=(),
+    )
+
+  return model_fn
+
+
+def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
+  """Returns a model function that answers batches with distillation.CACHED.
+
+  Args:
+    run: the teacher's run.
+    num_choices: the tokens of each target.
+    temperature: divides the logits.
+
+  Returns:
+    a function for estimators.make; the targets come along.
+  """
+  experiment = run.experiment
+
+  def model_fn(features, labels, mode, params):
+    del labels, mode
+    mesh, mesh_impl = _place(run, params, step=None)
+    features = _import_features(experiment, mesh, dict(features))
+    model = experiment.build_model()
+    lesson = distillation.lesson_to_cache(
+        model,
+        features,
+        loss_lib.logits_of(
+            model,
+            features,
+            teacher.evaluation_mode(model),
+            utils.get_variable_dtype(),
+        ),
+        num_choices,
+        temperature,
+    )
+    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    return _predictions(
+        run,
+        lowering,
+        "operative_config_teaching",
+        {
+            name: lowering.export_to_tf_tensor(x)
+            for name, x in {"targets": features["targets"], **lesson}.items()
+        },
+        {},
+        built=[unread_bindings.DATA],
     )
 
   return model_fn

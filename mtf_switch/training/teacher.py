@@ -111,7 +111,7 @@ class Teacher:
         )
     )
     self._check_type()
-    self._mode = self._mode_of(self._build())
+    self._mode = evaluation_mode(self._build())
 
   def change_loss_at(self, step: tf.Tensor) -> loss_lib.ChangeLoss:
     """Returns the change of the loss of a step; see distillation.distill.
@@ -181,26 +181,35 @@ class Teacher:
           "teacher_params overrides the file)."
       )
 
-  def _mode_of(self, model) -> str:
-    """PREDICT, in which no token is dropped, or EVAL with its capacity."""
-    split = [
-        switch
-        for switch in feed_forward.switches(model)
-        if splits.ways(
-            reports.unitransformers(model)[-1],
-            mtf.Dimension("experts", switch.num_experts),
-        )
-        > 1
-    ]
-    if not split:
-      return tf.estimator.ModeKeys.PREDICT
-    warnings.warn(
-        "the layout splits the teacher's experts, so that it drops tokens as in"
-        f" evaluation: capacity_factor_eval = {split[0].capacity_factor_eval}.",
-        errors.UserNotice,
-        stacklevel=2,
-    )
-    return tf.estimator.ModeKeys.EVAL
+
+def evaluation_mode(model) -> str:
+  """The mode in which a teacher is asked, see tf.estimator.ModeKeys.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+
+  Returns:
+    PREDICT, in which no token is dropped, or where the layout splits the
+    experts EVAL, which is noted.
+  """
+  split = [
+      switch
+      for switch in feed_forward.switches(model)
+      if splits.ways(
+          reports.unitransformers(model)[-1],
+          mtf.Dimension("experts", switch.num_experts),
+      )
+      > 1
+  ]
+  if not split:
+    return tf.estimator.ModeKeys.PREDICT
+  warnings.warn(
+      "the layout splits the teacher's experts, so that it drops tokens as in "
+      f"evaluation: capacity_factor_eval = {split[0].capacity_factor_eval}.",
+      errors.UserNotice,
+      stacklevel=2,
+  )
+  return tf.estimator.ModeKeys.EVAL
 
 
 class _Restored:

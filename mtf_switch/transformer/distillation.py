@@ -198,6 +198,30 @@ def lesson_of_cache(
   )
 
 
+def lesson_to_cache(
+    teacher,
+    features: Mapping[str, mtf.Tensor],
+    logits: mtf.Tensor,
+    num_choices: int,
+    temperature: float,
+) -> dict[str, mtf.Tensor]:
+  """What a cache keeps of a teacher's logits, by the names of CACHED.
+
+  Args:
+    teacher: a Bitransformer or Unitransformer.
+    features: int32 `[batch, length]` by name.
+    logits: `[batch, length, vocab]`.
+    num_choices: the tokens of each target.
+    temperature: divides the logits.
+  """
+  decoder = getattr(teacher, "decoder", teacher)
+  kept = (
+      *soft_cross_entropy.choices(decoder, logits, num_choices, temperature),
+      -label_cross_entropy(teacher, features["targets"], logits),
+  )
+  return dict(zip(CACHED, kept))
+
+
 def label_cross_entropy(
     teacher, targets: mtf.Tensor, logits: mtf.Tensor
 ) -> mtf.Tensor:

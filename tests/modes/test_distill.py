@@ -25,6 +25,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.modes import distill
+from mtf_switch.modes import teach
 from mtf_switch.modes import train
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
@@ -203,6 +204,78 @@ def test_weights_start_as_the_teachers(tmp_path, teacher):
         expected[f"{layer}1/SwitchFeedForward/experts/{kernel}/kernel"].mean(0),
         atol=1e-7,  # Sums of four in another order.
     )
+
+
+def taught(directory, teacher_dir, *params):
+  """Asks the teacher, and returns what the terminal says."""
+  run = configured(teacher_dir, "sparse", ["runs/teach.gin"], *params)
+  console = rich.console.Console(file=io.StringIO(), width=1000)
+  teach.teach(run, console, str(directory))
+  return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def whole_cache(tmp_path_factory, teacher):
+  """The teacher's probabilities of all 256 bytes and three more."""
+  directory = tmp_path_factory.mktemp("cache")
+  said = taught(
+      directory, teacher, "teach.choices = 259", "teach.steps_per_file = 3"
+  )
+  # 4 batches of 4 rows, 259 tokens of 8 bytes and 8 bytes for each target.
+  assert f"up to {4 * 4 * 40 * (259 * 8 + 8) / 2**30:,.3g} GiB" in said
+  return directory
+
+
+def losses(model_dir):
+  lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line)["distillation"] for line in lines]
+
+
+def test_a_cache_of_all_tokens_teaches_as_the_teacher(
+    tmp_path, teacher, student, whole_cache
+):
+  distilled(tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}")
+  for cached, live in zip(losses(tmp_path), losses(student), strict=True):
+    # Float32, and the softmax's 125 rows beyond the vocabulary's 259.
+    assert cached == pytest.approx(live, rel=1e-4)
+
+
+def test_an_interrupted_cache_goes_on_with_equal_files(
+    teacher, whole_cache, monkeypatch
+):
+  first, last = sorted(whole_cache.glob("teacher.tfrecord*"))
+  content = last.read_bytes()
+  last.unlink()
+  taught(
+      whole_cache, teacher, "teach.choices = 259", "teach.steps_per_file = 3"
+  )
+  assert last.read_bytes() == content
+  assert first.exists()
+
+
+@pytest.mark.parametrize(
+    "params, expected",
+    [
+        (["batch_size = 2"], "has batch_size = 4, but this run has 2"),
+        (["train_steps = 5"], "has 4 batches, but this run needs 5"),
+        (["distill.temperature = 2.0"], "temperature = 1.0"),
+        (["teacher_dir = 'elsewhere'"], "is of the teacher"),
+        (["teacher_cache = 'nowhere'"], "has no teacher.json"),
+    ],
+)
+def test_another_cache_is_refused(
+    tmp_path, teacher, whole_cache, params, expected
+):
+  with pytest.raises(errors.UserError) as raised:
+    distilled(
+        tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}", *params
+    )
+  assert expected in str(raised.value)
+
+
+def test_more_choices_than_tokens_are_refused(tmp_path, teacher):
+  with pytest.raises(errors.UserError, match="more than the 259 tokens"):
+    taught(tmp_path, teacher, "teach.choices = 260")
 
 
 def teacher_of(run, directory, soft_fraction=0.25):
