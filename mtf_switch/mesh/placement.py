@@ -141,8 +141,8 @@ def import_features(
     outer_batch_size: outer batches that the batch is divided into.
 
   Returns:
-    int32 or float32 `[batch, length]` by name, or `[outer_batch, batch, length]`
-    if there are several outer batches.
+    int32 or float32 `[batch, length]` by name; with several outer batches,
+    `[outer_batch, batch, length]`.
   """
   batch_dims = [mtf.Dimension("batch", batch_size // outer_batch_size)]
   if outer_batch_size > 1:

@@ -53,7 +53,8 @@ def teach(
     output_dir: the directory of the cache, for distill.teacher_cache.
     steps: the batches, as many as the students' training takes.
     choices: the tokens for each target, the most probable ones; the rest of the
-      probability counts as one more.
+      probability counts as one more. At most the rows of the softmax, which
+      Mesh TensorFlow rounds up.
     temperature: divides the teacher's logits.
     checkpoint_step: the step of the checkpoint; None for the latest.
     steps_per_block: the students' train.steps_per_block.
@@ -63,11 +64,12 @@ def teach(
     UserError: there is no checkpoint, choices are more than the vocabulary has,
       or output_dir has another cache.
   """
-  vocabulary_size = run.experiment.vocabularies[1].vocab_size
-  if choices > vocabulary_size:
+  model = run.experiment.build_model()
+  rows = getattr(model, "decoder", model).output_vocab_dim.size
+  if choices > rows:
     raise errors.UserError(
-        f"teach.choices = {choices:,} is more than the {vocabulary_size:,} "
-        "tokens of the vocabulary."
+        f"teach.choices = {choices:,} is more than the {rows:,} rows of the "
+        "vocabulary."
     )
   data_checks.check_split(
       run.experiment.provider, "train", "mesh_train_dataset_fn"

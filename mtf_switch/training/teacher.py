@@ -101,15 +101,21 @@ class Teacher:
         os.path.join(directory, "operative_config.gin")
     ]
     of_student = strict_gin.macros()
-    self._configuration = gin_configuration.Configuration(
-        functools.partial(
-            strict_gin.parse,
-            self._files,
-            gin_params,
-            run.gin_directories,
-            {x: of_student[x] for x in _OF_THE_RUN if x in of_student},
-        )
-    )
+    try:
+      self._configuration = gin_configuration.Configuration(
+          functools.partial(
+              strict_gin.parse,
+              self._files,
+              gin_params,
+              run.gin_directories,
+              {x: of_student[x] for x in _OF_THE_RUN if x in of_student},
+          )
+      )
+    except errors.UserError as error:
+      raise errors.UserError(
+          f"the teacher's gin files, {', '.join(self._files)}: {error} "
+          "(distill.teacher_params takes bindings of the teacher's.)"
+      ) from error
     self._check_type()
     self._mode = evaluation_mode(self._build())
 

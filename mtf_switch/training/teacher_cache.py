@@ -233,7 +233,9 @@ def add_lessons(
     lesson = _parse(serialized, shape, record["choices"])
     targets = tf.cast(batch["targets"], tf.int32)
     check_equal = tf.debugging.assert_equal(
-        targets, lesson.pop("targets"), f"{directory} {OTHER_BATCHES}"
+        targets,
+        lesson.pop("targets"),
+        message=f"{directory} {OTHER_BATCHES}",
     )
     with tf.control_dependencies([check_equal]):
       return {**{x: tf.identity(y) for x, y in batch.items()}, **lesson}

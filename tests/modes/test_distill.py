@@ -216,13 +216,13 @@ def taught(directory, teacher_dir, *params):
 
 @pytest.fixture(scope="module")
 def whole_cache(tmp_path_factory, teacher):
-  """The teacher's probabilities of all 256 bytes and three more."""
+  """The teacher's probabilities of 259 tokens, rounded up to 384 rows."""
   directory = tmp_path_factory.mktemp("cache")
   said = taught(
-      directory, teacher, "teach.choices = 259", "teach.steps_per_file = 3"
+      directory, teacher, "teach.choices = 384", "teach.steps_per_file = 3"
   )
-  # 4 batches of 4 rows, 259 tokens of 8 bytes and 8 bytes for each target.
-  assert f"up to {4 * 4 * 40 * (259 * 8 + 8) / 2**30:,.3g} GiB" in said
+  # 4 batches of 4 rows, 384 tokens of 8 bytes and 8 bytes for each target.
+  assert f"up to {4 * 4 * 40 * (384 * 8 + 8) / 2**30:,.3g} GiB" in said
   return directory
 
 
@@ -236,18 +236,16 @@ def test_a_cache_of_all_tokens_teaches_as_the_teacher(
 ):
   distilled(tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}")
   for cached, live in zip(losses(tmp_path), losses(student), strict=True):
-    # Float32, and the softmax's 125 rows beyond the vocabulary's 259.
-    assert cached == pytest.approx(live, rel=1e-4)
+    # Float32; the weights drift apart from step to step.
+    assert cached == pytest.approx(live, rel=1e-6)
 
 
-def test_an_interrupted_cache_goes_on_with_equal_files(
-    teacher, whole_cache, monkeypatch
-):
+def test_an_interrupted_cache_goes_on_with_equal_files(teacher, whole_cache):
   first, last = sorted(whole_cache.glob("teacher.tfrecord*"))
   content = last.read_bytes()
   last.unlink()
   taught(
-      whole_cache, teacher, "teach.choices = 259", "teach.steps_per_file = 3"
+      whole_cache, teacher, "teach.choices = 384", "teach.steps_per_file = 3"
   )
   assert last.read_bytes() == content
   assert first.exists()
@@ -274,8 +272,8 @@ def test_another_cache_is_refused(
 
 
 def test_more_choices_than_tokens_are_refused(tmp_path, teacher):
-  with pytest.raises(errors.UserError, match="more than the 259 tokens"):
-    taught(tmp_path, teacher, "teach.choices = 260")
+  with pytest.raises(errors.UserError, match="more than the 384 rows"):
+    taught(tmp_path, teacher, "teach.choices = 385")
 
 
 def teacher_of(run, directory, soft_fraction=0.25):
@@ -425,7 +423,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(plain):
         (["distill.end_step = 3", "distill.start_step = 3"], "end_step = 3"),
         (["distill.teacher_gin = 'layouts/single.gin'"], "teacher_gin"),
         (["distill.teacher_params = ['num_experts = 8']"], "4 x 16 x 32 there"),
-        (["distill.teacher_gin = 'models/switch_tiny.gin'"], "must be equal"),
+        (["distill.teacher_gin = 'models/t5_tiny.gin'"], "must be equal"),
     ],
 )
 def test_mistakes_end_in_one_line(tmp_path, teacher, params, expected):
