@@ -96,6 +96,15 @@ class _Mode:
 _MODES = {
     "train": _Mode("train.train", "train a model"),
     "finetune": _Mode("finetune.finetune", "train on from a pre-trained model"),
+    "teach": _Mode(
+        "teach.teach",
+        "ask a trained model once, to teach many students",
+        flags=("output_dir",),
+        needs=("output_dir",),
+    ),
+    "distill": _Mode(
+        "distill.distill", "train a student with a trained model as its teacher"
+    ),
     "eval": _Mode(
         "decode.evaluate",
         "decode and apply the task's metrics",
@@ -220,7 +229,9 @@ flags.DEFINE_multi_string(
     "compare_dir", [], "compare_*: the model_dir of a run; repeatable."
 )
 flags.DEFINE_string(
-    "output_dir", None, "cache, compare_*: the directory for what is made."
+    "output_dir",
+    None,
+    "cache, teach, compare_*: the directory for what is made.",
 )
 flags.DEFINE_string(
     "plan_chip",

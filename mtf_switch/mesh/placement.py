@@ -134,14 +134,15 @@ def import_features(
   Args:
     mesh: the mesh.
     features: integers `[batch_size, length]` by name. Packing adds features
-      such as "inputs_segmentation", of the length of "inputs".
+      such as "inputs_segmentation", of the length of "inputs". A teacher's
+      cache adds numbers of any type, `[batch_size, length, choices]` too.
     batch_size: sequences in the batch.
     lengths: positions for "inputs" and "targets".
     outer_batch_size: outer batches that the batch is divided into.
 
   Returns:
-    int32 `[batch, length]` by name, or `[outer_batch, batch, length]` if there
-    are several outer batches.
+    int32 or float32 `[batch, length]` by name; with several outer batches,
+    `[outer_batch, batch, length]`.
   """
   batch_dims = [mtf.Dimension("batch", batch_size // outer_batch_size)]
   if outer_batch_size > 1:
@@ -149,7 +150,10 @@ def import_features(
   imported = {}
   for name, value in features.items():
     length_dim = mtf.Dimension("length", lengths[name.split("_")[0]])
-    shape = mtf.Shape(batch_dims + [length_dim])
-    value = tf.reshape(tf.cast(value, tf.int32), shape.to_integer_list)
+    more_dims = [mtf.Dimension("choices", n) for n in value.shape[2:]]
+    shape = mtf.Shape([*batch_dims, length_dim, *more_dims])
+    if value.dtype.is_integer:
+      value = tf.cast(value, tf.int32)
+    value = tf.reshape(value, shape.to_integer_list)
     imported[name] = mtf.import_fully_replicated(mesh, value, shape, name=name)
   return imported

@@ -105,7 +105,7 @@ def finetune(
   train.train(
       run,
       console,
-      make_evaluate=None if is_lm else _make_evaluate,
+      make_evaluate=None if is_lm else make_evaluate,
       make_more_hooks=make_more_hooks,
   )
 
@@ -180,10 +180,19 @@ def upstream_neg_log_perplexity(
   return sum(values.values()) / len(values) if values else None
 
 
-def _make_evaluate(
+def make_evaluate(
     run: run_lib.Run, split: str, display: progress.Display
 ) -> best_checkpoints.Evaluation:
-  """Decodes a step's checkpoint once, and writes which is the best."""
+  """Returns the evaluation by decoding, which writes which step is the best.
+
+  Args:
+    run: the run.
+    split: the split.
+    display: the display for progress.
+
+  Raises:
+    UserError: the split has no labels.
+  """
   evaluation = decoded_evaluation.Evaluation(run, split, display)
   if not evaluation.scored_names:
     raise errors.UserError(

@@ -48,6 +48,10 @@ from mtf_switch.training import skipped_batches
 from mtf_switch.training import stopping
 from mtf_switch.training import vocabulary_record
 
+STEPS_PER_BLOCK = 10_000
+
+# From batches, the number of the first one and those that are left out.
+ChangeBatches = Callable[[tf.data.Dataset, int, Sequence[int]], tf.data.Dataset]
 # Evaluates the checkpoint of a step, unless that is done already.
 Evaluate = Callable[[int], None]
 # From the run, the split and the display.
@@ -68,12 +72,14 @@ def train(
     metrics_every: values.Count = 10,
     eval_every: values.CountOrZero | None = None,
     eval_split: str = "validation",
-    steps_per_block: values.Count = 10000,
+    steps_per_block: values.Count = STEPS_PER_BLOCK,
     iterations_per_loop: values.Count = 100,
     on_not_finite: Literal["stop", "skip"] = "stop",
     max_skipped_batches: values.CountOrZero = 10,
     make_evaluate: MakeEvaluate | None = None,
     make_more_hooks: model_functions.MakeHooks | None = None,
+    change_loss_at: model_functions.ChangeLossAt | None = None,
+    change_batches: ChangeBatches | None = None,
 ):
   """Trains, from the latest checkpoint if there is one.
 
@@ -101,6 +107,8 @@ def train(
     make_evaluate: makes the functions that evaluate, for modes that are built
       on this one. None evaluates as `perplexity_eval` does.
     make_more_hooks: makes hooks that come before the others, for such modes.
+    change_loss_at: changes the loss of the targets, for such modes.
+    change_batches: adds to the batches, for such modes.
 
   Raises:
     UserError: no learning rate is set, the checkpoints are of another
@@ -194,10 +202,14 @@ def train(
 
     estimator = estimators.make(
         run,
-        model_functions.training_model_fn(run, steps, make_hooks),
+        model_functions.training_model_fn(
+            run, steps, make_hooks, change_loss_at=change_loss_at
+        ),
         iterations_per_loop,
     )
-    input_fn = functools.partial(_batches, run, display, steps_per_block)
+    input_fn = functools.partial(
+        _batches, run, display, steps_per_block, change_batches
+    )
     while (first_step := checkpoints.latest_step(run.model_dir)) < steps:
       last_step = session_ends(
           first_step,
@@ -216,7 +228,9 @@ def train(
         recovery.recover(
             run,
             error,
-            replay.Training(steps, metrics_every, input_fn, make_more_hooks),
+            replay.Training(
+                steps, metrics_every, input_fn, make_more_hooks, change_loss_at
+            ),
             on_not_finite == "skip",
             max_skipped_batches,
             display,
@@ -334,6 +348,7 @@ def _batches(
     run: run_lib.Run,
     display: progress.Display,
     steps_per_block: int,
+    change_batches: ChangeBatches | None,
     params: Mapping[str, Any],
 ) -> tf.data.Dataset:
   """The batches from the latest checkpoint to the end of its block."""
@@ -343,21 +358,27 @@ def _batches(
   del params
   experiment = run.experiment
   num_tasks = len(seqio.get_subtasks(experiment.provider))
+  first_step = checkpoints.latest_step(run.model_dir)
+  skipped = skipped_batches.read(run.model_dir)
   with (
       display.working(
           "building the data pipelines", num_tasks, "tasks"
       ) as report,
       waits.counting_sources(report),
   ):
-    return inputs.training_batches(
+    batches = inputs.training_batches(
         experiment.task,
         experiment.lengths,
         experiment.sequences_per_batch,
         run.seed,
-        checkpoints.latest_step(run.model_dir),
+        first_step,
         steps_per_block,
-        skipped_batches.read(run.model_dir),
+        skipped,
     )
+  if change_batches:
+    first_batch = skipped_batches.batch_of(first_step, skipped)
+    batches = change_batches(batches, first_batch, skipped)
+  return batches
 
 
 def _progress_hook(

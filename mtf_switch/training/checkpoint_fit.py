@@ -70,29 +70,39 @@ def differences(
   return found
 
 
-def check(path: str):
-  """Refuses a checkpoint from which the default graph cannot be restored.
+def variables_of(path: str) -> dict[str, Variable]:
+  """Returns the forms of a checkpoint's variables by their names.
 
   Args:
     path: the checkpoint, as tf.train.Saver expects it.
-
-  Raises:
-    UserError: its variables are not those of the graph.
   """
   reader = tf.train.load_checkpoint(path)
   dtypes = reader.get_variable_to_dtype_map()
-  found = differences(
-      {
-          variable.op.name: Variable(
-              variable.dtype.base_dtype, tuple(variable.shape.as_list())
-          )
-          for variable in tf.global_variables()
-      },
-      {
-          name: Variable(dtypes[name], tuple(shape))
-          for name, shape in sorted(reader.get_variable_to_shape_map().items())
-      },
-  )
+  return {
+      name: Variable(dtypes[name], tuple(shape))
+      for name, shape in sorted(reader.get_variable_to_shape_map().items())
+  }
+
+
+def check(path: str, model: Mapping[str, Variable] | None = None):
+  """Refuses a checkpoint from which a model cannot be restored.
+
+  Args:
+    path: the checkpoint, as tf.train.Saver expects it.
+    model: the form of each variable of the model; None for the variables of the
+      default graph.
+
+  Raises:
+    UserError: its variables are not those of the model.
+  """
+  if model is None:
+    model = {
+        variable.op.name: Variable(
+            variable.dtype.base_dtype, tuple(variable.shape.as_list())
+        )
+        for variable in tf.global_variables()
+    }
+  found = differences(model, variables_of(path))
   if not found:
     return
   more = f"; {len(found)} variables differ" if len(found) > _MAX_NAMED else ""

@@ -24,6 +24,15 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
+# Of a step with a teacher: what it minimizes, and for each real target token
+# the sums of distillation.distill.
+OF_DISTILLATION = (
+    "loss",
+    "soft_cross_entropy",
+    "teacher_cross_entropy",
+    "agreement",
+)
+
 
 def of_batch(sums: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
   """The figures of one batch.
@@ -50,6 +59,11 @@ def _figures(sums, divide: Callable[[Any, Any], Any]) -> dict[str, Any]:
           -sums["cross_entropy"], sums["target_tokens"]
       ),
       "packing_efficiency": divide(sums["real_tokens"], sums["positions"]),
+      **{
+          name: divide(sums[name], sums["target_tokens"])
+          for name in OF_DISTILLATION
+          if name in sums
+      },
   }
   layers = [
       name.removesuffix("/routed") for name in sums if name.endswith("/routed")

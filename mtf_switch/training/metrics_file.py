@@ -27,6 +27,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch.training import figures as figures_lib
 
 _NAME = "metrics.jsonl"
 # Lines of steps that were made again, and lines that are no records.
@@ -180,7 +181,9 @@ class MetricsFile:
       task: the name of the task or mixture.
       figures: "cross_entropy", "neg_log_perplexity", "packing_efficiency" and,
         for sparse models, "aux_loss", "z_loss", "fraction_dropped" and
-        "<layer>/<name>", which become the object "layers"; others are left out.
+        "<layer>/<name>", which become the object "layers". Those of
+        figures.OF_DISTILLATION become the object "distillation", which is there
+        only with them; others are left out.
       tokens_per_second: positions of inputs and targets, padding included.
     """
     layers = {}
@@ -205,6 +208,13 @@ class MetricsFile:
         "task": task,
         "layers": layers or None,
     }
+    of_distillation = {
+        name: figures[name]
+        for name in figures_lib.OF_DISTILLATION
+        if name in figures
+    }
+    if of_distillation:
+      record["distillation"] = of_distillation
     files.append_record(self._path, record)
 
   def drop_after(self, step: int):

@@ -39,8 +39,10 @@ from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import host_call as host_call_lib
 from mtf_switch.training import inference
 from mtf_switch.training import run as run_lib
+from mtf_switch.training import teacher
 from mtf_switch.training import training_step
 from mtf_switch.training import unread_bindings
+from mtf_switch.transformer import distillation
 from mtf_switch.transformer import loss as loss_lib
 
 
@@ -52,7 +54,7 @@ class TrainingGraph(NamedTuple):
     lowering: the mtf.Lowering.
     figures: the step's scalars by name: "cross_entropy", "neg_log_perplexity",
       "packing_efficiency", "learning_rate" and, for sparse models, "aux_loss",
-      "z_loss" and "fraction_dropped".
+      "z_loss" and "fraction_dropped"; with a teacher figures.OF_DISTILLATION.
     layer_figures: figures.LAYER_FIGURES of each Switch layer, scalars and
       vectors, as "<layer>/<name>".
     summaries: further scalars, which layers show in TensorBoard.
@@ -73,6 +75,8 @@ class TrainingGraph(NamedTuple):
 
 
 MakeHooks = Callable[[TrainingGraph], Sequence[Any]]
+# From the step, an integer scalar, to the change of its loss.
+ChangeLossAt = Callable[[tf.Tensor], loss_lib.ChangeLoss]
 
 
 def training_model_fn(
@@ -80,6 +84,7 @@ def training_model_fn(
     total_steps: int,
     make_hooks: MakeHooks,
     lower: Callable[..., mtf.Lowering] = mtf.Lowering,
+    change_loss_at: ChangeLossAt | None = None,
 ):
   """Returns a model function that trains.
 
@@ -88,6 +93,7 @@ def training_model_fn(
     total_steps: updates to be made in all, for the learning rate.
     make_hooks: returns the hooks of the session.
     lower: makes the lowering, as mtf.Lowering does.
+    change_loss_at: changes the loss of the targets; None to leave it.
 
   Returns:
     a function for estimators.make.
@@ -105,7 +111,13 @@ def training_model_fn(
         experiment, mesh, features, experiment.outer_batch_size
     )
     learning_rate = _learning_rate(run, step, total_steps)
-    training = training_step.build(experiment, mesh, features, learning_rate)
+    training = training_step.build(
+        experiment,
+        mesh,
+        features,
+        learning_rate,
+        change_loss=change_loss_at and change_loss_at(step),
+    )
     draws.seed_loops(mesh.graph)
     # Before lowering, which may combine variables.
     variables = [v.name for v in mesh.graph.trainable_variables]
@@ -123,6 +135,8 @@ def training_model_fn(
         }
     )
     figures["learning_rate"] = tf.cast(learning_rate, tf.float32)
+    if change_loss_at:
+      figures["loss"] = lowering.export_to_tf_tensor(training.loss)
     if training.num_microbatches > 1:
       # The layers' summaries are then inside the loop, where nothing outside
       # can read them; upstream's host call fails on them.
@@ -288,6 +302,52 @@ def scoring_model_fn(run: run_lib.Run):
         {"score": scores},
         scoring.drops,
         built=(),
+    )
+
+  return model_fn
+
+
+def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
+  """Returns a model function that answers batches with distillation.CACHED.
+
+  Args:
+    run: the teacher's run.
+    num_choices: the tokens of each target.
+    temperature: divides the logits.
+
+  Returns:
+    a function for estimators.make; the targets come along.
+  """
+  experiment = run.experiment
+
+  def model_fn(features, labels, mode, params):
+    del labels, mode
+    mesh, mesh_impl = _place(run, params, step=None)
+    features = _import_features(experiment, mesh, dict(features))
+    model = experiment.build_model()
+    lesson = distillation.lesson_to_cache(
+        model,
+        features,
+        loss_lib.logits_of(
+            model,
+            features,
+            teacher.evaluation_mode(model),
+            utils.get_variable_dtype(),
+        ),
+        num_choices,
+        temperature,
+    )
+    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    return _predictions(
+        run,
+        lowering,
+        "operative_config_teaching",
+        {
+            name: lowering.export_to_tf_tensor(x)
+            for name, x in {"targets": features["targets"], **lesson}.items()
+        },
+        {},
+        built=[unread_bindings.DATA],
     )
 
   return model_fn

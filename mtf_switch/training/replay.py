@@ -41,12 +41,14 @@ class Training(NamedTuple):
     metrics_every: steps between two records in metrics.jsonl.
     input_fn: returns the batches since the last checkpoint.
     make_hooks: makes the hooks that set initial weights.
+    change_loss_at: changes the loss of the targets; None to leave it.
   """
 
   steps: int
   metrics_every: int
   input_fn: Callable[[Mapping[str, Any]], tf.data.Dataset]
   make_hooks: model_functions.MakeHooks
+  change_loss_at: model_functions.ChangeLossAt | None = None
 
 
 class Finding(NamedTuple):
@@ -240,7 +242,9 @@ def _run(
 
   estimator = estimators.make(
       run,
-      model_functions.training_model_fn(run, training.steps, hooks_of, lower),
+      model_functions.training_model_fn(
+          run, training.steps, hooks_of, lower, training.change_loss_at
+      ),
       optimizes_graph=lower is mtf.Lowering,
   )
   try:

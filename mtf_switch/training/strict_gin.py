@@ -19,7 +19,7 @@ line, with the place of the mistake and similar names. Gin takes a misspelt
 macro for a new, unused one; here it is an error.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import copy
 import functools
 import inspect
@@ -46,6 +46,7 @@ def parse(
     users_search_paths: Sequence[str] = (),
     mode: str | None = None,
     on_tpu: bool = False,
+    defaults: Mapping[str, Any] | None = None,
 ) -> set[unread_bindings.Key]:
   """Parses gin files, then parameters, and closes the configuration.
 
@@ -59,6 +60,8 @@ def parse(
     users_search_paths: directories of the user's, which follow those.
     mode: the program's mode, for T5's configurations; None for any.
     on_tpu: whether the run is on a TPU, for them too.
+    defaults: values of macros, as gin binds them, for those that are used and
+      not set.
 
   Returns:
     the bindings that are the user's own: those of the parameters, and of files
@@ -90,6 +93,8 @@ def parse(
   own = _bound_by(bindings, gin_sources.OWN)
   if before:
     own -= _translate(bindings, mode, on_tpu)
+  for name in _missing_macros() & set(defaults or ()):
+    gin.bind_parameter(f"{name}/gin.macro.value", defaults[name])
   of_params = _bound_by(bindings, [gin_sources.PARAMETER])
   _check_macros(of_params - _bound_by(bindings, gin_sources.FILES))
   _call(gin.finalize, "gin")
@@ -143,6 +148,11 @@ def _translate(
   macros = {key for key in in_files if key[1] == "gin.macro"}
   scoped = unread_bindings.in_unknown_scopes(in_files)
   return translation.done | macros | scoped
+
+
+def macros() -> dict[str, Any]:
+  """Returns the values of the macros by name, as gin binds them."""
+  return {name: _bindings()[name, "gin.macro"]["value"] for name in _macros()}
 
 
 def value(name: str) -> Any:
@@ -246,6 +256,26 @@ def _macros() -> list[str]:
   return [name for name, kind in _bindings() if kind == "gin.macro"]
 
 
+def _used_macros() -> set[str]:
+  """Returns the names of the macros that bindings use."""
+  return {
+      "/".join(reference.scopes)
+      for reference in gin.config.iterate_references(
+          _bindings(), to=gin.get_configurable("gin.macro")
+      )
+  }
+
+
+def _missing_macros() -> set[str]:
+  """Returns the names of the macros that must have a value and have none."""
+  values = macros()
+  return {
+      name
+      for name in _used_macros() | values.keys()
+      if name not in values or repr(values[name]) == "%gin.REQUIRED"
+  }
+
+
 def _check_macros(of_params: Collection[unread_bindings.Key]):
   """Refuses misspelt macros and macros without a value.
 
@@ -255,25 +285,12 @@ def _check_macros(of_params: Collection[unread_bindings.Key]):
   Raises:
     UserError: a macro is misspelt, or macros lack a value.
   """
-  macros = _macros()
-  used = {
-      "/".join(reference.scopes)
-      for reference in gin.config.iterate_references(
-          _bindings(), to=gin.get_configurable("gin.macro")
-      )
-  }
-  for name in macros:
+  used = _used_macros()
+  for name in _macros():
     if name not in used:
       is_param = (name, "gin.macro", "value") in of_params
       _check_unused(name, used, is_param)
-  missing = sorted(
-      {name for name in used if name not in macros}
-      | {
-          name
-          for name in macros
-          if repr(_bindings()[name, "gin.macro"]["value"]) == "%gin.REQUIRED"
-      }
-  )
+  missing = sorted(_missing_macros())
   if missing:
     raise errors.UserError(
         f"{' and '.join(missing)} must be set, in a gin file or for example "

@@ -56,6 +56,7 @@ def build(
     learning_rate,
     model=None,
     num_microbatches: int | None = None,
+    change_loss: loss_lib.ChangeLoss | None = None,
 ) -> TrainingStep:
   """Builds the loss, its gradients and the optimizer's updates.
 
@@ -66,6 +67,7 @@ def build(
     learning_rate: a number or a scalar tensor.
     model: the transformer; None for the experiment's.
     num_microbatches: microbatches of a step; None for as many as gin asks for.
+    change_loss: see loss.loss_and_sums.
   """
   model = model or experiment.build_model()
   variable_dtype = utils.get_variable_dtype()
@@ -81,6 +83,7 @@ def build(
         tf.estimator.ModeKeys.TRAIN,
         variable_dtype,
         num_microbatches,
+        change_loss,
     )
     variables = mesh.graph.trainable_variables
     gradients = mtf.gradients([loss], [v.outputs[0] for v in variables])

@@ -71,6 +71,17 @@ def describe(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
   }
 
 
+def describe_all(
+    vocabularies: Sequence[seqio.Vocabulary],
+) -> dict[str, dict[str, Any]]:
+  """Returns the descriptions by feature.
+
+  Args:
+    vocabularies: of inputs and targets.
+  """
+  return dict(zip(_FEATURES, map(describe, vocabularies)))
+
+
 def check_equal(
     subject: str,
     record: Mapping[str, Mapping[str, Any]],
@@ -110,7 +121,9 @@ def check(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
   if record is not None:
     _keep_to(record, vocabularies)
     check_equal(
-        f"the checkpoints in {directory!r} are", record, _record(vocabularies)
+        f"the checkpoints in {directory!r} are",
+        record,
+        describe_all(vocabularies),
     )
 
 
@@ -137,7 +150,9 @@ def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
   """
   check(directory, vocabularies)
   if _read(directory) is None:
-    files.write_lines(_path(directory), [json.dumps(_record(vocabularies))])
+    files.write_lines(
+        _path(directory), [json.dumps(describe_all(vocabularies))]
+    )
 
 
 def _name_of(description: Mapping[str, Any]) -> str:
@@ -155,10 +170,6 @@ def _how_to_set(description: Mapping[str, Any]) -> str:
   if description["kind"] == "Byte" and description["extra_ids"]:
     return "set vocabulary.name = 'bytes'"
   return "use a task with that one"
-
-
-def _record(vocabularies: Sequence[seqio.Vocabulary]) -> dict[str, Any]:
-  return dict(zip(_FEATURES, map(describe, vocabularies)))
 
 
 def _path(directory: str) -> str:

@@ -194,16 +194,24 @@ class InitializationHook(tf.train.SessionRunHook):
   unchanged.
   """
 
-  def __init__(self, path: str, names: Mapping[str, str]):
+  def __init__(
+      self,
+      path: str,
+      names: Mapping[str, str],
+      averaged: Mapping[str, str] | None = None,
+  ):
     """Creates the hook.
 
     Args:
       path: the checkpoint.
       names: the checkpoint's names by those of `weights`; the other weights
         keep their initial values.
+      averaged: the same for weights that become the mean over the first
+        dimension, that of experts.
     """
     self._path = path
-    self._names = names
+    self._averaged = averaged or {}
+    self._names = {**names, **self._averaged}
 
   def begin(self):
     """Adds the assignments to the graph."""
@@ -221,6 +229,8 @@ class InitializationHook(tf.train.SessionRunHook):
             dtypes=[dtypes[source]],
         )
         value = tf.cast(value, variable.dtype.base_dtype)
+        if name in self._averaged:
+          value = tf.reduce_mean(value, axis=0)
         assignments.append(tf.assign(variable, value))
     self._assign = tf.group(assignments)
     self._global_step = tf.train.get_global_step()

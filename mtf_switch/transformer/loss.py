@@ -27,7 +27,7 @@ the first term, the layers report the second (`add_router_loss`), and
 only as `context.losses`, in the activations' dtype.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import functools
 import inspect
@@ -42,6 +42,10 @@ from mtf_switch.transformer import reports
 
 _ROUTER_LOSS = "router_loss"
 
+# From the model, the features, its logits, the loss of the targets and the
+# number of microbatches to another loss of the targets, and more sums.
+ChangeLoss = Callable[..., tuple[mtf.Tensor, Mapping[str, mtf.Tensor]]]
+
 
 def loss_and_sums(
     model,
@@ -49,6 +53,7 @@ def loss_and_sums(
     mode: str,
     variable_dtype: mtf.VariableDType,
     num_microbatches: int = 1,
+    change_loss: ChangeLoss | None = None,
 ) -> tuple[mtf.Tensor, dict[str, mtf.Tensor]]:
   """Returns the loss of a batch or microbatch, and the sums of its figures.
 
@@ -58,6 +63,7 @@ def loss_and_sums(
     mode: tf.estimator.ModeKeys.TRAIN or EVAL.
     variable_dtype: dtypes of the variables.
     num_microbatches: microbatches in a batch.
+    change_loss: changes the loss of the targets; None to leave it.
 
   Returns:
     the loss, a float32 scalar, which in training includes the routers' losses;
@@ -78,8 +84,11 @@ def loss_and_sums(
     # The model's loss function is not ours.
     cross_entropy = _cross_entropy(model, logits, features["targets"])
     sums["cross_entropy"] = mtf.reduce_sum(cross_entropy)
-    sums["target_tokens"] = mtf.reduce_sum(_is_real(features["targets"]))
+    sums["target_tokens"] = mtf.reduce_sum(is_real(features["targets"]))
   loss = mtf.cast(target_loss, tf.float32)
+  if change_loss:
+    loss, more = change_loss(model, features, logits, loss, num_microbatches)
+    sums.update(more)
   if _ROUTER_LOSS in sums:
     loss += sums.pop(_ROUTER_LOSS)
   return loss, {**_packing(features), **sums}
@@ -131,9 +140,9 @@ def cross_entropy_loss(
   cross_entropy, log_z = cross_entropy_lib.softmax_cross_entropy(
       model, logits, mtf.maximum(targets, 0), vocab_dim
   )
-  is_real = _is_real(targets)
-  reports.add(model, "cross_entropy", mtf.reduce_sum(cross_entropy * is_real))
-  reports.add(model, "target_tokens", mtf.reduce_sum(is_real))
+  real = is_real(targets)
+  reports.add(model, "cross_entropy", mtf.reduce_sum(cross_entropy * real))
+  reports.add(model, "target_tokens", mtf.reduce_sum(real))
   loss = cross_entropy
   if model.label_smoothing:
     # The rest of the target's probability, spread evenly.
@@ -143,14 +152,35 @@ def cross_entropy_loss(
     loss += model.label_smoothing * (log_z - cross_entropy - mean)
   if model.z_loss and context.train:
     loss += model.z_loss * mtf.square(log_z)
-  weights = is_real
-  if model.loss_on_targets_only:
-    is_input = transformer.delimited_lm_inputs_mask(targets)
-    weights *= mtf.cast(mtf.logical_not(is_input), tf.float32)
+  weights = target_weights(model, targets)
   loss = mtf.reduce_sum(loss * weights) / model.loss_denominator(
       targets, context.num_microbatches
   )
   return mtf.cast(loss, context.activation_dtype if dtype is None else dtype)
+
+
+def is_real(targets: mtf.Tensor) -> mtf.Tensor:
+  """1 for a real target, as float32, otherwise 0.
+
+  Args:
+    targets: int32; by upstream's convention 0 is padding, and a negative one is
+      not to be learnt.
+  """
+  return mtf.cast(mtf.greater(targets, 0), tf.float32)
+
+
+def target_weights(model, targets: mtf.Tensor) -> mtf.Tensor:
+  """1 for a target that is trained on, as float32, otherwise 0.
+
+  Args:
+    model: a Unitransformer, which may have loss_on_targets_only.
+    targets: `[batch, length]` int32.
+  """
+  weights = is_real(targets)
+  if model.loss_on_targets_only:
+    is_input = transformer.delimited_lm_inputs_mask(targets)
+    weights *= mtf.cast(mtf.logical_not(is_input), tf.float32)
+  return weights
 
 
 def log_likelihood(
@@ -171,17 +201,35 @@ def log_likelihood(
     [batch] float32, not split: the natural logarithm, of the real targets.
   """
   targets = features["targets"]
-  if isinstance(model, transformer.Unitransformer):
-    # A Bitransformer does so itself: padding takes no slot.
-    is_real = mtf.cast(mtf.not_equal(targets, 0), tf.int32)
-    features = {"targets_segmentation": is_real, **features}
-  logits, _ = _call(model, features, mode, variable_dtype, compute_loss=False)
+  logits = logits_of(model, features, mode, variable_dtype)
   return mtf.anonymize(
       -mtf.reduce_sum(
           _cross_entropy(model, logits, targets),
           reduced_dim=targets.shape.dims[-1],
       )
   )
+
+
+def logits_of(
+    model,
+    features: Mapping[str, mtf.Tensor],
+    mode: str,
+    variable_dtype: mtf.VariableDType,
+) -> mtf.Tensor:
+  """A model's logits of each target, `[batch, length, vocab]`.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+    features: int32 [batch, length] by name.
+    mode: tf.estimator.ModeKeys.EVAL or PREDICT.
+    variable_dtype: dtypes of the variables.
+  """
+  if isinstance(model, transformer.Unitransformer):
+    # A Bitransformer does so itself: padding takes no slot.
+    segments = mtf.cast(mtf.not_equal(features["targets"], 0), tf.int32)
+    features = {"targets_segmentation": segments, **features}
+  logits, _ = _call(model, features, mode, variable_dtype, compute_loss=False)
+  return logits
 
 
 @contextlib.contextmanager
@@ -230,11 +278,6 @@ def _packing(features: Mapping[str, mtf.Tensor]) -> dict[str, mtf.Tensor]:
   }
 
 
-def _is_real(targets: mtf.Tensor) -> mtf.Tensor:
-  """Upstream's convention: 0 is padding, a negative one is not to be learnt."""
-  return mtf.cast(mtf.greater(targets, 0), tf.float32)
-
-
 def _cross_entropy(
     model, logits: mtf.Tensor, targets: mtf.Tensor
 ) -> mtf.Tensor:
@@ -245,7 +288,7 @@ def _cross_entropy(
       mtf.maximum(targets, 0),
       logits.shape.dims[-1],
   )
-  return cross_entropy * _is_real(targets)
+  return cross_entropy * is_real(targets)
 
 
 def _call(

@@ -1,0 +1,254 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The teacher of a distillation: another run's model, frozen.
+
+Its variables are in the graph under "teacher/", read from its checkpoint in
+each session, not trained and not saved.
+"""
+
+from collections.abc import Mapping, Sequence
+import functools
+import os
+from typing import Any
+import warnings
+
+import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import utils
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import errors
+from mtf_switch.mesh import splits
+from mtf_switch.training import checkpoint_fit
+from mtf_switch.training import checkpoints
+from mtf_switch.training import gin_configuration
+from mtf_switch.training import run as run_lib
+from mtf_switch.training import strict_gin
+from mtf_switch.training import vocabulary_record
+from mtf_switch.transformer import distillation
+from mtf_switch.transformer import feed_forward
+from mtf_switch.transformer import loss as loss_lib
+from mtf_switch.transformer import reports
+
+_SCOPE = "teacher/"
+# Macros of a run and not of its model: where the teacher's gin files leave one
+# open, the student's value holds.
+_OF_THE_RUN = (
+    "activation_dtype",
+    "batch_size",
+    "data_parallelism",
+    "layout_rules",
+    "learning_rate_schedule",
+    "mesh_shape",
+    "model_parallelism",
+    "num_cores",
+    "optimizer",
+    "sequence_length",
+    "task",
+    "train_steps",
+)
+
+
+class Teacher:
+  """A model that gives the probabilities another one learns.
+
+  Attributes:
+    path: of its checkpoint.
+    step: the checkpoint's.
+  """
+
+  def __init__(
+      self,
+      run: run_lib.Run,
+      directory: str,
+      step: checkpoints.Step,
+      gin_files: Sequence[str],
+      gin_params: Sequence[str],
+      mix: distillation.Mix,
+  ):
+    """Finds the checkpoint and reads the configuration.
+
+    Args:
+      run: the student's.
+      directory: the teacher's model_dir.
+      step: the step of its checkpoint; None for the latest.
+      gin_files: that describe its model; if there are none, the
+        operative_config.gin of its directory.
+      gin_params: bindings that override those of the files.
+      mix: the mix of the loss.
+
+    Raises:
+      UserError: there is no checkpoint, its vocabulary is not the student's, or
+        the gin files do not describe a model of the student's type.
+    """
+    (self.step,) = checkpoints.select(directory, step, "distill.teacher_dir")
+    self.path = checkpoints.path(directory, self.step)
+    vocabulary_record.check(directory, run.experiment.vocabularies)
+    self._experiment = run.experiment
+    self._mix = mix
+    self._files = list(gin_files) or [
+        os.path.join(directory, "operative_config.gin")
+    ]
+    of_student = strict_gin.macros()
+    try:
+      self._configuration = gin_configuration.Configuration(
+          functools.partial(
+              strict_gin.parse,
+              self._files,
+              gin_params,
+              run.gin_directories,
+              {x: of_student[x] for x in _OF_THE_RUN if x in of_student},
+          )
+      )
+    except errors.UserError as error:
+      raise errors.UserError(
+          f"the teacher's gin files, {', '.join(self._files)}: {error} "
+          "(distill.teacher_params takes bindings of the teacher's.)"
+      ) from error
+    self._check_type()
+    self._mode = evaluation_mode(self._build())
+
+  def change_loss_at(self, step: tf.Tensor) -> loss_lib.ChangeLoss:
+    """Returns the change of the loss of a step; see distillation.distill.
+
+    Args:
+      step: an integer scalar.
+    """
+    teacher = self._build()
+    return functools.partial(
+        distillation.distill,
+        teach=functools.partial(
+            distillation.lesson_of_logits,
+            teacher=teacher,
+            teacher_logits=functools.partial(self.logits, teacher),
+            temperature=self._mix.temperature,
+        ),
+        fraction=self._mix.fraction(step),
+        temperature=self._mix.temperature,
+    )
+
+  def logits(self, teacher, features: Mapping[str, mtf.Tensor]) -> mtf.Tensor:
+    """The teacher's logits, `[batch, length, vocab]`.
+
+    Args:
+      teacher: its model.
+      features: int32 `[batch, length]` by name.
+
+    Raises:
+      UserError: the checkpoint does not fit the configuration.
+    """
+    graph = features["targets"].mesh.graph
+    known = set(graph.all_variables)
+    restored = _Restored(self.path)
+    with (
+        self._configuration.in_place(),
+        tf.variable_scope(_SCOPE[:-1], custom_getter=restored.get),
+    ):
+      logits = loss_lib.logits_of(
+          teacher, features, self._mode, utils.get_variable_dtype()
+      )
+    restored.check()
+    graph.make_variables_untrainable(
+        [v for v in graph.all_variables if v not in known]
+    )
+    return logits
+
+  def _build(self):
+    """The teacher's model, on the student's mesh."""
+    with self._configuration.in_place():
+      try:
+        return self._experiment.build_model()
+      except (TypeError, ValueError, RuntimeError) as error:
+        message = strict_gin.explain(error) or str(error).split("\n")[0]
+        raise errors.UserError(
+            f"distill.teacher_gin = {self._files} does not describe a model: "
+            f"{message}"
+        ) from error
+
+  def _check_type(self):
+    with self._configuration.in_place():
+      found = strict_gin.value("model_type/gin.macro.value")
+    expected = self._experiment.model_type
+    if found not in (None, expected):
+      raise errors.UserError(
+          f"distill.teacher_gin = {self._files} has model_type = {found!r} and "
+          f"the student {expected!r}; they must be equal (distill."
+          "teacher_params overrides the file)."
+      )
+
+
+def evaluation_mode(model) -> str:
+  """The mode in which a teacher is asked, see tf.estimator.ModeKeys.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+
+  Returns:
+    PREDICT, in which no token is dropped, or where the layout splits the
+    experts EVAL, which is noted.
+  """
+  split = [
+      switch
+      for switch in feed_forward.switches(model)
+      if splits.ways(
+          reports.unitransformers(model)[-1],
+          mtf.Dimension("experts", switch.num_experts),
+      )
+      > 1
+  ]
+  if not split:
+    return tf.estimator.ModeKeys.PREDICT
+  warnings.warn(
+      "the layout splits the teacher's experts, so that it drops tokens as in "
+      f"evaluation: capacity_factor_eval = {split[0].capacity_factor_eval}.",
+      errors.UserNotice,
+      stacklevel=2,
+  )
+  return tf.estimator.ModeKeys.EVAL
+
+
+class _Restored:
+  """Variables whose initial values are a checkpoint's, as tf.get_variable's."""
+
+  def __init__(self, path: str):
+    self._path = path
+    self._saved = checkpoint_fit.variables_of(path)
+    self._made: dict[str, checkpoint_fit.Variable] = {}
+
+  def get(self, getter, name: str, shape: Sequence[int], **kwargs: Any):
+    """Creates a variable, which no Saver saves; see tf.variable_scope."""
+    source = name.removeprefix(_SCOPE)
+    saved = self._saved.get(source)
+    # A checkpoint may be of bfloat16, which is read as the variable's type.
+    dtype = saved.dtype if saved else kwargs["dtype"]
+    self._made[source] = checkpoint_fit.Variable(dtype, tuple(shape))
+
+    def restore(shape, dtype, **unused_kwargs):
+      (value,) = tf.raw_ops.RestoreV2(
+          prefix=self._path,
+          tensor_names=[source],
+          shape_and_slices=[""],
+          dtypes=[saved.dtype],
+      )
+      return tf.ensure_shape(tf.cast(value, dtype), shape)
+
+    if saved:
+      kwargs["initializer"] = restore
+    kwargs["trainable"] = False
+    kwargs["collections"] = [tf.GraphKeys.LOCAL_VARIABLES]
+    return getter(name, shape=shape, **kwargs)
+
+  def check(self):
+    """Refuses a checkpoint of another model; see checkpoint_fit.check."""
+    checkpoint_fit.check(self._path, self._made)

@@ -1,0 +1,440 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Distillation: small language models from start to end."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import io
+import json
+
+import numpy as np
+import pytest
+import rich.console
+import tensorflow.compat.v1 as tf
+
+from mtf_switch import errors
+from mtf_switch.modes import distill
+from mtf_switch.modes import teach
+from mtf_switch.modes import train
+from mtf_switch.training import checkpoints
+from mtf_switch.training import estimators
+from mtf_switch.training import inference
+from mtf_switch.training import model_functions
+from mtf_switch.training import run as run_lib
+from mtf_switch.training import strict_gin
+from mtf_switch.training import teacher as teacher_lib
+from mtf_switch.transformer import distillation
+from tests import gin_files
+from tests import toy_tasks  # noqa: F401
+
+COMMON = [
+    "task = 'toy_lm'",
+    "sequence_length = {'targets': 40}",
+    "model_type = 'lm'",
+    "batch_size = 4",
+    "train_steps = 4",
+    "d_model = 16",
+    "d_kv = 8",
+    "num_heads = 2",
+    "train.metrics_every = 1",
+    "train.save_checkpoints_steps = 2",
+]
+SPARSE = [
+    "make_layer_stack.layers ="
+    " [@transformer_layers.SelfAttention, @SwitchFeedForward]",
+    "num_blocks = 1",
+    "num_experts = 4",
+    "num_cores = 2",
+    "d_ff = 32",
+]
+NORM = "transformer/block_000/layer_001/rms_norm/scale"
+DENSE = ["num_layers = 1", "d_ff = 32"]
+
+
+def configured(model_dir, model, files, *params):
+  gin_files.clear()
+  model_files = {
+      "sparse": ("models/switch_tiny.gin", SPARSE),
+      "dense": ("models/t5_tiny.gin", DENSE),
+  }
+  file, sizes = model_files[model]
+  strict_gin.parse(
+      [
+          file,
+          "layouts/single.gin",
+          "schedules/constant_0_001.gin",
+          *files,
+      ],
+      [*COMMON, *sizes, *params],
+      [],
+  )
+  return run_lib.Run(model_dir=str(model_dir))
+
+
+def trained(model_dir, model, *params):
+  run = configured(model_dir, model, ["runs/pretrain.gin"], *params)
+  train.train(run, rich.console.Console(file=io.StringIO()))
+  return model_dir
+
+
+def distilled(model_dir, teacher_dir, *params, model="dense"):
+  """Distils, and returns what the terminal says."""
+  run = configured(
+      model_dir,
+      model,
+      ["runs/distill.gin"],
+      f"teacher_dir = {str(teacher_dir)!r}",
+      *params,
+  )
+  console = rich.console.Console(file=io.StringIO(), width=1000)
+  distill.distill(run, console)
+  return console.file.getvalue()
+
+
+def weights(model_dir, step=4):
+  reader = tf.train.load_checkpoint(checkpoints.path(str(model_dir), step))
+  return {x: reader.get_tensor(x) for x in reader.get_variable_to_shape_map()}
+
+
+def assert_same(one, other):
+  assert one.keys() == other.keys()
+  for name, value in one.items():
+    np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+  """A trained sparse language model."""
+  return trained(
+      tmp_path_factory.mktemp("teacher"),
+      "sparse",
+      "constant_learning_rate.learning_rate = 0.01",
+  )
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+  """A dense one, trained on labels alone."""
+  return trained(tmp_path_factory.mktemp("plain"), "dense")
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory, teacher):
+  """A dense one that has learnt from the teacher."""
+  directory = tmp_path_factory.mktemp("student")
+  said = distilled(directory, teacher)
+  assert "9 copied, 2 fresh in place of experts; see" in said, said
+  return directory
+
+
+def test_the_checkpoint_is_the_students_alone(student, plain):
+  found = weights(student)
+  assert found.keys() == weights(plain).keys()
+  assert not any("teacher" in name for name in found)
+
+
+def test_all_terms_are_recorded(student, teacher):
+  lines = (student / "metrics.jsonl").read_text().splitlines()
+  first, *_ = map(json.loads, lines)
+  of_teacher = first["distillation"]
+  assert set(of_teacher) == {
+      "loss",
+      "soft_cross_entropy",
+      "teacher_cross_entropy",
+      "agreement",
+  }
+  # After four steps the teacher is better than a student that begins.
+  assert of_teacher["teacher_cross_entropy"] < first["cross_entropy"]
+  assert 0 <= of_teacher["agreement"] <= 1
+  record = json.loads((student / "distillation.json").read_text())
+  assert record["teacher_dir"] == str(teacher)
+  assert (record["step"], record["soft_fraction"]) == (4, 0.25)
+
+
+def test_without_soft_loss_it_is_ordinary_training(tmp_path, teacher, plain):
+  distilled(
+      tmp_path,
+      teacher,
+      "distill.soft_fraction = 0.0",
+      "distill.initialize_from_teacher = False",
+  )
+  assert_same(weights(tmp_path), weights(plain))
+
+
+def test_a_resumed_run_goes_on_as_if_never_interrupted(
+    tmp_path, teacher, student
+):
+  # As after a signal: the learning rate depends on no number of steps.
+  distilled(tmp_path, teacher, "train_steps = 2")
+  said = distilled(tmp_path, teacher)
+  assert "initial weights" not in said
+  assert_same(weights(tmp_path), weights(student))
+
+
+def test_weights_start_as_the_teachers(tmp_path, teacher):
+  # One step that moves nothing.
+  distilled(
+      tmp_path,
+      teacher,
+      "distill.initialize_experts = 'mean'",
+      "train_steps = 1",
+      "constant_learning_rate.learning_rate = 0.0",
+  )
+  found, expected = weights(tmp_path, 1), weights(teacher)
+  layer = "transformer/block_000/layer_00"
+  (embedding,) = (name for name in found if name.endswith("embedding"))
+  for name in (embedding, f"{layer}0/SelfAttention/q"):
+    np.testing.assert_array_equal(found[name], expected[name])
+  name = f"{layer}1/rms_norm/scale"
+  np.testing.assert_array_equal(found[name], expected[name])
+  for kernel in ("wi", "wo"):
+    np.testing.assert_allclose(
+        found[f"{layer}1/DenseReluDense/{kernel}/kernel"],
+        expected[f"{layer}1/SwitchFeedForward/experts/{kernel}/kernel"].mean(0),
+        atol=1e-7,  # Sums of four in another order.
+    )
+
+
+def taught(directory, teacher_dir, *params):
+  """Asks the teacher, and returns what the terminal says."""
+  run = configured(teacher_dir, "sparse", ["runs/teach.gin"], *params)
+  console = rich.console.Console(file=io.StringIO(), width=1000)
+  teach.teach(run, console, str(directory))
+  return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def whole_cache(tmp_path_factory, teacher):
+  """The teacher's probabilities of 259 tokens, rounded up to 384 rows."""
+  directory = tmp_path_factory.mktemp("cache")
+  said = taught(
+      directory, teacher, "teach.choices = 384", "teach.steps_per_file = 3"
+  )
+  # 4 batches of 4 rows, 384 tokens of 8 bytes and 8 bytes for each target.
+  assert f"up to {4 * 4 * 40 * (384 * 8 + 8) / 2**30:,.3g} GiB" in said
+  return directory
+
+
+def losses(model_dir):
+  lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line)["distillation"] for line in lines]
+
+
+def test_a_cache_of_all_tokens_teaches_as_the_teacher(
+    tmp_path, teacher, student, whole_cache
+):
+  distilled(tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}")
+  for cached, live in zip(losses(tmp_path), losses(student), strict=True):
+    # Float32; the weights drift apart from step to step.
+    assert cached == pytest.approx(live, rel=1e-6)
+
+
+def test_an_interrupted_cache_goes_on_with_equal_files(teacher, whole_cache):
+  first, last = sorted(whole_cache.glob("teacher.tfrecord*"))
+  content = last.read_bytes()
+  last.unlink()
+  taught(
+      whole_cache, teacher, "teach.choices = 384", "teach.steps_per_file = 3"
+  )
+  assert last.read_bytes() == content
+  assert first.exists()
+
+
+@pytest.mark.parametrize(
+    "params, expected",
+    [
+        (["batch_size = 2"], "has batch_size = 4, but this run has 2"),
+        (["train_steps = 5"], "has 4 batches, but this run needs 5"),
+        (["distill.temperature = 2.0"], "temperature = 1.0"),
+        (["teacher_dir = 'elsewhere'"], "is of the teacher"),
+        (["teacher_cache = 'nowhere'"], "has no teacher.json"),
+    ],
+)
+def test_another_cache_is_refused(
+    tmp_path, teacher, whole_cache, params, expected
+):
+  with pytest.raises(errors.UserError) as raised:
+    distilled(
+        tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}", *params
+    )
+  assert expected in str(raised.value)
+
+
+def test_more_choices_than_tokens_are_refused(tmp_path, teacher):
+  with pytest.raises(errors.UserError, match="more than the 384 rows"):
+    taught(tmp_path, teacher, "teach.choices = 385")
+
+
+def teacher_of(run, directory, soft_fraction=0.25):
+  mix = distillation.Mix(soft_fraction)
+  return teacher_lib.Teacher(run, str(directory), None, (), (), mix)
+
+
+def batch():
+  """Rows of 40 tokens, the second half padding."""
+  tokens = np.random.RandomState(0).randint(3, 200, [4, 40])
+  tokens[:, 20:] = 0
+  return tokens.astype(np.int32)
+
+
+class Step:
+  """A step of a student with a teacher, in a session of its own.
+
+  Attributes:
+    graph: the TrainingGraph.
+  """
+
+  def __init__(self, run, teacher):
+    self._targets = tf.placeholder(tf.int32, [4, 40])
+    tf.train.create_global_step()
+    graphs = []
+
+    def make_hooks(graph):
+      graphs.append(graph)
+      self._gradients = [
+          graph.lowering.export_to_tf_tensor(x)
+          for x in graph.gradients.values()
+      ]
+      return []
+
+    model_functions.training_model_fn(
+        run, 4, make_hooks, change_loss_at=teacher.change_loss_at
+    )({"targets": self._targets}, None, tf.estimator.ModeKeys.TRAIN, {})
+    (self.graph,) = graphs
+    self.session = tf.Session(config=estimators.session_config(run))
+    self.session.run(tf.global_variables_initializer())
+    self.session.run(tf.local_variables_initializer())
+    self.session.run(self.graph.lowering.copy_masters_to_slices())
+
+  def __call__(self):
+    """The figures and the gradients of the batch."""
+    return self.session.run(
+        [self.graph.figures, self._gradients], {self._targets: batch()}
+    )
+
+
+def scores(teacher_dir):
+  """The log-probability of each row, as --mode=score computes it."""
+  run = configured("unused", "sparse", ["runs/pretrain.gin"])
+  with tf.Graph().as_default(), tf.Session() as session:
+    mesh, impl = model_functions._place(run, {}, None)
+    features = model_functions._import_features(
+        run.experiment, mesh, {"targets": tf.constant(batch())}
+    )
+    results = inference.score(run.experiment, features).results
+    lowering = model_functions.mtf.Lowering(mesh.graph, {mesh: impl})
+    tensor = lowering.export_to_tf_tensor(results)
+    path = checkpoints.path(str(teacher_dir), 4)
+    tf.train.Saver(tf.global_variables()).restore(session, path)
+    session.run(lowering.copy_masters_to_slices())
+    return session.run(tensor)
+
+
+def test_the_teacher_is_frozen_and_scores_as_it_does_alone(teacher):
+  run = configured("unused", "dense", ["runs/pretrain.gin"])
+  with tf.Graph().as_default():
+    step = Step(run, teacher_of(run, teacher))
+    names = [v.op.name for v in tf.global_variables()]
+    of_teacher = [v.op.name for v in tf.local_variables()]
+    assert (
+        "teacher/transformer/block_000/layer_001/rms_norm/scale" in of_teacher
+    )
+    assert not any("teacher" in name for name in names)
+    graph = step.graph.lowering.graph
+    assert not any("teacher" in v.name for v in graph.trainable_variables)
+    assert not any("teacher" in name for name in step.graph.gradients)
+    assert not any(
+        "teacher" in op.name
+        for op in graph.operations
+        if isinstance(op, model_functions.mtf.Assign)
+    )
+    figures, _ = step()
+  # 80 real tokens.
+  assert figures["teacher_cross_entropy"] * 80 == pytest.approx(
+      -scores(teacher).sum(), rel=1e-6
+  )
+
+
+def test_bindings_of_student_and_teacher_do_not_mix(teacher):
+  # The teacher's run left d_ff = 32 and no dropout in its operative config.
+  run = configured(
+      "unused",
+      "dense",
+      ["runs/pretrain.gin"],
+      "d_ff = 48",
+      "dropout_rate = 0.5",
+      "Unitransformer.z_loss = 0.25",
+  )
+  found = teacher_of(run, teacher)
+  with found._configuration.in_place():
+    assert strict_gin.value("Unitransformer.z_loss") == 1e-4
+  assert strict_gin.value("Unitransformer.z_loss") == 0.25
+  with tf.Graph().as_default():
+    step = Step(run, found)
+    shapes = {
+        v.op.name.removeprefix("teacher/"): v.shape.as_list()
+        for v in [*tf.global_variables(), *tf.local_variables()]
+    }
+    one, other = (step()[0]["teacher_cross_entropy"] for _ in range(2))
+  layer = "transformer/block_000/layer_001"
+  assert shapes[f"{layer}/DenseReluDense/wi/kernel"] == [16, 48]
+  assert shapes[f"{layer}/SwitchFeedForward/experts/wi/kernel"] == [4, 16, 32]
+  assert one == other  # The student's dropout is not the teacher's.
+
+
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn(plain):
+  run = configured(
+      "unused", "dense", ["runs/pretrain.gin"], "Unitransformer.z_loss = 0.0"
+  )
+  with tf.Graph().as_default():
+    step = Step(run, teacher_of(run, plain, soft_fraction=1.0))
+    variables = {v.op.name: v for v in tf.trainable_variables()}
+    saver = tf.train.Saver(
+        [v for v in tf.global_variables() if v.op.name in variables]
+    )
+    saver.restore(step.session, checkpoints.path(str(plain), 4))
+    step.session.run(step.graph.lowering.copy_masters_to_slices())
+    figures, gradients = step()
+  assert figures["agreement"] == 1
+  # Half of the 160 positions are padding.
+  assert figures["loss"] == pytest.approx(
+      figures["soft_cross_entropy"] / 2, rel=1e-6
+  )
+  assert max(abs(x).max() for x in gradients) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "params, expected",
+    [
+        (["distill.teacher_dir = 'nowhere'"], "no checkpoint in 'nowhere'"),
+        (["distill.soft_fraction = 1.5"], "soft_fraction = 1.5"),
+        (["distill.temperature = 0.0"], "temperature = 0.0"),
+        (["distill.end_step = 3", "distill.start_step = 3"], "end_step = 3"),
+        (["distill.teacher_gin = 'layouts/single.gin'"], "teacher_gin"),
+        (["distill.teacher_params = ['num_experts = 8']"], "4 x 16 x 32 there"),
+        (["distill.teacher_gin = 'models/t5_tiny.gin'"], "must be equal"),
+    ],
+)
+def test_mistakes_end_in_one_line(tmp_path, teacher, params, expected):
+  with pytest.raises(errors.UserError) as raised:
+    distilled(tmp_path, teacher, *params)
+  assert expected in str(raised.value)
+  assert not list(tmp_path.glob("model.ckpt*"))
+
+
+def test_directories_of_other_runs_are_refused(tmp_path, teacher, plain):
+  with pytest.raises(errors.UserError, match="are both"):
+    distilled(teacher, teacher)
+  with pytest.raises(errors.UserError, match="is no distillation"):
+    distilled(plain, teacher)

@@ -1,0 +1,133 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Cross-entropy against a teacher: NumPy's, and what a cache leaves of it."""
+
+import mtf_switch  # isort: skip  # noqa: F401
+import mesh_tensorflow as mtf
+import numpy as np
+import pytest
+
+from mtf_switch.transformer import soft_cross_entropy
+from tests import graphs
+from tests.vocabulary_cases import BATCH
+from tests.vocabulary_cases import LENGTH
+from tests.vocabulary_cases import VOCAB
+
+DIMS = [BATCH, LENGTH, VOCAB]
+MESHES = [("", ""), ("data:2", "batch:data"), ("model:2", "vocab:model")]
+WEIGHTS = np.random.RandomState(2).rand(BATCH.size, LENGTH.size)
+
+
+def logits_of(seed):
+  return 3 * np.random.RandomState(seed).randn(*(dim.size for dim in DIMS))
+
+
+STUDENT, TEACHER = logits_of(0), logits_of(1)
+
+
+def softmax(x):
+  e = np.exp(x - x.max(axis=-1, keepdims=True))
+  return e / e.sum(axis=-1, keepdims=True)
+
+
+def value_and_gradient(mesh_shape, layout, soft_of):
+  """The cross-entropies, and the gradient of their sum times WEIGHTS."""
+
+  def build(mesh):
+    x = graphs.constant(mesh, STUDENT, DIMS)
+    soft = soft_of(mesh, x)
+    weights = graphs.constant(mesh, WEIGHTS, [BATCH, LENGTH])
+    (gradient,) = mtf.gradients([mtf.reduce_sum(soft * weights)], [x])
+    return [soft, gradient]
+
+  (soft, gradient), _ = graphs.evaluate(build, mesh_shape, layout)
+  return soft, gradient
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("mesh_shape, layout", MESHES)
+def test_against_logits_matches_numpy(mesh_shape, layout, temperature):
+  model = graphs.Model(mtf.convert_to_shape(mesh_shape), layout)
+  soft, gradient = value_and_gradient(
+      mesh_shape,
+      layout,
+      lambda mesh, x: soft_cross_entropy.against_logits(
+          model, x, graphs.constant(mesh, TEACHER, DIMS), temperature
+      ),
+  )
+  p, q = softmax(TEACHER / temperature), softmax(STUDENT / temperature)
+  # Float32 has 6e-8 of each; sums of 24 terms below 20.
+  np.testing.assert_allclose(soft, -(p * np.log(q)).sum(-1), rtol=1e-6)
+  np.testing.assert_allclose(
+      gradient, (q - p) / temperature * WEIGHTS[..., None], atol=1e-6
+  )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("num_choices", [1, 5, VOCAB.size])
+@pytest.mark.parametrize("mesh_shape, layout", MESHES)
+def test_against_choices_matches_numpy(
+    mesh_shape, layout, num_choices, temperature
+):
+  model = graphs.Model(mtf.convert_to_shape(mesh_shape), layout)
+
+  def soft_of(mesh, x):
+    logits = graphs.constant(mesh, TEACHER, DIMS)
+    ids, log_probs = soft_cross_entropy.choices(
+        model, logits, num_choices, temperature
+    )
+    return soft_cross_entropy.against_choices(
+        model, x, ids, log_probs, temperature
+    )
+
+  soft, gradient = value_and_gradient(mesh_shape, layout, soft_of)
+  p, q = softmax(TEACHER / temperature), softmax(STUDENT / temperature)
+  chosen = p >= np.sort(p, axis=-1)[..., [-num_choices]]
+  expected = -np.where(chosen, p * np.log(q), 0).sum(-1)
+  expected_gradient = q - p
+  if num_choices < VOCAB.size:
+    rest, rest_of_student = (
+        np.where(chosen, 0, x).sum(-1, keepdims=True) for x in (p, q)
+    )
+    expected -= (rest * np.log(rest_of_student))[..., 0]
+    expected_gradient = np.where(
+        chosen, q - p, q * (1 - rest / rest_of_student)
+    )
+  # As above; the rest is a difference to 1, exact to 1e-7.
+  np.testing.assert_allclose(soft, expected, rtol=3e-6, atol=3e-6)
+  np.testing.assert_allclose(
+      gradient,
+      expected_gradient / temperature * WEIGHTS[..., None],
+      atol=2e-6,
+  )
+
+
+def test_choices_teach_no_more_than_all_tokens():
+  model = graphs.Model(mtf.Shape([]), "")
+
+  def build(mesh):
+    x = graphs.constant(mesh, STUDENT, DIMS)
+    teacher = graphs.constant(mesh, TEACHER, DIMS)
+    return [
+        soft_cross_entropy.against_choices(
+            model, x, *soft_cross_entropy.choices(model, teacher, n, 1.0), 1.0
+        )
+        for n in (2, 4, 8, 16, VOCAB.size)
+    ]
+
+  values, _ = graphs.evaluate(build)
+  for fewer, more in zip(values, values[1:]):
+    # Merging events lowers the divergence and raises no entropy (log-sum).
+    assert (fewer <= more + 1e-5).all()
