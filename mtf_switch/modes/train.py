@@ -352,20 +352,12 @@ def _batches(
     params: Mapping[str, Any],
 ) -> tf.data.Dataset:
   """The batches from the latest checkpoint to the end of its block."""
-  # Here and not above, where it could be the user's own module of that name.
-  from tasks import waits  # pylint: disable=g-import-not-at-top
-
   del params
   experiment = run.experiment
   num_tasks = len(seqio.get_subtasks(experiment.provider))
   first_step = checkpoints.latest_step(run.model_dir)
   skipped = skipped_batches.read(run.model_dir)
-  with (
-      display.working(
-          "building the data pipelines", num_tasks, "tasks"
-      ) as report,
-      waits.counting_sources(report),
-  ):
+  with display.opening("building the data pipelines", num_tasks, "tasks"):
     batches = inputs.training_batches(
         experiment.task,
         experiment.lengths,

@@ -17,6 +17,7 @@
 from collections.abc import Callable, Iterator
 import contextlib
 import datetime
+import sys
 import threading
 import time
 
@@ -63,12 +64,10 @@ class Display:
       self._task = self._add("", None, visible=False)
 
   def __enter__(self):
-    # Here and not above, where it could be the user's own module of that name.
-    from tasks import waits  # pylint: disable=g-import-not-at-top
-
     if self._bar:
       self._bar.start()
-    self._open.enter_context(waits.shown_by(self.working))
+    if waits := _waits_of_tasks():
+      self._open.enter_context(waits.shown_by(self.working))
     return self
 
   def __exit__(self, *exception):
@@ -168,6 +167,24 @@ class Display:
     finally:
       wait.end()
 
+  @contextlib.contextmanager
+  def opening(self, text: str, total: int, unit: str) -> Iterator[None]:
+    """Shows a piece of work that opens the sources of this project's tasks.
+
+    Args:
+      text: its name.
+      total: the sources.
+      unit: their name, in the plural.
+
+    Yields:
+      nothing.
+    """
+    with contextlib.ExitStack() as stack:
+      report = stack.enter_context(self.working(text, total, unit))
+      if waits := _waits_of_tasks():
+        stack.enter_context(waits.counting_sources(report))
+      yield
+
   def _add(self, text, total, visible=True):
     return self._bar.add_task(
         text,
@@ -190,6 +207,15 @@ class Display:
     if self._wait:
       self._wait.end()
       self._wait = None
+
+
+def _waits_of_tasks():
+  """The module tasks.waits, in a program that has loaded this project's tasks.
+
+  It is not loaded here: it could be the user's own module of that name, and gin
+  takes no new names once a configuration is complete.
+  """
+  return sys.modules.get("tasks.waits")
 
 
 class _Wait:
