@@ -36,6 +36,7 @@ from mtf_switch.training import strict_gin
 from mtf_switch.training import student_weights
 from mtf_switch.training import teacher as teacher_lib
 from mtf_switch.training import teacher_cache as teacher_cache_lib
+from mtf_switch.training import vocabulary_record
 from mtf_switch.training import warm_start
 from mtf_switch.transformer import distillation
 
@@ -118,11 +119,19 @@ def distill(
   if teacher_cache:
     teacher = _cached(run, teacher_cache, teacher_dir, teacher_step, mix)
   else:
-    files_ = [teacher_gin] if isinstance(teacher_gin, str) else teacher_gin
-    live = teacher_lib.Teacher(
-        run, teacher_dir, teacher_step, files_ or (), teacher_params, mix
+    (step,) = checkpoints.select(
+        teacher_dir, teacher_step, "distill.teacher_dir"
     )
-    teacher = _Teacher(live.step, live.change_loss_at)
+    vocabulary_record.check(teacher_dir, run.experiment.vocabularies)
+    live = teacher_lib.Teacher(
+        run.experiment,
+        teacher_lib.gin_files(teacher_dir, teacher_gin),
+        teacher_params,
+        run.gin_directories,
+        mix,
+        checkpoints.path(teacher_dir, step),
+    )
+    teacher = _Teacher(step, live.change_loss_at)
   make_more_hooks = None
   if is_new:
     files.write_json(
@@ -163,6 +172,29 @@ def distill(
         f"{teacher_cache_lib.OTHER_BATCHES}: the data has changed since; write "
         "it anew with --mode=teach."
     ) from error
+
+
+def planned_teacher(run: run_lib.Run, experiment) -> teacher_lib.Teacher | None:
+  """Returns the teacher of a distillation that is planned, by gin's bindings.
+
+  Args:
+    run: the student's run.
+    experiment: its Experiment.
+
+  Returns:
+    a teacher for graphs that are never run; None where gin names none, and for
+    a cached one, which costs the student nothing but its file.
+  """
+  directory = strict_gin.value("distill.teacher_dir")
+  if directory is None or strict_gin.value("distill.teacher_cache"):
+    return None
+  return teacher_lib.Teacher(
+      experiment,
+      teacher_lib.gin_files(directory, strict_gin.value("distill.teacher_gin")),
+      strict_gin.value("distill.teacher_params") or (),
+      run.gin_directories,
+      distillation.Mix(),
+  )
 
 
 class _Teacher(NamedTuple):

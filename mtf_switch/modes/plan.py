@@ -24,6 +24,7 @@ import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch.modes import distill
 from mtf_switch.planning import accounting
 from mtf_switch.planning import chips
 from mtf_switch.planning import evaluation_graph
@@ -83,7 +84,13 @@ def plan(
         display.working(f"planning {name}"),
     ):
       plans.append(
-          plan_lib.plan(experiment, chip, name, evaluation_graph.MODES)
+          plan_lib.plan(
+              experiment,
+              chip,
+              name,
+              evaluation_graph.MODES,
+              distill.planned_teacher(run, experiment),
+          )
       )
       unread_bindings.check(run.own_bindings, [unread_bindings.MODEL])
       if plan_picture:

@@ -37,6 +37,7 @@ def activation_bytes_variants(
     activation_bytes: int,
     on_tpu: bool,
     slices: slices_lib.Slices,
+    teacher=None,
 ) -> dict[str, int]:
   """Bytes of activations with recomputation, and with microbatches.
 
@@ -46,6 +47,7 @@ def activation_bytes_variants(
     activation_bytes: bytes of activations of the step itself.
     on_tpu: whether the step is built as for a TPU.
     slices: the slices of the experiment's layout.
+    teacher: see StepGraph.
 
   Returns:
     bytes by the name of the variant.
@@ -67,7 +69,7 @@ def activation_bytes_variants(
         with warnings.catch_warnings():
           # Notices on the capacity of microbatches that nobody asked for.
           warnings.simplefilter("ignore")
-          variant = step_graph.StepGraph(experiment, on_tpu, *options)
+          variant = step_graph.StepGraph(experiment, on_tpu, *options, teacher)
       except errors.UserError:
         continue  # A microbatch does not fill the groups.
       schedule = memory.Schedule(

@@ -33,6 +33,7 @@ from mtf_switch.planning import memory
 from mtf_switch.planning import slices as slices_lib
 from mtf_switch.planning import step_graph as step_graph_lib
 from mtf_switch.planning import switch_layers
+from mtf_switch.training import teacher as teacher_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Plan:
       does.
     evaluations: a batch of each mode of evaluation_graph.MODES that was asked
       for; None for one that cannot work.
+    teacher_bytes_per_core: bytes of the weights of a teacher (--mode=distill),
+      which are read once; 0 without one.
   """
 
   name: str
@@ -112,6 +115,7 @@ class Plan:
   evaluations: Mapping[str, evaluation.Evaluation | None] = dataclasses.field(
       default_factory=dict
   )
+  teacher_bytes_per_core: int = 0
 
   @property
   def memory_bytes_per_core(self) -> int:
@@ -121,6 +125,7 @@ class Plan:
         + self.optimizer_bytes_per_core
         + self.gradient_bytes_per_core
         + self.activation_bytes_per_core
+        + self.teacher_bytes_per_core
     )
 
 
@@ -129,6 +134,7 @@ def plan(
     chip: chips.Chip,
     name: str,
     evaluation_modes: Iterable[str] = (),
+    teacher: teacher_lib.Teacher | None = None,
 ) -> Plan:
   """Costs a training step.
 
@@ -137,6 +143,7 @@ def plan(
     chip: the kind of core of the mesh.
     name: the plan's name, in the user's words.
     evaluation_modes: which of evaluation_graph.MODES to cost too.
+    teacher: the teacher that the step asks; None for none.
 
   Returns:
     the plan.
@@ -146,12 +153,17 @@ def plan(
   """
   experiment.check_layout()
   on_tpu = chip.kind == "tpu"
-  step_graph = step_graph_lib.StepGraph(experiment, on_tpu)
+  step_graph = step_graph_lib.StepGraph(experiment, on_tpu, teacher=teacher)
   graph, step = step_graph.graph, step_graph.step
   slices = slices_lib.Slices(experiment.mesh, experiment.layout)
   collectives = step_graph.collectives(experiment.mesh, experiment.layout)
   trainable = graph.trainable_variables
-  others = [v for v in graph.all_variables if not v.trainable]
+  of_teacher, others = [], []
+  for variable in graph.all_variables:
+    if not variable.trainable:
+      is_teachers = variable.name.startswith(teacher_lib.SCOPE)
+      (of_teacher if is_teachers else others).append(variable)
+  teacher_bytes = slices.bytes_of_variables(of_teacher)
   weight_bytes = slices.bytes_of_variables(trainable)
   optimizer_bytes = slices.bytes_of_variables(others)
   schedule = memory.Schedule(graph.operations, step.gradients, on_tpu)
@@ -164,13 +176,14 @@ def plan(
       sum(slices.bytes(x) for x in step.gradients if x is not None),
       peak.activations,
   )
+  memory_traffic += teacher_bytes
   dtype = step_graph.activation_dtype.name
   seconds = {
       "compute": executed_flops / chip.peak_flops(dtype),
       "memory": memory_traffic / chip.memory_bandwidth,
       "network": cost.network_traffic(collectives) / chip.network_bandwidth,
   }
-  needed = weight_bytes + optimizer_bytes + sum(peak)
+  needed = weight_bytes + optimizer_bytes + teacher_bytes + sum(peak)
   by_purpose = {
       purpose: sum(c.bytes for c in collectives if c.purpose == purpose)
       for purpose in ("experts", "model_parallelism", "gradients", "other")
@@ -193,7 +206,7 @@ def plan(
       gradient_bytes_per_core=peak.gradients,
       activation_bytes_per_core=peak.activations,
       activation_bytes_variants=alternatives.activation_bytes_variants(
-          experiment, step, peak.activations, on_tpu, slices
+          experiment, step, peak.activations, on_tpu, slices, teacher
       ),
       host_bytes=_host_bytes(experiment.mesh, graph.all_variables),
       switch_layers=switch_layers.describe(step.model, collectives),
@@ -216,6 +229,7 @@ def plan(
           mode: evaluation.evaluate(experiment, chip, mode)
           for mode in evaluation_modes
       },
+      teacher_bytes_per_core=teacher_bytes,
   )
 
 

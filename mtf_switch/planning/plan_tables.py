@@ -108,6 +108,15 @@ def _columns(
           "weights": lambda plan: units.bytes_(plan.weight_bytes_per_core),
           "optimizer": lambda plan: units.bytes_(plan.optimizer_bytes_per_core),
           "gradients": lambda plan: units.bytes_(plan.gradient_bytes_per_core),
+          **(
+              {
+                  "teacher": lambda plan: units.bytes_(
+                      plan.teacher_bytes_per_core
+                  )
+              }
+              if any(plan.teacher_bytes_per_core for plan in plans)
+              else {}
+          ),
           "activations": lambda plan: units.bytes_(
               plan.activation_bytes_per_core
           ),

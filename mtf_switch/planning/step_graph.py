@@ -123,6 +123,7 @@ class StepGraph(PlannedGraph):
       on_tpu: bool,
       recompute: bool = False,
       num_microbatches: int | None = None,
+      teacher=None,
   ):
     """Builds the graph.
 
@@ -132,6 +133,7 @@ class StepGraph(PlannedGraph):
       recompute: whether gradients recompute the layers' activations even if
         gin does not ask for it.
       num_microbatches: the microbatches of a step; None for gin's choice.
+      teacher: the teacher.Teacher that the step asks; None for none.
     """
     super().__init__(on_tpu)
     with self.building():
@@ -146,6 +148,7 @@ class StepGraph(PlannedGraph):
           learning_rate=1.0,
           model=model,
           num_microbatches=num_microbatches,
+          change_loss=teacher and teacher.change_loss_at(tf.constant(0)),
       )
     self.gradients = self.step.gradients
     self.exported = [self.step.loss, *self.step.sums.values()]

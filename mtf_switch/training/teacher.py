@@ -20,7 +20,6 @@ each session, not trained and not saved.
 
 from collections.abc import Mapping, Sequence
 import functools
-import os
 from typing import Any
 import warnings
 
@@ -31,17 +30,14 @@ import tensorflow.compat.v1 as tf
 from mtf_switch import errors
 from mtf_switch.mesh import splits
 from mtf_switch.training import checkpoint_fit
-from mtf_switch.training import checkpoints
 from mtf_switch.training import gin_configuration
-from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
-from mtf_switch.training import vocabulary_record
 from mtf_switch.transformer import distillation
 from mtf_switch.transformer import feed_forward
 from mtf_switch.transformer import loss as loss_lib
 from mtf_switch.transformer import reports
 
-_SCOPE = "teacher/"
+SCOPE = "teacher/"
 # Macros of a run and not of its model: where the teacher's gin files leave one
 # open, the student's value holds.
 _OF_THE_RUN = (
@@ -61,45 +57,34 @@ _OF_THE_RUN = (
 
 
 class Teacher:
-  """A model that gives the probabilities another one learns.
-
-  Attributes:
-    path: of its checkpoint.
-    step: the checkpoint's.
-  """
+  """A model that gives the probabilities another one learns."""
 
   def __init__(
       self,
-      run: run_lib.Run,
-      directory: str,
-      step: checkpoints.Step,
+      experiment,
       gin_files: Sequence[str],
       gin_params: Sequence[str],
+      gin_directories: Sequence[str],
       mix: distillation.Mix,
+      path: str | None = None,
   ):
-    """Finds the checkpoint and reads the configuration.
+    """Reads the configuration.
 
     Args:
-      run: the student's.
-      directory: the teacher's model_dir.
-      step: the step of its checkpoint; None for the latest.
-      gin_files: that describe its model; if there are none, the
-        operative_config.gin of its directory.
+      experiment: the student's Experiment.
+      gin_files: that describe the teacher's model.
       gin_params: bindings that override those of the files.
+      gin_directories: where the files are looked for.
       mix: the mix of the loss.
+      path: the teacher's checkpoint; None for a graph that is never run.
 
     Raises:
-      UserError: there is no checkpoint, its vocabulary is not the student's, or
-        the gin files do not describe a model of the student's type.
+      UserError: the gin files do not describe a model of the student's type.
     """
-    (self.step,) = checkpoints.select(directory, step, "distill.teacher_dir")
-    self.path = checkpoints.path(directory, self.step)
-    vocabulary_record.check(directory, run.experiment.vocabularies)
-    self._experiment = run.experiment
+    self._path = path
+    self._experiment = experiment
     self._mix = mix
-    self._files = list(gin_files) or [
-        os.path.join(directory, "operative_config.gin")
-    ]
+    self._files = gin_files
     of_student = strict_gin.macros()
     try:
       self._configuration = gin_configuration.Configuration(
@@ -107,7 +92,7 @@ class Teacher:
               strict_gin.parse,
               self._files,
               gin_params,
-              run.gin_directories,
+              gin_directories,
               {x: of_student[x] for x in _OF_THE_RUN if x in of_student},
           )
       )
@@ -150,15 +135,18 @@ class Teacher:
     """
     graph = features["targets"].mesh.graph
     known = set(graph.all_variables)
-    restored = _Restored(self.path)
+    restored = self._path and _Restored(self._path)
     with (
         self._configuration.in_place(),
-        tf.variable_scope(_SCOPE[:-1], custom_getter=restored.get),
+        tf.variable_scope(
+            SCOPE[:-1], custom_getter=restored.get if restored else None
+        ),
     ):
       logits = loss_lib.logits_of(
           teacher, features, self._mode, utils.get_variable_dtype()
       )
-    restored.check()
+    if restored:
+      restored.check()
     graph.make_variables_untrainable(
         [v for v in graph.all_variables if v not in known]
     )
@@ -186,6 +174,21 @@ class Teacher:
           f"the student {expected!r}; they must be equal (distill."
           "teacher_params overrides the file)."
       )
+
+
+def gin_files(
+    directory: str, given: str | Sequence[str] | None
+) -> Sequence[str]:
+  """Returns the names of the gin files that describe a teacher's model.
+
+  Args:
+    directory: its model_dir.
+    given: those that the user names, if any; by default it is the
+      operative_config.gin that its run has left behind.
+  """
+  if isinstance(given, str):
+    return [given]
+  return given or [f"{directory}/operative_config.gin"]
 
 
 def evaluation_mode(model) -> str:
@@ -228,7 +231,7 @@ class _Restored:
 
   def get(self, getter, name: str, shape: Sequence[int], **kwargs: Any):
     """Creates a variable, which no Saver saves; see tf.variable_scope."""
-    source = name.removeprefix(_SCOPE)
+    source = name.removeprefix(SCOPE)
     saved = self._saved.get(source)
     # A checkpoint may be of bfloat16, which is read as the variable's type.
     dtype = saved.dtype if saved else kwargs["dtype"]

@@ -277,8 +277,14 @@ def test_more_choices_than_tokens_are_refused(tmp_path, teacher):
 
 
 def teacher_of(run, directory, soft_fraction=0.25):
-  mix = distillation.Mix(soft_fraction)
-  return teacher_lib.Teacher(run, str(directory), None, (), (), mix)
+  return teacher_lib.Teacher(
+      run.experiment,
+      teacher_lib.gin_files(str(directory), None),
+      (),
+      (),
+      distillation.Mix(soft_fraction),
+      checkpoints.path(str(directory), 4),
+  )
 
 
 def batch():
