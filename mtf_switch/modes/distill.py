@@ -14,12 +14,15 @@
 
 """The mode that trains a student with a teacher, configured by gin."""
 
-from collections.abc import Sequence
+import collections
+from collections.abc import Callable, Sequence
 import functools
+import itertools
 import os
 from typing import Literal, NamedTuple
 
 import gin
+import numpy as np
 import rich.console
 import tensorflow.compat.v1 as tf
 
@@ -29,6 +32,8 @@ from mtf_switch import values
 from mtf_switch.modes import finetune
 from mtf_switch.modes import train
 from mtf_switch.training import checkpoints
+from mtf_switch.training import estimators
+from mtf_switch.training import inputs
 from mtf_switch.training import model_functions
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
@@ -41,6 +46,8 @@ from mtf_switch.training import warm_start
 from mtf_switch.transformer import distillation
 
 _RECORD = "distillation.json"
+# To find a teacher's most used experts.
+_BATCHES_COUNTED = 10
 
 
 @gin.configurable(module="mtf_switch.modes")
@@ -58,7 +65,7 @@ def distill(
     start_step: values.CountOrZero = 0,
     end_step: values.Count | None = None,
     initialize_from_teacher: bool = True,
-    initialize_experts: Literal["fresh", "mean"] = "fresh",
+    initialize_experts: Literal["fresh", "mean", "most_used"] = "fresh",
     evaluation: Literal["perplexity", "decoding"] = "perplexity",
 ):
   """Trains a student on labels and on a teacher's probabilities.
@@ -86,7 +93,8 @@ def distill(
     initialize_from_teacher: whether a new student starts from the teacher's
       embeddings, attention, norms and dense layers (Table 6).
     initialize_experts: what its dense layers start from where the teacher has
-      experts: nothing, or the mean of the experts' weights.
+      experts: nothing, the mean of the experts' weights, or the weights of the
+      expert that most tokens of the first ten batches choose.
     evaluation: how train.eval_every evaluates: "perplexity" as in pre-training,
       or "decoding", with the tasks' metrics, as in fine-tuning.
 
@@ -116,29 +124,34 @@ def distill(
         "give --model_dir a new directory."
     )
   mix = distillation.Mix(soft_fraction, temperature, start_step, end_step)
+  cached = None
   if teacher_cache:
-    teacher = _cached(run, teacher_cache, teacher_dir, teacher_step, mix)
-  else:
-    (step,) = checkpoints.select(
+    cached = _cached(run, teacher_cache, teacher_dir, teacher_step, mix)
+    teacher_step = cached.step
+  lessons, teacher, path = cached, None, None
+  if not cached or (is_new and initialize_from_teacher):
+    (teacher_step,) = checkpoints.select(
         teacher_dir, teacher_step, "distill.teacher_dir"
     )
     vocabulary_record.check(teacher_dir, run.experiment.vocabularies)
-    live = teacher_lib.Teacher(
+    path = checkpoints.path(teacher_dir, teacher_step)
+  if not cached or (is_new and initialize_experts == "most_used"):
+    teacher = teacher_lib.Teacher(
         run.experiment,
         teacher_lib.gin_files(teacher_dir, teacher_gin),
         teacher_params,
         run.gin_directories,
         mix,
-        checkpoints.path(teacher_dir, step),
+        path,
     )
-    teacher = _Teacher(step, live.change_loss_at)
+    lessons = lessons or _Lessons(teacher_step, teacher.change_loss_at)
   make_more_hooks = None
   if is_new:
     files.write_json(
         record,
         {
             "teacher_dir": teacher_dir,
-            "step": teacher.step,
+            "step": teacher_step,
             "teacher_cache": teacher_cache,
             **mix._asdict(),
             "initialize_from_teacher": initialize_from_teacher,
@@ -146,12 +159,15 @@ def distill(
         },
     )
     if initialize_from_teacher:
+      make_of_experts = None
+      if initialize_experts == "mean":
+        make_of_experts = student_weights.mean
+      elif initialize_experts == "most_used":
+        make_of_experts = functools.partial(
+            student_weights.most_used, loads=_expert_loads(run, teacher, path)
+        )
       make_more_hooks = functools.partial(
-          _initialize,
-          model_dir,
-          checkpoints.path(teacher_dir, teacher.step),
-          initialize_experts == "mean",
-          console,
+          _initialize, model_dir, path, make_of_experts, console
       )
   try:
     train.train(
@@ -161,8 +177,8 @@ def distill(
             finetune.make_evaluate if evaluation == "decoding" else None
         ),
         make_more_hooks=make_more_hooks,
-        change_loss_at=teacher.change_loss_at,
-        change_batches=teacher.change_batches,
+        change_loss_at=lessons.change_loss_at,
+        change_batches=lessons.change_batches,
     )
   except tf.errors.InvalidArgumentError as error:
     if teacher_cache_lib.OTHER_BATCHES not in str(error):
@@ -197,11 +213,11 @@ def planned_teacher(run: run_lib.Run, experiment) -> teacher_lib.Teacher | None:
   )
 
 
-class _Teacher(NamedTuple):
+class _Lessons(NamedTuple):
   """What training needs of a teacher.
 
   Attributes:
-    step: its checkpoint's.
+    step: of the teacher's checkpoint.
     change_loss_at: see train.train.
     change_batches: see train.train.
   """
@@ -217,7 +233,7 @@ def _cached(
     teacher_dir: str,
     teacher_step: int | None,
     mix: distillation.Mix,
-) -> _Teacher:
+) -> _Lessons:
   """The teacher of a cache, which must be of teacher_dir and of this run."""
   record = teacher_cache_lib.check(
       run,
@@ -252,13 +268,48 @@ def _cached(
         batches, directory, record, first_batch, skipped
     )
 
-  return _Teacher(step, change_loss_at, change_batches)
+  return _Lessons(step, change_loss_at, change_batches)
+
+
+def _expert_loads(
+    run: run_lib.Run, teacher: teacher_lib.Teacher, path: str
+) -> dict[str, np.ndarray]:
+  """The tokens of the first batches that choose each of a teacher's experts.
+
+  Args:
+    run: the student's run.
+    teacher: its teacher.
+    path: of the teacher's checkpoint, from which only the step is restored.
+
+  Returns:
+    `[num_experts]` by the layer's name.
+  """
+  experiment = run.experiment
+  rows = estimators.make(
+      run, model_functions.loads_model_fn(run, teacher)
+  ).predict(
+      lambda params: inputs.training_batches(
+          experiment.task,
+          experiment.lengths,
+          experiment.sequences_per_batch,
+          run.seed,
+          0,
+          _BATCHES_COUNTED,
+      ),
+      checkpoint_path=path,
+  )
+  loads = collections.Counter()
+  # Each row has the numbers of its whole batch.
+  for row in itertools.islice(rows, 0, None, experiment.sequences_per_batch):
+    for layer, load in row.items():
+      loads[layer] = loads[layer] + load
+  return dict(loads)
 
 
 def _initialize(
     model_dir: str,
     path: str,
-    average: bool,
+    make_of_experts: Callable[..., dict[str, student_weights.Make]] | None,
     console: rich.console.Console,
     unused_graph: model_functions.TrainingGraph,
 ) -> list[tf.train.SessionRunHook]:
@@ -274,7 +325,7 @@ def _initialize(
           for name, variable in warm_start.weights().items()
       },
       dict(tf.train.list_variables(path)),
-      average,
+      take_experts=make_of_experts is not None,
   )
   files.write_json(
       os.path.join(model_dir, "initialization.json"), report._asdict()
@@ -286,4 +337,10 @@ def _initialize(
       highlight=False,
       soft_wrap=True,
   )
-  return [warm_start.InitializationHook(path, report.copied, report.averaged)]
+  return [
+      warm_start.InitializationHook(
+          path,
+          {**report.copied, **report.of_experts},
+          make_of_experts and make_of_experts(report.of_experts),
+      )
+  ]

@@ -353,6 +353,41 @@ def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
   return model_fn
 
 
+def loads_model_fn(run: run_lib.Run, of_teacher: teacher.Teacher):
+  """Returns a model function that answers with the load of a teacher's experts.
+
+  Args:
+    run: the student's run.
+    of_teacher: its teacher.
+
+  Returns:
+    a function for estimators.make; each row of a batch is answered with the
+    loads of the batch, `[num_experts]` by the layer's name.
+  """
+
+  def model_fn(features, labels, mode, params):
+    del labels
+    mesh, mesh_impl = _place(run, params, step=None)
+    features = _import_features(run.experiment, mesh, dict(features))
+    loads = of_teacher.expert_loads(features)
+    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    rows = run.experiment.sequences_per_batch
+    with mtf.utils.outside_all_rewrites():
+      hooks = [servers.OneSessionHook(), mtf.MtfRestoreHook(lowering)]
+    return tpu_estimator.TPUEstimatorSpec(
+        mode=mode,
+        predictions={
+            name: tf.tile(
+                lowering.export_to_tf_tensor(x)[None], [batch_size, 1]
+            )
+            for name, x in loads.items()
+        },
+        prediction_hooks=hooks,
+    )
+
+  return model_fn
+
+
 def _predictions(
     run: run_lib.Run,
     lowering: mtf.Lowering,

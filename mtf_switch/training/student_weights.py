@@ -14,10 +14,16 @@
 
 """A student's initial weights, from its teacher's checkpoint (Table 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+import functools
 from typing import NamedTuple
 
+import numpy as np
+import tensorflow.compat.v1 as tf
+
 from mtf_switch.training import warm_start
+
+Make = Callable[[tf.Tensor], tf.Tensor]
 
 _EXPERTS = "/SwitchFeedForward/experts/"
 _DENSE = "/DenseReluDense/"
@@ -29,19 +35,19 @@ class Report(NamedTuple):
 
   Attributes:
     copied: the teacher's names by the student's.
-    averaged: the same for dense weights that are the mean of experts'.
+    of_experts: the same for dense weights that are made of experts'.
     shape_differs: the shapes in student and teacher by the student's names, for
       weights of different shapes, which start fresh.
-    of_experts: the student's names of weights that start fresh where the
-      teacher has experts or a router.
+    fresh: the student's names of weights that start fresh where the teacher has
+      experts or a router.
     not_in_teacher: the student's names of other weights that start fresh.
     not_in_student: the teacher's names of weights that are left out.
   """
 
   copied: dict[str, str]
-  averaged: dict[str, str]
+  of_experts: dict[str, str]
   shape_differs: dict[str, tuple[list[int], list[int]]]
-  of_experts: list[str]
+  fresh: list[str]
   not_in_teacher: list[str]
   not_in_student: list[str]
 
@@ -50,8 +56,8 @@ class Report(NamedTuple):
     """The counts, in one line."""
     counts = {
         "copied": self.copied,
-        "the mean of experts": self.averaged,
-        "fresh in place of experts": self.of_experts,
+        "made of experts": self.of_experts,
+        "fresh in place of experts": self.fresh,
         "fresh for their shape": self.shape_differs,
         "fresh otherwise": self.not_in_teacher,
     }
@@ -61,7 +67,7 @@ class Report(NamedTuple):
 def match(
     student: Mapping[str, warm_start.Shape],
     teacher: Mapping[str, warm_start.Shape],
-    average: bool,
+    take_experts: bool,
 ) -> Report:
   """Finds the weights of a student in its teacher's checkpoint.
 
@@ -72,7 +78,7 @@ def match(
   Args:
     student: the shapes of its weights by name.
     teacher: the shapes of all variables of the checkpoint.
-    average: whether dense layers become the mean of the experts.
+    take_experts: whether dense layers are made of experts.
   """
   is_dense = not warm_start.is_sparse(student)
   # The teacher's names by those of a teacher with one dense expert.
@@ -87,20 +93,44 @@ def match(
       elif _ROUTER in name:
         del names[name], shapes[name]
   found = warm_start.match(student, shapes)
-  copied, averaged, of_experts = {}, {}, []
+  copied, of_experts, fresh = {}, {}, []
   for name, match_ in found.matched.items():
     source = names[match_]
     if _EXPERTS not in source and _ROUTER not in source:
       copied[name] = source
-    elif is_dense and average:
-      averaged[name] = source
+    elif is_dense and take_experts:
+      of_experts[name] = source
     else:
-      of_experts.append(name)
+      fresh.append(name)
   return Report(
       copied,
-      averaged,
-      found.shape_differs,
       of_experts,
+      found.shape_differs,
+      fresh,
       found.not_in_checkpoint,
       [names[name] for name in found.not_in_model],
   )
+
+
+def mean(names: Iterable[str]) -> dict[str, Make]:
+  """Returns for each weight the mean over its experts, the first dimension."""
+  return dict.fromkeys(names, functools.partial(tf.reduce_mean, axis=0))
+
+
+def most_used(
+    sources: Mapping[str, str], loads: Mapping[str, np.ndarray]
+) -> dict[str, Make]:
+  """Returns for each weight the choice of the expert that has most tokens.
+
+  Args:
+    sources: the teacher's names by the student's, see Report.of_experts.
+    loads: the number of tokens of each expert, `[num_experts]`, by the name of
+      the layer, such as "encoder/block_000/layer_003".
+  """
+  makes = {}
+  for name, source in sources.items():
+    layer, _, _ = source.partition(_EXPERTS)
+    makes[name] = functools.partial(
+        tf.gather, indices=int(np.argmax(loads[layer]))
+    )
+  return makes

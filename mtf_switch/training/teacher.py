@@ -38,6 +38,7 @@ from mtf_switch.transformer import loss as loss_lib
 from mtf_switch.transformer import reports
 
 SCOPE = "teacher/"
+_LOAD = "/expert_load"  # See transformer/reports.py.
 # Macros of a run and not of its model: where the teacher's gin files leave one
 # open, the student's value holds.
 _OF_THE_RUN = (
@@ -123,12 +124,35 @@ class Teacher:
         temperature=self._mix.temperature,
     )
 
-  def logits(self, teacher, features: Mapping[str, mtf.Tensor]) -> mtf.Tensor:
+  def expert_loads(
+      self, features: Mapping[str, mtf.Tensor]
+  ) -> dict[str, mtf.Tensor]:
+    """The real tokens that choose each expert, `[num_experts]`, by layer.
+
+    Args:
+      features: int32 `[batch, length]` by name.
+
+    Returns:
+      float32 by the layer's name, such as "encoder/block_000/layer_003".
+    """
+    teacher = self._build()
+    with reports.collecting(teacher) as sums:
+      self.logits(teacher, features, tf.estimator.ModeKeys.EVAL)
+    return {
+        name.removeprefix(SCOPE).removesuffix(_LOAD): load
+        for name, load in sums.items()
+        if name.endswith(_LOAD)
+    }
+
+  def logits(
+      self, teacher, features: Mapping[str, mtf.Tensor], mode: str | None = None
+  ) -> mtf.Tensor:
     """The teacher's logits, `[batch, length, vocab]`.
 
     Args:
       teacher: its model.
       features: int32 `[batch, length]` by name.
+      mode: of tf.estimator.ModeKeys; None for that in which it teaches.
 
     Raises:
       UserError: the checkpoint does not fit the configuration.
@@ -143,7 +167,7 @@ class Teacher:
         ),
     ):
       logits = loss_lib.logits_of(
-          teacher, features, self._mode, utils.get_variable_dtype()
+          teacher, features, mode or self._mode, utils.get_variable_dtype()
       )
     if restored:
       restored.check()

@@ -15,7 +15,7 @@
 """Initial weights from another run's checkpoint."""
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import re
 from typing import Any, NamedTuple
 
@@ -198,7 +198,7 @@ class InitializationHook(tf.train.SessionRunHook):
       self,
       path: str,
       names: Mapping[str, str],
-      averaged: Mapping[str, str] | None = None,
+      changes: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] | None = None,
   ):
     """Creates the hook.
 
@@ -206,12 +206,12 @@ class InitializationHook(tf.train.SessionRunHook):
       path: the checkpoint.
       names: the checkpoint's names by those of `weights`; the other weights
         keep their initial values.
-      averaged: the same for weights that become the mean over the first
-        dimension, that of experts.
+      changes: functions of the checkpoint's values by the same names, for
+        weights that do not take them as they are.
     """
     self._path = path
-    self._averaged = averaged or {}
-    self._names = {**names, **self._averaged}
+    self._names = names
+    self._changes = changes or {}
 
   def begin(self):
     """Adds the assignments to the graph."""
@@ -229,8 +229,8 @@ class InitializationHook(tf.train.SessionRunHook):
             dtypes=[dtypes[source]],
         )
         value = tf.cast(value, variable.dtype.base_dtype)
-        if name in self._averaged:
-          value = tf.reduce_mean(value, axis=0)
+        if name in self._changes:
+          value = self._changes[name](value)
         assignments.append(tf.assign(variable, value))
     self._assign = tf.group(assignments)
     self._global_step = tf.train.get_global_step()

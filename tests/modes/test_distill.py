@@ -33,6 +33,7 @@ from mtf_switch.training import inference
 from mtf_switch.training import model_functions
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
+from mtf_switch.training import student_weights
 from mtf_switch.training import teacher as teacher_lib
 from mtf_switch.transformer import distillation
 from tests import gin_files
@@ -182,12 +183,13 @@ def test_a_resumed_run_goes_on_as_if_never_interrupted(
   assert_same(weights(tmp_path), weights(student))
 
 
-def test_weights_start_as_the_teachers(tmp_path, teacher):
+@pytest.mark.parametrize("experts", ["mean", "most_used"])
+def test_weights_start_as_the_teachers(tmp_path, teacher, experts):
   # One step that moves nothing.
   distilled(
       tmp_path,
       teacher,
-      "distill.initialize_experts = 'mean'",
+      f"distill.initialize_experts = {experts!r}",
       "train_steps = 1",
       "constant_learning_rate.learning_rate = 0.0",
   )
@@ -198,12 +200,26 @@ def test_weights_start_as_the_teachers(tmp_path, teacher):
     np.testing.assert_array_equal(found[name], expected[name])
   name = f"{layer}1/rms_norm/scale"
   np.testing.assert_array_equal(found[name], expected[name])
+  places = []
   for kernel in ("wi", "wo"):
-    np.testing.assert_allclose(
-        found[f"{layer}1/DenseReluDense/{kernel}/kernel"],
-        expected[f"{layer}1/SwitchFeedForward/experts/{kernel}/kernel"].mean(0),
-        atol=1e-7,  # Sums of four in another order.
-    )
+    dense = found[f"{layer}1/DenseReluDense/{kernel}/kernel"]
+    of_experts = expected[f"{layer}1/SwitchFeedForward/experts/{kernel}/kernel"]
+    if experts == "mean":
+      # Sums of four in another order.
+      np.testing.assert_allclose(dense, of_experts.mean(0), atol=1e-7)
+    else:
+      places += [i for i, x in enumerate(of_experts) if (x == dense).all()]
+  assert experts == "mean" or (len(places) == 2 and places[0] == places[1])
+
+
+def test_the_most_used_expert_by_hand():
+  source = "encoder/block_000/layer_003/SwitchFeedForward/experts/wi/kernel"
+  makes = student_weights.most_used(
+      {"a": source}, {"encoder/block_000/layer_003": np.array([3, 9, 5])}
+  )
+  with tf.Graph().as_default(), tf.Session() as session:
+    weights_ = tf.constant([[1.0], [2.0], [3.0]])
+    assert session.run(makes["a"](weights_)) == [2.0]
 
 
 def taught(directory, teacher_dir, *params):
