@@ -24,8 +24,10 @@ import gin
 import pytest
 
 from mtf_switch.modes import decode
+from mtf_switch.modes import distill
 from mtf_switch.modes import finetune
 from mtf_switch.modes import perplexity
+from mtf_switch.modes import teach
 from mtf_switch.modes import train
 from mtf_switch.training import experiment
 
@@ -84,6 +86,7 @@ def test_every_file_that_a_page_names_exists(page):
 # Parameters that modes and the command line give, and gin does not.
 GIVEN = {
     *("run", "console", "make_evaluate", "make_more_hooks"),
+    *("change_loss_at", "change_batches", "output_dir"),
     *("input_file", "output_file", "watch", "watch_minutes"),
 }
 
@@ -115,6 +118,8 @@ def gin_parameters(configurable) -> dict[str, str]:
         decode.infer,
         decode.score,
         finetune.finetune,
+        distill.distill,
+        teach.teach,
     ],
 )
 def test_the_page_has_exactly_the_parameters_of_a_mode(configurable):

@@ -63,7 +63,8 @@ class SwitchLayerStack(transformer.LayerStack):
   Upstream's recomputed layer returns its output alone; losses that the layer
   appends to the context are then out of the gradient's reach, which is an
   error. Here the layer's losses and reports are outputs of the recomputed
-  function too.
+  function too. Upstream also recomputes where nothing is trained, and decoding
+  then fails, because it keeps tensors of the encoder's attention.
   """
 
   def __init__(self, layers, **kwargs):
