@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-UV := $(shell sed -n 's/^UV = "\(.*\)"/\1/p' scripts/setup_env.py)
+UV = $(shell sed -n 's/^UV = "\(.*\)"/\1/p' scripts/setup_env.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench bench-peers lint format lock clean
