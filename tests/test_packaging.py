@@ -435,7 +435,13 @@ def test_uv_fetches_python_from_a_mirror(other_python, monkeypatch, tmp_path):
   python.parent.mkdir(parents=True)
   python.write_text(f"#!/bin/sh\nexec '{sys.executable}' \"$@\"\n")
   python.chmod(0o755)
-  (tmp_path / "python" / "lib" / "python3.11").mkdir(parents=True)
+  library = tmp_path / "python" / "lib" / "python3.11"
+  library.mkdir(parents=True)
+  # What uv looks at in an archive.
+  (library / "_sysconfigdata__linux_x86_64-linux-gnu.py").write_text(
+      "# system configuration generated and used by the sysconfig module\n"
+      "build_time_vars = {}\n"
+  )
   archive = tmp_path / "cpython.tar.gz"
   with tarfile.open(archive, "w:gz") as tar:
     tar.add(tmp_path / "python", "python")
