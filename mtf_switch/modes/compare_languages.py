@@ -173,8 +173,8 @@ def compare_languages(
 ):
   """Compares a dense and a sparse run; writes a CSV file and two plots.
 
-  Writes languages.csv, languages.png (Figure 7) and, if Switch gets there in any
-  language, speed_ups.png (Figure 8).
+  Writes languages.csv, languages.png (Figure 7) and, if there are speed-ups,
+  speed_ups.png (Figure 8).
 
   Args:
     run: not used: compare_dir names the runs.
