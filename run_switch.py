@@ -450,6 +450,8 @@ def _main(argv: Sequence[str]) -> int:
     message = message or traceback.format_exc()
   finally:
     signals.close()
+    # Python would look for garbage among all objects, for seconds, to end.
+    gc.freeze()
   print(f"run_switch: {message}", file=log.terminal)
   return status
 

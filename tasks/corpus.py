@@ -203,9 +203,7 @@ def _embedded(
   def build_entry(directory):
     files = installed_files(DISTRIBUTIONS)
     with waits.work(
-        "extracting the documentation of the installed packages",
-        len(files),
-        "files",
+        "extracting the embedded corpus", len(files), "files"
     ) as report:
       build(
           directory,

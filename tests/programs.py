@@ -90,8 +90,10 @@ def _serve():
   import run_switch  # isort: skip  First, as in a process of its own: its flags.
   from mtf_switch.modes import decode  # noqa: F401
   from mtf_switch.modes import launch  # noqa: F401
+  from mtf_switch.training import progress
   import tasks  # noqa: F401
 
+  progress._SECONDS_UNSAID = 3600  # Lines do not depend on the load.
   for line in sys.stdin:
     request = json.loads(line)
     pid = os.fork()

@@ -103,8 +103,8 @@ def infer(
     UserError: the checkpoint or the inputs are missing.
   """
   experiment = run.experiment
+  lines = _read_lines(input_file)
   with progress.Display(console) as display:
-    lines = _read_lines(input_file)
     (step,) = _select(run, checkpoint_step, display)
     is_lm = experiment.model_type == "lm"
     ids = inputs.encode_lines(
@@ -149,8 +149,8 @@ def score(
       number of columns.
   """
   experiment = run.experiment
+  lines = _read_lines(input_file)
   with progress.Display(console) as display:
-    lines = _read_lines(input_file)
     (step,) = _select(run, checkpoint_step, display)
     names = ["targets"]
     if experiment.model_type != "lm":

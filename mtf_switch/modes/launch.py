@@ -139,7 +139,12 @@ def call(
       return
     mesh_size = run.experiment.mesh.size
     _open_model_dir(run.model_dir, move_log)
-    run.experiment.check_layout()
+    # The model's size is its vocabulary's too, which may have to be trained.
+    with (
+        progress.Display(console) as display,
+        display.working("checking the model and its layout"),
+    ):
+      run.experiment.check_layout()
     with _mesh_processes(run, mesh_size, console):
       mode(run, console, **mode_flags)
   finally:

@@ -194,9 +194,7 @@ def _figures_of(
   figures = estimators.make(
       run, model_functions.perplexity_model_fn(run, len(dataset_fns))
   ).evaluate(
-      lambda params: inputs.evaluation_batches(
-          dataset_fns, batch_size, report
-      ),
+      lambda params: inputs.evaluation_batches(dataset_fns, batch_size, report),
       steps=num_batches,
       hooks=[
           checkpoint_fit.CheckHook(path),

@@ -20,7 +20,7 @@ says it; so it does for the bounds of those of `tasks`, which imports nothing of
 this package.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import inspect
 from typing import Annotated, Any, Literal
 
@@ -111,8 +111,10 @@ _PARAMETERS = {
 }
 _TASKS = {
     "tasks.broken_records.limit": values.CountOrZero,
+    "tasks.cldr.languages": str | Sequence[str] | None,
     "tasks.docstrings.max_bytes": values.Count | None,
     "tasks.mc4.alpha": values.NotNegative,
+    "tasks.mc4.languages": str | Sequence[str] | None,
     "tasks.vocabulary.size": Annotated[
         int, values.at_least(1), values.at_most(1_000_000)
     ],

@@ -303,7 +303,9 @@ def warn_of_losses(
       num_pieces = 0
       with tf.Graph().as_default():
         examples = _before_cuts(task, lengths, split, reader)
-        for number, example in enumerate(tfds.as_numpy(examples.take(limit)), 1):
+        for number, example in enumerate(
+            tfds.as_numpy(examples.take(limit)), 1
+        ):
           for name, tally in tallies.items():
             num_pieces += len(example[name])
             text = example.get(f"{name}_pretokenized")

@@ -48,7 +48,7 @@ class Display:
     self._next_line_at = 0.0
     self._open = contextlib.ExitStack()
     if console.is_terminal:
-      # Rich's thread draws these; with markup it would import as it does.
+      # Names of tasks are no markup.
       self._bar = rich.progress.Progress(
           rich.progress.TextColumn("{task.description}", markup=False),
           _Bar(bar_width=20),
@@ -174,7 +174,7 @@ class Display:
         total=total,
         visible=visible,
         details="",
-        is_counted=bool(total),
+        is_counted=(total or 0) > 1,
         since=time.monotonic(),
     )
 
@@ -193,7 +193,7 @@ class Display:
 
 
 class _Wait:
-  """A piece of work that says, in lines, that it goes on and how long it took."""
+  """A piece of work that says in lines that it goes on and how long it took."""
 
   def __init__(self, note: Callable[[str], None], text: str, at_once: bool):
     self._note = note

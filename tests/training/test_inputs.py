@@ -16,12 +16,14 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 import functools
+import io
 import types
 import warnings
 
 import gin
 import numpy as np
 import pytest
+import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
 from tensorflow.python.autograph.core import ag_ctx
@@ -29,6 +31,7 @@ import tensorflow_datasets as tfds
 
 from mtf_switch import errors
 from mtf_switch.training import inputs
+from mtf_switch.training import progress
 import tasks  # noqa: F401  Registers the text_files tasks.
 from tasks import vocabulary_training
 from tests import toy_tasks
@@ -208,7 +211,11 @@ def losses(task, split="train", max_examples=100, lengths=None):
         provider=task, lengths=lengths or LENGTHS
     )
     inputs.warn_of_losses(
-        experiment, split, "mesh_eval_dataset_fn", max_examples
+        experiment,
+        split,
+        "mesh_eval_dataset_fn",
+        max_examples,
+        progress.Display(rich.console.Console(file=io.StringIO())),
     )
   return [str(x.message) for x in caught if x.category is errors.UserNotice]
 

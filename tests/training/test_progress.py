@@ -15,10 +15,14 @@
 """The display of a run's progress."""
 
 import io
+import sys
+import time
 
+import pytest
 import rich.console
 
 from mtf_switch.training import progress
+from tasks import waits
 
 
 def show(is_terminal):
@@ -54,6 +58,100 @@ def test_bar_on_a_terminal():
   # The bar goes, its last figures stay.
   last = "step 400/400  loss 1.5000  1,234 tokens/s  0:00:00 left"
   assert shown.splitlines()[-1].endswith(last)
+
+
+@pytest.fixture
+def soon(monkeypatch):
+  """Lets works be long that take a tenth of a second."""
+  monkeypatch.setattr(progress, "_SECONDS_UNSAID", 0.05)
+  monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+
+
+def test_lines_say_what_takes_long_and_how_long_it_took(soon):
+  console = rich.console.Console(file=io.StringIO(), width=100)
+  with progress.Display(console) as display:
+    with display.working("counting words", 2000, "words") as report:
+      time.sleep(0.1)  # Long enough for a line that it goes on.
+      report(1234, "the first ones")
+    display.status("building the model")
+    time.sleep(0.1)
+    display.status("restoring", at_once=False)  # Too short to be said.
+    display.steps("step", 1, 400)
+  assert console.file.getvalue().splitlines() == [
+      "counting words",
+      "counting words: 1,234 of 2,000 words  the first ones",
+      "counting words: 0 s",
+      "building the model",
+      "building the model: 0 s",
+      "step 1/400",
+  ]
+
+
+def test_short_works_write_no_lines():
+  console = rich.console.Console(file=io.StringIO(), width=100)
+  with progress.Display(console) as display:
+    with display.working("reading", 2) as report:
+      report(1)
+    with display.working("evaluating", at_once=True):
+      pass
+  assert console.file.getvalue() == "evaluating\n"
+
+
+def test_work_within_work_on_a_terminal(soon):
+  console = rich.console.Console(
+      file=io.StringIO(), force_terminal=True, width=80
+  )
+  with progress.Display(console) as display:
+    display.steps("step", 20, 400, "loss 9.1234")
+    with display.working("evaluating a_task", 7, "batches") as report:
+      report(3)
+      time.sleep(0.1)
+      display._bar.refresh()
+    during = console.file.getvalue()
+    display.status("building the model")
+    console.file.truncate(0)
+    display._bar.refresh()
+    after = console.file.getvalue()
+  line = during.rpartition("evaluating a_task")[2]
+  assert "━" in line
+  assert "3 of 7 batches" in line
+  assert line.rstrip().endswith("0 s")
+  assert "step 20/400" in during
+  # Nothing is counted any more: a bar would say how far it is.
+  assert "building the model" in after
+  assert "━" not in after
+  assert "evaluating" not in after
+
+
+def test_tasks_are_shown_while_the_display_is_open():
+  console = rich.console.Console(file=io.StringIO(), force_terminal=True)
+  display = progress.Display(console)
+  shown = []
+  with display:
+    with waits.work("training a vocabulary", 5, "pieces") as report:
+      report(2)
+      display._bar.refresh()
+      shown.append(console.file.getvalue())
+  assert "training a vocabulary" in shown[0]
+  assert "2 of 5 pieces" in shown[0]
+  with waits.work("after the end") as report:
+    report(1)
+  assert "after the end" not in console.file.getvalue()
+
+
+def test_drawing_loads_no_module():
+  """It is done in a thread, and TFDS replaces Python's import as it loads."""
+  console = rich.console.Console(
+      file=io.StringIO(), force_terminal=True, width=80
+  )
+  display = progress.Display(console)
+  loaded = set(sys.modules)
+  with display, display.working("evaluating", 7, "batches") as report:
+    display.steps("step", 20, 400, "loss 9.1234")
+    report(3)
+    display._bar.refresh()
+  assert "evaluating" in console.file.getvalue()
+  assert set(sys.modules) - loaded <= {"tasks.waits"}
 
 
 def test_duration():
