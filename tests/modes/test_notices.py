@@ -44,8 +44,8 @@ def test_a_notice_is_shown_once_and_nothing_raw(monkeypatch):
   ):
     warnings.simplefilter("always")
     for _ in range(2):
-      warnings.warn("four of five", errors.UserNotice)
-    warnings.warn("for the log")
+      warnings.warn("four of five", errors.UserNotice, stacklevel=1)
+    warnings.warn("for the log", stacklevel=1)
     print("of TensorFlow", file=sys.stderr)
   shown = console.file.getvalue()
   assert shown.count("note: four of five") == shown.count("four of five") == 1
