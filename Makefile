@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-UV := $(shell sed -n 's/^UV = "\(.*\)"/\1/p' scripts/setup_env.py)
+UV = $(shell sed -n 's/^UV = "\(.*\)"/\1/p' scripts/setup_env.py)
 COMPILE := .venv/lock/bin/uv pip compile --quiet --system-certs \
   --python-version 3.11 --python-platform linux
 

@@ -37,12 +37,14 @@ import contextlib
 import dataclasses
 import gc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import io
 import os
 import pathlib
 import re
 import select
+import shlex
 import signal
 import sys
 import tempfile
@@ -51,10 +53,33 @@ import time
 import traceback
 from typing import Any
 
-from absl import app
-from absl import flags
-
 _ROOT = pathlib.Path(__file__).resolve().parent
+
+
+def _incomplete(problem: str) -> str:
+  """A line for an environment that lacks something, with what completes it."""
+  lock = _ROOT / "requirements.txt"
+  if lock.exists():
+    return (
+        f"{problem}; use {_ROOT / '.venv/bin/python'}, which `make setup` in"
+        f" {_ROOT} makes and completes."
+    )
+  files = importlib.metadata.files("mtf_switch") or ()
+  locks = [str(x.locate().resolve()) for x in files if x.name == lock.name]
+  command = [sys.executable, "-m", "pip", "install", "--no-deps", "-r", *locks]
+  return f"{problem}; complete the installation with: {shlex.join(command)}"
+
+
+if sys.version_info[:2] != (3, 11):
+  version = ".".join(map(str, sys.version_info[:3]))
+  sys.exit("run_switch: " + _incomplete(f"Python {version} is not 3.11"))
+
+try:
+  from absl import app
+  from absl import flags
+except ModuleNotFoundError as error:
+  sys.exit("run_switch: " + _incomplete(f"{error.name} is not installed"))
+
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 # Ctrl-C, preemption, and the end of a terminal.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -520,6 +545,8 @@ def _main(argv: Sequence[str]) -> int:
     if not message and signals.first:
       status = 128 + signals.first
       message = f"stopped by {signals.first.name}; run the same command again."
+    elif not message and isinstance(error, ModuleNotFoundError):
+      message = _incomplete(f"{error.name} is not installed")
     message = message or traceback.format_exc()
   finally:
     signals.close()

@@ -69,11 +69,9 @@ def table(
   """
   rows = list(rows)
   made = _table(columns, rows, num_left)
-  width = _width(console, made)
-  if not console.is_terminal:
-    console = rich.console.Console(file=console.file, width=width)
-  if width <= console.width:
-    console.print(made, highlight=False)
+  made.width = _width(console, made)
+  if made.width <= console.width or not console.is_terminal:
+    console.print(made, highlight=False, crop=False)
   else:
     for row in rows:
       _say_row(console, columns, row)

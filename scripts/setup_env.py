@@ -21,7 +21,7 @@ and hands over to it.
 
 import sys
 
-if sys.version_info < (3, 9):
+if sys.version_info < (3, 9):  # noqa: UP036
   sys.exit("The set-up needs a Python from 3.9 on; see docs/installation.md.")
 
 # pylint: disable=wrong-import-position
@@ -75,9 +75,9 @@ NUM_PROCESSES = 3
 PIP = ["install", "--no-deps", "--disable-pip-version-check"]
 REACHABLE = "Is the package registry reachable? Is the disk full?"
 OFFLINE = (
-    f"Without a network, unpack an archive cpython-{VERSION}.*-x86_64-unknown-linux-"
-    f"gnu-install_only.tar.gz of python-build-standalone in {PYTHONS} and run"
-    " the same command again; docs/installation.md says more."
+    f"Without a network, unpack an archive cpython-{VERSION}.*-x86_64-unknown-"
+    f"linux-gnu-install_only.tar.gz of python-build-standalone in {PYTHONS} and"
+    " run the same command again; docs/installation.md says more."
 )
 STOPPED = "The set-up was stopped; the next one starts again."
 

@@ -21,6 +21,7 @@ their mixture `cldr`. A document is a list of names.
 """
 
 from collections.abc import Iterator, Sequence
+import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -28,10 +29,12 @@ import pickle
 
 import babel
 from babel import localedata
+import gin
 import seqio
 
 from tasks import cache
 from tasks import mc4
+from tasks import mixtures
 from tasks import prepared_text
 from tasks import pretraining
 from tasks import sources
@@ -149,9 +152,29 @@ def build(directory: pathlib.Path, languages: Sequence[str]) -> None:
   prepared_text.write(directory, everything, description)
 
 
+@gin.configurable("cldr", module="tasks")
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """Options of CLDR's names, set with gin.
+
+  Attributes:
+    languages: the codes of those that the mixture `cldr` has, and that its
+      vocabulary is trained on; None for all.
+  """
+
+  languages: mixtures.Choice = None
+
+
+def chosen_languages() -> list[str]:
+  """Returns the codes of the mixture's languages; a DataError if unknown."""
+  return mixtures.choose("cldr.languages", Options().languages, LANGUAGES)
+
+
 def all_languages() -> prepared_text.PreparedText:
-  """Returns the text of all languages, which the first use prepares."""
-  return prepared_text.PreparedText(_entry(cache.cache_directory()))
+  """Returns the text of all chosen languages, which the first use prepares."""
+  return prepared_text.PreparedText(
+      _entry(cache.cache_directory(), tuple(chosen_languages()))
+  )
 
 
 def text_of(language: str) -> prepared_text.PreparedText:
@@ -160,22 +183,24 @@ def text_of(language: str) -> prepared_text.PreparedText:
 
 
 @functools.cache
-def _entry(cache_directory: pathlib.Path) -> pathlib.Path:
+def _entry(
+    cache_directory: pathlib.Path, languages: Sequence[str] = LANGUAGES
+) -> pathlib.Path:
   """Returns the cache entry, found once per process and cache directory."""
   del cache_directory  # cache.build_once reads it.
   key = {
       "format": _FORMAT,
       "babel": babel.__version__,
-      "languages": LANGUAGES,
+      "languages": languages,
       "names_in_a_document": NAMES_IN_A_DOCUMENT,
       "validation_share": VALIDATION_SHARE,
   }
-  return cache.build_once("cldr", key, lambda path: build(path, LANGUAGES))
+  return cache.build_once("cldr", key, lambda path: build(path, languages))
 
 
 def rate(task: seqio.Task) -> float:
   """Returns a language's rate in the mixture: mC4's rule with CLDR's counts."""
-  return mc4.rate(task, task.source.num_input_examples("train"))
+  return mc4.rate(task.source.num_input_examples("train"))
 
 
 for _language in LANGUAGES:
@@ -188,7 +213,12 @@ for _language in LANGUAGES:
       vocabulary.LateVocabulary(all_languages),
       shuffle_buffer_size=mc4.SHUFFLE_BUFFER_SIZE,
   )
-seqio.MixtureRegistry.add(
+seqio.MixtureRegistry.add_provider(
     "cldr",
-    [(mc4.task_name(language, "cldr"), rate) for language in LANGUAGES],
+    mixtures.LanguagesMixture(
+        "cldr",
+        {language: mc4.task_name(language, "cldr") for language in LANGUAGES},
+        rate,
+        chosen_languages,
+    ),
 )

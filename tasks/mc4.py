@@ -29,23 +29,36 @@ ignored, such as those with "he", which is not a code of mC4, or with "und",
 pages in an undetermined language.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
 import pathlib
 import re
+from typing import Any
 
 import gin
 import seqio
+import tensorflow.compat.v1 as tf
+import tensorflow_datasets as tfds
 
+from tasks import cache
+from tasks import mixtures
+from tasks import prepared_text
 from tasks import pretraining
 from tasks import shards
 from tasks import sources
 from tasks import vocabulary
+from tasks import waits
 
 # Less than seqio's 1000: a hundred tasks fill their buffers before the mixture
 # starts, and the mixture itself separates neighboring examples.
 SHUFFLE_BUFFER_SIZE = 100
+
+# Of the text that a vocabulary is trained on, all languages together.
+SAMPLE_BYTES = 20_000_000
+
+# Part of the cache key; increased when the same data gives different text.
+_FORMAT = 1
 
 _NAME = re.compile(
     r"(?:c4-)?([a-z]{2,3}(?:-Latn)?)(?:[-.](train|validation))?(?:\.tfrecord)?"
@@ -62,12 +75,14 @@ class Options:
     files: one or several glob patterns of JSON shards; None for TFDS.
     tfds_name: the dataset with its version. mT5 used 3.0.1, which the installed
       TFDS reads but does not prepare.
+    languages: the codes of those that the mixture `mc4` has; None for all.
     alpha: a language with n pages is sampled in proportion to n ** alpha: with
       1 as in the corpus, with 0 uniformly.
   """
 
   files: str | Sequence[str] | None = None
   tfds_name: str = "c4/multilingual:3.1.0"
+  languages: mixtures.Choice = None
   alpha: float = 0.3
 
 
@@ -115,13 +130,89 @@ def find_files(language: str, split: str) -> list[str]:
   return shards.find("mc4.files", Options().files, part_of, part, example)
 
 
-def rate(task: seqio.Task, num_examples: int) -> float:
+def chosen_languages() -> list[str]:
+  """Returns the codes of the mixture's languages; a DataError if unknown."""
+  return mixtures.choose("mc4.languages", Options().languages, list(COUNTS))
+
+
+def rate(num_examples: int) -> float:
   """Returns a language's rate in the mixture, not normalized.
 
   Source: section 4.3 follows mT5 (Xue et al. 2020), whose alpha is 0.3.
   """
-  del task
   return num_examples ** Options().alpha
+
+
+def training_text() -> prepared_text.PreparedText:
+  """Returns a sample of the chosen languages, to train a vocabulary on.
+
+  Each language has a share of SAMPLE_BYTES as in the mixture, or all that there
+  is: the first pages of its training split.
+
+  Raises:
+    DataError: as for `find_files`, or the dataset is not prepared.
+  """
+  return _training_text(cache.cache_directory(), repr(Options()))
+
+
+@functools.cache
+def _training_text(
+    cache_directory: pathlib.Path, options: str
+) -> prepared_text.PreparedText:
+  """Implements `training_text`, once per process, cache and options."""
+  del cache_directory, options  # Others read them.
+  chosen = chosen_languages()
+  sources_of = {
+      language: seqio.TaskRegistry.get(task_name(language)).source
+      for language in chosen
+  }
+  rates = {language: rate(COUNTS[language]) for language in chosen}
+  key = {
+      "format": _FORMAT,
+      "source": sources_of[chosen[0]].describe(),
+      "files": {
+          language: [_identity(file) for file in source.list_shards("train")]
+          for language, source in sources_of.items()
+      },
+      "bytes": {
+          language: int(SAMPLE_BYTES * rates[language] / sum(rates.values()))
+          for language in chosen
+      },
+  }
+
+  def documents():
+    with waits.work("reading mC4", len(chosen), "languages") as report:
+      for number, (language, source) in enumerate(sources_of.items()):
+        report(number)
+        for text in _first_texts(source, key["bytes"][language]):
+          yield "train", text
+
+  return prepared_text.PreparedText(
+      cache.build_once(
+          "mc4",
+          key,
+          lambda directory: prepared_text.write(directory, documents(), key),
+      )
+  )
+
+
+def _identity(file: str) -> list[Any]:
+  """Returns what tells a file from others; of TFDS's only the name is known."""
+  if not tf.io.gfile.exists(file):
+    return [file]
+  stat = tf.io.gfile.stat(file)
+  return [file, stat.length, stat.mtime_nsec]
+
+
+def _first_texts(source: seqio.DataSource, num_bytes: int) -> Iterator[str]:
+  """Yields the first pages of a training split, of about so many bytes."""
+  with tf.Graph().as_default():
+    dataset = source.get_dataset("train", shuffle=False)
+    for example in tfds.as_numpy(dataset):
+      if num_bytes <= 0:
+        break
+      num_bytes -= len(example["text"])
+      yield example["text"].decode("utf-8")
 
 
 def _source(language: str) -> sources.Source:
@@ -143,10 +234,14 @@ for _language in COUNTS:
       vocabulary.LateVocabulary("mt5"),
       shuffle_buffer_size=SHUFFLE_BUFFER_SIZE,
   )
-seqio.MixtureRegistry.add(
+_LANGUAGES = {task_name(language): language for language in COUNTS}
+seqio.MixtureRegistry.add_provider(
     "mc4",
-    [
-        (task_name(language), functools.partial(rate, num_examples=count))
-        for language, count in COUNTS.items()
-    ],
+    mixtures.LanguagesMixture(
+        "mc4",
+        {language: name for name, language in _LANGUAGES.items()},
+        lambda task: rate(COUNTS[_LANGUAGES[task.name]]),
+        chosen_languages,
+    ),
 )
+vocabulary.TEXTS["mc4"] = training_text

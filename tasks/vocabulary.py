@@ -53,6 +53,11 @@ PUBLISHED_SIZES = {"t5": 32_100, "mt5": 250_100}
 # mesh_tensorflow.transformer pads the embedding.
 DEFAULT_SIZE = 8000
 
+# Functions that return the text that a vocabulary is trained on, by its name.
+TEXTS: dict[str, Callable[[], prepared_text.PreparedText]] = {
+    "embedded": corpus.docstrings
+}
+
 
 # By the path of a trained model, that of an earlier version's on the same text,
 # which a run goes on with.
@@ -178,8 +183,8 @@ class Options:
 
   Attributes:
     name: "t5" (cc_all.32000, 32,100 ids with the sentinels), "mt5" (250,100
-      ids), "embedded" (trained on the embedded corpus) or "bytes"; None for
-      each task's own.
+      ids), "embedded" (trained on the embedded corpus), "mc4" (trained on the
+      chosen languages of mC4) or "bytes"; None for each task's own.
     path: a SentencePiece model to use instead, local or remote: a copy of T5's
       or the user's own. Its ids of padding, end and unknown must be 0, 1, 2.
       Sentinels are added unless its last 100 pieces are <extra_id_99> to
@@ -228,7 +233,7 @@ def _find(
   if choice not in PUBLISHED:
     raise errors.DataError(
         f"vocabulary.name = {choice!r} is not known; use "
-        f"{', '.join(map(repr, PUBLISHED))}, 'embedded' or 'bytes', or set "
+        f"{', '.join(map(repr, [*PUBLISHED, *TEXTS]))} or 'bytes', or set "
         "vocabulary.path."
     )
   return _sentencepiece(PUBLISHED[choice], choice)
@@ -240,8 +245,7 @@ def _training_text(default) -> prepared_text.PreparedText | None:
   if options.path is not None:
     return None
   choice = default if options.name is None else options.name
-  if choice == "embedded":
-    return corpus.docstrings()
+  choice = TEXTS.get(choice, choice)
   return choice() if callable(choice) else None
 
 

@@ -16,15 +16,19 @@
 
 import ast
 import fcntl
+import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import tomllib
 import zipfile
@@ -174,13 +178,14 @@ def setup_env(tmp_path, monkeypatch):
       "PYTHON": dot_venv / "bin" / "python",
       "STAMP": dot_venv / "setup.json",
       "LOG": dot_venv / "setup.log",
+      "PYTHONS": checkout / ".python",
   }.items():
     monkeypatch.setattr(module, name, value)
   module.real_run_all = module.run_all
   module.steps = []
 
-  def note(title, commands, lock):
-    del lock
+  def note(title, commands, lock, advice=""):
+    del lock, advice
     module.steps.append(title)
     module.commands = commands
 
@@ -237,7 +242,7 @@ def test_moved_checkout_is_installed_anew(setup_env, monkeypatch):
 def test_interrupted_setup_does_not_count(setup_env, monkeypatch, step):
   note = setup_env.run_all
 
-  def interrupted(title, commands, lock):
+  def interrupted(title, commands, lock, advice=""):
     if title.startswith(step):
       raise KeyboardInterrupt
     note(title, commands, lock)
@@ -321,32 +326,206 @@ def test_killed_setup_leaves_a_lock_until_its_processes_end(setup_env):
     orphan.kill()
 
 
-def test_missing_python_gives_one_line(tmp_path):
+def make_setup(tmp_path, **tools: str) -> subprocess.CompletedProcess:
+  """Runs `make setup` where only some programs are installed.
+
+  Args:
+    tmp_path: an empty directory.
+    **tools: the programs, shell scripts by name.
+  """
   checkout = tmp_path / "my checkout"
-  checkout.mkdir()
+  (checkout / "scripts").mkdir(parents=True)
   shutil.copy(ROOT / "Makefile", checkout)
-  tools = tmp_path / "bin"
-  tools.mkdir()
-  # Other versions of Python are refused.
-  newer = "import sys; sys.version_info = (3, 13); exec(sys.argv[1])"
-  (tools / "python3").write_text(
-      f"#!/bin/sh\nexec '{sys.executable}' -c '{newer}' \"$2\"\n"
-  )
-  (tools / "python3").chmod(0o755)
-  done = subprocess.run(
+  shutil.copy(ROOT / "scripts" / "setup_env.py", checkout / "scripts")
+  (tmp_path / "bin").mkdir()
+  for name, script in tools.items():
+    (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "bin" / name).chmod(0o755)
+  return subprocess.run(
       [shutil.which("make"), "setup"],
       cwd=checkout,
-      env={"PATH": str(tools)},
+      env={"PATH": str(tmp_path / "bin")},
       capture_output=True,
       text=True,
       check=False,
   )
+
+
+def test_missing_python_gives_one_line(tmp_path):
+  # One that works by half, as minimal ones do, is as good as none.
+  done = make_setup(tmp_path, python3="exit 1")
   assert done.returncode
   line, make = done.stderr.splitlines()
-  assert line.startswith("Python 3.11 is missing")
-  assert "apt install" in line
+  assert line == (
+      "Python 3 is missing. On Debian and Ubuntu: sudo apt install python3"
+      " python3-pip"
+  )
   assert make.startswith("make")
-  assert not (checkout / ".venv").exists()
+  assert not (tmp_path / "my checkout" / ".venv").exists()
+
+
+def test_any_python_is_a_start(tmp_path):
+  python = '[ "$1" = -c ] || echo "$0" "$@"'
+  done = make_setup(tmp_path, python3=python)
+  assert done.stdout.strip() == f"{tmp_path}/bin/python3 scripts/setup_env.py"
+
+
+@pytest.fixture
+def other_python(setup_env, monkeypatch):
+  """The set-up program under another Python, with what it hands over to."""
+  monkeypatch.setattr(
+      setup_env.platform, "python_version_tuple", lambda: ("3", "13", "5")
+  )
+  monkeypatch.setattr(setup_env.platform, "python_version", lambda: "3.13.5")
+
+  def hand_over(*arguments):
+    setup_env.handed_over = arguments
+    raise SystemExit
+
+  monkeypatch.setattr(setup_env.os, "execv", hand_over)
+  return setup_env
+
+
+def test_missing_python_is_fetched(other_python, monkeypatch, capsys):
+  python = other_python.PYTHONS / "cpython-3.11.9-linux" / "bin" / "python3.11"
+  note = other_python.run_all
+
+  def fetch(title, commands, lock, advice):
+    note(title, commands, lock)
+    assert "docs/installation.md" in advice
+    if title.startswith("Fetching"):
+      ((uv, *arguments),) = commands
+      assert uv == str(other_python.VENV / "bin" / "uv")
+      assert arguments[:3] == ["python", "install", "3.11"]
+      assert arguments[arguments.index("--install-dir") + 1] == str(
+          other_python.PYTHONS
+      )
+      python.parent.mkdir(parents=True)
+      python.touch()
+
+  monkeypatch.setattr(other_python, "run_all", fetch)
+  with pytest.raises(SystemExit):
+    other_python.main()
+  assert other_python.steps == ["Installing uv", "Fetching Python 3.11"]
+  assert other_python.handed_over == (
+      str(python),
+      [str(python), other_python.__file__],
+  )
+  assert capsys.readouterr().out == (
+      "TensorFlow 2.15 needs Python 3.11, and this is 3.13.5; uv will fetch one"
+      f" into {other_python.PYTHONS}.\n"
+  )
+  # The second time it is there.
+  other_python.steps.clear()
+  with pytest.raises(SystemExit):
+    other_python.main()
+  assert not other_python.steps
+  # A complete environment needs none.
+  other_python.write_stamp(other_python.wanted_stamp())
+  other_python.main()
+
+
+def test_uv_fetches_python_from_a_mirror(other_python, monkeypatch, tmp_path):
+  """With uv itself, where the package registry can be reached."""
+  tools = tmp_path / "tools"
+  pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", tools]
+  if subprocess.run([*pip, other_python.UV], check=False).returncode:
+    pytest.skip("uv cannot be installed here")
+  python = tmp_path / "python" / "bin" / "python3.11"
+  python.parent.mkdir(parents=True)
+  python.write_text(f"#!/bin/sh\nexec '{sys.executable}' \"$@\"\n")
+  python.chmod(0o755)
+  library = tmp_path / "python" / "lib" / "python3.11"
+  library.mkdir(parents=True)
+  # What uv looks at in an archive.
+  (library / "_sysconfigdata__linux_x86_64-linux-gnu.py").write_text(
+      "# system configuration generated and used by the sysconfig module\n"
+      "build_time_vars = {}\n"
+  )
+  archive = tmp_path / "cpython.tar.gz"
+  with tarfile.open(archive, "w:gz") as tar:
+    tar.add(tmp_path / "python", "python")
+  downloads = tmp_path / "downloads.json"
+  downloads.write_text(
+      json.dumps(
+          {
+              "cpython-3.11.99-linux-x86_64-gnu": {
+                  "name": "cpython",
+                  "arch": {"family": "x86_64", "variant": None},
+                  "os": "linux",
+                  "libc": "gnu",
+                  "major": 3,
+                  "minor": 11,
+                  "patch": 99,
+                  "prerelease": "",
+                  "url": archive.as_uri(),
+                  "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
+                  "variant": None,
+              }
+          }
+      )
+  )
+  monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", downloads.as_uri())
+
+  def run(title, commands, lock, advice):
+    if title == "Installing uv":
+      shutil.copy(tools / "bin" / "uv", other_python.VENV / "bin")
+    else:
+      other_python.real_run_all(title, commands, lock, advice)
+
+  monkeypatch.setattr(other_python, "run_all", run)
+  with pytest.raises(SystemExit):
+    other_python.main()
+  fetched = pathlib.Path(other_python.handed_over[0])
+  assert other_python.PYTHONS in fetched.parents
+  assert fetched.read_text() == python.read_text()
+
+
+def test_python_that_cannot_be_fetched_gives_one_line(other_python):
+  """What uv says, and what to do without a network."""
+  other_python.VENV.mkdir()
+  error = "error: Failed to install\n  cause: no connection\n"
+  with pytest.raises(other_python.SetupError) as caught:
+    other_python.real_run_all(
+        "Fetching",
+        [["sh", "-c", f"printf '{error}' >&2; exit 1"]],
+        os.open(other_python.LOCK, os.O_RDONLY),
+        other_python.OFFLINE,
+    )
+  message = str(caught.value)
+  assert message.startswith("Fetching failed: no connection (Without a network")
+  assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "system, machine, libc, said",
+    [
+        ("Linux", "aarch64", "glibc", "one of TensorFlow alone"),
+        ("Linux", "x86_64", "", "this is Linux with musl on x86_64"),
+        ("Darwin", "arm64", "", "this is macOS on arm64"),
+        ("Darwin", "x86_64", "", "both, but"),
+        ("Windows", "AMD64", "", "one of TensorFlow alone"),
+        ("FreeBSD", "amd64", "", "have no wheel"),
+    ],
+)
+def test_system_without_wheels_gives_one_line(
+    setup_env, monkeypatch, system, machine, libc, said
+):
+  monkeypatch.setattr(platform, "system", lambda: system)
+  monkeypatch.setattr(platform, "machine", lambda: machine)
+  monkeypatch.setattr(platform, "libc_ver", lambda: (libc, ""))
+  with pytest.raises(setup_env.SetupError) as caught:
+    setup_env.main()
+  message = str(caught.value)
+  assert said in message and "for Linux with glibc on x86_64" in message
+  assert "\n" not in message
+  assert not setup_env.VENV.exists()
+
+
+def test_message_is_about_the_locked_versions():
+  program = (ROOT / "scripts" / "setup_env.py").read_text().lower()
+  for name in ("tensorflow", "tensorflow-text"):
+    assert PINS[name].replace("==", " ") in program
 
 
 # The wheel.
@@ -354,11 +533,16 @@ def test_missing_python_gives_one_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
-  """The project's wheel, built from a copy of the files that git tracks."""
+  """The project's wheel, built from the sdist of a copy of the checkout."""
   copy = tmp_path_factory.mktemp("my checkout")
   ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info")
   shutil.copytree(ROOT, copy, ignore=ignored, dirs_exist_ok=True)
-  build = "from setuptools import build_meta; build_meta.build_wheel('.')"
+  build = """import glob, os, tarfile
+from setuptools import build_meta
+tarfile.open(build_meta.build_sdist('.')).extractall('sdist')
+os.chdir(*glob.glob('sdist/*'))
+build_meta.build_wheel(os.path.join('..', '..'))
+"""
   subprocess.run(
       [sys.executable, "-c", build], cwd=copy, check=True, capture_output=True
   )
@@ -368,7 +552,7 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
 
 def test_wheel_installs_no_package_named_gin(wheel):
   top = {name.split("/")[0] for name in wheel.namelist()}
-  top = {name for name in top if not name.endswith(".dist-info")}
+  top = {name for name in top if "-" not in name}
   assert top == {"mtf_switch", "tasks", "run_switch.py"}
 
 
@@ -433,6 +617,53 @@ def test_every_module_can_be_imported_from_an_installed_wheel(wheel, tmp_path):
   assert not done.returncode, done.stderr
   # The ones of the wheel, not of the checkout.
   assert done.stdout.splitlines() == [str(tmp_path / x) for x in modules()]
+
+
+def test_installed_wheel_without_packages_says_what_completes_it(
+    wheel, tmp_path
+):
+  wheel.extractall(tmp_path)
+  # Where pip puts it, here beside the modules.
+  (data,) = tmp_path.glob("*.data/data")
+  shutil.move(data / "share", tmp_path)
+  (info,) = tmp_path.glob("*.dist-info")
+  lock = "share/mtf_switch/requirements.txt"
+  (info / "RECORD").write_text(f"{lock},,\n")
+  done = subprocess.run(
+      [sys.executable, "-S", "-c", "import run_switch; run_switch.main()"],
+      cwd=tmp_path,
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert done.returncode == 1
+  assert done.stderr == (
+      "run_switch: absl is not installed; complete the installation with:"
+      f" {sys.executable} -m pip install --no-deps -r {tmp_path / lock}\n"
+  )
+  assert (tmp_path / lock).read_text() == LOCK
+
+
+@pytest.mark.parametrize(
+    "flags, problem",
+    [("-S", "absl is not installed"), ("", "Python 3.12.3 is not 3.11")],
+)
+def test_program_under_another_python_names_the_right_one(flags, problem):
+  program = "import runpy, sys; sys.argv[1:] = []\n"
+  if not flags:
+    program += "sys.version_info = (3, 12, 3)\n"
+  program += f"runpy.run_path({str(ROOT / 'run_switch.py')!r})"
+  done = subprocess.run(
+      [sys.executable, *flags.split(), "-c", program],
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert done.returncode == 1
+  assert done.stderr == (
+      f"run_switch: {problem}; use {ROOT}/.venv/bin/python, which `make setup`"
+      f" in {ROOT} makes and completes.\n"
+  )
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ import rich.console
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import terminal
 from mtf_switch.training import run as run_lib
 
 # The two panels of Figure 13.
@@ -45,7 +46,8 @@ def compare_downstream(
 ):
   """Compares fine-tuned runs; writes a CSV file and a plot.
 
-  Writes downstream.csv, a point a line, and downstream.png.
+  Writes downstream.csv, a point a line, and downstream.png, unless there is
+  nothing to draw.
 
   Args:
     run: not used: compare_dir names the runs.
@@ -67,18 +69,52 @@ def compare_downstream(
   )
   table = os.path.join(output_dir, "downstream.csv")
   files.write_csv(table, _COLUMNS, [point.values() for point in found])
-  picture = os.path.join(output_dir, "downstream.png")
-  files.write_png(picture, plot(found))
   for point in found:
     if point["neg_log_perplexity"] is None:
-      console.print(
+      terminal.say(
+          console,
           f"note: {point['pretrained_dir']} has no evaluation until step "
           f"{point['step']}; its point is in the table only.",
-          markup=False,
-          highlight=False,
-          soft_wrap=True,
       )
-  console.print(f"{len(found)} points: {table} and {picture}", soft_wrap=True)
+  written = f"{len(found)} points: {table}"
+  figure = plot(found)
+  if figure:
+    picture = os.path.join(output_dir, "downstream.png")
+    files.write_png(picture, figure)
+    written += f" and {picture}"
+    if lacking := _lacking(found):
+      terminal.say(console, f"note: no points to draw for {lacking}.")
+  else:
+    written += "; none has a score and a perplexity, so there is no picture"
+  terminal.say(console, written)
+
+
+def _lines(
+    found: Sequence[Mapping[str, Any]],
+) -> dict[str, dict[str, list[tuple[float, float]]]]:
+  """The (perplexity, score) pairs of each panel and series, sorted."""
+  return {
+      task: {
+          series: sorted(
+              (point["neg_log_perplexity"], point[task])
+              for point in found
+              if point["series"] == series
+              and None not in (point["neg_log_perplexity"], point[task])
+          )
+          for series in _COLORS
+      }
+      for task in _PANELS
+  }
+
+
+def _lacking(found: Sequence[Mapping[str, Any]]) -> str:
+  """The series of the panels that have no points, in words."""
+  return ", ".join(
+      f"the {_PANELS[task]} of {series} models"
+      for task, lines in _lines(found).items()
+      for series, line in lines.items()
+      if not line
+  )
 
 
 def points(
@@ -113,7 +149,9 @@ def points(
   return list(found.values())
 
 
-def plot(found: Sequence[Mapping[str, Any]]) -> matplotlib.figure.Figure:
+def plot(
+    found: Sequence[Mapping[str, Any]],
+) -> matplotlib.figure.Figure | None:
   """Scores over neg log perplexity, as in Figure 13.
 
   Args:
@@ -121,29 +159,25 @@ def plot(found: Sequence[Mapping[str, Any]]) -> matplotlib.figure.Figure:
       left out.
 
   Returns:
-    a figure with a panel for each score.
+    a figure with a panel for each score that has points; None if none has.
   """
+  panels = {
+      task: lines
+      for task, lines in _lines(found).items()
+      if any(lines.values())
+  }
+  if not panels:
+    return None
   figure = matplotlib.figure.Figure(
-      figsize=(5 * len(_PANELS), 3.6), layout="constrained"
+      figsize=(5 * len(panels), 3.6), layout="constrained"
   )
-  all_axes = figure.subplots(1, len(_PANELS))
-  for axes, (task, title) in zip(all_axes, _PANELS.items()):
-    for series, color in _COLORS.items():
-      line = sorted(
-          (point["neg_log_perplexity"], point[task])
-          for point in found
-          if point["series"] == series
-          and None not in (point["neg_log_perplexity"], point[task])
-      )
-      axes.plot(
-          [x for x, _ in line],
-          [y for _, y in line],
-          "o-",
-          color=color,
-          label=series,
-      )
+  all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+  for axes, (task, lines) in zip(all_axes, panels.items()):
+    for series, line in lines.items():
+      if line:
+        axes.plot(*zip(*line), "o-", color=_COLORS[series], label=series)
     axes.set_xlabel("Neg log perplexity of the pre-trained model")
-    axes.set_ylabel(title)
+    axes.set_ylabel(_PANELS[task])
     axes.grid(alpha=0.3)
     axes.legend()
   return figure

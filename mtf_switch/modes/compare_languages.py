@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 import matplotlib.figure
 import rich.console
-import rich.table
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import terminal
 from mtf_switch.training import metrics_file
 from mtf_switch.training import run as run_lib
 
@@ -112,11 +112,7 @@ def compare(
 
 def summary(languages: Sequence[Language]) -> str:
   """Section 4.3's numbers: the mean speed-up and how often it is 4 or more."""
-  speed_ups = [
-      language.speed_up
-      for language in languages
-      if language.speed_up is not None
-  ]
+  speed_ups = _speed_ups(languages)
   better = sum(language.switch > language.dense for language in languages)
   lines = [f"Switch is better in {better} of {len(languages)} languages."]
   if speed_ups:
@@ -130,6 +126,11 @@ def summary(languages: Sequence[Language]) -> str:
   if len(speed_ups) < len(languages):
     lines.append(f"It does not get there in {len(languages) - len(speed_ups)}.")
   return " ".join(lines)
+
+
+def _speed_ups(languages: Sequence[Language]) -> list[float]:
+  """The speed-ups of those languages that have one."""
+  return [x.speed_up for x in languages if x.speed_up is not None]
 
 
 def plot_quality(languages: Sequence[Language]) -> matplotlib.figure.Figure:
@@ -149,18 +150,16 @@ def plot_quality(languages: Sequence[Language]) -> matplotlib.figure.Figure:
   return figure
 
 
-def plot_speed_ups(languages: Sequence[Language]) -> matplotlib.figure.Figure:
+def plot_speed_ups(speed_ups: Sequence[float]) -> matplotlib.figure.Figure:
   """The histogram of the languages' speed-ups, as in Figure 8."""
   figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
   axes = figure.subplots()
-  speed_ups = [x.speed_up for x in languages if x.speed_up is not None]
-  if speed_ups:
-    # One bar from each whole number to the next.
-    bins = range(math.floor(min(speed_ups)), math.floor(max(speed_ups)) + 2)
-    axes.hist(speed_ups, bins, edgecolor="white")
-    mean = sum(speed_ups) / len(speed_ups)
-    axes.axvline(mean, color="black", linestyle="--", label=f"mean {mean:.1f}")
-    axes.legend()
+  # One bar from each whole number to the next.
+  bins = range(math.floor(min(speed_ups)), math.floor(max(speed_ups)) + 2)
+  axes.hist(speed_ups, bins, edgecolor="white")
+  mean = sum(speed_ups) / len(speed_ups)
+  axes.axvline(mean, color="black", linestyle="--", label=f"mean {mean:.1f}")
+  axes.legend()
   axes.set_xlabel("Switch's speed-up over dense, in steps")
   axes.set_ylabel("Number of languages")
   return figure
@@ -174,7 +173,8 @@ def compare_languages(
 ):
   """Compares a dense and a sparse run; writes a CSV file and two plots.
 
-  Writes languages.csv, languages.png (Figure 7) and speed_ups.png (Figure 8).
+  Writes languages.csv, languages.png (Figure 7) and, if there are speed-ups,
+  speed_ups.png (Figure 8).
 
   Args:
     run: not used: compare_dir names the runs.
@@ -207,18 +207,25 @@ def compare_languages(
         f"{compare_dir[0]} and {compare_dir[1]} have no evaluation of the "
         "same task."
     )
-  console.print(_table(languages))
-  console.print(summary(languages), highlight=False)
-  files.write_csv(
-      os.path.join(output_dir, "languages.csv"),
-      Language._fields,
-      map(_cells, languages),
+  terminal.say(console, "Neg log perplexity, and steps to the dense model's")
+  columns = ("dense", "Switch", "dense steps", "Switch steps", "speed-up")
+  rows = [_cells(language) for language in languages]
+  terminal.table(console, ("language", *columns), rows)
+  terminal.say(console, summary(languages))
+  table = os.path.join(output_dir, "languages.csv")
+  files.write_csv(table, Language._fields, rows)
+  files.write_png(
+      os.path.join(output_dir, "languages.png"), plot_quality(languages)
   )
-  for name, figure in (
-      ("languages.png", plot_quality(languages)),
-      ("speed_ups.png", plot_speed_ups(languages)),
-  ):
-    files.write_png(os.path.join(output_dir, name), figure)
+  if speed_ups := _speed_ups(languages):
+    files.write_png(
+        os.path.join(output_dir, "speed_ups.png"), plot_speed_ups(speed_ups)
+    )
+  else:
+    terminal.say(
+        console,
+        "note: no language has a speed-up to draw; there is no speed_ups.png.",
+    )
 
 
 def _read_curves(model_dir: str) -> tuple[bool, dict[str, list]]:
@@ -248,14 +255,3 @@ def _cells(language: Language) -> list[str]:
       "" if language.switch_steps is None else f"{language.switch_steps:.0f}",
       "" if language.speed_up is None else f"{language.speed_up:.2f}",
   ]
-
-
-def _table(languages: Sequence[Language]) -> rich.table.Table:
-  table = rich.table.Table(
-      "language", title="Neg log perplexity, and steps to the dense model's"
-  )
-  for column in ("dense", "Switch", "dense steps", "Switch steps", "speed-up"):
-    table.add_column(column, justify="right")
-  for language in languages:
-    table.add_row(*_cells(language))
-  return table

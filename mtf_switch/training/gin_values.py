@@ -209,8 +209,10 @@ _PARAMETERS = {
 }
 _TASKS = {
     "tasks.broken_records.limit": values.CountOrZero,
+    "tasks.cldr.languages": str | Sequence[str] | None,
     "tasks.docstrings.max_bytes": values.Count | None,
     "tasks.mc4.alpha": values.NotNegative,
+    "tasks.mc4.languages": str | Sequence[str] | None,
     "tasks.pairs_files.validation_share": (
         Annotated[float, values.above(0), values.below(1)] | None
     ),

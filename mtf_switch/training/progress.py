@@ -23,6 +23,7 @@ import time
 
 import rich.console
 import rich.progress
+import rich.table
 import rich.text
 
 from mtf_switch import terminal
@@ -49,11 +50,14 @@ class Display:
     self._next_line_at = 0.0
     self._open = contextlib.ExitStack()
     if console.is_terminal:
-      # Names of tasks are no markup.
       self._bar = rich.progress.Progress(
-          rich.progress.TextColumn("{task.description}", markup=False),
-          _Bar(bar_width=20),
-          rich.progress.TextColumn("{task.fields[details]}", markup=False),
+          # Names of tasks are no markup. A narrow terminal folds the words.
+          rich.progress.TextColumn(
+              "{task.description}  {task.fields[details]}",
+              markup=False,
+              table_column=rich.table.Column(),
+          ),
+          _Bar(bar_width=12),
           _Seconds(),
           console=console,
           # run_switch.py sends Python's to the log.

@@ -98,7 +98,10 @@ def test_files(tmp_path):
   present = {color for _, color in image.getcolors(2**20)}
   assert (31, 119, 180) in present  # tab:blue
   assert (127, 127, 127) in present  # tab:gray
-  note, last = console.file.getvalue().splitlines()
+  note, lacking, last = console.file.getvalue().splitlines()
+  assert lacking == (
+      "note: no points to draw for the TriviaQA score of Dense models."
+  )
   assert note == (
       "note: switch has no evaluation until step 20; its point is in the table "
       "only."
@@ -119,8 +122,27 @@ def test_the_panels_show_the_points():
   ]
   assert panels == [
       {"Dense": [[-1.5, 70.0]], "Switch": [[-1.25, 72.0]]},
-      {"Dense": [], "Switch": [[-1.25, 30.5]]},
+      {"Switch": [[-1.25, 30.5]]},
   ]
+
+
+def test_a_panel_without_points_is_left_out():
+  found = comparison.points([RUNS["a"]])
+  (axes,) = comparison.plot(found).axes
+  assert axes.get_ylabel() == "SuperGLUE score"
+
+
+def test_nothing_to_draw_gives_no_picture(tmp_path):
+  console = rich.console.Console(file=io.StringIO())
+  last = write(tmp_path)[-1]  # Its pre-trained model was never evaluated.
+  comparison.compare_downstream(
+      run_lib.Run(), console, [last], str(tmp_path / "out")
+  )
+  assert [x.name for x in (tmp_path / "out").iterdir()] == ["downstream.csv"]
+  assert console.file.getvalue().splitlines()[-1] == (
+      f"1 points: {tmp_path}/out/downstream.csv; none has a score and a "
+      "perplexity, so there is no picture"
+  )
 
 
 def test_other_directories_are_refused(tmp_path):

@@ -126,6 +126,23 @@ def test_files_of_two_runs(tmp_path):
   assert "It does not get there in 1." in text and "3.33" in text
 
 
+def test_no_speed_up_gives_no_picture_of_them(tmp_path):
+  dense = write_run(tmp_path / "dense", {"sw": DENSE["sw"]}, None)
+  switch = write_run(tmp_path / "switch", {"sw": SWITCH["sw"]}, {"a": {}})
+  console = rich.console.Console(record=True, width=100)
+  output = tmp_path / "out"
+  comparison.compare_languages(
+      run_lib.Run(), console, [switch, dense], str(output)
+  )
+  assert sorted(x.name for x in output.iterdir()) == [
+      "languages.csv",
+      "languages.png",
+  ]
+  assert console.export_text().splitlines()[-1] == (
+      "note: no language has a speed-up to draw; there is no speed_ups.png."
+  )
+
+
 def test_plots_show_each_language():
   languages = comparison.compare(DENSE, SWITCH)
   (axes,) = comparison.plot_quality(languages).axes
@@ -133,8 +150,7 @@ def test_plots_show_each_language():
   assert labels == ["sw", "fr", "de"]
   switch, dense = (line.get_ydata().tolist() for line in axes.get_lines())
   assert (switch, dense) == ([-3.1, -0.5, -0.5], [-3.0, -1.5, -1.0])
-  (axes,) = comparison.plot_speed_ups(languages).axes
-  # 3.33 and 5.
+  (axes,) = comparison.plot_speed_ups([10 / 3, 5.0]).axes
   bars = {bar.get_x(): bar.get_height() for bar in axes.patches}
   assert bars == {3: 1, 4: 0, 5: 1}
 

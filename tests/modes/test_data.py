@@ -53,7 +53,7 @@ def ids_of(text):
         ([263, 262], "<extra_id_0><extra_id_1>"),
         # An "lm" is fed several documents in a row.
         ([*ids_of("a"), 1, *ids_of("b"), 1], "a</s>b</s>"),
-        (ids_of("a\nb"), "a\\nb"),
+        (ids_of("a\nb\x1b[31m"), "a\\nb\\x1b[31m"),
         ([], ""),
     ],
 )

@@ -24,6 +24,7 @@ import pytest
 import seqio
 
 from tasks import cldr
+from tasks import errors
 from tasks import mc4
 from tasks import prepared_text
 from tasks import vocabulary
@@ -180,6 +181,24 @@ def test_rates_follow_the_number_of_documents():
   assert mixture.get_rate(task) == pytest.approx(num_documents**0.3)
   gin.parse_config("tasks.mc4.alpha = 1.0")
   assert mixture.get_rate(task) == num_documents
+
+
+def test_gin_chooses_languages_and_their_vocabulary():
+  gin.parse_config("tasks.cldr.languages = ['sw', 'de']")
+  mixture = seqio.get_mixture_or_task("cldr")
+  assert [task.name for task in mixture.tasks] == ["cldr.de", "cldr.sw"]
+  for split in prepared_text.SPLITS:
+    assert list(cldr.all_languages().documents(split)) == [
+        *cldr.text_of("de").documents(split),
+        *cldr.text_of("sw").documents(split),
+    ]
+  gin.clear_config()
+  gin.parse_config("tasks.cldr.languages = ['de', 'ht']")
+  with pytest.raises(errors.DataError) as error:
+    _ = mixture.tasks
+  assert str(error.value).startswith(
+      "cldr.languages: 'ht' is none of the 98 languages; did you mean "
+  )
 
 
 def test_names_become_span_corruption():

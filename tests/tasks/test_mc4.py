@@ -88,6 +88,91 @@ def test_gin_sets_alpha(alpha, ratio):
   assert english / yoruba == pytest.approx(ratio)
 
 
+# Fewer languages.
+
+
+@pytest.mark.parametrize(
+    "chosen, names",
+    [
+        ("['sw', 'de']", ["mc4.de", "mc4.sw"]),
+        ("('ru_Latn',)", ["mc4.ru_Latn"]),
+        ("['ru-Latn', 'ru']", ["mc4.ru", "mc4.ru_Latn"]),
+        ("'yo'", ["mc4.yo"]),
+    ],
+)
+def test_gin_chooses_languages(chosen, names):
+  everything = rates("de", "sw", "yo", "ru")
+  gin.parse_config(f"tasks.mc4.languages = {chosen}")
+  mixture = seqio.get_mixture_or_task("mc4")
+  assert [task.name for task in mixture.tasks] == names
+  assert list(mixture.rate_per_task_name) == names
+  for name in {"mc4.de", "mc4.sw", "mc4.yo", "mc4.ru"} & set(names):
+    task = seqio.get_mixture_or_task(name)
+    index = ["mc4.de", "mc4.sw", "mc4.yo", "mc4.ru"].index(name)
+    assert mixture.get_rate(task) == everything[index]
+  assert mixture.total_rate == pytest.approx(
+      sum(mixture.get_rate(task) for task in mixture.tasks)
+  )
+
+
+@pytest.mark.parametrize(
+    "chosen, unknown, advice",
+    [
+        ("['de', 'he']", "he", "did you mean 'iw'?"),
+        ("['zh_Latm']", "zh_Latm", "did you mean 'zh-Latn' or "),
+        ("'%'", "%", "they are af, am, ar, "),
+    ],
+)
+def test_unknown_languages(chosen, unknown, advice):
+  gin.parse_config(f"tasks.mc4.languages = {chosen}")
+  with pytest.raises(errors.DataError) as error:
+    _ = seqio.get_mixture_or_task("mc4").tasks
+  assert str(error.value).startswith(
+      f"mc4.languages: {unknown!r} is none of the 107 languages; {advice}"
+  )
+
+
+def test_no_language():
+  gin.parse_config("tasks.mc4.languages = []")
+  with pytest.raises(errors.DataError) as error:
+    _ = seqio.get_mixture_or_task("mc4").tasks
+  assert str(error.value) == (
+      "mc4.languages = [] names no language; None stands for all 107."
+  )
+
+
+def test_a_vocabulary_is_trained_on_the_chosen_languages(
+    tmp_path, monkeypatch, cache_directory
+):
+  """Each has its share of the sample, as in the mixture."""
+  monkeypatch.setattr(mc4, "SAMPLE_BYTES", 1000)
+  pages = {"de": "ae" * 5, "sw": "oo" * 5, "en": "xx" * 5}
+  for language, page in pages.items():
+    c4_data.write(tmp_path / f"{language}.json", [page] * 200)
+  gin.parse_config(f"""
+      tasks.mc4.files = '{tmp_path}/*.json'
+      tasks.mc4.languages = ['sw', 'de']
+      tasks.vocabulary.name = 'mc4'
+      tasks.vocabulary.size = 20
+  """)
+  words = seqio.get_mixture_or_task("mc4").output_features["inputs"].vocabulary
+  assert [words.decode(words.encode(x)) for x in ("aeo", "x")] == [
+      "aeo",
+      words.decode([words.unk_id]),
+  ]
+  documents = list(mc4.training_text().documents("train"))
+  german, swahili = rates("de", "sw")
+  assert documents.count(pages["de"]) == pytest.approx(
+      100 * german / (german + swahili), abs=1
+  )
+  assert len(documents) == pytest.approx(100, abs=1)
+  # Other files, another vocabulary.
+  text = mc4.training_text().directory
+  c4_data.write(tmp_path / "sw.json", ["uu" * 5] * 200)
+  mc4._training_text.cache_clear()  # As in a new process.
+  assert mc4.training_text().directory != text
+
+
 # Names of files.
 
 

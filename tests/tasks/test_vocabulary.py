@@ -162,8 +162,8 @@ def test_a_vocabulary_of_an_unknown_name():
   with pytest.raises(errors.DataError) as raised:
     _ = vocabulary.LateVocabulary("t5").vocab_size
   assert str(raised.value) == (
-      "vocabulary.name = 't6' is not known; use 't5', 'mt5', 'embedded' or "
-      "'bytes', or set vocabulary.path."
+      "vocabulary.name = 't6' is not known; use 't5', 'mt5', 'embedded', "
+      "'mc4' or 'bytes', or set vocabulary.path."
   )
 
 

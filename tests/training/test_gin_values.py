@@ -16,11 +16,13 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 import importlib.util
+import io
 import pathlib
 import re
 
 import gin
 import pytest
+import rich.console
 
 from mtf_switch import errors
 from mtf_switch.mesh import tpu
@@ -40,6 +42,7 @@ import tasks  # noqa: F401
 from tests import gin_files
 from tests import toy_tasks  # noqa: F401
 
+CONSOLE = rich.console.Console(file=io.StringIO())
 DROPOUT = "a number of at least 0 and below 1"
 COUNT = "a whole number of at least 1"
 
@@ -276,7 +279,7 @@ def test_calls_check_what_they_get(binding, allowed):
 def test_checkpoints_are_selected_in_many_ways(value):
   parse(f"perplexity_eval.checkpoint_step = {value}")
   with pytest.raises(AttributeError, match="select_checkpoints"):
-    perplexity.perplexity_eval(None, None)  # After the check.
+    perplexity.perplexity_eval(None, CONSOLE)  # After the check.
 
 
 def test_a_models_size_is_checked_by_its_macro():

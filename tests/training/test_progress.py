@@ -156,3 +156,19 @@ def test_drawing_loads_no_module():
 
 def test_duration():
   assert progress.duration(3725.4) == "1:02:05"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_word_is_cut_on_a_narrow_terminal(width):
+  console = rich.console.Console(
+      file=io.StringIO(), force_terminal=True, width=width, color_system=None
+  )
+  work = "evaluating docstrings_span_corruption at step 524288"
+  with progress.Display(console) as display:
+    details = "loss 2.1234  1,234,567 tokens/s  3 days, 10:12:33 left"
+    display.steps("step", 123456, 524288, details)
+    with display.working(work, None, "batches") as report:
+      report(100, "building the data pipeline of the model")
+      display._bar.refresh()
+  shown = console.file.getvalue().split()
+  assert {*work.split(), *details.split(), "pipeline"} <= set(shown)
