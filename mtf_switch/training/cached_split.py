@@ -119,7 +119,9 @@ class Split:
         self.name, shuffle=True, seed=_seed(f"{self.task.name}/{self.name}/")
     )
 
-  def preprocessed(self, records: tf.data.Dataset, seed: Any):
+  def preprocessed(
+      self, records: tf.data.Dataset, seed: int
+  ) -> tf.data.Dataset:
     """Returns the examples of records, in their order.
 
     Args:
@@ -153,15 +155,16 @@ def write(split: Split, root: str, display: progress.Display):
     return
   title = f"{split.task.name} {split.name}: file"
   records = []
-  with one_pass.opener(split) as open_file:
+  missing = (
+      number
+      for number in range(split.num_files)
+      if not tf.io.gfile.exists(_path(split, number, root))
+  )
+  first = next(missing, split.num_files)
+  with one_pass.opener(split, first) as open_file:
     for number in range(split.num_files):
       report = functools.partial(display.steps, title, number, split.num_files)
-      try:
-        record = _write_file(split, number, root, open_file, report)
-      except one_pass.OutOfOrderError:
-        open_file = functools.partial(one_pass.open_alone, split)
-        record = _write_file(split, number, root, open_file, report)
-      records.append(record)
+      records.append(_write_file(split, number, root, open_file, report))
       num_examples = sum(record["stats"]["examples"] for record in records)
       display.steps(
           title, number + 1, split.num_files, f"{num_examples:,} examples"
@@ -177,6 +180,12 @@ def write(split: Split, root: str, display: progress.Display):
   files.write_json(stats_path, stats, sort_keys=True)
 
 
+def _path(split: Split, number: int, root: str) -> str:
+  """Returns the path of a file."""
+  prefix = seqio.get_cached_tfrecord_prefix(root, split.name)
+  return f"{prefix}-{number:05d}-of-{split.num_files:05d}"
+
+
 def _write_file(
     split: Split, number: int, root: str, open_file, report
 ) -> dict[str, Any]:
@@ -186,14 +195,13 @@ def _write_file(
     split: the split.
     number: the file's.
     root: the directory of the task's cache.
-    open_file: returns a context, as one_pass.open_alone, for a file's number.
+    open_file: one_pass.opener's.
     report: shows a text about the progress within the file.
 
   Returns:
     the record: "features" and "stats", as in seqio's info and stats.
   """
-  prefix = seqio.get_cached_tfrecord_prefix(root, split.name)
-  path = f"{prefix}-{number:05d}-of-{split.num_files:05d}"
+  path = _path(split, number, root)
   unfinished = os.path.join(root, UNFINISHED, os.path.basename(path))
   if not tf.io.gfile.exists(path):
     with open_file(number) as (features, examples):

@@ -14,9 +14,10 @@
 
 """The examples of a cached split, for its files in one pass over the source."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
 import functools
+import itertools
 from typing import Any
 
 import seqio
@@ -26,7 +27,21 @@ import tensorflow_datasets as tfds
 from mtf_switch import errors
 from mtf_switch.training import inputs
 
-_OUT_OF_ORDER = "records are not read once each"
+# tf.data's steps that make one example of each record, and keep their order.
+_ONE_TO_ONE = (
+    "_MapDataset",
+    "_OptionsDataset",
+    "_ParallelMapDataset",
+    "_PrefetchDataset",
+)
+
+# The features and the examples of a file, for its number.
+Open = Callable[
+    [int],
+    contextlib.AbstractContextManager[
+        tuple[dict[str, Any], Iterable[Mapping[str, Any]]]
+    ],
+]
 
 
 def in_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -36,125 +51,69 @@ def in_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
   return dataset.with_options(options)
 
 
-class OutOfOrderError(Exception):
-  """The steps of a task read its records in another way than once each."""
-
-
-class _Seed(int):
-  """A seed that knows whether it was used, which begins with an addition."""
-
-  is_used = False
-
-  def __add__(self, other: int) -> int:
-    self.is_used = True
-    return int(self) + other
-
-
-class _OnePass:
-  """The examples of the sections of a split, one section after the other.
-
-  One pipeline serves all files, because to build one, and to load its
-  vocabulary, takes longer than to read a small source.
-
-  Attributes:
-    is_exact: whether the files are those that pipelines of their own make: no
-      step draws numbers, for which each file has its own seed.
-  """
-
-  def __init__(self, split):
-    """Builds the pipeline.
-
-    Args:
-      split: a cached_split.Split in sections.
-    """
-    self._split = split
-    seed = _Seed(0)
-    with tf.Graph().as_default():
-      dataset = inputs.without_autograph(functools.partial(self._build, seed))
-      self._features = features_of(split.task, dataset)
-      examples = tf.data.make_initializable_iterator(dataset)
-      self._start_section = examples.initializer
-      self._next_example = examples.get_next()
-      self._session = tf.Session(config=tf.ConfigProto(device_count={"GPU": 0}))
-      self._session.run(tf.tables_initializer())
-    self.is_exact = not seed.is_used
-    self._next_file = None
-
-  def close(self):
-    """Frees what was read."""
-    self._session.close()
-
-  @contextlib.contextmanager
-  def open(self, number: int):
-    """As `open_alone`; an OutOfOrderError while the examples are read."""
-    start, stop = self._split.section(number)
-    bounds = {self._start: start, self._stop: stop}
-    if number != self._next_file:  # The files before it are there.
-      self._session.run(self._records.initializer, bounds)
-    self._next_file = number + 1
-    self._session.run(self._start_section, bounds)
-    yield self._features, self._examples()
-
-  def _build(self, seed: int) -> tf.data.Dataset:
-    """Returns the examples of a section of the records."""
-    tf.set_random_seed(0)  # tf.data mixes it into each seed of its own.
-    self._start, self._stop = (tf.placeholder(tf.int64, []) for _ in range(2))
-    records = self._split.shuffled().enumerate().skip(self._start)
-    self._records = tf.data.make_initializable_iterator(in_order(records))
-    section = tf.data.Dataset.range(self._start, self._stop).map(self._record)
-    return self._split.preprocessed(section, seed)
-
-  def _record(self, number: tf.Tensor):
-    """Returns the next record, which must have that number."""
-    found, record = self._records.get_next()
-    with tf.control_dependencies(
-        [tf.debugging.assert_equal(found, number, message=_OUT_OF_ORDER)]
-    ):
-      return tf.nest.map_structure(tf.identity, record)
-
-  def _examples(self) -> Iterator[dict[str, Any]]:
-    while True:
-      try:
-        example = self._session.run(self._next_example)
-      except tf.errors.OutOfRangeError:
-        return
-      except tf.errors.InvalidArgumentError as error:
-        if _OUT_OF_ORDER in error.message:
-          raise OutOfOrderError from error
-        raise
-      yield example
-
-
 @contextlib.contextmanager
-def open_alone(
-    split, number: int
-) -> Iterator[tuple[dict[str, Any], Iterable[Mapping[str, Any]]]]:
-  """Builds the pipeline of a file.
+def opener(split, first: int) -> Iterator[Open]:
+  """Lets the files of a split be read, in the order of their numbers.
+
+  Files that are sections of one order of the records come out of one pipeline:
+  to build one for each, and to read up to its section, takes far longer. Where
+  the steps before the placeholder draw numbers, or do not make one example of
+  each record, only a pipeline of its own makes a file that does not depend on
+  the others.
 
   Args:
-    split: the split.
-    number: the file's.
+    split: a cached_split.Split.
+    first: the number of the first file that will be read.
 
   Yields:
-    the description of the features, and the examples.
+    a function that opens a file.
   """
-  with tf.Graph().as_default():
-    dataset = inputs.without_autograph(functools.partial(split.dataset, number))
-    yield features_of(split.task, dataset), tfds.as_numpy(dataset)
-
-
-@contextlib.contextmanager
-def opener(split):
-  """Yields a function that opens a file, as `open_alone`."""
-  alone = functools.partial(open_alone, split)
+  alone = functools.partial(_open_alone, split)
   if not split.is_in_sections:
     yield alone
     return
-  with contextlib.closing(_OnePass(split)) as sections:
-    yield sections.open if sections.is_exact else alone
+  position = split.section(first)[0]
+  with tf.Graph().as_default():
+    tf.set_random_seed(0)  # tf.data mixes it into each seed of its own.
+    records = split.shuffled().skip(position)
+    dataset = inputs.without_autograph(
+        lambda: split.preprocessed(records, seed=0)
+    )
+    if not _is_one_to_one(dataset, records):
+      yield alone
+      return
+    features = _features(split.task, dataset)
+    with contextlib.closing(iter(tfds.as_numpy(dataset))) as examples:
+
+      def open_section(number):
+        nonlocal position
+        start, stop = split.section(number)
+        section = itertools.islice(examples, start - position, stop - position)
+        position = stop
+        return contextlib.nullcontext((features, section))
+
+      yield open_section
 
 
-def features_of(task: seqio.Task, dataset: tf.data.Dataset) -> dict[str, Any]:
+def _is_one_to_one(dataset: tf.data.Dataset, records: tf.data.Dataset) -> bool:
+  """Whether a dataset makes one example of each record, in their order."""
+  while dataset is not records:
+    dataset = getattr(dataset, "_dataset", dataset)  # Of TensorFlow 1.
+    if type(dataset).__name__ not in _ONE_TO_ONE:
+      return False
+    (dataset,) = dataset._inputs()  # pylint: disable=protected-access
+  return True
+
+
+@contextlib.contextmanager
+def _open_alone(split, number: int):
+  """Builds the pipeline of a file; see `opener`."""
+  with tf.Graph().as_default():
+    dataset = inputs.without_autograph(functools.partial(split.dataset, number))
+    yield _features(split.task, dataset), tfds.as_numpy(dataset)
+
+
+def _features(task: seqio.Task, dataset: tf.data.Dataset) -> dict[str, Any]:
   """Returns the shape and dtype of each feature, as seqio's reader needs them.
 
   Args:
