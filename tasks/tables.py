@@ -38,7 +38,7 @@ Row = dict[str, Any]
 _ARRAYS = ("Data", "data")
 
 # Of a Parquet file, in memory at a time.
-_ROWS_A_BATCH = 1024
+_ROWS_A_BATCH = 64
 
 # As in requirements-parquet.in, which the lock of this optional package is of.
 PYARROW = "pyarrow<26"
