@@ -165,6 +165,18 @@ def find(
   )
 
 
+def find_hub_parquet(
+    setting: str, directory: str, config: str, split: str
+) -> list[str]:
+  """Returns the hub's files of a split of GLUE, SuperGLUE or SQuAD, if any."""
+  for folder in (config, "plain_text"):
+    stem = os.path.join(directory, folder, split)
+    paths = _files_at(setting, stem, (".parquet",), {})
+    if paths:
+      return paths
+  return []
+
+
 def _files_at(
     setting: str,
     stem: str,
