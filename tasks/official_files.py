@@ -53,19 +53,9 @@ def directory_of(name: str) -> str | None:
 
   Args:
     name: a key of official_datasets.DATASETS.
-
-  Raises:
-    DataError: it is no path.
   """
-  dataset = official_datasets.DATASETS[name]
-  directory = dataset.directory()
-  if directory is None:
-    return None
-  if not isinstance(directory, (str, os.PathLike)) or not str(directory):
-    raise errors.DataError(
-        f"{dataset.setting} = {directory!r}: the path of a directory is needed."
-    )
-  return os.path.expanduser(directory)
+  directory = official_datasets.DATASETS[name].directory()
+  return None if directory is None else os.path.expanduser(directory)
 
 
 def files_of(name: str, config: str, split: str) -> list[str]:
