@@ -14,7 +14,10 @@
 
 """The user's own pairs: options, examples, the task."""
 
+import dataclasses
 import json
+import pathlib
+import re
 
 import gin
 import pytest
@@ -23,6 +26,7 @@ import tensorflow.compat.v2 as tf
 import tensorflow_datasets as tfds
 
 from tasks import errors
+from tasks import pair_metrics
 from tasks import pair_options
 from tasks import pairs
 from tasks import pairs_files
@@ -301,6 +305,20 @@ def test_files_that_are_not_there(options, split, message):
   with pytest.raises(errors.DataError) as raised:
     pair_options.find_files(Options(**options), split)
   assert str(raised.value) == message
+
+
+def test_the_page_has_all_options_and_metrics():
+  page = pathlib.Path(__file__).parents[2] / "docs" / "data.md"
+  text = page.read_text()
+  rows = re.findall(r"^\| `pairs_files\.(\w+)` \| (.*?) \|", text, re.MULTILINE)
+  assert rows == [
+      (field.name, repr(field.default).replace("'", '"'))
+      for field in dataclasses.fields(Options)
+  ]
+  table = text[text.index("| metrics | value") :].split("\n\n")[0]
+  cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+  names = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+  assert sorted(names) == list(pair_metrics.NAMES)
 
 
 # The task.
