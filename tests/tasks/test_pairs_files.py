@@ -151,8 +151,8 @@ def test_a_file_without_any_pair(tmp_path):
   with pytest.raises(errors.DataError) as raised:
     read(path)
   assert str(raised.value) == (
-      f"{path}: there are no pairs in it; 3 broken records, first {path}, line "
-      "1: there is no key 'inputs', but 'text'."
+      f"{path}: there are no pairs in it; 3 broken records, the first is "
+      f"{path}, line 1: there is no key 'inputs', but 'text'."
   )
 
 
@@ -377,6 +377,17 @@ def test_a_part_that_is_held_out_is_a_split(task):
   assert source.missing_splits() == ["test"]
 
 
+def test_a_part_without_pairs(task, tmp_path):
+  write(tmp_path / "train.jsonl", [{"q": "a", "a": "b"}])
+  gin.bind_parameter("pairs_files.validation_share", 1e-9)
+  with pytest.raises(errors.DataError) as raised:
+    task.source.list_shards("validation")
+  assert str(raised.value) == (
+      "pairs_files.validation_share = 1e-09 leaves no pairs for the validation "
+      f"split of {tmp_path}/train.jsonl."
+  )
+
+
 def test_a_training_set_in_the_order_of_its_labels_is_shuffled(tmp_path, task):
   rows = [{"q": "a", "a": str(n // 2000)} for n in range(4000)]
   write(tmp_path / "train.jsonl", rows)
@@ -424,9 +435,9 @@ def test_line_breaks_that_pieces_lose_are_noted(tmp_path, task):
     source.list_shards("train")
     source.list_shards("train")
   assert [str(note.message) for note in notes] == [
-      "train split: 1 of the first 2 targets have line breaks or tabs, which "
-      "vocabularies of pieces turn into single spaces (vocabulary.name = "
-      "'bytes' keeps them)."
+      f"{tmp_path}/train.jsonl: 1 of the first 2 targets have line breaks or "
+      "tabs, which vocabularies of pieces turn into single spaces "
+      "(vocabulary.name = 'bytes' keeps them)."
   ]
 
 
