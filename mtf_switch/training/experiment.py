@@ -185,7 +185,16 @@ class Experiment:
 
   @functools.cached_property
   def vocabularies(self):
-    """The vocabularies of inputs and targets."""
+    """The vocabularies of inputs and targets; a UserError if tasks differ."""
+    for name, feature in self.provider.output_features.items():
+      for task in seqio.get_subtasks(self.provider):
+        of_task = task.output_features[name].vocabulary
+        if of_task is not feature.vocabulary and of_task != feature.vocabulary:
+          raise errors.UserError(
+              f"{task.name!r} has another vocabulary than other tasks of the "
+              f"mixture {self.task!r}; set vocabulary.name or vocabulary.path, "
+              "which are for all tasks of this project."
+          )
     vocabulary = t5_utils.get_vocabulary(self.task)
     return vocabulary if isinstance(vocabulary, tuple) else (vocabulary,) * 2
 

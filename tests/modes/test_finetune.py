@@ -363,6 +363,41 @@ def test_comparison_of_the_run(server, straight, directory):
   assert (directory / "compared" / "downstream.png").exists()
 
 
+def test_pairs_in_files_of_ones_own(server, directory, tmp_path):
+  """With a part of them held out, a broken row and a line break."""
+  (tmp_path / "pretrained").mkdir()
+  for file in (directory / "pretrained").glob("*ckpt*"):
+    shutil.copy(file, tmp_path / "pretrained")  # Without its vocabulary.json.
+  rows = [f'"row {n}, of ""{n}""","line\n{n % 3}"' for n in range(40)]
+  text = "\n".join(["text,answer", *rows, "a,b,c"])
+  (tmp_path / "pairs.csv").write_text(text)
+  (tmp_path / "finetune.gin").write_text(
+      FINETUNE.replace("toy_both_letters", "pairs_files").replace("= 6", "= 2")
+      + """
+pairs_files.train = "pairs.csv"
+pairs_files.validation_share = 0.25
+pairs_files.inputs = "what is in {text}?"
+pairs_files.targets = "answer"
+pairs_files.metrics = ["accuracy", "rouge"]
+vocabulary.name = "bytes"
+"""
+  )
+  result = server.run(arguments("finetune", "own"), tmp_path)
+  assert result.returncode == 0, result.stderr
+  assert result.stderr.splitlines()[-1] == (
+      "note: 1 broken record was skipped (pairs.csv, line 82: 3 columns where "
+      "the header has 2)."
+  )
+  (record,) = evaluations(tmp_path / "own")
+  assert list(record) == [
+      "step", "task", "accuracy", "rouge1", "rouge2", "rougeLsum"
+  ]  # fmt: skip
+  lines = tmp_path / "own" / "validation_eval" / "pairs_files_inputs"
+  questions = lines.read_text().splitlines()
+  assert 3 <= len(questions) <= 17
+  assert questions[0].startswith("what is in row ")
+
+
 @pytest.mark.real_data
 def test_super_glue_from_the_official_files(server, tmp_path, real_data):
   """Pre-trained on C4, then fine-tuned on all of CB and COPA."""

@@ -15,10 +15,13 @@
 """The record of a model and its layout: derived values and refusals."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import gin
 import pytest
+import seqio
 
 from mtf_switch import errors
 from mtf_switch.training import experiment as experiment_lib
+import tasks  # noqa: F401
 from tests import toy_tasks  # noqa: F401
 
 
@@ -101,6 +104,20 @@ def test_mistakes_are_explained(kwargs, message):
     experiment(**kwargs)
   # Gin adds a line about the call.
   assert str(error.value).splitlines()[0] == message
+
+
+def test_the_tasks_of_a_mixture_have_one_vocabulary(monkeypatch):
+  monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
+  seqio.MixtureRegistry.add("own", ["pairs_files", "glue_cola"], 1.0)
+  with pytest.raises(errors.UserError) as error:
+    _ = experiment(task="own").vocabularies
+  assert str(error.value) == (
+      "'pairs_files' has another vocabulary than other tasks of the mixture "
+      "'own'; set vocabulary.name or vocabulary.path, which are for all tasks "
+      "of this project."
+  )
+  gin.bind_parameter("tasks.vocabulary.name", "bytes")
+  assert len(experiment(task="own").vocabularies) == 2
 
 
 @pytest.mark.parametrize(
