@@ -35,19 +35,31 @@ class _MixtureWithDpr(seqio.Mixture):
   def tasks(self) -> list[seqio.Task]:
     """The tasks whose data is to be used."""
     tasks = super().tasks
-    dpr = seqio.TaskRegistry.get("dpr").source
-    if official_files.directory_of("super_glue") is None or dpr.is_present():
-      return tasks
-    if official_files.directory_of("definite_pronoun_resolution") is not None:
-      return tasks  # Whose files are missed by name.
-    warnings.warn(
-        f"{self.name} leaves out dpr, which is not in SuperGLUE's files; "
-        "dpr.directory names the directory of its own (train.c.txt), or TFDS "
-        f"has {dpr.describe().removeprefix('TFDS ')}.",
-        errors.DataNotice,
-        stacklevel=1,  # One place, so that it is shown once.
-    )
-    return [task for task in tasks if task.name != "dpr"]
+    if _leaves_out_dpr():
+      return [task for task in tasks if task.name != "dpr"]
+    return tasks
+
+  def get_dataset(self, *args, **kwargs):
+    """As seqio.Mixture; notes what is left out."""
+    if _leaves_out_dpr():
+      tfds_name = seqio.TaskRegistry.get("dpr").source.describe()
+      warnings.warn(
+          f"{self.name} leaves out dpr, which is not in SuperGLUE's files; "
+          "dpr.directory names the directory of its own (train.c.txt), or "
+          f"{tfds_name} is prepared.",
+          errors.DataNotice,
+          stacklevel=1,  # One place, so that it is shown once.
+      )
+    return super().get_dataset(*args, **kwargs)
+
+
+def _leaves_out_dpr() -> bool:
+  """Whether SuperGLUE comes from files, and DPR is neither there nor asked."""
+  return (
+      official_files.directory_of("super_glue") is not None
+      and official_files.directory_of("definite_pronoun_resolution") is None
+      and not seqio.TaskRegistry.get("dpr").source.is_present()
+  )
 
 
 def _add_with_dpr(name: str, rates: Mapping[str, float]):

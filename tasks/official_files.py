@@ -35,6 +35,7 @@ from tasks import official_records
 from tasks import published_files
 from tasks import records
 from tasks import sources
+from tasks import tables
 
 # TFDS's name of a part of a split, "train[:100]" or "train[100:]".
 _SECTION = re.compile(r"(\w+)\[(\d*):(\d*)\]")
@@ -52,19 +53,9 @@ def directory_of(name: str) -> str | None:
 
   Args:
     name: a key of official_datasets.DATASETS.
-
-  Raises:
-    DataError: it is no path.
   """
-  dataset = official_datasets.DATASETS[name]
-  directory = dataset.directory()
-  if directory is None:
-    return None
-  if not isinstance(directory, (str, os.PathLike)) or not str(directory):
-    raise errors.DataError(
-        f"{dataset.setting} = {directory!r}: the path of a directory is needed."
-    )
-  return os.path.expanduser(directory)
+  directory = official_datasets.DATASETS[name].directory()
+  return None if directory is None else os.path.expanduser(directory)
 
 
 def files_of(name: str, config: str, split: str) -> list[str]:
@@ -84,6 +75,11 @@ def files_of(name: str, config: str, split: str) -> list[str]:
     for path in (os.path.join(directory, file + end) for end in ("", ".gz")):
       if tf.io.gfile.exists(path):
         return [path]
+  hub = published_files.find_hub_parquet(
+      dataset.setting, directory, config, split
+  )
+  if hub:
+    return hub
   raise errors.DataError(
       f"{dataset.setting} = {directory!r}: there is no {' or '.join(files)}, "
       f"which the {split} split of {name}/{config} is read from; "
@@ -112,19 +108,38 @@ def read(name: str, config: str, file: str, split: str) -> Iterator[bytes]:
   section = _SECTION.fullmatch(split)
   split = section[1] if section else split
   labelled = not split.startswith("test")
-  entries = dataset.entries(info.builder_config, file, split)
+  to_examples = dataset.examples
+  if dataset.files is not None and tables.ending(file) == ".parquet":
+    entries = tables.rows(file)  # The hub's, which have TFDS's features.
+    to_examples = functools.partial(_hub_examples, features)
+  else:
+    entries = dataset.entries(info.builder_config, file, split)
   if section:
     entries = _section(name, config, *section.groups())
   for place, entry in entries:
     try:
       examples = [
           features.serialize_example(features.encode_example(example))
-          for example in dataset.examples(info.builder_config, entry, labelled)
+          for example in to_examples(info.builder_config, entry, labelled)
       ]
     except official_records.BROKEN as error:
       records.skip(place, official_records.problem(error))
     else:
       yield from examples
+
+
+def _hub_examples(
+    features: Mapping[str, Any],
+    config: tfds.core.BuilderConfig,
+    entry: Mapping[str, Any],
+    labelled: bool,
+) -> list[dict[str, Any]]:
+  """Returns the example of a row of the hub, which has TFDS's features."""
+  del config
+  example = {name: entry[name] for name in features}
+  if labelled and example.get("label") == -1:
+    raise ValueError("it has no label")
+  return [example]
 
 
 def _section(

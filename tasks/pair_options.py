@@ -19,7 +19,7 @@ import dataclasses
 import functools
 import os
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import gin
 import tensorflow.compat.v1 as tf
@@ -32,6 +32,16 @@ SPLITS = ("train", "validation", "test")
 
 # A field in a template.
 FIELD = re.compile(r"\{([^{}]+)\}")
+
+
+# What the types of values are, and how a line about others says it.
+_Paths = Annotated[
+    str | Sequence[str] | None, "a text in quotes or a list of texts"
+]
+_Labels = Annotated[
+    Sequence[str | int] | Mapping[str | int | bool, str | int] | None,
+    "a list of texts, or a dictionary from ids to texts",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +67,17 @@ class Options:
     delimiter: between the fields of .csv files.
   """
 
-  train: str | Sequence[str] | None = None
-  validation: str | Sequence[str] | None = None
-  test: str | Sequence[str] | None = None
+  train: _Paths = None
+  validation: _Paths = None
+  test: _Paths = None
   validation_share: float | None = None
   inputs: str | int = "inputs"
   targets: str | int = "targets"
   prefix: str = ""
-  labels: Sequence[str | int] | Mapping[str | int | bool, str | int] | None = (
-      None
-  )
-  metrics: str | Sequence[str] = ("exact_match",)
+  labels: _Labels = None
+  metrics: Annotated[
+      str | Sequence[str], "a text in quotes or a list of texts"
+  ] = ("exact_match",)
   delimiter: str = ","
 
   def __post_init__(self):
@@ -158,9 +168,11 @@ def fields_of(template: str | int) -> list[str]:
   return FIELD.findall(str(template)) or [str(template)]
 
 
-def as_list(value: str | Sequence[str] | None) -> list[str]:
+def as_list(value: str | os.PathLike | Sequence[str] | None) -> list[str]:
   """Returns the texts of an option that may be one."""
-  return [value] if isinstance(value, str) else list(value or ())
+  if isinstance(value, str | os.PathLike):
+    return [os.fspath(value)]
+  return list(map(os.fspath, value or ()))
 
 
 def as_text(value: Any) -> str:

@@ -78,11 +78,15 @@ def read(
 
 def _broken(file: str) -> str:
   """Returns a remark about a file's broken records, if there are any."""
-  skipped = {k: x for k, x in records.skipped().items() if k.startswith(file)}
+  skipped = {
+      place: problem
+      for place, problem in records.skipped().items()
+      if place.startswith(f"{file}, ")
+  }
   if not skipped:
     return ""
   place, problem = next(iter(skipped.items()))
-  return f"; {len(skipped):,} broken records, first {place}: {problem}"
+  return f"; {len(skipped):,} broken records, the first is {place}: {problem}"
 
 
 def pair_of(

@@ -29,6 +29,7 @@ import seqio
 import tensorflow.compat.v2 as tf
 
 from tasks import cache
+from tasks import errors
 from tasks import file_sources
 from tasks import pair_metrics
 from tasks import pair_options
@@ -105,7 +106,8 @@ class PairsSource(file_sources.FilesSource):
     """Returns the files of a split, after a look at the first pairs.
 
     Raises:
-      DataError: there are no files, or they are not of their kind.
+      DataError: there are no files or no pairs, or the files are not of their
+        kind.
     """
     files = super().list_shards(split)
     self._bytes_a_pair(split, files)
@@ -143,12 +145,16 @@ class PairsSource(file_sources.FilesSource):
           _NUM_SAMPLES,
       )
       found = list(found)
-      size = sum(len(_serialized(pair)) for pair in found)
-      self._samples[key] = 1 + size // max(1, len(found))
-      if vocabulary.is_of_pieces():
-        text_notes.warn_of_breaks(
-            f"{split} split", [pair.answers[0] for pair in found]
+      if not found:
+        share = self._options().validation_share
+        raise errors.DataError(
+            f"pairs_files.validation_share = {share} leaves no pairs for the "
+            f"{split} split of {', '.join(files)}."
         )
+      size = sum(len(_serialized(pair)) for pair in found)
+      self._samples[key] = 1 + size // len(found)
+      if vocabulary.is_of_pieces():
+        text_notes.warn_of_breaks(files[0], [pair.answers[0] for pair in found])
     return self._samples[key]
 
 

@@ -31,7 +31,7 @@ from tasks import errors
 # Endings of tables; in this order, if a split is there in several forms.
 TABLES = (".jsonl", ".json", ".csv", ".parquet")
 
-_ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar", ".7z")
+_ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar", ".bz2", ".7z")
 _MAX_NAMES = 8
 
 # The names of the splits in the hub's and others' tables.
@@ -122,7 +122,7 @@ LAYOUTS = {
     "cnn_dailymail": Layout(
         own=("url_lists/all_{split}", "all_{split}"),
         words={**_DEV, "validation": "val"},
-        folders=("3.0.0", "2.0.0", "1.0.0"),
+        folders=("3.0.0", "2.0.0", "1.0.0", "cnn_dailymail"),
         endings=(".txt",),
     ),
     "definite_pronoun_resolution": Layout(
@@ -163,6 +163,18 @@ def find(
       f"which the {split} split of {name}{'/' if config else ''}{config} is "
       f"read from; {found(directory)}."
   )
+
+
+def find_hub_parquet(
+    setting: str, directory: str, config: str, split: str
+) -> list[str]:
+  """Returns the hub's files of a split of GLUE, SuperGLUE or SQuAD, if any."""
+  for folder in (config, "plain_text"):
+    stem = os.path.join(directory, folder, split)
+    paths = _files_at(setting, stem, (".parquet",), {})
+    if paths:
+      return paths
+  return []
 
 
 def _files_at(

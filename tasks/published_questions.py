@@ -28,7 +28,7 @@ from tasks import tables
 
 Example = dict[str, Any]
 
-# Of an answer in WebQuestions: '(list (description "Rome") (description Bonn))'.
+# An answer of WebQuestions: '(list (description "Rome") (description Bonn))'.
 _DESCRIPTION = re.compile(r'\(description (?:"([^"]+)"|([^)]+))\)')
 # Before each choice in ARC's CSV files.
 _CHOICE = re.compile(r"\s*\(([A-E1-5])\)\s*")

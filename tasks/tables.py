@@ -38,7 +38,7 @@ Row = dict[str, Any]
 _ARRAYS = ("Data", "data")
 
 # Of a Parquet file, in memory at a time.
-_ROWS_A_BATCH = 1024
+_ROWS_A_BATCH = 64
 
 # As in requirements-parquet.in, which the lock of this optional package is of.
 PYARROW = "pyarrow<26"
@@ -77,12 +77,8 @@ def json_rows(file: str) -> Iterator[tuple[str, Row]]:
   They are objects, one in each line, or the entries of one array, which may
   stand under "Data" in an object.
   """
-  lines = (
-      (number, line)
-      for number, line in records.numbered_lines(file, skip_broken=True)
-      if line.strip()
-  )
-  first = list(itertools.islice(lines, 2))
+  lines = records.numbered_lines(file, skip_broken=True)
+  first = list(itertools.islice((x for x in lines if x[1].strip()), 2))
   lines = itertools.chain(first, lines)
   starts_array = first and first[0][1].lstrip().startswith("[")
   if starts_array or any(_is_row(line) for _, line in first):

@@ -95,6 +95,82 @@ def _documents(file: str) -> list[str]:
   return list(text_files.read_documents(file, "paragraph"))
 
 
+_ARC = {
+    "id": "1",
+    "question": {
+        "stem": "What?",
+        "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}],
+    },
+    "answerKey": "B",
+}
+_TRIVIA = {
+    "Question": "Who?",
+    "QuestionId": "1",
+    "QuestionSource": "",
+    "Answer": {
+        "Aliases": ["A"],
+        "NormalizedAliases": ["a"],
+        "NormalizedValue": "a",
+        "Type": "",
+        "Value": "A",
+    },
+}
+_PUBLISHED = (
+    ("ai2_arc", "ARC-Easy", "train", _ARC),
+    (
+        "ai2_arc",
+        "ARC-Easy",
+        "test",
+        {
+            "questionID": "1",
+            "question": "What? (A) a (B) b",
+            "AnswerKey": "A",
+        },
+    ),
+    (
+        "anli",
+        "r3",
+        "train",
+        {"uid": "1", "context": "A.", "hypothesis": "B.", "label": "e"},
+    ),
+    (
+        "winogrande",
+        "",
+        "train",
+        {"sentence": "_.", "option1": "A", "option2": "B", "answer": "1"},
+    ),
+    (
+        "natural_questions_open",
+        "",
+        "train",
+        {"question": "who", "answer": ["A", "B"]},
+    ),
+    (
+        "web_questions",
+        "",
+        "train",
+        {
+            "url": "",
+            "utterance": "who?",
+            "targetValue": '(list (description "A"))',
+        },
+    ),
+    ("trivia_qa", "unfiltered.nocontext", "train", _TRIVIA),
+    ("xsum", "", "train", {"document": "A.", "summary": "B."}),
+    ("cnn_dailymail", "", "train", {"article": "A.", "highlights": "B ."}),
+    (
+        "definite_pronoun_resolution",
+        "",
+        "train",
+        {
+            "sentence": "A b.",
+            "pronoun": "b",
+            "candidates": ["A", "C"],
+            "label": 1,
+        },
+    ),
+)
+
 # By the name of the file: a record, the form of the file and its reader.
 _READERS = {
     "a.jsonl": (_RECORD, _lines, _documents),
@@ -111,6 +187,10 @@ _READERS = {
             ("train.jsonl", official_zips.labelled_lines(config)),
             ("test.jsonl", [official_zips.LINES[config]]),
         )
+    },
+    **{
+        f"{name}/{split}.jsonl": (record, _lines, _official(name, config))
+        for name, config, split, record in _PUBLISHED
     },
 }
 

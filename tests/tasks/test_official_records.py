@@ -23,7 +23,9 @@ from tasks import errors
 from tasks import official_datasets
 from tasks import official_files
 from tasks import records
+from tasks import tables
 from tests import official_zips
+from tests import tables as table_files
 
 
 class Unpacked:
@@ -367,3 +369,50 @@ def test_a_row_that_is_not_utf8_is_skipped(tmp_path):
   ours = official_zips.as_read("glue", "sst2", path)
   assert [record["idx"] for record in ours] == [0, 2]
   assert list(records.skipped()) == [f"{path}, line 3"]
+
+
+def plain(value):
+  """A value of TFDS as the hub's rows have it."""
+  if isinstance(value, dict):
+    return {name: plain(part) for name, part in value.items()}
+  if isinstance(value, bytes):
+    return value.decode()
+  if isinstance(value, list):
+    return [plain(part) for part in value]
+  return plain(value.tolist()) if hasattr(value, "tolist") else value
+
+
+@pytest.mark.parametrize(
+    "name, config, split, file",
+    [
+        ("super_glue", "multirc", "train", "multirc/train-00000-of-00001"),
+        ("super_glue", "wsc.fixed", "test", "wsc.fixed/test/0000"),
+        ("glue", "stsb", "train", "stsb/train-00000-of-00001"),
+        ("glue", "mnli", "validation_matched", "mnli/validation_matched"),
+        ("squad", "v1.1", "validation", "plain_text/validation"),
+    ],
+)
+def test_the_rows_of_the_hub_are_tfds_examples(
+    tmp_path, monkeypatch, name, config, split, file
+):
+  """Parquet needs a package that may be missing; its rows are JSON here."""
+  monkeypatch.setitem(tables.READERS, ".parquet", records.json_objects)
+  official_zips.write(tmp_path)
+  official = official_zips.in_directory(name, config, tmp_path / name, split)
+  rows = [plain(record) for record in official]
+  path = tmp_path / "hub" / f"{file}.parquet"
+  table_files.write_lines(path, [*rows, {"more": 1}])
+  hub = official_zips.in_directory(name, config, tmp_path / "hub", split)
+  assert [plain(record) for record in hub] == rows
+  assert list(records.skipped()) == [f"{path}, line {len(rows) + 1}"]
+
+
+def test_a_row_of_the_hub_without_its_label_is_named(tmp_path, monkeypatch):
+  monkeypatch.setitem(tables.READERS, ".parquet", records.json_objects)
+  row = {"sentence": "Good.", "label": -1, "idx": 0}
+  for split in ("train", "test"):
+    path = tmp_path / "sst2" / f"{split}-00000-of-00001.parquet"
+    table_files.write_lines(path, [row])
+  assert len(official_zips.in_directory("glue", "sst2", tmp_path, "test")) == 1
+  assert not official_zips.in_directory("glue", "sst2", tmp_path, "train")
+  assert list(records.skipped().values()) == ["it has no label"]

@@ -24,7 +24,9 @@ from hypothesis import strategies
 import pytest
 
 from tasks import errors
+from tasks import pair_options
 from tasks import pair_rows
+from tasks import pairs
 from tasks import records
 
 ROWS = [
@@ -107,6 +109,49 @@ def test_what_pythons_csv_writes_is_read(tmp_path, rows, delimiter, quoting):
   assert [
       tuple(row.values()) for _, row in read(path, delimiter=delimiter)
   ] == [tuple(field.replace("\r\n", "\n") for field in row) for row in rows]
+
+
+@hypothesis.settings(
+    deadline=None,
+    max_examples=80,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(
+    parts=strategies.lists(
+        strategies.one_of(
+            strategies.sampled_from(
+                [
+                    b"text",
+                    b"label",
+                    b'"',
+                    b",",
+                    b"\t",
+                    b"\r",
+                    b"\n",
+                    b"{",
+                    b"[1]",
+                ]
+                + [b'{"text": "\\ud83d", "label": NaN}', b"\0", b"\xe9", b"1"]
+                + [b'{"text": {}, "label": [2, null]}\n', b"text,label\n"]
+            ),
+            strategies.binary(max_size=3),
+        )
+    ),
+    suffix=strategies.sampled_from(pair_rows.SUFFIXES),
+    field=strategies.sampled_from(["text", 1]),
+)
+def test_any_bytes_are_pairs_or_a_line(tmp_path, parts, suffix, field):
+  path = tmp_path / f"a{suffix}"
+  path.write_bytes(b"".join(parts))
+  target = "label" if field == "text" else 2
+  options = pair_options.Options(inputs=field, targets=target)
+  try:
+    for pair in pairs.read(options, str(path), "train"):
+      assert pair.inputs.strip() and pair.answers
+      " ".join([pair.inputs, *pair.answers]).encode()
+  except errors.DataError as error:
+    assert str(error).splitlines() == [str(error)]
 
 
 def test_columns_by_number(tmp_path):

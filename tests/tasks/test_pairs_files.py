@@ -14,7 +14,10 @@
 
 """The user's own pairs: options, examples, the task."""
 
+import dataclasses
 import json
+import pathlib
+import re
 
 import gin
 import pytest
@@ -23,6 +26,7 @@ import tensorflow.compat.v2 as tf
 import tensorflow_datasets as tfds
 
 from tasks import errors
+from tasks import pair_metrics
 from tasks import pair_options
 from tasks import pairs
 from tasks import pairs_files
@@ -147,8 +151,8 @@ def test_a_file_without_any_pair(tmp_path):
   with pytest.raises(errors.DataError) as raised:
     read(path)
   assert str(raised.value) == (
-      f"{path}: there are no pairs in it; 3 broken records, first {path}, line "
-      "1: there is no key 'inputs', but 'text'."
+      f"{path}: there are no pairs in it; 3 broken records, the first is "
+      f"{path}, line 1: there is no key 'inputs', but 'text'."
   )
 
 
@@ -303,6 +307,20 @@ def test_files_that_are_not_there(options, split, message):
   assert str(raised.value) == message
 
 
+def test_the_page_has_all_options_and_metrics():
+  page = pathlib.Path(__file__).parents[2] / "docs" / "data.md"
+  text = page.read_text()
+  rows = re.findall(r"^\| `pairs_files\.(\w+)` \| (.*?) \|", text, re.MULTILINE)
+  assert rows == [
+      (field.name, repr(field.default).replace("'", '"'))
+      for field in dataclasses.fields(Options)
+  ]
+  table = text[text.index("| metrics | value") :].split("\n\n")[0]
+  cells = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+  names = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+  assert sorted(names) == list(pair_metrics.NAMES)
+
+
 # The task.
 
 
@@ -359,6 +377,17 @@ def test_a_part_that_is_held_out_is_a_split(task):
   assert source.missing_splits() == ["test"]
 
 
+def test_a_part_without_pairs(task, tmp_path):
+  write(tmp_path / "train.jsonl", [{"q": "a", "a": "b"}])
+  gin.bind_parameter("pairs_files.validation_share", 1e-9)
+  with pytest.raises(errors.DataError) as raised:
+    task.source.list_shards("validation")
+  assert str(raised.value) == (
+      "pairs_files.validation_share = 1e-09 leaves no pairs for the validation "
+      f"split of {tmp_path}/train.jsonl."
+  )
+
+
 def test_a_training_set_in_the_order_of_its_labels_is_shuffled(tmp_path, task):
   rows = [{"q": "a", "a": str(n // 2000)} for n in range(4000)]
   write(tmp_path / "train.jsonl", rows)
@@ -406,9 +435,9 @@ def test_line_breaks_that_pieces_lose_are_noted(tmp_path, task):
     source.list_shards("train")
     source.list_shards("train")
   assert [str(note.message) for note in notes] == [
-      "train split: 1 of the first 2 targets have line breaks or tabs, which "
-      "vocabularies of pieces turn into single spaces (vocabulary.name = "
-      "'bytes' keeps them)."
+      f"{tmp_path}/train.jsonl: 1 of the first 2 targets have line breaks or "
+      "tabs, which vocabularies of pieces turn into single spaces "
+      "(vocabulary.name = 'bytes' keeps them)."
   ]
 
 

@@ -175,16 +175,6 @@ def test_what_is_found_instead(tmp_path):
   assert published_files.found(f"{tmp_path}/many").endswith("f07 and 12 more")
 
 
-@pytest.mark.parametrize("value", [5, "", ["/data"], True])
-def test_a_directory_that_is_no_path(value):
-  gin.bind_parameter("tasks.anli.directory", value)
-  with pytest.raises(errors.DataError) as raised:
-    seqio.TaskRegistry.get("anli_r3").source.describe()
-  assert str(raised.value) == (
-      f"anli.directory = {value!r}: the path of a directory is needed."
-  )
-
-
 @pytest.mark.parametrize("name", official_datasets.DATASETS)
 def test_each_dataset_says_what_it_reads(name, tmp_path, monkeypatch):
   """Where its data is, and what is missing, through its task."""

@@ -144,6 +144,33 @@ def test_examples_without_a_label_do_not_count(tmp_path, evaluate):
   assert "1 of 3 examples have no label and do not count" in notes[0]
 
 
+def test_pairs_with_several_answers_and_without_any(tmp_path, evaluate):
+  gin.parse_config(f"""
+      pairs_files.validation = "{tmp_path}/validation.jsonl"
+      pairs_files.test = "{tmp_path}/test.jsonl"
+      pairs_files.metrics = ["exact_match", "squad"]
+      """)
+  (tmp_path / "validation.jsonl").write_text(
+      '{"inputs": "a", "targets": ["b", "c"]}\n{"inputs": "d", "targets": "e"}'
+  )
+  (tmp_path / "test.jsonl").write_text('{"inputs": "a"}')
+  _, _, lines, predictions = evaluate(
+      "pairs_files", "validation", ["c", "The e\nf"]
+  )
+  assert lines == [
+      {
+          "step": 7,
+          "task": "pairs_files",
+          "exact_match": 50,
+          "em": 50,
+          "f1": pytest.approx(100 * (1 + 2 / 3) / 2),
+      }
+  ]
+  assert predictions == ["c", "The e f"]
+  _, notes, lines, _ = evaluate("pairs_files", "test", ["b"])
+  assert not lines and "no labels, hence no scores" in notes[0]
+
+
 @pytest.mark.parametrize(
     "texts, targets, expected",
     [
