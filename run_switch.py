@@ -390,7 +390,10 @@ class _Log:
 
   def __init__(self):
     self.terminal = _messages(os.dup(2))
-    self._file = tempfile.TemporaryFile()
+    try:
+      self._file = tempfile.TemporaryFile()
+    except OSError:  # No directory for temporary files can be written.
+      self._file = os.fdopen(os.memfd_create("log"), "w+b")
     os.dup2(self._file.fileno(), 2)
     sys.stderr = _messages(2)
 
@@ -514,13 +517,14 @@ def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
   """Reads the flags and returns the other arguments, or ends with one line."""
   try:
     return FLAGS(argv)
+  except OSError as error:
+    message = f"the help cannot be printed: {error.strerror}."
   except (flags.Error, ValueError, RecursionError) as error:  # Of --flagfile.
     message = " ".join(str(error).split())
-  for pattern, words in _WORDS_OF_ABSL.items():
-    message = re.sub(pattern, words, message)
-  if not message.endswith("?"):
-    message += "."
-  print(f"run_switch: {message} See --help.", file=_messages(os.dup(2)))
+    for pattern, words in _WORDS_OF_ABSL.items():
+      message = re.sub(pattern, words, message)
+    message += " See --help." if message.endswith("?") else "; see --help."
+  print(f"run_switch: {message}", file=_messages(os.dup(2)))
   sys.exit(1)
 
 
@@ -568,6 +572,11 @@ def _check_command_line(
   """Refuses mistakes that show without TensorFlow; returns the mode's flags."""
   if argv[1:]:
     raise _Mistake(f"{argv[1]!r} is not a flag; flags start with --.")
+  try:
+    os.getcwd()
+  except OSError as error:
+    message = "the working directory is gone; change to another one."
+    raise _Mistake(message) from error
   if mode.has_model_dir and not FLAGS.model_dir:
     raise _Mistake(
         "--model_dir is missing, the directory for checkpoints, metrics and "

@@ -31,6 +31,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch import values
 
 _UNFINISHED = ".new"
 # Where a process finds its streams and the machine's devices.
@@ -327,12 +328,53 @@ def write_png(path: str, figure):
     figure.savefig(file, format="png", dpi=120)
 
 
-def read_json(path: str) -> Any:
-  """Returns the content of a JSON file, or None if there is no such file."""
+def read_json(path: str, shape: Any = Any) -> Any:
+  """Returns the content of a JSON file, or None if there is no such file.
+
+  Args:
+    path: the file, local or remote.
+    shape: what this program has written: an annotation; a dictionary of shapes
+      for an object that has these keys, where a type stands for any key; or a
+      list with one shape for a list of such.
+
+  Raises:
+    UserError: the file has been damaged.
+  """
   if not tf.io.gfile.exists(path):
     return None
-  with tf.io.gfile.GFile(path) as file:
-    return json.load(file)
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      content = json.load(file)
+  except (ValueError, RecursionError) as error:
+    is_json, content = False, error
+  else:
+    is_json = True
+  if is_json and _has_shape(content, shape):
+    return content
+  reason = "has other content than this program writes"
+  if not is_json:
+    reason = f"is not JSON ({content})"
+  raise errors.UserError(
+      f"{path} {reason}; restore it from a copy, or remove it."
+  )
+
+
+def _has_shape(content: Any, shape: Any) -> bool:
+  """Whether content has a shape of `read_json`."""
+  if isinstance(shape, list):
+    return isinstance(content, list) and all(
+        _has_shape(x, shape[0]) for x in content
+    )
+  if not isinstance(shape, dict):
+    return values.accepts(shape, content)
+  if not isinstance(content, dict):
+    return False
+  if str in shape:
+    return all(_has_shape(x, shape[str]) for x in content.values())
+  return all(
+      name in content and _has_shape(content[name], expected)
+      for name, expected in shape.items()
+  )
 
 
 def append_record(path: str, record: Mapping[str, Any]):

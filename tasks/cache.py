@@ -14,7 +14,7 @@
 
 """The cache directory, whose entries are whole or absent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import fcntl
 import hashlib
 import json
@@ -86,6 +86,27 @@ def build_once(
       shutil.rmtree(partial)
       raise
   return entry
+
+
+def read_json(path: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
+  """Returns the object in a file of a cache entry.
+
+  Args:
+    path: the file.
+    names: what the object must have.
+
+  Raises:
+    DataError: the file has been damaged.
+  """
+  try:
+    content = json.loads(path.read_bytes())
+  except (OSError, ValueError, RecursionError):
+    content = None
+  if not isinstance(content, dict) or not set(names) <= set(content):
+    raise errors.DataError(
+        f"{path} is damaged; remove {path.parent}, and it is made again."
+    )
+  return content
 
 
 def _take(lock: IO[bytes], name: str):

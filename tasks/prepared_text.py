@@ -30,6 +30,7 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
+from tasks import cache
 from tasks import waits
 
 SPLITS = ("train", "validation")
@@ -54,7 +55,7 @@ class PreparedText:
   @functools.cached_property
   def manifest(self) -> dict[str, Any]:
     """The description of the text; see `write` for its entries."""
-    return json.loads((self.directory / "manifest.json").read_text())
+    return cache.read_json(self.directory / "manifest.json", ["splits"])
 
   def path(self, split: str) -> str:
     """Returns the TFRecord file of a split."""

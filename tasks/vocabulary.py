@@ -29,6 +29,7 @@ from sentencepiece import sentencepiece_model_pb2
 import seqio
 import tensorflow.compat.v1 as tf
 
+from tasks import charsmap
 from tasks import corpus
 from tasks import errors
 from tasks import paths
@@ -314,6 +315,8 @@ def _read(
   # specifications follow the pieces: without them the file has been cut.
   if not (proto.HasField("trainer_spec") and proto.HasField("normalizer_spec")):
     raise ValueError("no whole model")
+  if not charsmap.is_whole(proto.normalizer_spec.precompiled_charsmap):
+    raise ValueError("no whole map of characters")
   model = sentencepiece.SentencePieceProcessor(model_proto=content)
   return model, proto.pieces
 

@@ -59,6 +59,14 @@ _notified: set[str] = set()
 
 _MODEL = "sentencepiece.model"
 _REPORT = "report.json"
+_REPORTED = (
+    "pieces",
+    "size",
+    "characters",
+    "characters_kept",
+    "byte_fallback",
+    "unknown_share",
+)
 
 
 class Characters(NamedTuple):
@@ -154,8 +162,7 @@ def report_of(model_file: str) -> dict[str, Any] | None:
   path = os.path.join(os.path.dirname(model_file), _REPORT)
   if not os.path.exists(path):
     return None
-  with open(path, encoding="utf-8") as file:
-    return json.load(file)
+  return cache.read_json(pathlib.Path(path), _REPORTED)
 
 
 def describe(report: Mapping[str, Any]) -> str:

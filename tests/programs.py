@@ -57,16 +57,25 @@ class Server:
     self._process.stdin.close()
     self._process.wait()
 
-  def start(self, arguments, directory) -> int:
-    """Starts a program and returns its process id; `wait` for it next."""
+  def start(self, arguments, directory, stdout=None) -> int:
+    """Starts a program and returns its process id; `wait` for it next.
+
+    Args:
+      arguments: its command line, without the program.
+      directory: its working directory.
+      stdout: where its output goes, if `wait` is not to read it.
+
+    Returns:
+      the process id.
+    """
     self._outputs = [pathlib.Path(directory) / x for x in (".out", ".err")]
     for path in self._outputs:
       path.write_text("")  # To be read while the program runs.
-    stdout, stderr = map(str, self._outputs)
+    captured, stderr = map(str, self._outputs)
     request = dict(
         argv=[str(PROGRAM), *arguments],
         cwd=str(directory),
-        stdout=stdout,
+        stdout=stdout or captured,
         stderr=stderr,
     )
     self._process.stdin.write(json.dumps(request) + "\n")

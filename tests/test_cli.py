@@ -15,8 +15,10 @@
 """The command line as a new user tries it, from a directory of their own."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import contextlib
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -193,12 +195,6 @@ def test_first_mistakes(tmp_path, arguments, message):
   assert not list(tmp_path.iterdir())
 
 
-def test_unknown_mode(tmp_path):
-  result = run(["--mode=trian"], tmp_path)
-  assert result.returncode == 1
-  assert "train|finetune|eval|perplexity_eval|infer|score|" in result.stderr
-
-
 # Streams and signals, without TensorFlow.
 
 
@@ -215,12 +211,52 @@ def redirected(command, redirection, directory):
 
 
 @pytest.mark.parametrize(
-    "redirection", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"], ids=repr
+    "arguments, redirection",
+    [
+        (["--model_dir=m", "train"], "2>&-"),
+        (["--model_dir=m", "train"], "2>/dev/full"),
+        (["--model_dir=m", "train"], "<&- >&- 2>&-"),
+        (["--mode=trian"], "2>&-"),
+        (["--mode=trian"], "2>/dev/full"),
+    ],
+    ids=str,
 )
-def test_exit_status_without_a_terminal(tmp_path, redirection):
-  command = [sys.executable, str(programs.PROGRAM), "--model_dir=m", "train"]
+def test_exit_status_without_a_terminal(tmp_path, arguments, redirection):
+  command = [sys.executable, str(programs.PROGRAM), *arguments]
   assert redirected(command, redirection, tmp_path) == 1
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "script, message",
+    [
+        ("exec {} --help >/dev/full", "the help cannot be printed: No space "),
+        ("mkdir a; cd a; rmdir ../a; exec {} --mode=tasks", "the working dir"),
+    ],
+)
+def test_no_place_to_print_or_to_stand(tmp_path, script, message):
+  program = shlex.join([sys.executable, str(programs.PROGRAM)])
+  result = subprocess.run(
+      script.format(program),
+      shell=True,
+      cwd=tmp_path,
+      env=programs.environment(),
+      capture_output=True,
+      text=True,
+      timeout=300,
+  )
+  assert result.returncode == 1
+  assert result.stderr.startswith(f"run_switch: {message}")
+  assert len(result.stderr.splitlines()) == 1
+
+
+def test_results_that_cannot_be_printed(server, tmp_path):
+  server.start(["--mode=tasks"], tmp_path, stdout="/dev/full")
+  result = server.wait()
+  assert result.returncode == 1
+  assert result.stderr.splitlines()[-1] == (
+      "run_switch: No space left on device"
+  )
 
 
 def test_names_in_no_encoding_are_shown_with_escapes(tmp_path):
@@ -239,9 +275,10 @@ def test_names_in_no_encoding_are_shown_with_escapes(tmp_path):
 def test_the_log_stays_without_a_terminal(tmp_path):
   """And with a message that is in no encoding."""
   script = """
-import sys
+import sys, tempfile
 import run_switch
 run_switch._open_streams()
+tempfile.tempdir = sys.argv[1]
 log = run_switch._Log()
 print("early", file=sys.stderr)
 print("lost", "\\ud83d", file=log.terminal)
@@ -249,36 +286,46 @@ log.move_to("log.txt")
 print("late \\ud83d", file=sys.stderr)
 sys.exit(75)
 """
-  for redirection in ("2>&-", "2>/dev/full"):
-    command = [sys.executable, "-c", script]
+  for redirection, temporary in (("2>&-", "."), ("2>/dev/full", "/proc")):
+    command = [sys.executable, "-c", script, temporary]
     assert redirected(command, redirection, tmp_path) == 75
     assert (tmp_path / "log.txt").read_text() == "early\nlate \\ud83d\n"
     (tmp_path / "log.txt").unlink()
 
 
 def test_no_thread_imports_while_modules_are_loaded():
-  """TensorFlow Datasets replaces Python's import, and rich's threads import."""
+  """At any of many starts on a terminal.
+
+  TensorFlow Datasets replaces Python's import while it is loaded, and what
+  threads of rich import as they draw is then refused.
+  """
   script = """
-import io, threading
+import sys, threading, time
+from etils import epy
 import rich.console
 import run_switch
-shown = io.StringIO()
-console = rich.console.Console(file=shown, force_terminal=True, width=80)
-with run_switch._shown(console, "loading"):
-  assert shown.getvalue() == "loading\\r", repr(shown.getvalue())
-  assert threading.active_count() == 1
-assert shown.getvalue() == "loading\\r       \\r", repr(shown.getvalue())
-quiet = rich.console.Console(file=io.StringIO())
-with run_switch._shown(quiet, "loading"):
-  pass
-assert not quiet.file.getvalue()
+failed = []
+threading.excepthook = failed.append
+for start in range(8):
+  with run_switch._shown(rich.console.Console(file=sys.stderr), "loading"):
+    with epy.lazy_imports():
+      time.sleep(0.15)
+sys.exit(f"{len(failed)} starts failed: {failed[0].exc_value}" if failed else 0)
 """
-  subprocess.run(
+  terminal, of_program = pty.openpty()
+  process = subprocess.Popen(
       [sys.executable, "-c", script],
-      env=programs.environment(),
-      check=True,
-      timeout=300,
+      env=programs.environment(TERM="xterm"),
+      stderr=of_program,
   )
+  os.close(of_program)
+  shown = b""
+  with contextlib.suppress(OSError):  # The end of a terminal.
+    while data := os.read(terminal, 1024):
+      shown += data
+  os.close(terminal)
+  assert process.wait() == 0, shown.decode()
+  assert shown.count(b"loading") >= 8
 
 
 @pytest.fixture

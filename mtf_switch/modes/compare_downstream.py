@@ -38,6 +38,16 @@ _COLUMNS = (
 _COLORS = {"Dense": "tab:gray", "Switch": "tab:blue"}
 
 
+# What fine-tuning writes, as files.read_json takes it.
+_PRETRAINED = {
+    "pretrained_dir": str,
+    "step": int,
+    "neg_log_perplexity": float | None,
+    "sparse": bool,
+}
+_BEST = [{"task": str, "value": float}]
+
+
 def compare_downstream(
     run: run_lib.Run,
     console: rich.console.Console,
@@ -63,7 +73,10 @@ def compare_downstream(
   del run
   found = points(
       [
-          (_read_json(path, "pretrained.json"), _read_json(path, "best.json"))
+          (
+              _read_json(path, "pretrained.json", _PRETRAINED),
+              _read_json(path, "best.json", _BEST),
+          )
           for path in compare_dir
       ]
   )
@@ -183,9 +196,9 @@ def plot(
   return figure
 
 
-def _read_json(model_dir: str, name: str) -> Any:
+def _read_json(model_dir: str, name: str, shape: Any) -> Any:
   path = os.path.join(model_dir, name)
-  content = files.read_json(path)
+  content = files.read_json(path, shape)
   if content is None:
     raise errors.UserError(
         f"{path} does not exist; --compare_dir takes the model_dir of a run of "

@@ -212,7 +212,9 @@ def _write_file(
     # Written before the rename, so that every file has a record.
     files.write_lines(f"{unfinished}.json", [json.dumps(record)])
     tf.io.gfile.rename(unfinished, path, overwrite=True)
-  return files.read_json(f"{unfinished}.json")
+  return files.read_json(
+      f"{unfinished}.json", {"features": Any, "stats": dict[str, int]}
+  )
 
 
 def _write_examples(

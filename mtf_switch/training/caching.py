@@ -219,4 +219,11 @@ def _check_vocabularies(
 
 
 def _read_manifest(root: str) -> dict[str, Any] | None:
-  return files.read_json(os.path.join(root, _MANIFEST))
+  return files.read_json(
+      os.path.join(root, _MANIFEST),
+      {
+          "source": str,
+          "splits": {str: {"source": Any, "records": Any, "files": int}},
+          "vocabularies": vocabulary_record.SHAPE,
+      },
+  )

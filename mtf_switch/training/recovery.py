@@ -154,7 +154,7 @@ def _report(
       "examples": examples(finding.batch, run.experiment.vocabularies),
       "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
   }
-  files.write_json(path, [*(files.read_json(path) or []), report])
+  files.write_json(path, [*(files.read_json(path, [Any]) or []), report])
 
 
 def examples(

@@ -26,6 +26,7 @@ from typing import Any
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 
 _NAME = "skipped_batches.json"
 
@@ -39,11 +40,7 @@ def read(model_dir: str) -> list[int]:
   Raises:
     UserError: the file is damaged.
   """
-  records = _records(model_dir)
-  try:
-    return sorted({int(record["batch"]) for record in records})
-  except (KeyError, TypeError, ValueError) as error:
-    raise errors.UserError(_damaged(model_dir)) from error
+  return sorted({record["batch"] for record in _records(model_dir)})
 
 
 def add(model_dir: str, batch: int, step: int):
@@ -82,14 +79,11 @@ def steps_before(batch: int, skipped: Sequence[int]) -> int:
 
 
 def _records(model_dir: str) -> list[dict[str, Any]]:
+  path = os.path.join(model_dir, _NAME)
   try:
-    return files.read_json(os.path.join(model_dir, _NAME)) or []
-  except ValueError as error:
-    raise errors.UserError(_damaged(model_dir)) from error
-
-
-def _damaged(model_dir: str) -> str:
-  return (
-      f"{os.path.join(model_dir, _NAME)} is no list of objects with a "
-      "'batch'; mend it, or remove it to take all batches again."
-  )
+    return files.read_json(path, [{"batch": values.CountOrZero}]) or []
+  except errors.UserError as error:
+    raise errors.UserError(
+        f"{path} is no list of objects with a 'batch'; mend it, or remove it "
+        "to take all batches again."
+    ) from error

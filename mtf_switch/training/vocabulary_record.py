@@ -34,6 +34,17 @@ from mtf_switch.training import checkpoints
 
 _FEATURES = ("inputs", "targets")
 
+# What is recorded, as files.read_json takes it.
+SHAPE = {
+    str: {
+        "kind": str,
+        "size": int,
+        "extra_ids": int,
+        "sha256": str,
+        "path": str | None,
+    }
+}
+
 # The properties in which equal vocabularies agree.
 _IDENTITY = ("kind", "size", "extra_ids", "sha256")
 
@@ -180,4 +191,4 @@ def _read(directory: str) -> dict[str, Any] | None:
   """Returns the record, or None if there is none or no checkpoint needs it."""
   if not checkpoints.saved_steps(directory):
     return None
-  return files.read_json(_path(directory))
+  return files.read_json(_path(directory), SHAPE)

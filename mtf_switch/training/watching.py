@@ -17,11 +17,13 @@
 from collections.abc import Callable, Iterator
 import os
 import time
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 from mtf_switch.training import checkpoints
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
@@ -148,5 +150,9 @@ def _saved_at(model_dir: str, step: int) -> int | None:
 
 def _last_step(model_dir: str) -> int | None:
   """The step at which the run ends: as gin says, or as it has recorded."""
-  recorded = files.read_json(os.path.join(model_dir, "model.json")) or {}
-  return strict_gin.value("train.steps") or recorded.get("train_steps")
+  path = os.path.join(model_dir, "model.json")
+  # Earlier versions recorded no number of steps.
+  recorded = files.read_json(path, dict[str, Any]) or {}
+  steps = recorded.get("train_steps")
+  values.check(f"train_steps in {path}", steps, int | None)
+  return strict_gin.value("train.steps") or steps
