@@ -35,6 +35,7 @@ from mtf_switch import compat
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.mesh import servers
+from mtf_switch.planning import least_memory
 from mtf_switch.training import checkpoints
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import stopping
@@ -138,6 +139,7 @@ def call(
     mesh_size = run.experiment.mesh.size
     _open_model_dir(run.model_dir, move_log)
     run.experiment.check_layout()
+    least_memory.check(run)
     with _mesh_processes(run, mesh_size, console):
       mode(run, console, **mode_flags)
   finally:

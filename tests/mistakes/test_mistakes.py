@@ -56,3 +56,7 @@ def test_a_mistake_is_answered_by_one_line(server, tmp_path, mistake: Mistake):
     assert text in line
   assert result.returncode == mistake.exit_status
   assert not list(tmp_path.glob("**/*.ckpt*"))
+
+
+def test_the_table_is_long():
+  assert len({str(mistake) for mistake in _MISTAKES}) >= 100
