@@ -24,9 +24,11 @@ import os
 import platform
 import shlex
 import sys
+import traceback
 from typing import Any
 import warnings
 
+from mesh_tensorflow.transformer import transformer
 import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
@@ -165,7 +167,25 @@ def explain(error: BaseException) -> str | None:
     return str(error).split("\n", maxsplit=1)[0]
   if task_errors.raised_in_dataset() and isinstance(error, tf.errors.OpError):
     return str(task_errors.raised_in_dataset())
-  return strict_gin.explain(error) or files.explain(error)
+  return (
+      strict_gin.explain(error)
+      or files.explain(error)
+      or _explain_upstream(error)
+  )
+
+
+def _explain_upstream(error: BaseException) -> str | None:
+  """One line for options of upstream's layers that do not go together."""
+  frames = traceback.extract_tb(error.__traceback__)
+  directory = os.path.dirname(transformer.__file__)
+  if (
+      not isinstance(error, ValueError)
+      or not frames
+      or os.path.dirname(frames[-1].filename) != directory
+  ):
+    return None
+  message = str(error).split("\n", maxsplit=1)[0]
+  return f"the model cannot be built: {message}"
 
 
 def _serve(run: run_lib.Run, console: rich.console.Console):

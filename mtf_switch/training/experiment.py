@@ -195,20 +195,14 @@ class Experiment:
 
   def build_model(self):
     """The transformer that gin describes, as upstream builds it."""
-    inputs_size, targets_size = (v.vocab_size for v in self.vocabularies)
-    try:
-      model = utils.build_model(
-          model_type=self.model_type,
-          input_vocab_size=inputs_size,
-          output_vocab_size=targets_size,
-          layout_rules=self.layout,
-          mesh_shape=self.mesh,
-      )
-    except errors.UserError:
-      raise
-    except ValueError as error:  # Upstream's, of options that do not go along.
-      message = str(error).split("\n")[0]
-      raise errors.UserError(f"the model cannot be built: {message}") from error
+    inputs_vocabulary, targets_vocabulary = self.vocabularies
+    model = utils.build_model(
+        model_type=self.model_type,
+        input_vocab_size=inputs_vocabulary.vocab_size,
+        output_vocab_size=targets_vocabulary.vocab_size,
+        layout_rules=self.layout,
+        mesh_shape=self.mesh,
+    )
     feed_forward.count_switch_layers(model)
     return model
 

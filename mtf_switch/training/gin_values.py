@@ -88,7 +88,10 @@ _PARAMETERS = {
     "num_heads": values.Count,
     "num_layers": _Layers,
     "num_memory_heads": values.CountOrZero,
-    "relative_attention_num_buckets": _Positions,
+    # Half of them for each direction, and half of those for single distances.
+    "relative_attention_num_buckets": Annotated[
+        int, values.at_least(4), values.at_most(10**6)
+    ],
     "vocab_divisor": values.Count,
     "dropout_rate": values.DropoutRate,
     "init_dropout_rate": values.DropoutRate,
@@ -112,7 +115,11 @@ _PARAMETERS = {
     ],
     "sublayers_final": _Sublayers,
     "sublayers_initial": _Sublayers,
-    "sublayers_per_layer": _Sublayers,
+    "sublayers_per_layer": Annotated[
+        Sequence[_Sublayer],
+        values.NOT_EMPTY,
+        "a list of sublayers such as @sublayer_call_layer",
+    ],
     "ensemble": values.Count,
     "loss_denominator": values.Positive,
     "attention_func": Callable,

@@ -202,6 +202,11 @@ _MODELS = [
         ["@SelfAttention"],
         "must be a function of layers.",
     ),
+    *_values(
+        "SelfAttention.relative_attention_num_buckets",
+        ["1", "3"],
+        "must be a whole number of at least 4",
+    ),
     _unknown(
         "SelfAttention.relative_attention_type",
         "'x'",
@@ -217,6 +222,15 @@ _MODELS = [
         ["Unitransformer.input_full_attention = True"],
         "the model cannot be built: input_full_attention only makes sense with "
         "autoregressive",
+    ),
+    _refused(
+        ["SelfAttention.num_memory_heads = 3"],
+        "the model cannot be built: num_memory_heads must divide num_heads",
+    ),
+    *_values(
+        "LayerStack.sublayers_per_layer",
+        ["[]", "[3]"],
+        "must be a list of sublayers such as @sublayer_call_layer",
     ),
     _unknown(
         "model_type", "'lmm'", "Experiment.model_type", "bitransformer, lm."
