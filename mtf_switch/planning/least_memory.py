@@ -21,6 +21,7 @@ without.
 """
 
 import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import transformer_layers
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
@@ -32,6 +33,11 @@ from mtf_switch.training import run as run_lib
 from mtf_switch.transformer import layer_stack
 from mtf_switch.transformer import reports
 
+# Upstream derives them from attention over the whole sequence.
+_OTHER_ATTENTION = (
+    transformer_layers.EncDecAttention,
+    transformer_layers.LocalSelfAttention,
+)
 _BYTES_OF_WEIGHT = 4
 _BYTES_OF_ACTIVATION = 2  # bfloat16, or float32.
 
@@ -108,15 +114,18 @@ def _columns(layer) -> int:
 def _least_activations(
     experiment: experiment_lib.Experiment, model, trains: bool
 ) -> int:
-  """The bytes of a batch's tokens, between layers and as logits."""
+  """The bytes of a batch's tokens: between layers, in attention, as logits."""
   lengths = experiment.lengths
   sequences = experiment.sequences_per_batch
   parts = reports.unitransformers(model)
   ids = 4 * experiment.positions_per_batch
   if not trains:
+    # Decoding has one token at a time, but an encoder all of them.
     length = lengths.get("inputs", lengths["targets"])
-    elements = sequences * length * parts[0].model_dim.size
-    return ids + _BYTES_OF_ACTIVATION * elements
+    elements = length * parts[0].model_dim.size
+    if len(parts) > 1:
+      elements += _attention_logits(parts[0], length)
+    return ids + _BYTES_OF_ACTIVATION * elements * sequences
   microbatches = utils.serialize_num_microbatches(
       mtf.Dimension("batch", sequences),
       lengths,
@@ -128,4 +137,16 @@ def _least_activations(
   for part, feature in zip(parts[::-1], ("targets", "inputs")):
     kept = 1 if recomputes else len(part.layer_stack.layers)
     elements += lengths[feature] * part.model_dim.size * kept
+    elements += _attention_logits(part, lengths[feature])
   return ids + _BYTES_OF_ACTIVATION * elements * sequences // microbatches
+
+
+def _attention_logits(part, length: int) -> int:
+  """The logits of one layer's attention, of one sequence to itself."""
+  heads = [
+      layer.num_heads
+      for layer in part.layer_stack.layers
+      if isinstance(layer, transformer_layers.SelfAttention)
+      and not isinstance(layer, _OTHER_ATTENTION)
+  ]
+  return max(heads, default=0) * length**2
