@@ -98,6 +98,8 @@ NOT_EMPTY = Bound("that is not empty", bool)
 # A text instead of a bound replaces the description of a type.
 Count = Annotated[int, at_least(1)]
 CountOrZero = Annotated[int, at_least(0)]
+# Of a run, which lists its sessions.
+Steps = Annotated[int, at_least(1), at_most(10**9)]
 Positive = Annotated[float, above(0)]
 NotNegative = Annotated[float, at_least(0)]
 Share = Annotated[float, at_least(0), at_most(1)]

@@ -24,9 +24,11 @@ import os
 import platform
 import shlex
 import sys
+import traceback
 from typing import Any
 import warnings
 
+from mesh_tensorflow.transformer import transformer
 import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
@@ -37,6 +39,7 @@ from mtf_switch import files
 from mtf_switch import terminal
 from mtf_switch.mesh import servers
 from mtf_switch.mesh import tpu as tpu_lib
+from mtf_switch.planning import least_memory
 from mtf_switch.training import checkpoints
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
@@ -141,6 +144,7 @@ def call(
         display.working("checking the model and its layout"),
     ):
       run.experiment.check_layout()
+      least_memory.check(run)
     with _mesh_processes(run, mesh_size, console):
       mode(run, console, **mode_flags)
   finally:
@@ -182,7 +186,25 @@ def explain(error: BaseException) -> str | None:
     return str(error).split("\n", maxsplit=1)[0]
   if task_errors.raised_in_dataset() and isinstance(error, tf.errors.OpError):
     return str(task_errors.raised_in_dataset())
-  return strict_gin.explain(error) or files.explain(error)
+  return (
+      strict_gin.explain(error)
+      or files.explain(error)
+      or _explain_upstream(error)
+  )
+
+
+def _explain_upstream(error: BaseException) -> str | None:
+  """One line for options of upstream's layers that do not go together."""
+  frames = traceback.extract_tb(error.__traceback__)
+  directory = os.path.dirname(transformer.__file__)
+  if (
+      not isinstance(error, ValueError)
+      or not frames
+      or os.path.dirname(frames[-1].filename) != directory
+  ):
+    return None
+  message = str(error).split("\n", maxsplit=1)[0]
+  return f"the model cannot be built: {message}"
 
 
 def _serve(run: run_lib.Run, console: rich.console.Console):

@@ -34,7 +34,7 @@ from mtf_switch import values
 from mtf_switch.mesh import layouts
 from mtf_switch.transformer import feed_forward
 
-_Lengths = Annotated[
+Lengths = Annotated[
     values.Count | Mapping[str, values.Count],
     "a whole number of at least 1, or such a number for each feature, as in "
     "{'inputs': 512, 'targets': 114}",
@@ -83,7 +83,7 @@ class Experiment:
   """
 
   task: str = gin.REQUIRED
-  sequence_length: _Lengths = gin.REQUIRED
+  sequence_length: Lengths = gin.REQUIRED
   batch_size: _BatchSize = gin.REQUIRED
   outer_batch_size: values.Count = 1
   mesh_shape: Any = ""
@@ -205,19 +205,13 @@ class Experiment:
   def build_model(self):
     """The transformer that gin describes, as upstream builds it."""
     inputs_vocabulary, targets_vocabulary = self.vocabularies
-    try:
-      model = utils.build_model(
-          model_type=self.model_type,
-          input_vocab_size=inputs_vocabulary.vocab_size,
-          output_vocab_size=targets_vocabulary.vocab_size,
-          layout_rules=self.layout,
-          mesh_shape=self.mesh,
-      )
-    except errors.UserError:
-      raise
-    except ValueError as error:  # Upstream's, of options that do not go along.
-      message = str(error).split("\n")[0]
-      raise errors.UserError(f"the model cannot be built: {message}") from error
+    model = utils.build_model(
+        model_type=self.model_type,
+        input_vocab_size=inputs_vocabulary.vocab_size,
+        output_vocab_size=targets_vocabulary.vocab_size,
+        layout_rules=self.layout,
+        mesh_shape=self.mesh,
+    )
     feed_forward.count_switch_layers(model)
     return model
 
@@ -282,6 +276,7 @@ def find_task(name: str):
   Raises:
     UserError: there is none; names those that are spelt like it.
   """
+  values.check("task", name, str)
   names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
   if name not in names:
     advice = spelling.did_you_mean(name, names)

@@ -27,6 +27,7 @@ from typing import Annotated, Any, Literal
 import gin
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import errors
 from mtf_switch import values
 from mtf_switch.layer import experts
 
@@ -53,8 +54,9 @@ _UPSTREAM = (
     "t5.data.utils.",
     "t5.models.mesh_transformer.",
 )
-# Deeper ones than anyone has trained take minutes to build, whatever the width.
-MOST_LAYERS = 1000
+# What is greater takes minutes to build, whatever the width.
+_Layers = Annotated[int, values.at_least(1), values.at_most(1000)]
+_Positions = Annotated[int, values.at_least(1), values.at_most(10**6)]
 _Activation = experts.ActivationName | Callable | None
 _Sublayer = Annotated[
     Callable, values.takes("x", "layer_stack", "context", by_position=True)
@@ -80,18 +82,19 @@ _PARAMETERS = {
     "d_model": values.Count,
     "hidden_size": values.Count,
     "key_value_size": values.Count,
-    "max_length": values.Count,
+    "max_length": _Positions,
     "min_expert_capacity": values.CountOrZero,
     "moe_gating": Literal[
         "expert_selection", "ntlb", "switch", "switch_max", "top_2", "top_n"
     ],
     "num_experts": values.Count,
     "num_heads": values.Count,
-    "num_layers": Annotated[
-        int, values.at_least(1), values.at_most(MOST_LAYERS)
-    ],
+    "num_layers": _Layers,
     "num_memory_heads": values.CountOrZero,
-    "relative_attention_num_buckets": values.Count,
+    # Half of them for each direction, and half of those for single distances.
+    "relative_attention_num_buckets": Annotated[
+        int, values.at_least(4), values.at_most(10**6)
+    ],
     "vocab_divisor": values.Count,
     "dropout_rate": values.DropoutRate,
     "init_dropout_rate": values.DropoutRate,
@@ -115,7 +118,11 @@ _PARAMETERS = {
     ],
     "sublayers_final": _Sublayers,
     "sublayers_initial": _Sublayers,
-    "sublayers_per_layer": _Sublayers,
+    "sublayers_per_layer": Annotated[
+        Sequence[_Sublayer],
+        values.NOT_EMPTY,
+        "a list of sublayers such as @sublayer_call_layer",
+    ],
     "ensemble": values.Count,
     "loss_denominator": values.Positive,
     "attention_func": Callable,
@@ -148,11 +155,11 @@ _PARAMETERS = {
     "z_loss_coeff": values.NotNegative,
     # Decoding.
     "alpha": values.NotNegative,
-    "beam_size": values.Count,
+    "beam_size": Annotated[int, values.at_least(1), values.at_most(1000)],
     "decode_length_constant": values.NotNegative,
     "decode_length_multiplier": values.NotNegative,
-    "max_decode_length": values.Count,
-    "max_steps": values.Count,
+    "max_decode_length": _Positions,
+    "max_steps": _Positions,
     "num_prefilter": values.CountOrZero,
     "eos_id": values.CountOrZero,
     "bos_id": values.CountOrZero,
@@ -200,13 +207,14 @@ _PARAMETERS = {
     # Span corruption.
     "extra_tokens_per_span_inputs": values.CountOrZero,
     "extra_tokens_per_span_targets": values.CountOrZero,
-    "inputs_length": values.Count,
+    "inputs_length": _Positions,
     "mean_noise_span_length": Annotated[float, values.at_least(1)],
     "noise_density": Annotated[float, values.above(0), values.at_most(1)],
     # Mixing rates.
     "maximum": values.Positive,
     "rate_num_examples.temperature": values.Positive,
 }
+_DECODE = ("", "Bitransformer.decode")
 _TASKS = {
     "tasks.broken_records.limit": values.CountOrZero,
     "tasks.cldr.languages": str | Sequence[str] | None,
@@ -229,7 +237,8 @@ def check(bindings: Mapping[tuple[str, str], Mapping[str, Any]]):
     bindings: gin's, values by parameter for each scope and configurable.
 
   Raises:
-    UserError: names the parameter, the value and what is allowed.
+    UserError: names the parameter, the value and what is allowed, or values
+      that do not go together.
   """
   for (scope, selector), bound in bindings.items():
     if selector == "gin.macro":
@@ -242,6 +251,25 @@ def check(bindings: Mapping[tuple[str, str], Mapping[str, Any]]):
           _resolved(value, bindings),
           annotation,
           f"({macro} sets it.)" if macro else "",
+      )
+
+  _check_beams(bindings)
+
+
+def _check_beams(bindings):
+  """Refuses beams of samples, which upstream has not."""
+  decode = {
+      parameter: _resolved(value, bindings)
+      for parameter, value in bindings.get(_DECODE, {}).items()
+  }
+  if decode.get("beam_size", 1) in (1, values.UNKNOWN):
+    return
+  for parameter, greedy in (("temperature", 0), ("sampling_keep_top_k", -1)):
+    if decode.get(parameter, greedy) not in (greedy, values.UNKNOWN):
+      raise errors.UserError(
+          f"Bitransformer.decode.beam_size = {decode['beam_size']} and "
+          f"{parameter} = {decode[parameter]} do not go together: beam search "
+          f"draws no samples; use beam_size = 1 or {parameter} = {greedy}."
       )
 
 
