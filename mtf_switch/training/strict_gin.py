@@ -89,6 +89,7 @@ def parse(
     ]
   own = _bound_by(bindings, gin_sources.OWN)
   if before:
+    own = _bound_by(bindings, gin_sources.WRITTEN)
     own -= _translate(bindings, mode, on_tpu)
   of_params = _bound_by(bindings, [gin_sources.PARAMETER])
   _check_macros(of_params - _bound_by(bindings, gin_sources.FILES))

@@ -31,6 +31,7 @@ from mtf_switch.training import t5_tasks
 Key = t5_configs.Key
 
 _TRAINING_MODES = ("train", "finetune")
+_READERS = ("infer", "perplexity_eval", "score")
 _MODES_OF_DATA = ("cache", "inspect", "tasks")
 _CHECKPOINT = re.compile(r"(.*?)/*model\.ckpt-(\d+)(?:\..*)?")
 _REQUIRED = gin_sources.Reference("gin.REQUIRED", is_macro=True)
@@ -188,6 +189,8 @@ class _Translator:
       self._tell(key, ours)
       return
     shown = ours
+    if self._mode in _READERS:
+      shown = ours.replace("evaluate.", f"{self._mode}.")
     if parameter == "mesh_shape" and self._is_of_no_tpu(value):
       value, shown = "", f"{ours} = '', one device (there is no --tpu)"
       self._made.done.update(
@@ -200,6 +203,10 @@ class _Translator:
       if step is not None:
         self._made.changes[_macro_key("pretrained_step")] = step
         shown += f" and pretrained_step = {step}"
+    elif parameter == "eval_checkpoint_step" and (
+        self._mode in ("infer", "score") and not isinstance(literal, int)
+    ):
+      value, shown = None, f"{shown} = None, the latest"
     elif parameter == "train_steps":
       first = self._step_before()
       if isinstance(literal, int) and first and literal > first:
@@ -269,7 +276,10 @@ class _Translator:
       place, origin = self._last.get(set_here, (-1, None))
       if origin in gin_sources.OWN:
         # Of a file, unless a parameter says it in T5's name.
-        wins = (origin, self._origin(key)) != gin_sources.OWN
+        wins = (
+            origin == gin_sources.PARAMETER
+            or self._origin(key) != gin_sources.PARAMETER
+        )
         target = _key(ours)
       else:
         # The files of gin/ set a parameter that has a macro by that.

@@ -16,8 +16,10 @@
 
 import gin
 import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import moe
 from mesh_tensorflow.transformer import transformer
 
+from mtf_switch import errors
 from mtf_switch.transformer import reports
 
 
@@ -45,6 +47,26 @@ def recomputes_gradients(model) -> bool:
       getattr(stack, "recompute", False) or stack._recompute_grads
       for stack in stacks(model)
   )
+
+
+def check_recomputation(model):
+  """Refuses to recompute upstream's experts, whose losses would be lost.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+
+  Raises:
+    UserError: a stack with such a layer recomputes activations.
+  """
+  for stack in stacks(model):
+    recomputes = getattr(stack, "recompute", False) or stack._recompute_grads  # pylint: disable=protected-access
+    if recomputes and any(
+        isinstance(layer, (moe.MoE1D, moe.MoE2D)) for layer in stack.layers
+    ):
+      raise errors.UserError(
+          "LayerStack.recompute_grads loses the auxiliary loss of MoE1D; leave "
+          "it out, or use SwitchFeedForward with SwitchLayerStack."
+      )
 
 
 def stacks(model) -> list[transformer.LayerStack]:
