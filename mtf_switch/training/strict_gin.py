@@ -88,11 +88,13 @@ def parse(
         *bindings,
     ]
   own = _bound_by(bindings, gin_sources.OWN)
-  if before:
-    own = _bound_by(bindings, gin_sources.WRITTEN)
-    own -= _translate(bindings, mode, on_tpu)
   of_params = _bound_by(bindings, [gin_sources.PARAMETER])
-  _check_macros(of_params - _bound_by(bindings, gin_sources.FILES))
+  of_params -= _bound_by(bindings, gin_sources.FILES)
+  if before:
+    done = _translate(bindings, mode, on_tpu)
+    own = _bound_by(bindings, gin_sources.WRITTEN) - done
+    of_params -= done
+  _check_macros(of_params)
   _call(gin.finalize, "gin")
   gin_values.check(_bindings())
   return own

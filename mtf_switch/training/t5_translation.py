@@ -151,7 +151,6 @@ class _Translator:
     if self._mode not in (*_TRAINING_MODES, None):
       keys[0], keys[1] = keys[1], keys[0]
     given = [key for key in keys if isinstance(self._value(key), str)]
-    self._made.done.update(x for x in counterparts.TASKS if x in self._last)
     if not given:
       return
     name = self._value(given[0])
@@ -179,12 +178,12 @@ class _Translator:
     ):
       return
     self._check_use(parameter, literal)
+    if self._says_nothing(parameter, literal):
+      return
     if parameter not in counterparts.OF_RUN:
       self._ignore(key)
       return
     ours = counterparts.OF_RUN[parameter]
-    if self._says_nothing(parameter, literal):
-      return
     if ours.startswith("--"):
       self._tell(key, ours)
       return
@@ -238,8 +237,9 @@ class _Translator:
         self._set(key, ours, ours, None, self._value(key))
       elif counterparts.is_ignored(f"{selector}.{parameter}"):
         self._made.done.add(key)
-        if key != counterparts.PACKING or self._value(key):
-          self._ignore(key)
+        if self._is_bound(key) and self._value(key) in (None, "", False):
+          continue
+        self._ignore(key)
     self._made.ignored.update(dict.fromkeys(sorted(self._gone), "it is gone"))
     if self._value(counterparts.PACKING):
       self._made.changes[counterparts.PACKING] = False
@@ -271,6 +271,9 @@ class _Translator:
       macro: the macro that sets it in the files of gin/; None if none does.
       value: the value.
     """
+    if repr(value) == f"%{macro}":
+      self._tell(key, shown)
+      return
     target = _macro_key(macro) if macro else _key(ours)
     for set_here in {target, _key(ours)}:
       place, origin = self._last.get(set_here, (-1, None))
@@ -305,6 +308,10 @@ class _Translator:
     while repr(value).startswith("%") and not isinstance(value, str):
       value = self._bound.get(value.config_key, {}).get("value")
     return value
+
+  def _is_bound(self, key: Key) -> bool:
+    """Whether gin has a binding; those of names that are gone it has not."""
+    return key[2] in self._bound.get(key[:2], {})
 
   def _place(self, key: Key) -> int:
     return self._last.get(key, (-1, None))[0]

@@ -58,15 +58,28 @@ def check_recomputation(model):
   Raises:
     UserError: a stack with such a layer recomputes activations.
   """
-  for stack in stacks(model):
-    recomputes = getattr(stack, "recompute", False) or stack._recompute_grads  # pylint: disable=protected-access
-    if recomputes and any(
-        isinstance(layer, (moe.MoE1D, moe.MoE2D)) for layer in stack.layers
-    ):
-      raise errors.UserError(
-          "LayerStack.recompute_grads loses the auxiliary loss of MoE1D; leave "
-          "it out, or use SwitchFeedForward with SwitchLayerStack."
-      )
+  if has_upstream_experts(model) and any(
+      # pylint: disable-next=protected-access
+      getattr(stack, "recompute", False) or stack._recompute_grads
+      for stack in stacks(model)
+  ):
+    raise errors.UserError(
+        "LayerStack.recompute_grads loses the auxiliary loss of MoE1D; leave "
+        "it out, or use SwitchFeedForward with SwitchLayerStack."
+    )
+
+
+def has_upstream_experts(model) -> bool:
+  """Whether a model has expert layers of Mesh TensorFlow's own.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+  """
+  return any(
+      isinstance(layer, (moe.MoE1D, moe.MoE2D))
+      for stack in stacks(model)
+      for layer in stack.layers
+  )
 
 
 def stacks(model) -> list[transformer.LayerStack]:
