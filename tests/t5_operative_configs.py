@@ -146,7 +146,8 @@ run.iterations_per_loop = 100
 run.keep_checkpoint_max = None
 run.layout_rules = \
     'ensemble:ensemble,batch:batch,d_ff:model,heads:model,vocab:model,experts:batch'
-run.learning_rate_schedule = @learning_rate_schedules.learning_rate_schedule_noam
+run.learning_rate_schedule = \
+    @learning_rate_schedules.learning_rate_schedule_noam
 run.mesh_devices = None
 run.mesh_shape = @mesh_tensorflow.transformer.utils.tpu_mesh_shape()
 run.mode = 'train'

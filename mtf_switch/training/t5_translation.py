@@ -144,10 +144,8 @@ class _Translator:
 
   def _task(self):
     """The task, by whichever of T5's names has it."""
-    keys = [
-        *counterparts.TASKS,
-        (t5_configs.MIXTURE_NAME, "gin.macro", "value"),
-    ]
+    keys = [*counterparts.TASKS, _macro_key(t5_configs.MIXTURE_NAME)]
+    self._made.done.update(key for key in keys if key in self._last)
     if self._mode not in (*_TRAINING_MODES, None):
       keys[0], keys[1] = keys[1], keys[0]
     given = [key for key in keys if isinstance(self._value(key), str)]

@@ -440,8 +440,8 @@ def test_the_split(mode, split, expected):
         (
             "train",
             ["run.batchsize = 2"],
-            "--gin_param='run.batchsize = 2': Configurable 'run' doesn't have a "
-            "parameter named 'batchsize'. Did you mean batch_size?",
+            "--gin_param='run.batchsize = 2': Configurable 'run' doesn't have "
+            "a parameter named 'batchsize'. Did you mean batch_size?",
         ),
         (
             "train",
