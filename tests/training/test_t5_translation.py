@@ -17,6 +17,7 @@
 import mtf_switch  # isort: skip  # noqa: F401
 import os
 import pathlib
+import re
 import warnings
 
 import gin
@@ -30,6 +31,7 @@ import mtf_switch.modes  # noqa: F401  The parameters of all modes.
 from mtf_switch.training import experiment
 from mtf_switch.training import strict_gin
 from mtf_switch.training import t5_configs
+from mtf_switch.training import t5_counterparts
 from mtf_switch.training import t5_names
 from mtf_switch.training import t5_tasks
 from mtf_switch.training import unread_bindings
@@ -592,3 +594,9 @@ def test_the_task_of_this_project_is_named():
 def test_the_directories_are_those_of_the_packages():
   assert os.path.isfile(T5 / "dataset.gin")
   assert os.path.isfile(MTF / "defaults.gin")
+
+
+def test_the_page_has_the_counterparts():
+  page = (gin_files.ROOT.parent / "docs" / "coming_from_t5.md").read_text()
+  rows = re.findall(r"^\| `run\.(\w+)` \| `(.*?)`", page, re.MULTILINE)
+  assert dict(rows) == t5_counterparts.OF_RUN
