@@ -54,8 +54,8 @@ def run(arguments, directory):
         ),
         (
             ["-dataset_dir=a"],
-            "--dataset_dir of T5's program is not a flag here: a task knows its "
-            "data; TFDS's is in --t5_tfds_data_dir.",
+            "--dataset_dir of T5's program is not a flag here: a task knows "
+            "its data; TFDS's is in --t5_tfds_data_dir.",
         ),
         (
             ["--gin_location_prefix=a,b", "--gin_file=no.gin"],

@@ -31,7 +31,12 @@ from mtf_switch.training import t5_tasks
 Key = t5_configs.Key
 
 _TRAINING_MODES = ("train", "finetune")
-_READERS = ("infer", "perplexity_eval", "score")
+# What modes besides "eval" have of its parameters.
+_OF_READERS = {
+    "infer": ["eval_checkpoint_step"],
+    "perplexity_eval": ["dataset_split", "eval_checkpoint_step"],
+    "score": ["eval_checkpoint_step"],
+}
 _MODES_OF_DATA = ("cache", "inspect", "tasks")
 _CHECKPOINT = re.compile(r"(.*?)/*model\.ckpt-(\d+)(?:\..*)?")
 _REQUIRED = gin_sources.Reference("gin.REQUIRED", is_macro=True)
@@ -186,7 +191,7 @@ class _Translator:
       self._tell(key, ours)
       return
     shown = ours
-    if self._mode in _READERS:
+    if parameter in _OF_READERS.get(self._mode, ()):
       shown = ours.replace("evaluate.", f"{self._mode}.")
     if parameter == "mesh_shape" and self._is_of_no_tpu(value):
       value, shown = "", f"{ours} = '', one device (there is no --tpu)"
@@ -249,6 +254,8 @@ class _Translator:
         or self._origin(key) == gin_sources.PROJECT
     ):
       return
+    if key[2] == "master_dtype" and self._mode not in (*_TRAINING_MODES, None):
+      return  # Of a checkpoint that T5 has written.
     self._made.done.add(key)
     if key[2] == "activation_dtype":
       self._made.changes[key] = _reference("activation_dtype")

@@ -67,6 +67,9 @@ def build(
     learning_rate: a number or a scalar tensor.
     model: the transformer; None for the experiment's.
     num_microbatches: microbatches of a step; None for as many as gin asks for.
+
+  Raises:
+    UserError: activations are recomputed, which would lose a layer's loss.
   """
   model = model or experiment.build_model()
   layer_stack.check_recomputation(model)

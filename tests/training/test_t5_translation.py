@@ -465,6 +465,16 @@ def test_what_means_nothing_here_is_refused(mode, params, message):
   assert str(error.value) == message
 
 
+@pytest.mark.parametrize(
+    "mode, dtype", [("train", "float32"), ("eval", "bfloat16")]
+)
+def test_the_dtype_of_saved_weights(mode, dtype):
+  """T5 of today saves bfloat16, which only reading its checkpoints needs."""
+  name = "utils.get_variable_dtype.master_dtype"
+  parse([], *BASE, f"{name} = 'bfloat16'", mode=mode)
+  assert value(name) == dtype
+
+
 def test_what_t5_leaves_open_is_asked_for():
   with pytest.raises(errors.UserError, match="^task must be set"):
     parse(["models/bi_v1.gin"])
