@@ -32,6 +32,7 @@ from mtf_switch import errors
 from mtf_switch import spelling
 from mtf_switch import values
 from mtf_switch.mesh import layouts
+from mtf_switch.training import t5_tasks
 from mtf_switch.transformer import feed_forward
 
 Lengths = Annotated[
@@ -280,6 +281,8 @@ def find_task(name: str):
   names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
   if name not in names:
     advice = spelling.did_you_mean(name, names)
+    if ours := t5_tasks.task_of_t5(name):
+      advice = f"T5's mixture of that name is {ours!r} here."
     raise errors.UserError(
         f"Task or mixture {name!r} is not registered; "
         + (f"{advice} " if advice else "")

@@ -37,12 +37,16 @@ READ_HERE = "mtf_switch:"
 
 # Whose a file is. What stands in front of all others is for T5's programs.
 FILE_OF_USER = "the user's file"
+RECORD = "what a run has read"
 PARAMETER = "the user's parameter"
 PROJECT = "this project's file"
 T5 = "T5's file"
 DEFAULTS = "defaults"
-OWN = (FILE_OF_USER, PARAMETER)
-FILES = (FILE_OF_USER, PROJECT, T5, DEFAULTS)
+WRITTEN = (FILE_OF_USER, PARAMETER)
+OWN = (*WRITTEN, RECORD)
+FILES = (FILE_OF_USER, RECORD, PROJECT, T5, DEFAULTS)
+# In the operative_config.gin of a run.
+_MARK_OF_RECORD = "# Parameters for "
 
 _more_directories: contextvars.ContextVar[Sequence[str]] = (
     contextvars.ContextVar("more_directories", default=())
@@ -171,7 +175,10 @@ def _of_file(
     text = _text_of(path)
   except (OSError, ValueError, tf.errors.OpError):
     return
-  yield from _of_text(text, origin_of(path), origin_of, (*including, path))
+  origin = origin_of(path)
+  if origin == FILE_OF_USER and _MARK_OF_RECORD in text:
+    origin = RECORD
+  yield from _of_text(text, origin, origin_of, (*including, path))
 
 
 def _of_text(

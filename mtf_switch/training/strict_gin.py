@@ -91,12 +91,15 @@ def parse(
         *bindings,
     ]
   own = _bound_by(bindings, gin_sources.OWN)
+  of_params = _bound_by(bindings, [gin_sources.PARAMETER])
+  of_params -= _bound_by(bindings, gin_sources.FILES)
   if before:
-    own -= _translate(bindings, mode, on_tpu)
+    done = _translate(bindings, mode, on_tpu)
+    own = _bound_by(bindings, gin_sources.WRITTEN) - done
+    of_params -= done
   for name in _missing_macros() & set(defaults or ()):
     gin.bind_parameter(f"{name}/gin.macro.value", defaults[name])
-  of_params = _bound_by(bindings, [gin_sources.PARAMETER])
-  _check_macros(of_params - _bound_by(bindings, gin_sources.FILES))
+  _check_macros(of_params)
   _call(gin.finalize, "gin")
   gin_values.check(_bindings())
   return own

@@ -31,6 +31,12 @@ from mtf_switch.training import t5_tasks
 Key = t5_configs.Key
 
 _TRAINING_MODES = ("train", "finetune")
+# What modes besides "eval" have of its parameters.
+_OF_READERS = {
+    "infer": ["eval_checkpoint_step"],
+    "perplexity_eval": ["dataset_split", "eval_checkpoint_step"],
+    "score": ["eval_checkpoint_step"],
+}
 _MODES_OF_DATA = ("cache", "inspect", "tasks")
 _CHECKPOINT = re.compile(r"(.*?)/*model\.ckpt-(\d+)(?:\..*)?")
 _REQUIRED = gin_sources.Reference("gin.REQUIRED", is_macro=True)
@@ -143,14 +149,11 @@ class _Translator:
 
   def _task(self):
     """The task, by whichever of T5's names has it."""
-    keys = [
-        *counterparts.TASKS,
-        (t5_configs.MIXTURE_NAME, "gin.macro", "value"),
-    ]
+    keys = [*counterparts.TASKS, _macro_key(t5_configs.MIXTURE_NAME)]
+    self._made.done.update(key for key in keys if key in self._last)
     if self._mode not in (*_TRAINING_MODES, None):
       keys[0], keys[1] = keys[1], keys[0]
     given = [key for key in keys if isinstance(self._value(key), str)]
-    self._made.done.update(x for x in counterparts.TASKS if x in self._last)
     if not given:
       return
     name = self._value(given[0])
@@ -178,16 +181,18 @@ class _Translator:
     ):
       return
     self._check_use(parameter, literal)
+    if self._says_nothing(parameter, literal):
+      return
     if parameter not in counterparts.OF_RUN:
       self._ignore(key)
       return
     ours = counterparts.OF_RUN[parameter]
-    if self._says_nothing(parameter, literal):
-      return
     if ours.startswith("--"):
       self._tell(key, ours)
       return
     shown = ours
+    if parameter in _OF_READERS.get(self._mode, ()):
+      shown = ours.replace("evaluate.", f"{self._mode}.")
     if parameter == "mesh_shape" and self._is_of_no_tpu(value):
       value, shown = "", f"{ours} = '', one device (there is no --tpu)"
       self._made.done.update(
@@ -200,6 +205,10 @@ class _Translator:
       if step is not None:
         self._made.changes[_macro_key("pretrained_step")] = step
         shown += f" and pretrained_step = {step}"
+    elif parameter == "eval_checkpoint_step" and (
+        self._mode in ("infer", "score") and not isinstance(literal, int)
+    ):
+      value, shown = None, f"{shown} = None, the latest"
     elif parameter == "train_steps":
       first = self._step_before()
       if isinstance(literal, int) and first and literal > first:
@@ -231,8 +240,9 @@ class _Translator:
         self._set(key, ours, ours, None, self._value(key))
       elif counterparts.is_ignored(f"{selector}.{parameter}"):
         self._made.done.add(key)
-        if key != counterparts.PACKING or self._value(key):
-          self._ignore(key)
+        if self._is_bound(key) and self._value(key) in (None, "", False):
+          continue
+        self._ignore(key)
     self._made.ignored.update(dict.fromkeys(sorted(self._gone), "it is gone"))
     if self._value(counterparts.PACKING):
       self._made.changes[counterparts.PACKING] = False
@@ -244,6 +254,8 @@ class _Translator:
         or self._origin(key) == gin_sources.PROJECT
     ):
       return
+    if key[2] == "master_dtype" and self._mode not in (*_TRAINING_MODES, None):
+      return  # Of a checkpoint that T5 has written.
     self._made.done.add(key)
     if key[2] == "activation_dtype":
       self._made.changes[key] = _reference("activation_dtype")
@@ -264,12 +276,18 @@ class _Translator:
       macro: the macro that sets it in the files of gin/; None if none does.
       value: the value.
     """
+    if repr(value) == f"%{macro}":
+      self._tell(key, shown)
+      return
     target = _macro_key(macro) if macro else _key(ours)
     for set_here in {target, _key(ours)}:
       place, origin = self._last.get(set_here, (-1, None))
       if origin in gin_sources.OWN:
         # Of a file, unless a parameter says it in T5's name.
-        wins = (origin, self._origin(key)) != gin_sources.OWN
+        wins = (
+            origin == gin_sources.PARAMETER
+            or self._origin(key) != gin_sources.PARAMETER
+        )
         target = _key(ours)
       else:
         # The files of gin/ set a parameter that has a macro by that.
@@ -295,6 +313,10 @@ class _Translator:
     while repr(value).startswith("%") and not isinstance(value, str):
       value = self._bound.get(value.config_key, {}).get("value")
     return value
+
+  def _is_bound(self, key: Key) -> bool:
+    """Whether gin has a binding; those of names that are gone it has not."""
+    return key[2] in self._bound.get(key[:2], {})
 
   def _place(self, key: Key) -> int:
     return self._last.get(key, (-1, None))[0]

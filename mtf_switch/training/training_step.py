@@ -23,6 +23,7 @@ from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.training import microbatches
+from mtf_switch.transformer import layer_stack
 from mtf_switch.transformer import loss as loss_lib
 from mtf_switch.transformer import microbatches as microbatches_lib
 
@@ -68,8 +69,12 @@ def build(
     model: the transformer; None for the experiment's.
     num_microbatches: microbatches of a step; None for as many as gin asks for.
     change_loss: see loss.loss_and_sums.
+
+  Raises:
+    UserError: activations are recomputed, which would lose a layer's loss.
   """
   model = model or experiment.build_model()
+  layer_stack.check_recomputation(model)
   variable_dtype = utils.get_variable_dtype()
   num_microbatches = num_microbatches or _num_microbatches(
       experiment, features["targets"].shape

@@ -16,8 +16,10 @@
 
 import gin
 import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import moe
 from mesh_tensorflow.transformer import transformer
 
+from mtf_switch import errors
 from mtf_switch.transformer import reports
 
 
@@ -44,6 +46,39 @@ def recomputes_gradients(model) -> bool:
       # pylint: disable-next=protected-access
       getattr(stack, "recompute", False) or stack._recompute_grads
       for stack in stacks(model)
+  )
+
+
+def check_recomputation(model):
+  """Refuses to recompute upstream's experts, whose losses would be lost.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+
+  Raises:
+    UserError: a stack with such a layer recomputes activations.
+  """
+  if has_upstream_experts(model) and any(
+      # pylint: disable-next=protected-access
+      getattr(stack, "recompute", False) or stack._recompute_grads
+      for stack in stacks(model)
+  ):
+    raise errors.UserError(
+        "LayerStack.recompute_grads loses the auxiliary loss of MoE1D; leave "
+        "it out, or use SwitchFeedForward with SwitchLayerStack."
+    )
+
+
+def has_upstream_experts(model) -> bool:
+  """Whether a model has expert layers of Mesh TensorFlow's own.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+  """
+  return any(
+      isinstance(layer, (moe.MoE1D, moe.MoE2D))
+      for stack in stacks(model)
+      for layer in stack.layers
   )
 
 

@@ -38,6 +38,7 @@ from mesh_tensorflow.transformer import transformer
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.transformer import cross_entropy as cross_entropy_lib
+from mtf_switch.transformer import layer_stack
 from mtf_switch.transformer import reports
 
 _ROUTER_LOSS = "router_loss"
@@ -73,6 +74,8 @@ def loss_and_sums(
     sums of microbatches add up to those of their batch, and the sums of batches
     to those of a dataset.
   """
+  if layer_stack.has_upstream_experts(model):
+    features = _with_padding_told(model, features)
   with (
       reports.collecting(model) as sums,
       _target_loss_in(tf.float32, model),
@@ -224,10 +227,7 @@ def logits_of(
     mode: tf.estimator.ModeKeys.EVAL or PREDICT.
     variable_dtype: dtypes of the variables.
   """
-  if isinstance(model, transformer.Unitransformer):
-    # A Bitransformer does so itself: padding takes no slot.
-    segments = mtf.cast(mtf.not_equal(features["targets"], 0), tf.int32)
-    features = {"targets_segmentation": segments, **features}
+  features = _with_padding_told(model, features)
   logits, _ = _call(model, features, mode, variable_dtype, compute_loss=False)
   return logits
 
@@ -254,6 +254,19 @@ def _target_loss_in(dtype: tf.DType, model) -> Iterator[None]:
     yield
   finally:
     decoder._loss_fn = loss_fn
+
+
+def _with_padding_told(
+    model, features: Mapping[str, mtf.Tensor]
+) -> Mapping[str, mtf.Tensor]:
+  """Features in which padding is told, so that it takes no slot of an expert.
+
+  A Bitransformer does so itself.
+  """
+  if not isinstance(model, transformer.Unitransformer):
+    return features
+  is_real = mtf.cast(mtf.not_equal(features["targets"], 0), tf.int32)
+  return {"targets_segmentation": is_real, **features}
 
 
 def _packing(features: Mapping[str, mtf.Tensor]) -> dict[str, mtf.Tensor]:
