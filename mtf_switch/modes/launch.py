@@ -40,6 +40,7 @@ from mtf_switch.training import run as run_lib
 from mtf_switch.training import stopping
 from mtf_switch.training import strict_gin
 from mtf_switch.training import unread_bindings
+from mtf_switch.training import vocabulary_record
 
 # `tasks` is imported in functions only: in another program, a user's own module
 # of that name may come first.
@@ -137,6 +138,12 @@ def call(
       return
     mesh_size = run.experiment.mesh.size
     _open_model_dir(run.model_dir, move_log)
+    # In fine-tuning, the vocabulary is that of the model to start from.
+    pretrained_dir = strict_gin.value("finetune.pretrained_dir")
+    vocabulary_record.find(
+        [x for x in (run.model_dir, pretrained_dir) if isinstance(x, str)],
+        run.experiment.vocabularies,
+    )
     run.experiment.check_layout()
     with _mesh_processes(run, mesh_size, console):
       mode(run, console, **mode_flags)
