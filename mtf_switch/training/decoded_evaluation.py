@@ -27,6 +27,7 @@ import tensorflow_datasets as tfds
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.training import caching
+from mtf_switch.training import evaluated_examples
 from mtf_switch.training import inputs
 from mtf_switch.training import metrics_file
 from mtf_switch.training import prediction
@@ -90,6 +91,7 @@ class Evaluation:
           f"{experiment.task!r} has no metrics of text decoded from inputs; use"
           " --mode=perplexity_eval, and train.eval_every = None in fine-tuning."
       )
+    self._cap = evaluated_examples.cap()
     self._tasks = {}
     for dataset in datasets:
       display.status(f"reading the {split} split of {dataset.name}")
@@ -176,10 +178,12 @@ class Evaluation:
     for metric_fn in dataset.metric_fns:
       with _repeatable_draws():
         scores.update(metric_fn(targets, predictions))
-    _record_scores(self.directory, step, name, scores)
+    evaluated = self._cap.record(len(examples))
+    _record_scores(self.directory, step, name, scores, evaluated)
     self._display.note(
         f"step {step}  {name}  "
         + "  ".join(f"{metric} {score:.4g}" for metric, score in scores.items())
+        + self._cap.describe(len(examples))
     )
 
 
@@ -234,10 +238,14 @@ def _texts(vocabularies, example: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _record_scores(
-    directory: str, step: int, task: str, scores: Mapping[str, float]
+    directory: str,
+    step: int,
+    task: str,
+    scores: Mapping[str, float],
+    evaluated: Mapping[str, Any],
 ):
   """Adds a line to metrics.jsonl of the split, and a point in TensorBoard."""
-  record = {"step": step, "task": task, **scores}
+  record = {"step": step, "task": task, **evaluated, **scores}
   files.append_record(os.path.join(directory, "metrics.jsonl"), record)
   scalars = {f"eval/{task}/{name}": score for name, score in scores.items()}
   tensorboard.write_scalars(directory, step, scalars)

@@ -170,6 +170,7 @@ class MetricsFile:
       task: str,
       figures: dict[str, float],
       tokens_per_second: float | None = None,
+      evaluated: Mapping[str, Any] | None = None,
   ):
     """Adds a line; "seconds" and "date" are those of the call.
 
@@ -182,6 +183,8 @@ class MetricsFile:
         for sparse models, "aux_loss", "z_loss", "fraction_dropped" and
         "<layer>/<name>", which become the object "layers"; others are left out.
       tokens_per_second: positions of inputs and targets, padding included.
+      evaluated: which examples these are, if not all: see
+        evaluated_examples.Cap.record.
     """
     layers = {}
     for path, value in figures.items():
@@ -204,6 +207,7 @@ class MetricsFile:
         ),
         "task": task,
         "layers": layers or None,
+        **(evaluated or {}),
     }
     files.append_record(self._path, record)
 
