@@ -556,6 +556,9 @@ def test_perplexity_eval(server, straight, directory):
   assert of_reverse["kind"] == "eval"
   assert of_reverse["step"] == 12
   assert of_reverse["cross_entropy"] != of_copy["cross_entropy"]
+  # The Estimator's own figures, without megabytes of a graph.
+  for path in (directory / "straight" / "eval").iterdir():
+    assert path.stat().st_size < 100_000
 
 
 def test_eval(server, straight, directory):

@@ -21,6 +21,7 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
+import seqio
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
@@ -85,7 +86,7 @@ class Evaluation:
     datasets = inputs.evaluation_datasets(
         experiment.task, experiment.lengths, split
     )
-    datasets = [dataset for dataset in datasets if dataset.metric_fns]
+    datasets = [x for x in datasets if x.metric_fns or _is_for_a_server(x.name)]
     if experiment.model_type == "lm" or not datasets:
       raise errors.UserError(
           f"{experiment.task!r} has no metrics of text decoded from inputs; use"
@@ -98,7 +99,9 @@ class Evaluation:
       self._tasks[dataset.name] = self._read(dataset, split)
     self.task_names = list(self._tasks)
     self.scored_names = [
-        name for name, task in self._tasks.items() if any(task.labelled)
+        name
+        for name, task in self._tasks.items()
+        if task.dataset.metric_fns and any(task.labelled)
     ]
 
   def evaluate(self, step: int, task_names: Sequence[str] | None = None):
@@ -161,10 +164,11 @@ class Evaluation:
     ]
     path = os.path.join(self.directory, f"{name}_{step}_predictions")
     files.write_lines(path, predictions)
-    if not any(labels):
+    if name not in self.scored_names:
+      missing = "labels" if dataset.metric_fns else "metrics"
       self._display.note(
-          f"step {step}  {name}  no labels, hence no scores; the predictions "
-          f"are in {path}"
+          f"step {step}  {name}  no {missing}, hence no scores; the predictions"
+          f" are in {path}"
       )
       return
     if not all(labels):
@@ -185,6 +189,11 @@ class Evaluation:
         + "  ".join(f"{metric} {score:.4g}" for metric, score in scores.items())
         + self._cap.describe(len(examples))
     )
+
+
+def _is_for_a_server(name: str) -> bool:
+  """Whether a task has nothing but a test split, scored elsewhere: glue_ax."""
+  return list(seqio.get_mixture_or_task(name).splits) == ["test"]
 
 
 def labelled(texts: Sequence[str], targets: Sequence[Any]) -> list[bool]:

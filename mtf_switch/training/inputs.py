@@ -143,7 +143,11 @@ def evaluation_datasets(
       seed=EVALUATION_SEED,
   )
   if not datasets:
-    raise errors.UserError(f"{task!r} has no {split!r} split.")
+    tasks = seqio.get_subtasks(seqio.get_mixture_or_task(task))
+    others = sorted({name for one in tasks for name in one.splits})
+    raise errors.UserError(
+        f"{task!r} has no {split!r} split; it has {', '.join(others)}."
+    )
   cap = evaluated_examples.cap()
   return [
       dataset._replace(dataset_fn=cap.apply(dataset.dataset_fn))

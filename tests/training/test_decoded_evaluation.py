@@ -123,6 +123,25 @@ def test_labels_without_a_text_are_missed_as_well(
   assert not lines and "no labels, hence no scores" in notes[0]
 
 
+@pytest.mark.parametrize("task", ["glue_ax", "super_glue_axb"])
+def test_a_task_for_a_server_gets_predictions(tmp_path, evaluate, task):
+  """It has a test split alone, and no metrics."""
+  number = 1
+  if task == "glue_ax":
+    official_zips.write_glue(tmp_path, "ax", "test")
+    number = len(official_zips.GLUE["ax"].label_classes)
+  else:
+    official_zips.write_super_glue(tmp_path, "axb")
+  evaluation, notes, lines, predictions = evaluate(
+      task, "test", ["entailment"] * number
+  )
+  assert not lines and not evaluation.scored_names
+  assert len(predictions) == number
+  assert "no metrics, hence no scores; the predictions are in" in notes[0]
+  with pytest.raises(errors.UserError, match="'validation' split; it has test"):
+    evaluate(task, "validation", [])
+
+
 def test_a_split_with_labels_gets_its_score(tmp_path, evaluate):
   official_zips.write_super_glue(tmp_path, "rte")
   evaluation, _, lines, _ = evaluate(
