@@ -200,7 +200,7 @@ def _make_evaluate(
         for task, curve in curves.items()
     }
 
-  return best_checkpoints.Evaluation(evaluate, scores)
+  return best_checkpoints.Evaluation(evaluate, scores, metrics.drop_after)
 
 
 def _mixtures(trained: str, evaluated: Sequence[str]) -> dict[str, list[str]]:
