@@ -123,9 +123,7 @@ def test_the_page_has_exactly_the_parameters_of_a_mode(configurable):
   page = (DOCS / "parameters.md").read_text()
   names = {evaluated_examples.Cap: "eval"}  # Gin's, where it is another.
   name = names.get(configurable, configurable.__name__)
-  rows = re.findall(
-      rf"^\| `{name}\.(\w+)` \| (.*?) \|", page, re.MULTILINE
-  )
+  rows = re.findall(rf"^\| `{name}\.(\w+)` \| (.*?) \|", page, re.MULTILINE)
   assert dict(rows) == gin_parameters(configurable)
   assert len(rows) == len(dict(rows))
 

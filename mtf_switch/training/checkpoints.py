@@ -141,8 +141,9 @@ def resume(model_dir: str) -> int:
   """Returns the step that training goes on from, 0 in a new directory.
 
   Reads all of that checkpoint, and writes the file `checkpoint`, by which
-  TensorFlow restores it; removes what failed saves have left. Later checkpoints, from before a user went back, stay
-  until training makes them again; they are the first ones to be removed.
+  TensorFlow restores it. Later checkpoints, from before a user went back, stay
+  until training makes them again; they are the first ones to be removed. What
+  failed saves have left is removed now.
 
   Args:
     model_dir: the directory of the run.

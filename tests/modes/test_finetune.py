@@ -69,30 +69,39 @@ targets_length = 16
 batch_size = 4
 task = "toy_lm"
 mesh_shape = "model:1,batch:1"
-layout_rules = "ensemble:ensemble,batch:batch,d_ff:model,heads:model,vocab:model,experts:batch"
+layout_rules = (
+    "ensemble:ensemble,batch:batch,d_ff:model,heads:model,vocab:model,"
+    "experts:batch"
+)
 """
 LM = {
-    "train": f"""
+    "train": (
+        f"""
 include "schedules/constant_0_001.gin"
 include "runs/pretrain.gin"
 {LM_MODEL}
 train_steps = 2
 train.eval_every = 2
-""",
-    "finetune": f"""
+"""
+    ),
+    "finetune": (
+        f"""
 include "runs/finetune.gin"
 {LM_MODEL}
 train_steps = 2
 train.eval_every = 2
 pretrained_dir = "lm"
-""",
-    "infer": f"""
+"""
+    ),
+    "infer": (
+        f"""
 include "runs/evaluate.gin"
 include "runs/sample_decode.gin"
 {LM_MODEL}
 Unitransformer.sample_autoregressive.sampling_keep_top_k = 3
 Unitransformer.sample_autoregressive.max_steps = 5
-""",
+"""
+    ),
 }
 
 TASKS = ("toy_letters", "toy_srettel")

@@ -200,9 +200,7 @@ def test_another_machine_needs_nothing_but_the_directory(tmp_path, monkeypatch):
   # As a fine-tuning finds it, whose own directory is new.
   vocabulary_record.find([str(tmp_path / "new"), str(other)], (words, words))
   assert words.encode("seven of nine") == ids
-  assert words.sentencepiece_model_file == str(
-      other / "vocabulary" / copy.name
-  )
+  assert words.sentencepiece_model_file == str(other / "vocabulary" / copy.name)
   vocabulary_record.check(str(other), (words, words))
   vocabulary_record.keep(str(tmp_path / "new"), (words, words))
   assert (tmp_path / "new" / "vocabulary" / copy.name).exists()
