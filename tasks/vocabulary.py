@@ -14,13 +14,13 @@
 
 """Vocabularies: T5's, mT5's, bytes, and those trained on a task's text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
 import pathlib
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import gin
 from google.protobuf import message
@@ -60,9 +60,20 @@ TEXTS: dict[str, Callable[[], prepared_text.PreparedText]] = {
 }
 
 
-# By the path of a trained model, that of an earlier version's on the same text,
-# which a run goes on with.
-_kept: dict[str, str] = {}
+class _Kept(NamedTuple):
+  """The vocabulary that a run goes on with.
+
+  Attributes:
+    path: of its SentencePiece model.
+    description: the run's record of it; None if the model is its own record.
+  """
+
+  path: str
+  description: Mapping[str, Any] | None = None
+
+
+# By `_choice`.
+_kept: dict[Hashable, _Kept] = {}
 
 
 class LateVocabulary(seqio.Vocabulary):
@@ -100,24 +111,41 @@ class LateVocabulary(seqio.Vocabulary):
     """The vocabulary that gin selects; trained now if missing."""
     return _find(self._default)
 
-  def keep_to(self, sha256: str):
-    """Goes on with the vocabulary of a run that an earlier version began.
+  def keep_to(self, description: Mapping[str, Any], copy: str | None = None):
+    """Goes on with the vocabulary of a run, where gin's choice can be it.
 
-    Earlier versions trained another vocabulary on the same text. Nothing
-    changes if the hash is of neither.
+    The run's machine may have been another one: what it read is not there, and
+    its text may be another. Versions up to 0.2.0 trained another vocabulary on
+    the same text.
 
     Args:
-      sha256: the hash of the run's SentencePiece model.
+      description: the run's record of its vocabulary: "sha256", "path" and, of
+        one that was trained, "training".
+      copy: the path of a copy of its SentencePiece model; None without one.
     """
-    text = _training_text(self._default)
-    if text is None:
+    if copy is not None:
+      if _can_be(self._default, description):
+        _kept[_choice(self._default)] = _Kept(copy, description)
       return
-    size = Options().size
-    path = vocabulary_training.trained_on(text, size)
-    if _sha256(path) != sha256:
-      earlier = vocabulary_training.trained_before(text, size)
-      if _sha256(earlier) == sha256:
-        _kept[path] = earlier
+    # Those of later versions are found by what they were trained on.
+    is_earlier = description["path"] and "training" not in description
+    if not (is_earlier and _is_trained(self._default)):
+      return
+    text, size = _training_text(self._default), Options().size
+    for train in (
+        vocabulary_training.trained_before,
+        vocabulary_training.trained_on,
+    ):
+      path = train(text, size)
+      if _sha256(path) == description["sha256"]:
+        _kept[_choice(self._default)] = _Kept(path)
+        return
+
+  @property
+  def kept_description(self) -> Mapping[str, Any] | None:
+    """The record of the run whose copy is used; None without one."""
+    kept = _kept.get(_choice(self._default))
+    return kept and kept.description
 
   @property
   def training_report(self) -> dict[str, Any] | None:
@@ -222,12 +250,14 @@ def _find(
     DataError: there is no such vocabulary, or it cannot be trained.
   """
   options = Options()
+  kept = _kept.get(_choice(default))
+  if kept is not None:
+    return _sentencepiece(kept.path)
   if options.path is not None:
     return _sentencepiece(options.path)
   text = _training_text(default)
   if text is not None:
-    path = vocabulary_training.trained_on(text, options.size)
-    return _sentencepiece(_kept.get(path, path))
+    return _sentencepiece(vocabulary_training.trained_on(text, options.size))
   choice = default if options.name is None else options.name
   if choice == "bytes":
     return seqio.ByteVocabulary(extra_ids=NUM_SENTINELS)
@@ -240,14 +270,47 @@ def _find(
   return _sentencepiece(PUBLISHED[choice], choice)
 
 
+def _choice(default) -> Hashable:
+  """All that decides which vocabulary a task has."""
+  return default, repr(Options())
+
+
+def _is_trained(default) -> bool:
+  """Whether gin's vocabulary is trained on a text, which is not prepared."""
+  options = Options()
+  choice = default if options.name is None else options.name
+  return options.path is None and (callable(choice) or choice in TEXTS)
+
+
+def _can_be(default, description: Mapping[str, Any]) -> bool:
+  """Whether gin's choice can be a vocabulary that was made elsewhere.
+
+  Args:
+    default: as for LateVocabulary.
+    description: as for LateVocabulary.keep_to.
+
+  Returns:
+    whether it is one of that size trained on a text, or the same file, which is
+    not here.
+  """
+  options = Options()
+  if _is_trained(default):
+    report = description.get("training") or {}
+    return report.get("size", options.size) == options.size
+  choice = default if options.name is None else options.name
+  path = options.path or PUBLISHED.get(choice)
+  return path == description["path"] is not None and (
+      "://" in path or not tf.io.gfile.exists(path)
+  )
+
+
 def _training_text(default) -> prepared_text.PreparedText | None:
   """Returns the text that gin's vocabulary is trained on; None for others."""
-  options = Options()
-  if options.path is not None:
+  if not _is_trained(default):
     return None
-  choice = default if options.name is None else options.name
-  choice = TEXTS.get(choice, choice)
-  return choice() if callable(choice) else None
+  name = Options().name
+  choice = default if name is None else name
+  return TEXTS.get(choice, choice)()
 
 
 def _sha256(path: str) -> str:

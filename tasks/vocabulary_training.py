@@ -87,7 +87,7 @@ def trained_on(text: prepared_text.PreparedText, size: int) -> str:
   """Returns the path of a model trained on a text; trains it if missing.
 
   A notice tells how well it covers the text: when it is trained, and in each
-  run if it has fewer pieces than asked for or leaves many unknown.
+  run if it leaves many pieces unknown.
 
   Args:
     text: the text, of which the training split is used.
@@ -185,11 +185,7 @@ def _notify(model_file: str, is_new: bool):
     return
   _notified.add(model_file)
   report = report_of(model_file)
-  if (
-      is_new
-      or report["pieces"] < report["size"]
-      or report["unknown_share"] > UNKNOWN_SHARE
-  ):
+  if is_new or report["unknown_share"] > UNKNOWN_SHARE:
     warnings.warn(f"{describe(report)}.", errors.DataNotice, stacklevel=3)
 
 

@@ -603,24 +603,34 @@ def test_perplexity_eval(server, straight, directory):
   assert of_reverse["kind"] == "eval"
   assert of_reverse["step"] == 12
   assert of_reverse["cross_entropy"] != of_copy["cross_entropy"]
+  # The Estimator's own figures, without megabytes of a graph.
+  for path in (directory / "straight" / "eval").iterdir():
+    assert path.stat().st_size < 100_000
 
 
 def test_eval(server, straight, directory):
   assert straight.returncode == 0, straight.stderr
-  result = server.run([*AFTER, "--mode=eval"], directory)
+  events = sorted((directory / "straight").glob("**/events.*"))
+  few = "--gin_param=eval.num_examples = 5"
+  result = server.run([*AFTER, "--mode=eval", few], directory)
   assert result.returncode == 0, result.stderr
   split = directory / "straight" / "validation_eval"
+  # Beside its own figures, no megabytes of a graph.
+  (new,) = {*(directory / "straight").glob("**/events.*")} - {*events}
+  assert new.parent == split and new.stat().st_size < 1000
   (record,) = read_metrics(split)
   assert record["step"] == 12
   assert record["task"] == "toy_copy"
+  assert record["num_examples"] == 5 and record["sample_seed"] is None
   assert 0 <= record["sequence_accuracy"] <= 100
-  expected = toy_tasks.texts("validation")
+  expected = toy_tasks.texts("validation")[:5]
   for name in ("inputs", "targets"):
     assert (split / f"toy_copy_{name}").read_text().splitlines() == expected
   predictions = (split / "toy_copy_12_predictions").read_text()
   assert predictions.count("\n") == len(expected)
-  assert result.stderr.splitlines()[-1].startswith(
-      "step 12  toy_copy  sequence_accuracy "
+  assert re.fullmatch(
+      r"step 12  toy_copy  sequence_accuracy \S+  \(the first 5 examples\)",
+      result.stderr.splitlines()[-1],
   )
 
 

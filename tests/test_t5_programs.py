@@ -43,6 +43,7 @@ MTF_MODEL = """
 import sys
 import gin
 import mtf_switch
+import seqio
 import tests.toy_tasks
 import t5.models
 from mtf_switch import compat
@@ -51,10 +52,14 @@ compat.use_graph_mode()
 gin.add_config_file_search_path(sys.argv[1])
 gin.parse_config_file(sys.argv[2])
 model = t5.models.MtfModel(
-    model_dir=sys.argv[3], tpu=None, batch_size=4, mesh_shape="",
-    layout_rules="", sequence_length={"inputs": 64, "targets": 64},
+    model_dir=sys.argv[3], tpu=None, batch_size=4, mesh_shape="batch:1",
+    sequence_length={"inputs": 64, "targets": 8},
     save_checkpoints_steps=3, learning_rate_schedule=0.001)
 model.train("toy_copy", steps=3)
+model.eval("toy_copy", -1, summary_dir=sys.argv[3])
+model.predict(
+    sys.argv[4], sys.argv[5], -1, beam_size=2, temperature=0.0,
+    vocabulary=seqio.ByteVocabulary())
 """
 
 
@@ -111,7 +116,9 @@ def test_t5_mesh_transformer(tmp_path):
 
 
 def test_mtf_model(tmp_path):
+  """Trains, evaluates and decodes, under T5's default layout."""
   (tmp_path / "tiny.gin").write_text(GIN)
+  (tmp_path / "inputs").write_text("the switch\none expert\n")
   run(
       [
           "-c",
@@ -119,7 +126,12 @@ def test_mtf_model(tmp_path):
           str(programs.PROJECT / "gin"),
           str(tmp_path / "tiny.gin"),
           str(tmp_path / "model"),
+          str(tmp_path / "inputs"),
+          str(tmp_path / "outputs"),
       ],
       tmp_path,
   )
   check_checkpoint(tmp_path / "model")
+  predictions = (tmp_path / "model" / "toy_copy_3_predictions").read_text()
+  assert len(predictions.split("\n")) == 13
+  assert (tmp_path / "outputs-3").read_text().count("\n") == 2

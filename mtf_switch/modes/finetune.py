@@ -33,6 +33,7 @@ from mtf_switch.modes import train
 from mtf_switch.training import best_checkpoints
 from mtf_switch.training import checkpoints
 from mtf_switch.training import decoded_evaluation
+from mtf_switch.training import evaluated_examples
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import model_functions
 from mtf_switch.training import progress
@@ -216,7 +217,7 @@ def make_evaluate(
         for task, curve in curves.items()
     }
 
-  return best_checkpoints.Evaluation(evaluate, scores)
+  return best_checkpoints.Evaluation(evaluate, scores, metrics.drop_after)
 
 
 def _mixtures(trained: str, evaluated: Sequence[str]) -> dict[str, list[str]]:
@@ -279,7 +280,7 @@ def scores_by_step(
     values = {
         name: value
         for name, value in record.items()
-        if name not in ("step", "task")
+        if name not in ("step", "task", *evaluated_examples.RECORDED)
         and isinstance(value, float | int | None)
     }
     score = scores.score(record["task"], values)

@@ -46,6 +46,7 @@ from mtf_switch.training import run as run_lib
 from mtf_switch.training import stopping
 from mtf_switch.training import strict_gin
 from mtf_switch.training import unread_bindings
+from mtf_switch.training import vocabulary_record
 
 # `tasks` is imported in functions only: in another program, a user's own module
 # of that name may come first.
@@ -138,11 +139,21 @@ def call(
       with console.status(tpu_lib.describe_wait(run.tpu.name)):
         tpu_lib.check_answer(run.tpu.name, run.tpu.zone, run.tpu.project)
     _open_model_dir(run.model_dir, move_log)
+    # Else the vocabulary is that of the model to start or to learn from.
+    directories = [
+        run.model_dir,
+        strict_gin.value("finetune.pretrained_dir"),
+        strict_gin.value("distill.teacher_dir"),
+    ]
     # The model's size is its vocabulary's too, which may have to be trained.
     with (
         progress.Display(console) as display,
         display.working("checking the model and its layout"),
     ):
+      vocabulary_record.find(
+          [x for x in directories if isinstance(x, str)],
+          run.experiment.vocabularies,
+      )
       run.experiment.check_layout()
       least_memory.check(run)
     with _mesh_processes(run, mesh_size, console):

@@ -34,6 +34,7 @@ from mtf_switch.training import caching
 from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
+from mtf_switch.training import evaluated_examples
 from mtf_switch.training import inputs
 from mtf_switch.training import metrics_file
 from mtf_switch.training import model_functions
@@ -156,6 +157,7 @@ def _evaluate(
   text = f"evaluating {tasks} at step {step}"
   with display.working(text, unit="batches", at_once=True) as report:
     all_figures = _figures_of(run, step, dataset_fns, report)
+  cap = evaluated_examples.cap()
   for number, name in enumerate(names):
     figures = {key: values[number] for key, values in all_figures.items()}
     if math.isnan(figures["cross_entropy"]):
@@ -163,7 +165,12 @@ def _evaluate(
           f"the {split!r} split of {name!r} has no cross-entropy at step "
           f"{step}: it has no target tokens, or the weights make it NaN."
       )
-    run.metrics_file.append(step, "eval", name, figures)
+    num_examples = 0
+    if cap.num_examples is not None:
+      num_examples = evaluated_examples.count(dataset_fns[number])
+    run.metrics_file.append(
+        step, "eval", name, figures, evaluated=cap.record(num_examples)
+    )
     tensorboard.write_scalars(
         os.path.join(run.model_dir, f"eval_{name}"),
         step,
@@ -176,6 +183,7 @@ def _evaluate(
             for key in ("neg_log_perplexity", "fraction_dropped")
             if key in figures
         )
+        + cap.describe(num_examples)
     )
 
 

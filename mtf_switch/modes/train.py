@@ -149,10 +149,10 @@ def train(
     checkpoint_periods = [save_checkpoints_steps]
     listeners = []
     evaluation = session_length = None
-    scores = dict
+    scores, drop_after = dict, None
     if eval_every:
       make_evaluate = make_evaluate or perplexity.make_evaluate
-      evaluate, scores = make_evaluate(run, eval_split, display)
+      evaluate, scores, drop_after = make_evaluate(run, eval_split, display)
       evaluation = _PeriodicEvaluation(eval_every, evaluate, request)
       checkpoint_periods.append(eval_every)
       if run.tpu:
@@ -237,6 +237,8 @@ def train(
             max_skipped_batches,
             display,
         )
+        if drop_after:
+          drop_after(checkpoints.latest_step(run.model_dir))
         continue
       request.act()
       endings.check_step(run.model_dir, last_step)

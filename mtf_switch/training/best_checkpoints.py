@@ -28,10 +28,13 @@ class Evaluation(NamedTuple):
   Attributes:
     evaluate: evaluates the checkpoint of a step, unless that is done already.
     scores: returns the scores so far.
+    drop_after: leaves out those of steps after one that the run goes back to;
+      metrics.jsonl of the run itself is cut by its training.
   """
 
   evaluate: Callable[[int], None]
   scores: Callable[[], Scores]
+  drop_after: Callable[[int], None] = lambda step: None
 
 
 def best_steps(

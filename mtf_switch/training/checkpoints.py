@@ -46,6 +46,7 @@ Selection = Annotated[
 
 _PREFIX = "model.ckpt-"
 _FILE = re.compile(re.escape(_PREFIX) + r"(\d+)\.(index|data-\d+-of-\d+)")
+_UNFINISHED = re.compile(re.escape(_PREFIX) + r"\d+_temp/?")
 _MAX_NAMED = 3
 # Characters that mean something else to TensorFlow.
 _PATTERN = re.compile(r"[*?\[\\]")
@@ -141,7 +142,8 @@ def resume(model_dir: str) -> int:
 
   Reads all of that checkpoint, and writes the file `checkpoint`, by which
   TensorFlow restores it. Later checkpoints, from before a user went back, stay
-  until training makes them again; they are the first ones to be removed.
+  until training makes them again; they are the first ones to be removed. What
+  failed saves have left is removed now.
 
   Args:
     model_dir: the directory of the run.
@@ -152,6 +154,7 @@ def resume(model_dir: str) -> int:
       directory of that name.
   """
   _check_name(model_dir, "--model_dir")
+  _remove_unfinished(model_dir)
   step, damaged = _latest_good_step(model_dir)
   if step is None:
     if saved_steps(model_dir) or _named_step(model_dir) is not None:
@@ -170,6 +173,15 @@ def resume(model_dir: str) -> int:
   _write_list(model_dir, sorted(listed, key=lambda x: (x <= step, x)))
   _note_damaged(model_dir, damaged, f"going on from step {step}")
   return step
+
+
+def _remove_unfinished(model_dir: str):
+  """Removes directories of saves that failed, of which no checkpoint came."""
+  if not tf.io.gfile.exists(model_dir):
+    return
+  for name in tf.io.gfile.listdir(model_dir):
+    if _UNFINISHED.fullmatch(name):
+      tf.io.gfile.rmtree(os.path.join(model_dir, name))
 
 
 def prune(

@@ -21,12 +21,14 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
+import seqio
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.training import caching
+from mtf_switch.training import evaluated_examples
 from mtf_switch.training import inputs
 from mtf_switch.training import metrics_file
 from mtf_switch.training import prediction
@@ -84,19 +86,22 @@ class Evaluation:
     datasets = inputs.evaluation_datasets(
         experiment.task, experiment.lengths, split
     )
-    datasets = [dataset for dataset in datasets if dataset.metric_fns]
+    datasets = [x for x in datasets if x.metric_fns or _is_for_a_server(x.name)]
     if experiment.model_type == "lm" or not datasets:
       raise errors.UserError(
           f"{experiment.task!r} has no metrics of text decoded from inputs; use"
           " --mode=perplexity_eval, and train.eval_every = None in fine-tuning."
       )
+    self._cap = evaluated_examples.cap()
     self._tasks = {}
     for dataset in datasets:
       display.status(f"reading the {split} split of {dataset.name}")
       self._tasks[dataset.name] = self._read(dataset, split)
     self.task_names = list(self._tasks)
     self.scored_names = [
-        name for name, task in self._tasks.items() if any(task.labelled)
+        name
+        for name, task in self._tasks.items()
+        if task.dataset.metric_fns and any(task.labelled)
     ]
 
   def evaluate(self, step: int, task_names: Sequence[str] | None = None):
@@ -159,10 +164,11 @@ class Evaluation:
     ]
     path = os.path.join(self.directory, f"{name}_{step}_predictions")
     files.write_lines(path, predictions)
-    if not any(labels):
+    if name not in self.scored_names:
+      missing = "labels" if dataset.metric_fns else "metrics"
       self._display.note(
-          f"step {step}  {name}  no labels, hence no scores; the predictions "
-          f"are in {path}"
+          f"step {step}  {name}  no {missing}, hence no scores; the predictions"
+          f" are in {path}"
       )
       return
     if not all(labels):
@@ -177,11 +183,18 @@ class Evaluation:
       for metric_fn in dataset.metric_fns:
         with _repeatable_draws():
           scores.update(metric_fn(targets, predictions))
-    _record_scores(self.directory, step, name, scores)
+    evaluated = self._cap.record(len(examples))
+    _record_scores(self.directory, step, name, scores, evaluated)
     self._display.note(
         f"step {step}  {name}  "
         + "  ".join(f"{metric} {score:.4g}" for metric, score in scores.items())
+        + self._cap.describe(len(examples))
     )
+
+
+def _is_for_a_server(name: str) -> bool:
+  """Whether a task has nothing but a test split, scored elsewhere: glue_ax."""
+  return list(seqio.get_mixture_or_task(name).splits) == ["test"]
 
 
 def labelled(texts: Sequence[str], targets: Sequence[Any]) -> list[bool]:
@@ -235,10 +248,14 @@ def _texts(vocabularies, example: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _record_scores(
-    directory: str, step: int, task: str, scores: Mapping[str, float]
+    directory: str,
+    step: int,
+    task: str,
+    scores: Mapping[str, float],
+    evaluated: Mapping[str, Any],
 ):
   """Adds a line to metrics.jsonl of the split, and a point in TensorBoard."""
-  record = {"step": step, "task": task, **scores}
+  record = {"step": step, "task": task, **evaluated, **scores}
   files.append_record(os.path.join(directory, "metrics.jsonl"), record)
   scalars = {f"eval/{task}/{name}": score for name, score in scores.items()}
   tensorboard.write_scalars(directory, step, scalars)

@@ -34,6 +34,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch.training import evaluated_examples
 from mtf_switch.training import lost_text
 from mtf_switch.training import progress
 from mtf_switch.training import skipped_batches
@@ -123,6 +124,8 @@ def evaluation_datasets(
 ) -> list[transformer_dataset.EvalDataset]:
   """Returns the examples of each task of a mixture, once, in a fixed order.
 
+  No more of each task than gin's `eval.num_examples`.
+
   Args:
     task: the name of a seqio Task or Mixture.
     sequence_length: positions of each feature.
@@ -141,8 +144,16 @@ def evaluation_datasets(
       seed=EVALUATION_SEED,
   )
   if not datasets:
-    raise errors.UserError(f"{task!r} has no {split!r} split.")
-  return datasets
+    tasks = seqio.get_subtasks(seqio.get_mixture_or_task(task))
+    others = sorted({name for one in tasks for name in one.splits})
+    raise errors.UserError(
+        f"{task!r} has no {split!r} split; it has {', '.join(others)}."
+    )
+  cap = evaluated_examples.cap()
+  return [
+      dataset._replace(dataset_fn=cap.apply(dataset.dataset_fn))
+      for dataset in datasets
+  ]
 
 
 def evaluation_batches(
@@ -201,9 +212,7 @@ def count_batches(
   """Returns the number of `evaluation_batches`, which TPUs need in advance."""
   num_batches = 0
   for dataset_fn in dataset_fns:
-    with tf.Graph().as_default():
-      num_examples = sum(1 for _ in tfds.as_numpy(dataset_fn()))
-    num_batches += -(-num_examples // batch_size)
+    num_batches += -(-evaluated_examples.count(dataset_fn) // batch_size)
   return num_batches
 
 
@@ -285,9 +294,9 @@ def warn_of_losses(
   """
   provider, lengths = experiment.provider, experiment.lengths
   tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
-  num_examples = strict_gin.value(f"{reader}.num_eval_examples")
   limit = -(-max_examples // max(1, len(tasks)))
-  if num_examples is not None and num_examples >= 0:
+  num_examples = evaluated_examples.cap().num_examples
+  if num_examples is not None and reader == "mesh_eval_dataset_fn":
     limit = min(limit, num_examples)
   tallies = {
       name: lost_text.Tally(name, feature.vocabulary, lengths[name])

@@ -171,6 +171,7 @@ class MetricsFile:
       task: str,
       figures: dict[str, float],
       tokens_per_second: float | None = None,
+      evaluated: Mapping[str, Any] | None = None,
   ):
     """Adds a line; "seconds" and "date" are those of the call.
 
@@ -185,6 +186,8 @@ class MetricsFile:
         figures.OF_DISTILLATION become the object "distillation", which is there
         only with them; others are left out.
       tokens_per_second: positions of inputs and targets, padding included.
+      evaluated: which examples these are, if not all: see
+        evaluated_examples.Cap.record.
     """
     layers = {}
     for path, value in figures.items():
@@ -207,6 +210,7 @@ class MetricsFile:
         ),
         "task": task,
         "layers": layers or None,
+        **(evaluated or {}),
     }
     of_distillation = {
         name: figures[name]

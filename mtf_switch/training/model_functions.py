@@ -378,7 +378,7 @@ def loads_model_fn(run: run_lib.Run, of_teacher: teacher.Teacher):
         mode=mode,
         predictions={
             name: tf.tile(
-                lowering.export_to_tf_tensor(x)[None], [batch_size, 1]
+                lowering.export_to_tf_tensor(x)[None], [rows, 1]
             )
             for name, x in loads.items()
         },

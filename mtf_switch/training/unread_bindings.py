@@ -63,6 +63,7 @@ _KINDS = {
     "mtf_switch.Adafactor": TRAINING,
     "mtf_switch.cross_entropy_loss": TRAINING,
     "mtf_switch.decoding.": _ANOTHER_MODE,
+    "mtf_switch.evaluation.": _ANOTHER_MODE,
     "mtf_switch.finetuning.": _ANOTHER_MODE,
     "mtf_switch.modes.": _ANOTHER_MODE,
     "t5.data.": DATA,

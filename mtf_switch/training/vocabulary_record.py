@@ -17,6 +17,9 @@
 A checkpoint's embedding has one row for each token id, and a cache holds token
 ids. With another vocabulary the ids mean something else, which only bad results
 would reveal; hence the record, and its comparison with the task's vocabularies.
+
+Beside checkpoints there are also copies of the SentencePiece models, so that a
+directory needs nothing else on another machine.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,12 +66,13 @@ def describe(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
     One that was trained on a text has "training", what was found out then, such
     as the share of the text's pieces that are unknown.
   """
+  if kept := getattr(vocabulary, "kept_description", None):
+    return dict(kept)
   report = getattr(vocabulary, "training_report", None)
   found = getattr(vocabulary, "found", vocabulary)
   path = getattr(found, "sentencepiece_model_file", None)
   if path:
-    with tf.io.gfile.GFile(path, "rb") as file:
-      content = file.read()
+    content = _content(path)
   else:
     pieces = [found.decode([i]) for i in range(found.vocab_size)]
     content = json.dumps(pieces, default=str).encode()
@@ -97,6 +101,7 @@ def check_equal(
     subject: str,
     record: Mapping[str, Mapping[str, Any]],
     descriptions: Mapping[str, Mapping[str, Any]],
+    directory: str | None = None,
 ):
   """Refuses vocabularies that differ from those of a record.
 
@@ -104,6 +109,7 @@ def check_equal(
     subject: the owner of the record and its verb, "the cache in /a is".
     record: descriptions by feature, as recorded.
     descriptions: the task's, by feature.
+    directory: that of the record, if it has copies.
 
   Raises:
     UserError: a vocabulary differs from the recorded one.
@@ -113,7 +119,8 @@ def check_equal(
     if any(then.get(name) != now[name] for name in _IDENTITY):
       raise errors.UserError(
           f"{subject} of {_name_of(then)} for the {feature}, but the task has "
-          f"{_name_of(now)}; {_how_to_set(then)}, or take another directory."
+          f"{_name_of(now)}; {_how_to_set(then, directory)}, or take another "
+          "directory."
       )
 
 
@@ -130,30 +137,54 @@ def check(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
   """
   record = _read(directory)
   if record is not None:
-    _keep_to(record, vocabularies)
+    _keep_to(directory, record, vocabularies)
     check_equal(
         f"the checkpoints in {directory!r} are",
         record,
         describe_all(vocabularies),
+        directory,
     )
 
 
+def find(directories: Sequence[str], vocabularies: Sequence[seqio.Vocabulary]):
+  """Lets the tasks of this project find the vocabularies of a record.
+
+  To be called before their first use, which trains one where none is found.
+
+  Args:
+    directories: those of runs. The first one with a record counts.
+    vocabularies: of inputs and targets.
+
+  Raises:
+    UserError: a copy in the directory is not what the record says.
+  """
+  for directory in directories:
+    record = _read(directory)
+    if record is not None:
+      _keep_to(directory, record, vocabularies)
+      return
+
+
 def _keep_to(
+    directory: str,
     record: Mapping[str, Mapping[str, Any]],
     vocabularies: Sequence[seqio.Vocabulary],
 ):
-  """Lets tasks of this project find the vocabularies of earlier versions."""
+  """Lets tasks of this project find the vocabularies of other machines."""
   for feature, vocabulary in zip(_FEATURES, vocabularies):
-    if feature in record and hasattr(vocabulary, "keep_to"):
-      vocabulary.keep_to(record[feature]["sha256"])
+    if feature not in record:
+      continue
+    copy = _copy_of(directory, record[feature])
+    if hasattr(vocabulary, "keep_to"):
+      vocabulary.keep_to(record[feature], copy)
 
 
 def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
   """Writes the record before the first training and checks it before others.
 
   Args:
-    directory: the run's; if it has checkpoints but no record, as those of older
-      versions, the record is written now.
+    directory: the run's; if it has checkpoints but no record, or no copies, as
+      those of older versions, they are written now.
     vocabularies: of inputs and targets.
 
   Raises:
@@ -161,9 +192,14 @@ def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
   """
   check(directory, vocabularies)
   if _read(directory) is None:
-    files.write_lines(
-        _path(directory), [json.dumps(describe_all(vocabularies))]
-    )
+    text = json.dumps(describe_all(vocabularies))
+    files.write_lines(_path(directory), [text])
+  for vocabulary in vocabularies:
+    description = describe(vocabulary)
+    if description["path"] and not _copy_of(directory, description):
+      found = getattr(vocabulary, "found", vocabulary)
+      content = _content(found.sentencepiece_model_file)
+      files.write_bytes(_copy_path(directory, description), content)
 
 
 def _name_of(description: Mapping[str, Any]) -> str:
@@ -174,13 +210,43 @@ def _name_of(description: Mapping[str, Any]) -> str:
   )
 
 
-def _how_to_set(description: Mapping[str, Any]) -> str:
+def _how_to_set(description: Mapping[str, Any], directory: str | None) -> str:
   """Advice on how a run gets a vocabulary."""
-  if description["path"]:
-    return f"set vocabulary.path = {description['path']!r}"
+  if path := description["path"]:
+    copy = directory and _copy_of(directory, description)
+    return f"set vocabulary.path = {(copy or path)!r}"
   if description["kind"] == "Byte" and description["extra_ids"]:
     return "set vocabulary.name = 'bytes'"
   return "use a task with that one"
+
+
+def _copy_path(directory: str, description: Mapping[str, Any]) -> str:
+  name = f"sentencepiece.{description['sha256'][:8]}.model"
+  return os.path.join(directory, "vocabulary", name)
+
+
+def _copy_of(directory: str, description: Mapping[str, Any]) -> str | None:
+  """The path of the copy of a SentencePiece model; None if there is none.
+
+  Raises:
+    UserError: the copy is not what the record says.
+  """
+  path = _copy_path(directory, description)
+  if not description["path"] or not tf.io.gfile.exists(path):
+    return None
+  sha256 = hashlib.sha256(_content(path)).hexdigest()
+  if sha256 != description["sha256"]:
+    raise errors.UserError(
+        f"{path} has changed: its sha256 is {sha256[:8]}..., and "
+        f"{_path(directory)} says {description['sha256'][:8]}...; restore it, "
+        "or remove it to have the vocabulary looked for as for a new run."
+    )
+  return path
+
+
+def _content(path: str) -> bytes:
+  with tf.io.gfile.GFile(path, "rb") as file:
+    return file.read()
 
 
 def _path(directory: str) -> str:

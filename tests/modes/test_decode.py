@@ -20,6 +20,7 @@ import io
 import types
 import warnings
 
+import gin
 import hypothesis
 from hypothesis import strategies
 import numpy as np
@@ -154,6 +155,15 @@ def test_cut_inputs_are_counted(run, tmp_path):
       "4 of 4 inputs are longer than the 12 tokens of "
       "Experiment.sequence_length and were cut, the first is line 1."
   ]
+
+
+def test_an_lm_has_no_beam_search(run, tmp_path):
+  run.experiment.model_type = "lm"
+  gin.parse_config("Bitransformer.decode.beam_size = 1")
+  outputs(decode.infer, run, tmp_path, b"a\n")
+  gin.parse_config("Bitransformer.decode.beam_size = 4")
+  with pytest.raises(errors.UserError, match="no beam search for an 'lm'"):
+    outputs(decode.infer, run, tmp_path, b"a\n")
 
 
 def test_cut_pairs_are_counted(run, tmp_path):

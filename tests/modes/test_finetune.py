@@ -61,7 +61,51 @@ train.keep_checkpoint_max = 1
 train.keep_best = 2
 """
 
+LM_MODEL = f"""
+include "models/switch_lm_tiny.gin"
+include "objectives/lm.gin"
+{small_model.SIZES}
+targets_length = 16
+batch_size = 4
+task = "toy_lm"
+mesh_shape = "model:1,batch:1"
+layout_rules = (
+    "ensemble:ensemble,batch:batch,d_ff:model,heads:model,vocab:model,"
+    "experts:batch"
+)
+"""
+LM = {
+    "train": (
+        f"""
+include "schedules/constant_0_001.gin"
+include "runs/pretrain.gin"
+{LM_MODEL}
+train_steps = 2
+train.eval_every = 2
+"""
+    ),
+    "finetune": (
+        f"""
+include "runs/finetune.gin"
+{LM_MODEL}
+train_steps = 2
+train.eval_every = 2
+pretrained_dir = "lm"
+"""
+    ),
+    "infer": (
+        f"""
+include "runs/evaluate.gin"
+include "runs/sample_decode.gin"
+{LM_MODEL}
+Unitransformer.sample_autoregressive.sampling_keep_top_k = 3
+Unitransformer.sample_autoregressive.max_steps = 5
+"""
+    ),
+}
+
 TASKS = ("toy_letters", "toy_srettel")
+TOYS = "--module_import=tests.toy_tasks"
 
 
 def entry(task, metric, step, value):
@@ -154,7 +198,7 @@ def arguments(mode, model_dir):
       f"--mode={mode}",
       f"--model_dir={model_dir}",
       f"--gin_file={mode}.gin",
-      "--module_import=tests.toy_tasks",
+      TOYS,
   ]
 
 
@@ -344,6 +388,32 @@ def test_another_vocabulary_is_refused(server, directory):
   assert last.startswith(
       "run_switch: the checkpoints in 'other' are of a Byte vocabulary of 260 "
   )
+
+
+def test_an_lm(server, directory):
+  """A language model is trained, fine-tuned and continues a file of texts."""
+  for mode, text in LM.items():
+    (directory / f"lm_{mode}.gin").write_text(text)
+
+  def run(mode, model_dir, *flags):
+    gin_file = f"--gin_file=lm_{mode}.gin"
+    result = server.run(
+        [*arguments(mode, model_dir)[:2], gin_file, TOYS, *flags], directory
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+  assert "step 2  toy_lm  neg_log_perplexity -" in run("train", "lm")
+  shown = run("finetune", "tuned_lm")
+  assert "0 of another shape, 0 not in the checkpoint, 0 only there" in shown
+  assert "step 2  toy_lm  neg_log_perplexity -" in shown
+  # One that is too long, none, and one of the model's length.
+  prompts = ["the switch sends each token", "", "0123456789abcdef", "a"]
+  (directory / "prompts").write_text("\n".join(prompts))
+  shown = run("infer", "tuned_lm", "--input_file=prompts", "--output_file=out")
+  assert "1 of 3 inputs is longer than the 16 tokens of" in shown
+  lines = (directory / "out").read_text().splitlines()
+  assert len(lines) == 4 and not lines[1]
 
 
 def test_comparison_of_the_run(server, straight, directory):

@@ -225,6 +225,11 @@ def test_counts_the_variables_of_the_graph(
             r"\[\(1, 0\), \(2, 1\)\]",
         ),
         (
+            "encoder/transformer.make_layer_stack.layers = [@SelfAttention]\n"
+            "decoder/transformer.make_layer_stack.layers = [@SelfAttention]",
+            "A stack has no feed-forward layers",
+        ),
+        (
             "decoder/SwitchFeedForward.router = @top_2_router",
             "the same num_choices: .'1', '2'",
         ),

@@ -290,9 +290,9 @@ def test_a_run_of_an_earlier_version_keeps_its_vocabulary(monkeypatch):
   assert now["training"]["unknown_share"] == 0
   monkeypatch.setattr(vocabulary, "_kept", {})
   for other in ("0" * 64, now["sha256"]):
-    words.keep_to(other)
+    words.keep_to({"sha256": other, "path": "there"})
     assert vocabulary_record.describe(words) == now
-  words.keep_to(sha256)
+  words.keep_to({"sha256": sha256, "path": "there"})
   then = vocabulary_record.describe(words)
   assert then["sha256"] == sha256 and "training" not in then
   assert words.sentencepiece_model_file == earlier
@@ -303,6 +303,42 @@ def test_a_run_of_an_earlier_version_keeps_its_vocabulary(monkeypatch):
 
 
 def test_other_vocabularies_have_nothing_to_keep_to():
-  vocabulary.LateVocabulary("t5").keep_to("0" * 64)
+  record = {"sha256": "0" * 64, "path": "there"}
+  vocabulary.LateVocabulary("t5").keep_to(record)
+  # A later version finds its own; bytes are in no file.
+  never = vocabulary.LateVocabulary(small_corpus.never)
+  never.keep_to({**record, "training": {"size": 100}})
+  never.keep_to({**record, "path": None})
   gin.parse_config("tasks.vocabulary.name = 'bytes'")
-  vocabulary.LateVocabulary(small_corpus.never).keep_to("0" * 64)
+  never.keep_to(record)
+
+
+def test_a_copy_is_the_vocabulary_where_gin_may_mean_it(monkeypatch, tmp_path):
+  monkeypatch.setattr(vocabulary, "_kept", {})
+  path = tmp_path / "copy.model"
+  path.write_bytes(vocabulary_training.train(["a few words"] * 9, 40))
+  trained = {"sha256": "0", "path": "/gone", "training": {"size": 50}}
+  published = {"sha256": "0", "path": vocabulary.PUBLISHED["t5"]}
+  own = {"sha256": "0", "path": "/gone/my.model"}
+  here = {"sha256": "0", "path": __file__}
+  for record, binding, default, is_kept in [
+      (trained, "size = 50", small_corpus.never, True),
+      (trained, "size = 51", small_corpus.never, False),
+      (trained, "name = 'embedded'", "t5", False),
+      (trained, "name = 'bytes'", small_corpus.never, False),
+      (trained, f"path = '{path}'", small_corpus.never, False),
+      (published, "size = 52", "t5", True),
+      (published, "name = 't5'", small_corpus.never, True),
+      (published, "size = 53", "mt5", False),
+      (published, "name = 'embedded'", "t5", True),  # Its record tells no size.
+      (own, "path = '/gone/my.model'", "t5", True),
+      (own, "path = '/gone/other.model'", "t5", False),
+      (here, f"path = '{__file__}'", "t5", False),
+  ]:
+    gin.clear_config()
+    gin.parse_config(f"tasks.vocabulary.{binding}")
+    words = vocabulary.LateVocabulary(default)
+    words.keep_to(record, str(path))
+    assert (words.kept_description == record) == is_kept, (record, binding)
+    if is_kept:
+      assert words.sentencepiece_model_file == str(path)

@@ -206,8 +206,8 @@ def test_the_parts_of_a_line_are_the_line():
     assert max(map(len, parts)) <= 10
 
 
-def test_a_poor_vocabulary_is_said_in_each_run(tmp_path, empty_cache):
-  del empty_cache
+def test_unknown_pieces_are_said_in_each_run(tmp_path, monkeypatch):
+  monkeypatch.setenv("MTF_SWITCH_CACHE", str(tmp_path / "cache"))
   text = text_of(tmp_path / "text", ["a few words", "a few more words"])
   good = text_of(tmp_path / "good", PROSE[:99] + ["Other words and letters."])
 
@@ -226,6 +226,9 @@ def test_a_poor_vocabulary_is_said_in_each_run(tmp_path, empty_cache):
       r"unknown\.",
       first[0],
   )
+  assert not notices(text, 8000)
+  monkeypatch.setattr(vocabulary_training, "UNKNOWN_SHARE", -1.0)
   assert notices(text, 8000) == first
+  monkeypatch.undo()
   assert len(notices(good, 26)) == 1
   assert not notices(good, 26)

@@ -179,7 +179,9 @@ def test_a_save_that_was_cut_off_costs_nothing(saved, tmp_path, recwarn):
   """TensorFlow writes data, then the index, and then the list."""
   (saved / "model.ckpt-8.data-00000-of-00002").write_bytes(b"12345678")
   (saved / "model.ckpt-8_temp").mkdir()
+  (saved / "model.ckpt-8_temp" / "part-00000").write_bytes(b"1234")
   assert checkpoints.resume(str(saved)) == 6
+  assert not (saved / "model.ckpt-8_temp").exists()
   assert not [w for w in recwarn if w.category is errors.UserNotice]
   # The first one.
   (tmp_path / "new").mkdir()

@@ -23,11 +23,13 @@ import seqio
 from t5.evaluation import metrics
 
 from mtf_switch import errors
+from mtf_switch import files
 from mtf_switch.modes import finetune
 from mtf_switch.training import decoded_evaluation
 from mtf_switch.training import prediction
 import tasks  # noqa: F401
 from tests import official_zips
+from tests import toy_tasks  # noqa: F401
 
 
 class Notes:
@@ -123,6 +125,25 @@ def test_labels_without_a_text_are_missed_as_well(
   assert not lines and "no labels, hence no scores" in notes[0]
 
 
+@pytest.mark.parametrize("task", ["glue_ax", "super_glue_axb"])
+def test_a_task_for_a_server_gets_predictions(tmp_path, evaluate, task):
+  """It has a test split alone, and no metrics."""
+  number = 1
+  if task == "glue_ax":
+    official_zips.write_glue(tmp_path, "ax", "test")
+    number = len(official_zips.GLUE["ax"].label_classes)
+  else:
+    official_zips.write_super_glue(tmp_path, "axb")
+  evaluation, notes, lines, predictions = evaluate(
+      task, "test", ["entailment"] * number
+  )
+  assert not lines and not evaluation.scored_names
+  assert len(predictions) == number
+  assert "no metrics, hence no scores; the predictions are in" in notes[0]
+  with pytest.raises(errors.UserError, match="'validation' split; it has test"):
+    evaluate(task, "validation", [])
+
+
 def test_a_split_with_labels_gets_its_score(tmp_path, evaluate):
   official_zips.write_super_glue(tmp_path, "rte")
   evaluation, _, lines, _ = evaluate(
@@ -213,3 +234,30 @@ def test_fine_tuning_needs_labels(monkeypatch):
       "the 'test' split of 'a' has no labels to choose the best checkpoint by; "
       "set train.eval_split to one that has."
   )
+
+
+def test_steps_that_are_made_again_are_evaluated_again(tmp_path, monkeypatch):
+  path = tmp_path / "metrics.jsonl"
+
+  def evaluate_missing(step):
+    record = {"step": step, "task": "toy_letters", "share_of_letters": step}
+    files.append_record(str(path), record)
+
+  fake = types.SimpleNamespace(
+      directory=str(tmp_path),
+      task_names=["toy_letters"],
+      scored_names=["toy_letters"],
+      evaluate_missing=evaluate_missing,
+  )
+  monkeypatch.setattr(decoded_evaluation, "Evaluation", lambda *_: fake)
+  run = types.SimpleNamespace(
+      experiment=types.SimpleNamespace(task="toy_letters"),
+      model_dir=str(tmp_path),
+  )
+  evaluate, scores, drop_after = finetune._make_evaluate(run, "test", Notes())
+  evaluate(2)
+  evaluate(4)
+  assert scores() == {"toy_letters": {2: 2.0, 4: 4.0}}
+  with pytest.warns(errors.UserNotice, match="1 line later than step 2 moved"):
+    drop_after(2)  # A batch is skipped, and step 4 made again.
+  assert scores() == {"toy_letters": {2: 2.0}}

@@ -17,6 +17,8 @@
 import mtf_switch  # isort: skip  # noqa: F401
 import hashlib
 import json
+import pathlib
+import shutil
 
 import gin
 import pytest
@@ -114,7 +116,7 @@ def test_a_sentencepiece_model_is_identified_by_its_bytes(tmp_path):
   save_checkpoint(run)
   vocabulary_record.check(str(run), (copy, copy))
   with pytest.raises(
-      errors.UserError, match="vocabulary.path = .*first.model'"
+      errors.UserError, match="vocabulary.path = .*run/vocabulary/sentence"
   ):
     vocabulary_record.check(str(run), (other, other))
 
@@ -163,8 +165,65 @@ def test_a_run_of_an_earlier_version_goes_on_with_its_vocabulary(
   vocabulary_record.keep(
       str(run), (seqio.SentencePieceVocabulary(earlier, 100),) * 2
   )
+  shutil.rmtree(run / "vocabulary")  # They kept no copy.
   save_checkpoint(run)
   assert words.unk_id not in words.encode("?")  # That of a new run.
   vocabulary_record.check(str(run), (words, words))
   assert words.sentencepiece_model_file == earlier
   assert words.unk_id in words.encode("?")
+
+
+def test_another_machine_needs_nothing_but_the_directory(tmp_path, monkeypatch):
+  monkeypatch.setenv("MTF_SWITCH_CACHE", str(tmp_path / "cache"))
+  monkeypatch.setattr(vocabulary, "_kept", {})
+  text = tmp_path / "text.txt"
+  text.write_text("\n\n".join(f"{i} {x}" for i, x in enumerate(TEXT * 9)))
+  gin.parse_config([f"text_files.path = '{text}'", "vocabulary.size = 100"])
+  words = vocabulary.LateVocabulary(text_files.text_files)
+  run = tmp_path / "run"
+  vocabulary_record.keep(str(run), (words, words))
+  save_checkpoint(run)
+  record = json.loads((run / "vocabulary.json").read_text())
+  (copy,) = (run / "vocabulary").iterdir()
+  assert copy.name == f"sentencepiece.{record['inputs']['sha256'][:8]}.model"
+  content = pathlib.Path(record["inputs"]["path"]).read_bytes()
+  assert copy.read_bytes() == content
+  ids = words.encode("seven of nine")
+
+  shutil.rmtree(tmp_path / "cache")
+  text.unlink()
+  other = tmp_path / "home" / "run"
+  run.rename(shutil.copytree(run, other).parent / "away")
+  with pytest.raises(FileNotFoundError):
+    words.encode("seven of nine")
+  shutil.rmtree(tmp_path / "cache")
+  # As a fine-tuning finds it, whose own directory is new.
+  vocabulary_record.find([str(tmp_path / "new"), str(other)], (words, words))
+  assert words.encode("seven of nine") == ids
+  assert words.sentencepiece_model_file == str(other / "vocabulary" / copy.name)
+  vocabulary_record.check(str(other), (words, words))
+  vocabulary_record.keep(str(tmp_path / "new"), (words, words))
+  assert (tmp_path / "new" / "vocabulary" / copy.name).exists()
+  new = json.loads((tmp_path / "new" / "vocabulary.json").read_text())
+  assert new == record  # It says what the vocabulary was trained on.
+  assert not (tmp_path / "cache").exists()
+
+  with pytest.raises(errors.UserError, match=f"path = '{other}.*model', or"):
+    vocabulary_record.check(str(other), (BYTES, BYTES))
+  path = other / "vocabulary" / copy.name
+  path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+  with pytest.raises(errors.UserError) as error:
+    vocabulary_record.find([str(other)], (words, words))
+  assert str(error.value).startswith(f"{path} has changed: its sha256 is ")
+
+
+def test_an_older_directory_gets_a_copy_when_it_is_trained(tmp_path):
+  words = sentencepiece(tmp_path / "a.model")
+  vocabulary_record.keep(str(tmp_path), (words, BYTES))
+  save_checkpoint(tmp_path)
+  (copy,) = (tmp_path / "vocabulary").iterdir()
+  shutil.rmtree(tmp_path / "vocabulary")
+  vocabulary_record.check(str(tmp_path), (words, BYTES))
+  assert not (tmp_path / "vocabulary").exists()
+  vocabulary_record.keep(str(tmp_path), (words, BYTES))
+  assert copy.read_bytes() == (tmp_path / "a.model").read_bytes()
