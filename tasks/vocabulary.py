@@ -55,9 +55,19 @@ PUBLISHED_SIZES = {"t5": 32_100, "mt5": 250_100}
 DEFAULT_SIZE = 8000
 
 # Functions that return the text that a vocabulary is trained on, by its name.
-TEXTS: dict[str, Callable[[], prepared_text.PreparedText]] = {
+_TEXTS: dict[str, Callable[[], prepared_text.PreparedText]] = {
     "embedded": corpus.docstrings
 }
+
+
+def add_text(name: str, text: Callable[[], prepared_text.PreparedText]):
+  """Adds a text that a vocabulary can be trained on, by vocabulary.name.
+
+  Args:
+    name: of the text.
+    text: returns it.
+  """
+  _TEXTS[name] = text
 
 
 class _Kept(NamedTuple):
@@ -264,7 +274,7 @@ def _find(
   if choice not in PUBLISHED:
     raise errors.DataError(
         f"vocabulary.name = {choice!r} is not known; use "
-        f"{', '.join(map(repr, [*PUBLISHED, *TEXTS]))} or 'bytes', or set "
+        f"{', '.join(map(repr, [*PUBLISHED, *_TEXTS]))} or 'bytes', or set "
         "vocabulary.path."
     )
   return _sentencepiece(PUBLISHED[choice], choice)
@@ -279,7 +289,7 @@ def _is_trained(default) -> bool:
   """Whether gin's vocabulary is trained on a text, which is not prepared."""
   options = Options()
   choice = default if options.name is None else options.name
-  return options.path is None and (callable(choice) or choice in TEXTS)
+  return options.path is None and (callable(choice) or choice in _TEXTS)
 
 
 def _can_be(default, description: Mapping[str, Any]) -> bool:
@@ -310,7 +320,7 @@ def _training_text(default) -> prepared_text.PreparedText | None:
     return None
   name = Options().name
   choice = default if name is None else name
-  return TEXTS.get(choice, choice)()
+  return _TEXTS.get(choice, choice)()
 
 
 def _sha256(path: str) -> str:

@@ -85,6 +85,20 @@ def parse(*params):
             f"{COUNT} or None",
         ),
         ("tasks.vocabulary.size = 2_000_000_000", f"{COUNT} and of at most"),
+        ("tasks.pairs_files.train = 5", "a text in quotes or a list of texts"),
+        (
+            "tasks.pairs_files.inputs = ['a', 'b']",
+            "the name of a field, the number of a column, or a text with such "
+            "fields in braces",
+        ),
+        (
+            "tasks.pairs_files.labels = 'yes'",
+            "a list of texts, or a dictionary from ids to texts",
+        ),
+        (
+            "tasks.pairs_files.validation_share = 1",
+            "a number above 0 and below 1 or None",
+        ),
         ("tasks.docstrings.max_bytes = 0", f"{COUNT} or None"),
     ],
 )
