@@ -22,12 +22,14 @@ import pytest
 
 from tests import programs
 from tests.mistakes import checkpoints
+from tests.mistakes import models
+from tests.mistakes import runs
 from tests.mistakes import surroundings
-from tests.mistakes import values
 from tests.mistakes.mistake import Mistake
 
 _MISTAKES = [
-    *values.MISTAKES,
+    *models.MISTAKES,
+    *runs.MISTAKES,
     *checkpoints.MISTAKES,
     *surroundings.MISTAKES,
 ]
