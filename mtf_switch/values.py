@@ -71,12 +71,35 @@ def below(most: float) -> Bound:
   return Bound(f"below {most:,}", lambda x: x < most)
 
 
+def takes(*names: str, by_position: bool = False) -> Bound:
+  """The functions that can be called with these arguments and no more.
+
+  Args:
+    *names: of the arguments; for a class, those of its constructor.
+    by_position: whether the call gives no names, so that others will do.
+  """
+  args, kwargs = (names, {}) if by_position else ((), dict.fromkeys(names))
+
+  def holds(function):
+    try:
+      inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+      return False
+    except ValueError:  # One of Python's own that has no signature.
+      pass
+    return True
+
+  return Bound(f"of {' and '.join(names) or 'nothing'}", holds)
+
+
 # Of a list.
 NOT_EMPTY = Bound("that is not empty", bool)
 
 # A text instead of a bound replaces the description of a type.
 Count = Annotated[int, at_least(1)]
 CountOrZero = Annotated[int, at_least(0)]
+# Of a run, which lists its sessions.
+Steps = Annotated[int, at_least(1), at_most(10**9)]
 Positive = Annotated[float, above(0)]
 NotNegative = Annotated[float, at_least(0)]
 Share = Annotated[float, at_least(0), at_most(1)]
@@ -110,7 +133,8 @@ def accepts(annotation: Any, value: Any) -> bool:
         and all(map(accepts, args, value))
     )
   if origin in (Sequence, list, tuple):
-    return isinstance(value, (list, tuple)) and all(
+    allowed = list if origin is list else (list, tuple)
+    return isinstance(value, allowed) and all(
         accepts(args[0], x) for x in value
     )
   if origin in (Mapping, dict):
@@ -189,16 +213,25 @@ def check(name: str, value: Any, annotation: Any, note: str = ""):
   """
   if accepts(annotation, value):
     return
-  text = f"{name} = {value!r}"
+  text = f"{name} = {_shown(value)}"
   names = _literals(annotation)
-  if isinstance(value, str) and names:
+  listed = value if isinstance(value, (list, tuple)) else [value]
+  unknown = [x for x in listed if isinstance(x, str) and x not in names]
+  if unknown and names:
     message = f"{text} is not known; use one of {', '.join(map(str, names))}."
-    advice = spelling.did_you_mean(value, map(str, names))
+    advice = spelling.did_you_mean(unknown[0], map(str, names))
     if advice:
       message += f" {advice[0].upper()}{advice[1:]}"
   else:
     message = f"{text} must be {describe(annotation)}."
   raise errors.UserError(f"{message} {note}".strip())
+
+
+def _shown(value: Any) -> str:
+  """A value as one would write it in gin."""
+  if isinstance(value, (list, tuple)):
+    return f"[{', '.join(map(_shown, value))}]"
+  return f"@{value.__name__}" if hasattr(value, "__name__") else repr(value)
 
 
 def _literals(annotation: Any) -> list[Any]:

@@ -29,6 +29,8 @@ from mtf_switch import errors
 from mtf_switch import values
 
 PAIR = tuple[str, values.Count]
+ADDS = Annotated[Callable, values.takes("a", "b")]
+POINT = Annotated[Callable, values.takes("re", "im", by_position=True)]
 LENGTHS = values.Count | Mapping[str, values.Count]
 
 
@@ -56,7 +58,10 @@ LENGTHS = values.Count | Mapping[str, values.Count]
         (PAIR, [("a", 1), ["a", 1]], [("a", 0), ("a",), (1, "a"), "a1"]),
         (LENGTHS, [24, {"a": 1}], ["24", 0, {"a": "x"}, {1: 1}, [24]]),
         (Annotated[Sequence[int], values.NOT_EMPTY], [[1]], [[], 1]),
+        (list[str], [[], ["a"]], [("a",), "a"]),
         (Callable, [len, int], [1, "len"]),
+        (ADDS, [max, lambda a, b: 0, int], [lambda a: 0, lambda b, c: 0, 1]),
+        (POINT, [complex, lambda x, y, z=0: 0], [lambda x: 0]),
         (Any, [1, None, len], []),
         (np.ndarray, [1], []),  # Not checked.
     ],
@@ -77,6 +82,7 @@ def test_accepts(annotation, accepted, refused):
         (bool, "True or False"),
         (Annotated[int | str, "a step or 'all'"], "a step or 'all'"),
         (Sequence[str], "a list in which each is a text in quotes"),
+        (ADDS, "a function of a and b"),
         (PAIR, "a pair of a text in quotes and a whole number of at least 1"),
     ],
 )
@@ -92,13 +98,20 @@ def test_the_error_has_name_value_and_what_is_allowed():
   )
 
 
-def test_names_are_listed_and_compared():
+@pytest.mark.parametrize("value", ["botom", ["top", "botom"]])
+def test_names_are_listed_and_compared(value):
+  heats = Annotated[Sequence[Literal["top", "bottom"]], "a list of such names"]
   with pytest.raises(errors.UserError) as error:
-    values.check("oven.heat", "botom", Literal["top", "bottom"] | None)
+    values.check("oven.heat", value, Literal["top", "bottom"] | None | heats)
   assert str(error.value) == (
-      "oven.heat = 'botom' is not known; use one of top, bottom. Did you mean "
-      "bottom?"
+      f"oven.heat = {value!r} is not known; use one of top, bottom. Did you "
+      "mean bottom?"
   )
+
+
+def test_functions_are_shown_as_gin_writes_them():
+  with pytest.raises(errors.UserError, match=r"a = \[@bake, 3\] must be a num"):
+    values.check("a", [bake, 3], float)
 
 
 @values.checked

@@ -16,9 +16,25 @@
 
 from collections.abc import Callable, Sequence
 import functools
+from typing import Annotated, Literal
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
+
+from mtf_switch import values
+
+# "linear", and functions of Mesh TensorFlow.
+ActivationName = Literal[
+    "linear", "relu", "gelu", "swish", "sigmoid", "tanh", "softplus",
+    "squared_relu", "leaky_relu", "elu", "selu", "identity", "abs", "square",
+    "exp", "sin", "cos",
+]  # fmt: skip
+Activation = (
+    ActivationName
+    | Annotated[
+        Sequence[ActivationName], values.NOT_EMPTY, "a list of such names"
+    ]
+)
 
 
 def multiply_slots(

@@ -28,6 +28,8 @@ JOB = "mesh"
 # On one machine: each has a server of its own.
 _MOST_PROCESSES = 256
 _NAME_AND_PORT = re.compile(r"[^\s/]+:(\d{1,5})", re.ASCII)
+# More in one process take minutes to start.
+_MOST_CPUS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +225,8 @@ def find_devices(cluster: Cluster | None, mesh_size: int) -> list[str]:
   else:
     gpus = tf.config.list_physical_devices("GPU")
     names = [f"/device:GPU:{i}" for i in range(len(gpus))]
-    names = names or [f"/device:CPU:{i}" for i in range(mesh_size)]
+    num_cpus = min(mesh_size, _MOST_CPUS)
+    names = names or [f"/device:CPU:{i}" for i in range(num_cpus)]
   return choose_devices(mesh_size, names)
 
 

@@ -28,12 +28,14 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.training import caching
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
 from mtf_switch.training.experiment import find_task
+from mtf_switch.training.experiment import Lengths
 
 # T5's, for tasks whose lengths gin does not give; see objectives/.
 _LENGTH = 512
@@ -234,7 +236,12 @@ def _lengths(task: seqio.Task) -> dict[str, int]:
   """Positions of each feature: gin's, else T5's for pre-training."""
   features = task.output_features
   lengths = strict_gin.value("Experiment.sequence_length")
-  lengths = lengths or strict_gin.value("%sequence_length") or {}
+  if lengths is None:
+    lengths = strict_gin.value("%sequence_length")
+  if lengths is None:
+    lengths = {}
+  else:
+    values.check("sequence_length", lengths, Lengths)
   if isinstance(lengths, int):
     lengths = dict.fromkeys(features, lengths)
   default = dict.fromkeys(features, _LENGTH)

@@ -24,9 +24,11 @@ import os
 import platform
 import shlex
 import sys
+import traceback
 from typing import Any
 import warnings
 
+from mesh_tensorflow.transformer import transformer
 import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
@@ -36,6 +38,7 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.mesh import servers
 from mtf_switch.mesh import tpu as tpu_lib
+from mtf_switch.planning import least_memory
 from mtf_switch.training import checkpoints
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import stopping
@@ -134,6 +137,7 @@ def call(
         tpu_lib.check_answer(run.tpu.name, run.tpu.zone, run.tpu.project)
     _open_model_dir(run.model_dir, move_log)
     run.experiment.check_layout()
+    least_memory.check(run)
     with _mesh_processes(run, mesh_size, console):
       mode(run, console, **mode_flags)
   finally:
@@ -175,7 +179,25 @@ def explain(error: BaseException) -> str | None:
     return str(error).split("\n", maxsplit=1)[0]
   if task_errors.raised_in_dataset() and isinstance(error, tf.errors.OpError):
     return str(task_errors.raised_in_dataset())
-  return strict_gin.explain(error) or files.explain(error)
+  return (
+      strict_gin.explain(error)
+      or files.explain(error)
+      or _explain_upstream(error)
+  )
+
+
+def _explain_upstream(error: BaseException) -> str | None:
+  """One line for options of upstream's layers that do not go together."""
+  frames = traceback.extract_tb(error.__traceback__)
+  directory = os.path.dirname(transformer.__file__)
+  if (
+      not isinstance(error, ValueError)
+      or not frames
+      or os.path.dirname(frames[-1].filename) != directory
+  ):
+    return None
+  message = str(error).split("\n", maxsplit=1)[0]
+  return f"the model cannot be built: {message}"
 
 
 def _serve(run: run_lib.Run, console: rich.console.Console):

@@ -28,6 +28,7 @@ from mtf_switch import files
 from mtf_switch import values
 from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
+from mtf_switch.planning import least_memory
 from mtf_switch.training import best_checkpoints
 from mtf_switch.training import checkpoint_hook
 from mtf_switch.training import checkpoints
@@ -60,7 +61,7 @@ MakeEvaluate = Callable[
 def train(
     run: run_lib.Run,
     console: rich.console.Console,
-    steps: values.Count = gin.REQUIRED,
+    steps: values.Steps = gin.REQUIRED,
     save_checkpoints_steps: values.Count = 1000,
     keep_checkpoint_max: values.CountOrZero | None = 5,
     keep_best: values.CountOrZero = 0,
@@ -117,6 +118,7 @@ def train(
         f"train.keep_best = {keep_best} needs evaluations that tell which "
         "checkpoints are the best; set train.eval_every."
     )
+  least_memory.check(run, trains=True)
   _check_and_record(run, eval_split if eval_every else None)
   metrics_file = run.metrics_file  # Its clock starts.
   with (

@@ -198,11 +198,16 @@ def measure_this_cpu() -> Chip:
       kind="cpu",
       peak_flops_bfloat16=peak_flops,
       peak_flops_float32=peak_flops,
-      memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+      memory_bytes=memory_of_this_machine(),
       memory_bandwidth=2 * _COPIED_BYTES / copy_seconds,
       network_bandwidth=_COPIED_BYTES / copy_seconds,
       source="measured: a float32 matrix product, and a copy",
   )
+
+
+def memory_of_this_machine() -> int:
+  """The bytes of this machine's memory."""
+  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _least_seconds(call: Callable[[], None]) -> float:

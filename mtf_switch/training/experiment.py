@@ -34,7 +34,7 @@ from mtf_switch import values
 from mtf_switch.mesh import layouts
 from mtf_switch.transformer import feed_forward
 
-_Lengths = Annotated[
+Lengths = Annotated[
     values.Count | Mapping[str, values.Count],
     "a whole number of at least 1, or such a number for each feature, as in "
     "{'inputs': 512, 'targets': 114}",
@@ -44,9 +44,12 @@ _BatchSize = Annotated[
     "a whole number of at least 1, or a pair such as ('tokens_per_batch', "
     "65536)",
 ]
-_Factor = values.NotNegative | Callable
+_Factor = (
+    values.NotNegative
+    | Annotated[Callable, values.takes("step", "total_train_steps")]
+)
 _LearningRate = Annotated[
-    _Factor | Sequence[_Factor] | None,
+    _Factor | Annotated[Sequence[_Factor], values.NOT_EMPTY] | None,
     "a number of at least 0, a function such as @truncated_rsqrt, or a list of "
     "these to multiply",
 ]
@@ -80,14 +83,16 @@ class Experiment:
   """
 
   task: str = gin.REQUIRED
-  sequence_length: _Lengths = gin.REQUIRED
+  sequence_length: Lengths = gin.REQUIRED
   batch_size: _BatchSize = gin.REQUIRED
   outer_batch_size: values.Count = 1
   mesh_shape: Any = ""
   layout_rules: Any = ""
   mesh_devices: Sequence[str] | None = None
   model_type: Literal["bitransformer", "lm"] = "bitransformer"
-  optimizer: Callable = mtf.optimize.AdafactorOptimizer
+  optimizer: Annotated[Callable, values.takes("learning_rate")] = (
+      mtf.optimize.AdafactorOptimizer
+  )
   learning_rate_schedule: _LearningRate = None
 
   def __post_init__(self):
@@ -140,13 +145,12 @@ class Experiment:
   @property
   def rules(self) -> set[tuple[str, str]]:
     """The layout_rules as written: pairs of a dimension and a mesh axis."""
-    rules = _parsed(
+    return _parsed(
         "layout_rules",
         self.layout_rules,
-        mtf.convert_to_layout_rules,
+        _rules_of,
         "batch:data,experts:data,d_ff:model",
     )
-    return rules._pairs  # pylint: disable=protected-access
 
   @property
   def _axes(self) -> dict[str, int]:
@@ -228,9 +232,17 @@ def _mesh_of(text: Any) -> mtf.Shape:
   """A mesh_shape, parsed; a ValueError if it is no mesh."""
   mesh = mtf.convert_to_shape(text)
   names = [axis.name for axis in mesh]
-  if len(set(names)) < len(names) or any(axis.size < 1 for axis in mesh):
-    raise ValueError("an axis is there twice, or has no cores")
+  if len(set(names)) < len(names) or any(
+      not axis.name or axis.size < 1 for axis in mesh
+  ):
+    raise ValueError("an axis is there twice, has no name or no cores")
   return mesh
+
+
+def _rules_of(text: Any) -> set[tuple[str, str]]:
+  """The pairs of layout_rules; a ValueError or TypeError if there are none."""
+  rules = mtf.convert_to_layout_rules(text)._pairs  # pylint: disable=protected-access
+  return {(str(dimension), str(axis)) for dimension, axis in rules}
 
 
 def _parsed(
@@ -255,6 +267,7 @@ def find_task(name: str):
   Raises:
     UserError: there is none; names those that are spelt like it.
   """
+  values.check("task", name, str)
   names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
   if name not in names:
     advice = spelling.did_you_mean(name, names)

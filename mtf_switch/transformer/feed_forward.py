@@ -14,7 +14,6 @@
 
 """Switch layers for mesh_tensorflow's transformer stacks, set by gin."""
 
-from collections.abc import Sequence
 import functools
 from typing import Literal
 
@@ -57,7 +56,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       group_size: values.Count | None = None,
       strict_groups: bool = True,
       hidden_size: values.Count | None = gin.REQUIRED,
-      activation: str | Sequence[str] = "relu",
+      activation: experts.Activation = "relu",
       router=routers.SwitchRouter,
       exploration: str | None = None,
       router_jitter: values.Share | None = None,

@@ -88,3 +88,45 @@ class Mistake:
         path.write_bytes(made)
       else:
         path.write_text(made)
+
+
+def values_of(
+    parameter: str,
+    values: Sequence[str],
+    allowed: str,
+    name: str = "",
+    flags: Sequence[str] = (),
+) -> list[Mistake]:
+  """Values of a parameter that are refused, each in a line with the value.
+
+  Args:
+    parameter: a parameter or a macro.
+    values: in gin's syntax.
+    allowed: what the line says of the values that are taken.
+    name: the parameter that a macro sets.
+    flags: further flags.
+
+  Returns:
+    a mistake for each value.
+  """
+  return [
+      Mistake(
+          [f"{name or parameter} = {value} {allowed}"],
+          [f"{parameter} = {value}"],
+          flags,
+      )
+      for value in values
+  ]
+
+
+def unknown(parameter: str, value: str, name: str, names: str) -> Mistake:
+  """A text that is none of those that a parameter takes."""
+  return Mistake(
+      [f"{name} = {value} is not known; use one of {names}"],
+      [f"{parameter} = {value}"],
+  )
+
+
+def refused(params: Sequence[str], *contains: str) -> Mistake:
+  """Values that do not go together."""
+  return Mistake(contains, params)

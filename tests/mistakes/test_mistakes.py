@@ -21,11 +21,18 @@ import threading
 import pytest
 
 from tests import programs
+from tests.mistakes import checkpoints
+from tests.mistakes import models
+from tests.mistakes import runs
 from tests.mistakes import surroundings
-from tests.mistakes import values
 from tests.mistakes.mistake import Mistake
 
-_MISTAKES = [*values.MISTAKES, *surroundings.MISTAKES]
+_MISTAKES = [
+    *models.MISTAKES,
+    *runs.MISTAKES,
+    *checkpoints.MISTAKES,
+    *surroundings.MISTAKES,
+]
 _SECONDS = 60
 # What may come before the line.
 _PROGRESS = ("note: ", "building the model, ", "reading ")
@@ -55,4 +62,9 @@ def test_a_mistake_is_answered_by_one_line(server, tmp_path, mistake: Mistake):
   for text in mistake.contains:
     assert text in line
   assert result.returncode == mistake.exit_status
-  assert not list(tmp_path.glob("**/*.ckpt*"))
+  checkpoints_left = {str(p) for p in tmp_path.glob("**/model.ckpt*.index")}
+  assert checkpoints_left <= {str(tmp_path / name) for name in mistake.files}
+
+
+def test_the_table_is_long():
+  assert len({str(mistake) for mistake in _MISTAKES}) >= 100

@@ -25,8 +25,6 @@ import pytest
 from mtf_switch import errors
 from mtf_switch.mesh import tpu
 import mtf_switch.modes  # noqa: F401  Its names are in gin/runs.
-from mtf_switch.modes import decode
-from mtf_switch.modes import finetune
 from mtf_switch.modes import perplexity
 from mtf_switch.modes import train
 from mtf_switch.training import experiment
@@ -56,23 +54,14 @@ def parse(*params):
         ("SelfAttention.dropout_rate = 1.0", DROPOUT),
         ("HeadMajorSelfAttention.dropout_rate = '0.1'", DROPOUT),
         ("transformer.LayerStack.dropout_rate = True", DROPOUT),
-        ("SelfAttention.num_heads = 0", COUNT),
         ("SelfAttention.key_value_size = '64'", COUNT),
         ("SelfAttention.num_heads = None", COUNT),
         ("SelfAttention.num_memory_heads = -1", "a whole number of at least 0"),
         ("encoder/DenseReluDense.hidden_size = 2.5", COUNT),
-        ("Unitransformer.d_model = '16'", COUNT),
-        ("Unitransformer.d_model = -1", COUNT),
         ("Unitransformer.d_model = @relative_position_spans", COUNT),
-        ("Unitransformer.label_smoothing = 1", DROPOUT),
         ("Unitransformer.z_loss = -1e-4", "a number of at least 0"),
-        ("Unitransformer.z_loss = 1e999", "a number of at least 0"),
-        ("transformer.make_layer_stack.num_layers = 0", COUNT),
         ("transformer.LayerStack.recompute_grads = 1", "True or False"),
         ("VarianceScalingInitializer.scale = 0", "a number above 0"),
-        ("Bitransformer.decode.temperature = -1", "a number of at least 0"),
-        ("Bitransformer.decode.beam_size = 0", COUNT),
-        ("Bitransformer.decode.max_decode_length = 0", f"{COUNT} or None"),
         ("Bitransformer.decode.alpha = 'a'", "a number of at least 0"),
         (
             "Unitransformer.sample_autoregressive.sampling_keep_top_k = 0",
@@ -86,22 +75,14 @@ def parse(*params):
             "learning_rate_schedules.constant_learning_rate.learning_rate = -1",
             "a number of at least 0",
         ),
-        ("AdafactorOptimizer.beta1 = 1", DROPOUT),
         ("Adafactor.clipping_threshold = 0", "a number above 0 or None"),
         (
             "utils.serialize_num_microbatches"
             ".tokens_per_microbatch_per_replica = 0",
             f"{COUNT} or None",
         ),
-        ("random_spans_helper.noise_density = 0", "a number above 0"),
         ("tasks.vocabulary.size = 2_000_000_000", f"{COUNT} and of at most"),
-        ("tasks.vocabulary.size = '8000'", COUNT),
-        ("tasks.vocabulary.path = 3", "a text in quotes or None"),
-        ("tasks.text_files.path = ['a', 'b']", "a text in quotes or None"),
         ("tasks.docstrings.max_bytes = 0", f"{COUNT} or None"),
-        ("tasks.broken_records.limit = -1", "a whole number of at least 0"),
-        ("tasks.mc4.alpha = '0.3'", "a number of at least 0"),
-        ("tasks.c4.remove_repeated_lines = 'no'", "True or False"),
     ],
 )
 def test_bound_values_are_checked_after_parsing(binding, allowed):
@@ -180,67 +161,31 @@ CALLS = {
         switch_attention.SwitchSelfAttention,
         ["SwitchSelfAttention.experts = @SwitchFeedForward", *LAYER],
     ),
-    "evaluate": (lambda: decode.evaluate(None, None), []),
-    "finetune": (
-        lambda: finetune.finetune(None, None),
-        ["finetune.pretrained_dir = 'a'"],
-    ),
-    "infer": (lambda: decode.infer(None, None, "a", "b"), []),
     "no_token_left_behind_router": (routers.NoTokenLeftBehindRouter, []),
     "perplexity_eval": (lambda: perplexity.perplexity_eval(None, None), []),
-    "score": (lambda: decode.score(None, None, "a", "b"), []),
     "switch_router": (routers.SwitchRouter, []),
     "top_2_router": (routers.Top2Router, []),
     "top_n_router": (routers.TopNRouter, []),
     "tpu_data_parallelism": (tpu.tpu_data_parallelism, []),
     "train": (lambda: train.train(None, None), ["train.steps = 1"]),
 }
-STEPS = "a step, a list of steps, 'all', or None for the latest"
-STEP = "a whole number of at least 0, or None for the latest"
 
 
 @pytest.mark.parametrize(
     "binding, allowed",
     [
-        ("train.steps = '60'", COUNT),
-        ("train.steps = 10.5", COUNT),
-        ("train.steps = True", COUNT),
         ("train.steps = -5", COUNT),
-        ("train.steps = None", COUNT),
-        ("train.metrics_every = 0", COUNT),
         (
             "train.keep_checkpoint_max = -1",
             "a whole number of at least 0 or None",
         ),
-        ("train.save_checkpoints_steps = 0", COUNT),
-        ("train.steps_per_block = 0", COUNT),
         ("train.iterations_per_loop = 0", COUNT),
-        ("train.eval_every = -3", "a whole number of at least 0 or None"),
-        ("train.eval_split = 3", "a text in quotes"),
-        ("Experiment.batch_size = True", COUNT),
-        ("Experiment.batch_size = '4'", COUNT),
-        ("Experiment.batch_size = 3.5", COUNT),
         ("Experiment.batch_size = ('tokens_per_batch', 0)", COUNT),
-        ("Experiment.sequence_length = '24'", COUNT),
-        ("Experiment.sequence_length = 0", COUNT),
-        ("Experiment.sequence_length = {'targets': 'x'}", COUNT),
-        ("Experiment.outer_batch_size = 0", COUNT),
-        ("Experiment.task = 3", "a text in quotes"),
-        ("Experiment.mesh_devices = 'cpu:0'", "a list in which"),
-        ("Experiment.learning_rate_schedule = -0.1", "a number of at least 0"),
         ("Experiment.learning_rate_schedule = [1, '2']", "a number of at"),
         ("Experiment.optimizer = 'adafactor'", "a function"),
-        ("SwitchFeedForward.num_experts = 0", COUNT),
-        ("SwitchFeedForward.num_cores = 'x'", f"{COUNT} or None"),
         ("SwitchFeedForward.hidden_size = 2.5", f"{COUNT} or None"),
-        ("SwitchFeedForward.capacity_factor_train = 0", "a number above 0"),
-        ("SwitchFeedForward.capacity_factor_eval = -1", "a number above 0"),
-        ("SwitchFeedForward.aux_loss_coefficient = -1", "a number of at least"),
         ("SwitchFeedForward.z_loss_coefficient = 1e999", "a number of at"),
-        ("SwitchFeedForward.router_jitter = 1.5", "a number of at least 0"),
-        ("SwitchFeedForward.expert_dropout_rate = 1.0", DROPOUT),
         ("SwitchFeedForward.min_expert_capacity = -1", "a whole number of at"),
-        ("SwitchFeedForward.strict_groups = 'no'", "True or False"),
         ("SwitchFeedForward.initializer_scale = 0", "a number above 0"),
         ("SwitchSelfAttention.initializer_scale = -1", "a number above 0"),
         ("switch_router.jitter = -1", "a number of at least 0"),
@@ -249,16 +194,7 @@ STEP = "a whole number of at least 0, or None for the latest"
         ("no_token_left_behind_router.max_stages = 0", f"{COUNT} or None"),
         ("top_2_router.second_threshold_train = 2", "a number of at least 0"),
         ("tpu_data_parallelism.model_parallelism = 0", COUNT),
-        ("evaluate.checkpoint_step = []", STEPS),
-        ("evaluate.split = None", "a text in quotes"),
-        ("perplexity_eval.checkpoint_step = '3'", STEPS),
-        ("perplexity_eval.checkpoint_step = [True]", STEPS),
-        ("perplexity_eval.checkpoint_step = 3.0", STEPS),
-        ("infer.checkpoint_step = 'all'", STEP),
-        ("infer.checkpoint_step = [2]", STEP),
-        ("score.checkpoint_step = 3.0", STEP),
-        ("finetune.pretrained_step = 'latest'", STEP),
-        ("finetune.pretrained_dir = 3", "a text in quotes"),
+        ("perplexity_eval.checkpoint_step = '3'", "a step, a list of steps"),
     ],
 )
 def test_calls_check_what_they_get(binding, allowed):
