@@ -47,6 +47,7 @@ from tasks import records
 from tasks import text_files
 from tasks import vocabulary_training
 from tests import gin_files
+from tests import toy_tasks  # noqa: F401
 
 _LINES = (errors.UserError, task_errors.DataError)
 _QUICK = hypothesis.settings(
@@ -324,7 +325,8 @@ def test_layouts_to_compare(parts):
       ],
       gin_directories=[str(gin_files.ROOT)],
   )
-  _answered(lambda: list(plan._experiments(run, [",".join(parts)])))
+  layout = ",".join(parts).replace("\0", "")  # No command line has it.
+  _answered(lambda: list(plan._experiments(run, [layout])))
 
 
 @_QUICK
