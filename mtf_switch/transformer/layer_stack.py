@@ -77,8 +77,9 @@ def has_upstream_experts(model) -> bool:
   """
   return any(
       isinstance(layer, (moe.MoE1D, moe.MoE2D))
-      for stack in stacks(model)
-      for layer in stack.layers
+      for part in reports.unitransformers(model)
+      # A user's own model may have no stack.
+      for layer in getattr(getattr(part, "layer_stack", None), "layers", ())
   )
 
 

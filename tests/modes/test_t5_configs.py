@@ -23,6 +23,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.modes import train
+from mtf_switch.planning import accounting
 from mtf_switch.planning import step_graph
 from mtf_switch.training import run as run_lib
 from tests import gin_files
@@ -91,6 +92,9 @@ def test_upstreams_experts_keep_their_variables(tmp_path):
   assert shapes[f"{scope}/switch_gating/kernel"] == [24, 4]
   assert shapes[f"{scope}/wi/kernel"] == [4, 24, 48]
   assert shapes[f"{scope}/wo/kernel"] == [4, 48, 24]
+  # Which Table 9's rule does not cover.
+  lengths = run.experiment.lengths
+  assert accounting.flops_of_model(step.step.model, lengths) is None
 
 
 def test_recomputation_would_lose_the_loss_of_upstreams_experts(tmp_path):
