@@ -244,4 +244,4 @@ seqio.MixtureRegistry.add_provider(
         chosen_languages,
     ),
 )
-vocabulary.TEXTS["mc4"] = training_text
+vocabulary.add_text("mc4", training_text)

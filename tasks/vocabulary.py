@@ -195,6 +195,16 @@ class Options:
   size: int = DEFAULT_SIZE
 
 
+def add_text(name: str, text: Callable[[], prepared_text.PreparedText]):
+  """Lets gin choose a vocabulary that is trained on a text.
+
+  Args:
+    name: the value of vocabulary.name.
+    text: returns the text.
+  """
+  TEXTS[name] = text
+
+
 def _find(
     default: str | Callable[[], prepared_text.PreparedText],
 ) -> seqio.Vocabulary:
