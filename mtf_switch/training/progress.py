@@ -100,6 +100,12 @@ class Display:
     else:
       self._wait = _Wait(self.note, text, at_once)
 
+  def done(self):
+    """Ends the piece of work of the last status."""
+    self._end_status()
+    if self._bar:
+      self._bar.update(self._task, visible=False)
+
   def steps(self, text: str, done: int, total: int, details: str = ""):
     """Shows the progress of a count.
 
@@ -146,6 +152,8 @@ class Display:
     """
 
     def describe(done, details):
+      if details and not done:
+        return details
       count = f"{done:,}" + (f" of {total:,}" if total else "")
       return "  ".join(x for x in (f"{count} {unit}".rstrip(), details) if x)
 

@@ -154,7 +154,7 @@ class ProgressHook(tf.train.SessionRunHook):
 
 
 class SavingListener(tf.train.CheckpointSaverListener):
-  """Says that a checkpoint is being saved, until the next step."""
+  """Says that a checkpoint is being saved."""
 
   def __init__(self, display: progress.Display):
     """Creates the listener.
@@ -169,6 +169,11 @@ class SavingListener(tf.train.CheckpointSaverListener):
     del session
     text = f"saving the checkpoint of step {global_step_value}"
     self._display.status(text, at_once=False)
+
+  def after_save(self, session, global_step_value):
+    """Ends with the files; other listeners evaluate then."""
+    del session, global_step_value
+    self._display.done()
 
 
 class BatchesHook(tf.train.SessionRunHook):

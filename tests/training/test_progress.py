@@ -76,6 +76,10 @@ def test_lines_say_what_takes_long_and_how_long_it_took(soon):
     display.status("building the model")
     time.sleep(0.1)
     display.status("restoring", at_once=False)  # Too short to be said.
+    display.status("saving", at_once=False)
+    time.sleep(0.1)
+    display.done()
+    time.sleep(0.1)
     display.steps("step", 1, 400)
   assert console.file.getvalue().splitlines() == [
       "counting words",
@@ -83,6 +87,8 @@ def test_lines_say_what_takes_long_and_how_long_it_took(soon):
       "counting words: 0 s",
       "building the model",
       "building the model: 0 s",
+      "saving",
+      "saving: 0 s",
       "step 1/400",
   ]
 
@@ -112,6 +118,10 @@ def test_work_within_work_on_a_terminal(soon):
     console.file.truncate(0)
     display._bar.refresh()
     after = console.file.getvalue()
+    display.done()
+    console.file.truncate(0)
+    display._bar.refresh()
+    assert "building" not in console.file.getvalue()
   line = during.rpartition("evaluating a_task")[2]
   assert "━" in line
   assert "3 of 7 batches" in line
