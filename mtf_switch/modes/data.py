@@ -217,7 +217,10 @@ def _inspection(
     for title, found in (("record", records), ("example", examples)):
       if number < len(found):
         yield f"{title} {number + 1}"
-        for name, value in found[number].items():
+        values = found[number]
+        if not isinstance(values, Mapping):  # The lines of a text, say.
+          values = {"value": values}
+        for name, value in values.items():
           if title == "example" and name in task.output_features:
             vocabulary = task.output_features[name].vocabulary
             yield f"  {name}: {readable(vocabulary, value)}"

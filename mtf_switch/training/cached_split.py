@@ -19,6 +19,7 @@ place and then renamed, so that it is whole or absent and a killed run continues
 with the next one.
 
 The split to train on is shuffled and in many files, which seqio interleaves.
+Files that are sections of one shuffled order are written in one pass over it.
 Every other split is one file, which has the order of the data whoever reads it.
 """
 
@@ -34,9 +35,9 @@ import seqio
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
-from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.training import inputs
+from mtf_switch.training import one_pass
 from mtf_switch.training import progress
 
 # Of the training split: as many as seqio reads in parallel; more if the source
@@ -96,18 +97,39 @@ class Split:
           shard_info=seqio.ShardInfo(number, self.num_files),
       )
     else:
-      # All files share one order; each takes a section of it.
-      records = self.task.source.get_dataset(
-          self.name, shuffle=True, seed=_seed(key)
-      )
-      start, stop = (
-          self._num_records * n // self.num_files for n in (number, number + 1)
-      )
-      records = records.skip(start).take(stop - start)
-    options = tf.data.Options()
-    options.deterministic = True
+      start, stop = self.section(number)
+      records = self.shuffled().skip(start).take(stop - start)
+    return self.preprocessed(records, seed)
+
+  @property
+  def is_in_sections(self) -> bool:
+    """Whether the files are sections of one order of the records."""
+    return not self._is_in_order and self._num_records is not None
+
+  def section(self, number: int) -> tuple[int, int]:
+    """Returns the numbers of a file's first record and of the next file's."""
+    start, stop = (
+        self._num_records * n // self.num_files for n in (number, number + 1)
+    )
+    return start, stop
+
+  def shuffled(self) -> tf.data.Dataset:
+    """Returns the records in the order that all files share."""
+    return self.task.source.get_dataset(
+        self.name, shuffle=True, seed=_seed(f"{self.task.name}/{self.name}/")
+    )
+
+  def preprocessed(
+      self, records: tf.data.Dataset, seed: int
+  ) -> tf.data.Dataset:
+    """Returns the examples of records, in their order.
+
+    Args:
+      records: some of the source.
+      seed: of the steps that draw numbers.
+    """
     return self.task.preprocess_precache(
-        records.with_options(options), seed=seed
+        one_pass.in_order(records), seed=seed
     ).prefetch(tf.data.AUTOTUNE)
 
 
@@ -133,13 +155,20 @@ def write(split: Split, root: str, display: progress.Display):
     return
   title = f"{split.task.name} {split.name}: file"
   records = []
-  for number in range(split.num_files):
-    report = functools.partial(display.steps, title, number, split.num_files)
-    records.append(_write_file(split, number, root, report))
-    num_examples = sum(record["stats"]["examples"] for record in records)
-    display.steps(
-        title, number + 1, split.num_files, f"{num_examples:,} examples"
-    )
+  missing = (
+      number
+      for number in range(split.num_files)
+      if not tf.io.gfile.exists(_path(split, number, root))
+  )
+  first = next(missing, split.num_files)
+  with one_pass.opener(split, first) as open_file:
+    for number in range(split.num_files):
+      report = functools.partial(display.steps, title, number, split.num_files)
+      records.append(_write_file(split, number, root, open_file, report))
+      num_examples = sum(record["stats"]["examples"] for record in records)
+      display.steps(
+          title, number + 1, split.num_files, f"{num_examples:,} examples"
+      )
   info = {
       "num_shards": split.num_files,
       "features": records[-1]["features"],
@@ -151,32 +180,33 @@ def write(split: Split, root: str, display: progress.Display):
   files.write_json(stats_path, stats, sort_keys=True)
 
 
-def _write_file(split: Split, number: int, root: str, report) -> dict[str, Any]:
+def _path(split: Split, number: int, root: str) -> str:
+  """Returns the path of a file."""
+  prefix = seqio.get_cached_tfrecord_prefix(root, split.name)
+  return f"{prefix}-{number:05d}-of-{split.num_files:05d}"
+
+
+def _write_file(
+    split: Split, number: int, root: str, open_file, report
+) -> dict[str, Any]:
   """Writes a file and its record, unless they are there.
 
   Args:
     split: the split.
     number: the file's.
     root: the directory of the task's cache.
+    open_file: one_pass.opener's.
     report: shows a text about the progress within the file.
 
   Returns:
     the record: "features" and "stats", as in seqio's info and stats.
   """
-  prefix = seqio.get_cached_tfrecord_prefix(root, split.name)
-  path = f"{prefix}-{number:05d}-of-{split.num_files:05d}"
+  path = _path(split, number, root)
   unfinished = os.path.join(root, UNFINISHED, os.path.basename(path))
   if not tf.io.gfile.exists(path):
-    with tf.Graph().as_default():
-      dataset = inputs.without_autograph(
-          functools.partial(split.dataset, number)
-      )
-      features = _features(split.task, dataset)
+    with open_file(number) as (features, examples):
       stats = _write_examples(
-          unfinished,
-          tfds.as_numpy(dataset),
-          split.task.output_features,
-          report,
+          unfinished, examples, split.task.output_features, report
       )
     record = {"features": features, "stats": stats}
     # Written before the rename, so that every file has a record.
@@ -200,31 +230,6 @@ def _write_examples(
       if stats["examples"] % _EXAMPLES_A_REPORT == 0:
         report(f"{stats['examples']:,} examples")
   return stats
-
-
-def _features(task: seqio.Task, dataset: tf.data.Dataset) -> dict[str, Any]:
-  """Returns the shape and dtype of each feature, as seqio's reader needs them.
-
-  Args:
-    task: the task.
-    dataset: its preprocessed examples.
-
-  Raises:
-    UserError: a shape is unknown beyond its first axis.
-  """
-  features = {}
-  for name, spec in tf.data.experimental.get_structure(dataset).items():
-    if not isinstance(spec, tf.TensorSpec) or None in spec.shape[1:]:
-      raise errors.UserError(
-          f"{task.name!r} cannot be cached: the shape of {name!r} is not known "
-          "beyond its first axis."
-      )
-    shape = spec.shape.as_list()
-    features[name] = {
-        "shape": [None, *shape[1:]] if shape else [],
-        "dtype": spec.dtype.name,
-    }
-  return features
 
 
 def _serialized(example: Mapping[str, Any]) -> bytes:

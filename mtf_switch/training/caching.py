@@ -140,7 +140,8 @@ def _splits(
   splits, missing = {}, None
   for name in task.splits:
     try:
-      splits[name] = cached_split.Split(task, name)
+      with display.working(f"{task.name} {name}: counting the records"):
+        splits[name] = cached_split.Split(task, name)
     except task_errors.DataError as error:
       missing = error
       display.note(f"{task.name} {name}: left out. {error}")

@@ -15,6 +15,7 @@
 """The output of the modes about data, and a run that uses their cache."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import io
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ import time
 import gin
 import numpy as np
 import pytest
+import rich.console
 import seqio
 
 from mtf_switch import errors
@@ -32,6 +34,8 @@ from tasks import vocabulary_training
 from tests import official_zips
 from tests import programs
 from tests import toy_tasks
+
+CONSOLE = rich.console.Console(file=io.StringIO())
 
 TOYS = "--module_import=tests.toy_tasks"
 
@@ -74,7 +78,7 @@ def test_sentencepiece_is_readable(tmp_path):
 
 
 def inspected(capsys, *args, **kwargs):
-  data.inspect(run_lib.Run(), None, *args, **kwargs)
+  data.inspect(run_lib.Run(), CONSOLE, *args, **kwargs)
   return capsys.readouterr().out.splitlines()
 
 

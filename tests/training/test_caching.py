@@ -15,6 +15,7 @@
 """Caches: seqio reads them, killed runs resume, and others are refused."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import contextlib
 import functools
 import io
 import json
@@ -32,6 +33,7 @@ from mtf_switch import errors
 from mtf_switch.training import cached_split
 from mtf_switch.training import caching
 from mtf_switch.training import inputs
+from mtf_switch.training import one_pass
 from mtf_switch.training import progress
 from tasks import errors as task_errors
 from tasks import file_sources
@@ -238,6 +240,59 @@ def test_an_interrupted_cache_is_continued(
   assert contents(tmp_path) == whole
   for name, time in before.items():
     assert (tmp_path / "toy_copy" / name).stat().st_mtime_ns == time
+
+
+def drawing(dataset):
+  """Draws a number for each example."""
+
+  @seqio.map_over_dataset(num_seeds=1)
+  def add_draw(example, seed):
+    draw = tf.random.stateless_uniform([2], seed, 0, 99, tf.int32)
+    return {**example, "draw": draw}
+
+  return add_draw(dataset)
+
+
+@pytest.mark.parametrize(
+    "step, passes",
+    [
+        (lambda dataset: dataset.map(lambda example: example), 1),
+        (drawing, NUM_FILES),
+        (lambda dataset: dataset.skip(1), NUM_FILES),
+    ],
+    ids=["a map", "with draws", "another length"],
+)
+def test_one_pass_over_the_source_writes_the_same_files(
+    tmp_path, monkeypatch, step, passes
+):
+  """As does a pipeline for each file, which reads up to its own records."""
+  reads = []
+
+  def dataset_fn(split, shuffle_files, seed=None):
+    def texts():
+      reads.append(split)
+      yield from toy_tasks.texts(split)
+
+    dataset = tf.data.Dataset.from_generator(texts, tf.string, [])
+    dataset = dataset.map(lambda text: {"inputs": text, "targets": text})
+    return dataset.shuffle(50, seed=seed) if shuffle_files else dataset
+
+  source = seqio.FunctionDataSource(
+      dataset_fn, ["train"], num_input_examples={"train": 50}
+  )
+  rekey, *others = toy_task().preprocessors
+  task = toy_task(source=source, preprocessors=[rekey, step, *others])
+  write(task, tmp_path / "one pass")
+  assert len(reads) == passes
+  monkeypatch.setattr(
+      one_pass,
+      "opener",
+      lambda split, first: contextlib.nullcontext(
+          functools.partial(one_pass._open_alone, split)
+      ),
+  )
+  write(task, tmp_path / "alone")
+  assert contents(tmp_path / "one pass") == contents(tmp_path / "alone")
 
 
 def test_a_complete_cache_is_left_unchanged(caches):
