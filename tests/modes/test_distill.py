@@ -292,11 +292,11 @@ def test_more_choices_than_tokens_are_refused(tmp_path, teacher):
     taught(tmp_path, teacher, "teach.choices = 385")
 
 
-def teacher_of(run, directory, soft_fraction=0.25):
+def teacher_of(run, directory, *params, soft_fraction=0.25):
   return teacher_lib.Teacher(
       run.experiment,
       teacher_lib.gin_files(str(directory), None),
-      (),
+      params,
       (),
       distillation.Mix(soft_fraction),
       checkpoints.path(str(directory), 4),
@@ -317,7 +317,8 @@ class Step:
     graph: the TrainingGraph.
   """
 
-  def __init__(self, run, teacher):
+  def __init__(self, run, teacher, student=None):
+    """Builds the graph; the weights are those of a run, or initial ones."""
     self._targets = tf.placeholder(tf.int32, [4, 40])
     tf.train.create_global_step()
     graphs = []
@@ -337,6 +338,12 @@ class Step:
     self.session = tf.Session(config=estimators.session_config(run))
     self.session.run(tf.global_variables_initializer())
     self.session.run(tf.local_variables_initializer())
+    if student:
+      trainable = {v.op.name for v in tf.trainable_variables()}
+      saver = tf.train.Saver(
+          [v for v in tf.global_variables() if v.op.name in trainable]
+      )
+      saver.restore(self.session, checkpoints.path(str(student), 4))
     self.session.run(self.graph.lowering.copy_masters_to_slices())
 
   def __call__(self):
@@ -344,6 +351,75 @@ class Step:
     return self.session.run(
         [self.graph.figures, self._gradients], {self._targets: batch()}
     )
+
+
+@pytest.fixture(scope="module")
+def on_one_core(teacher, plain):
+  """The figures and the greatest gradients on one core."""
+  return figures_of_step(teacher, plain, "", "")
+
+
+def figures_of_step(teacher, student, mesh_shape, layout_rules, *params):
+  run = configured(
+      "unused",
+      "dense",
+      ["runs/pretrain.gin"],
+      f"mesh_shape = {mesh_shape!r}",
+      f"layout_rules = {layout_rules!r}",
+      *params,
+  )
+  # As many slots as tokens: what drops none on one core drops none on several.
+  of_teacher = teacher_of(run, teacher, "capacity_factor_eval = 4.0")
+  with tf.Graph().as_default():
+    figures, gradients = Step(run, of_teacher, student)()
+  return figures, [abs(x).max() for x in gradients]
+
+
+@pytest.mark.parametrize(
+    "mesh_shape, layout_rules, params",
+    [
+        ("data:2", "batch:data", []),
+        ("data:2", "batch:data,experts:data", []),
+        ("model:2", "d_ff:model,heads:model,vocab:model", []),
+        (
+            "data:2,model:2",
+            "batch:data,experts:data,d_ff:model,vocab:model",
+            [],
+        ),
+        # Two microbatches.
+        (
+            "",
+            "",
+            [
+                "utils.serialize_num_microbatches"
+                ".tokens_per_microbatch_per_replica = 80"
+            ],
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the layout splits the teacher's experts")
+def test_no_layout_changes_the_step(
+    teacher, plain, on_one_core, mesh_shape, layout_rules, params
+):
+  figures, gradients = figures_of_step(
+      teacher, plain, mesh_shape, layout_rules, *params
+  )
+  expected_figures, expected_gradients = on_one_core
+  # Float32, and sums in another order.
+  assert figures == pytest.approx(expected_figures, rel=1e-5)
+  assert gradients == pytest.approx(expected_gradients, rel=1e-4, abs=1e-7)
+
+
+def test_split_experts_have_the_slots_of_evaluation(teacher):
+  run = configured(
+      "unused",
+      "dense",
+      ["runs/pretrain.gin"],
+      "mesh_shape = 'data:2'",
+      "layout_rules = 'batch:data,experts:data'",
+  )
+  with pytest.warns(errors.UserNotice, match="capacity_factor_eval = 1.5"):
+    teacher_of(run, teacher, "capacity_factor_eval = 1.5")
 
 
 def scores(teacher_dir):
@@ -420,14 +496,9 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(plain):
       "unused", "dense", ["runs/pretrain.gin"], "Unitransformer.z_loss = 0.0"
   )
   with tf.Graph().as_default():
-    step = Step(run, teacher_of(run, plain, soft_fraction=1.0))
-    variables = {v.op.name: v for v in tf.trainable_variables()}
-    saver = tf.train.Saver(
-        [v for v in tf.global_variables() if v.op.name in variables]
-    )
-    saver.restore(step.session, checkpoints.path(str(plain), 4))
-    step.session.run(step.graph.lowering.copy_masters_to_slices())
-    figures, gradients = step()
+    figures, gradients = Step(
+        run, teacher_of(run, plain, soft_fraction=1.0), plain
+    )()
   assert figures["agreement"] == 1
   # Half of the 160 positions are padding.
   assert figures["loss"] == pytest.approx(
