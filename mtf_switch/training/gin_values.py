@@ -163,7 +163,7 @@ _PARAMETERS = {
     "num_prefilter": values.CountOrZero,
     "eos_id": values.CountOrZero,
     "bos_id": values.CountOrZero,
-    "stop_at_token": values.CountOrZero,
+    "stop_at_token": Annotated[int, values.at_least(-1)],  # -1: none ends it.
     "sampling_keep_top_k": Annotated[
         Literal[-1] | values.Count,
         "a whole number of at least 1, or -1 for all tokens",

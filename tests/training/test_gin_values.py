@@ -132,6 +132,7 @@ def rate_of_a_function():
         ["DenseReluDense.dropout_rate = %rate", "rate = @rate_of_a_function()"],
         ["Bitransformer.decode.max_decode_length = None"],
         ["Unitransformer.sample_autoregressive.sampling_keep_top_k = -1"],
+        ["Unitransformer.sample_autoregressive.stop_at_token = -1"],
         ["learning_rate_schedules.truncated_rsqrt.warmup_steps = 1e4"],
         ["DenseReluDense.dropout_rate = 0"],
         # Of a mode, which checks it when it is called: several share a macro.
