@@ -229,7 +229,7 @@ MISTAKES = [
         ["--mode=eval: already defined as train"],
         flags=["--mode=train", "--mode=eval"],
     ),
-    Mistake(["flag 'modle', did you mean mode?"], flags=["--modle=train"]),
+    Mistake(["flag 'modle', did you mean mode"], flags=["--modle=train"]),
     Mistake(["Missing value for flag --seed; see --help."], flags=["--seed"]),
     Mistake(["No such file", "'no_such'"], flags=["--flagfile=no_such"]),
     Mistake(["Is a directory", "'.'"], flags=["--flagfile=."]),
