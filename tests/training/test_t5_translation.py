@@ -491,8 +491,6 @@ def test_mistakes_are_named_with_their_files(file):
 def test_where_gin_files_are_looked_for(tmp_path, file, monkeypatch):
   """The working directory, this project's, T5's, and then the user's."""
   monkeypatch.chdir(tmp_path)
-  # Other tests have other search paths, which gin never forgets.
-  monkeypatch.setattr(gin.config, "_LOCATION_PREFIXES", [""])
   file("MIXTURE_NAME = 'toy_lm'", "mine/mine.gin")
   file("MIXTURE_NAME = 'toy_lm'", "mine/dataset.gin")
   file("include 'mine.gin'", "includes.gin")
