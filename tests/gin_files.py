@@ -65,7 +65,9 @@ def parse_unfinished(file: str):
 
 
 def clear():
+  """Clears gin's configuration, and the search paths of other tests."""
   gin.clear_config()
+  gin.config._LOCATION_PREFIXES[:] = [""]  # pylint: disable=protected-access
   gin.add_config_file_search_path(os.fspath(ROOT))
 
 

@@ -64,7 +64,12 @@ def files_before(bindings: Sequence[gin_sources.Binding]) -> list[str]:
 
   Args:
     bindings: all of the configuration.
+
+  Returns:
+    names of files; none where this project's files are not searched.
   """
+  if not gin_sources.find(_RUN_FILE):
+    return []
   has_model = any(
       binding.origin == gin_sources.PROJECT
       and binding.selector.endswith("Unitransformer")

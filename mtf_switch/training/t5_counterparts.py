@@ -91,18 +91,8 @@ _IGNORED = {
     f"{_DATA}mesh_inference_dataset_fn": "",
     f"{_DATA}tsv_dataset_fn": "",
 }
-MODES = {
-    "eval": "--mode=eval",
-    "infer": "--mode=infer, with --input_file and --output_file",
-    "perplexity_eval": "--mode=perplexity_eval",
-    "score_eval": "--mode=eval or --mode=score",
-    "score_from_dataset": "--mode=score, with --input_file and --output_file",
-    "score_from_strings": "--mode=score, with --input_file and --output_file",
-}
-REFUSED = {
-    "ensemble_inputs": "there are no ensembles here",
-    "variable_filter": "all variables are trained here",
-}
+# The modes here that train.
+TRAINING_MODES = ("finetune", "train")
 
 
 def is_ignored(name: str) -> bool:

@@ -20,17 +20,16 @@ from typing import Any, NamedTuple
 
 import gin
 
-from mtf_switch import errors
 from mtf_switch.training import gin_sources
 from mtf_switch.training import gin_values
 from mtf_switch.training import t5_configs
 from mtf_switch.training import t5_counterparts as counterparts
 from mtf_switch.training import t5_names
+from mtf_switch.training import t5_refusals
 from mtf_switch.training import t5_tasks
 
 Key = t5_configs.Key
 
-_TRAINING_MODES = ("train", "finetune")
 # What modes besides "eval" have of its parameters.
 _OF_READERS = {
     "infer": ["eval_checkpoint_step"],
@@ -120,7 +119,7 @@ class _Translator:
 
   def translation(self) -> Translation:
     """See `translate`."""
-    self._check_mode()
+    t5_refusals.check_mode(self._mode, self._value(_run_key("mode")))
     self._task()
     for selector in (t5_configs.RUN, t5_configs.MTF_MODEL):
       for parameter in self._bound.get(("", selector), ()):
@@ -137,21 +136,11 @@ class _Translator:
       if key not in self._last:
         self._made.changes.setdefault(key, None)
 
-  def _check_mode(self):
-    """Refuses to train where the configuration is one for something else."""
-    mode = self._value(_run_key("mode"))
-    if self._mode in _TRAINING_MODES and mode not in (None, "train"):
-      advice = counterparts.MODES.get(mode, "one of the modes of --help")
-      raise errors.UserError(
-          f"run.mode = {mode!r} of T5's configuration is not "
-          f"--mode={self._mode}; give {advice}, or set run.mode = 'train'."
-      )
-
   def _task(self):
     """The task, by whichever of T5's names has it."""
     keys = [*counterparts.TASKS, _macro_key(t5_configs.MIXTURE_NAME)]
     self._made.done.update(key for key in keys if key in self._last)
-    if self._mode not in (*_TRAINING_MODES, None):
+    if self._mode not in (*counterparts.TRAINING_MODES, None):
       keys[0], keys[1] = keys[1], keys[0]
     given = [key for key in keys if isinstance(self._value(key), str)]
     if not given:
@@ -180,7 +169,7 @@ class _Translator:
         literal is None or _run_key(parameter) in self._last
     ):
       return
-    self._check_use(parameter, literal)
+    t5_refusals.check_use(self._mode, parameter, literal)
     if self._says_nothing(parameter, literal):
       return
     if parameter not in counterparts.OF_RUN:
@@ -254,7 +243,10 @@ class _Translator:
         or self._origin(key) == gin_sources.PROJECT
     ):
       return
-    if key[2] == "master_dtype" and self._mode not in (*_TRAINING_MODES, None):
+    if key[2] == "master_dtype" and self._mode not in (
+        *counterparts.TRAINING_MODES,
+        None,
+    ):
       return  # Of a checkpoint that T5 has written.
     self._made.done.add(key)
     if key[2] == "activation_dtype":
@@ -346,27 +338,6 @@ class _Translator:
     if self._mode != "finetune" or not isinstance(path, str):
       return None
     return _checkpoint(path)[1]
-
-  def _check_use(self, parameter: str, value: Any):
-    """Refuses values that ask for what no mode does."""
-    if self._mode not in (*_TRAINING_MODES, None):
-      return
-    name = f"run.{parameter}"
-    if parameter == "init_checkpoint" and value and self._mode == "train":
-      raise errors.UserError(
-          f"{name} = {value!r} starts from the weights of another run, which "
-          f"is --mode=finetune here; or set {name} = None."
-      )
-    if value and parameter in counterparts.REFUSED:
-      why = counterparts.REFUSED[parameter]
-      raise errors.UserError(f"{name} = {value!r}: {why}; set it to None.")
-    if parameter == "train_dataset_fn" and value is not None:
-      selector = getattr(value, "config_key", ("", None))[1]
-      if selector != counterparts.TASKS[0][1]:
-        raise errors.UserError(
-            f"{name} = {value!r}: data comes from a task here; docs/data.md "
-            "says how files become one."
-        )
 
 
 def _reference(macro: str) -> gin.config.ConfigurableReference:
