@@ -38,6 +38,11 @@ FIELD = re.compile(r"\{([^{}]+)\}")
 _Paths = Annotated[
     str | Sequence[str] | None, "a text in quotes or a list of texts"
 ]
+_Field = Annotated[
+    str | int,
+    "the name of a field, the number of a column, or a text with such fields "
+    "in braces",
+]
 _Labels = Annotated[
     Sequence[str | int] | Mapping[str | int | bool, str | int] | None,
     "a list of texts, or a dictionary from ids to texts",
@@ -71,8 +76,8 @@ class Options:
   validation: _Paths = None
   test: _Paths = None
   validation_share: float | None = None
-  inputs: str | int = "inputs"
-  targets: str | int = "targets"
+  inputs: _Field = "inputs"
+  targets: _Field = "targets"
   prefix: str = ""
   labels: _Labels = None
   metrics: Annotated[

@@ -47,7 +47,7 @@ def suffix_of(file: str) -> str:
   Raises:
     DataError: there is none of SUFFIXES.
   """
-  name = file.removesuffix(".gz")
+  name = file.removesuffix(".gz").lower()
   for suffix in SUFFIXES:
     if name.endswith(suffix):
       return suffix

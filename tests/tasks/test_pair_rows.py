@@ -48,6 +48,7 @@ def read(path, names=("text", "label"), optional=None, delimiter=","):
         ("a.tsv", TSV),
         ("a.tsv", "\ufeff" + TSV.replace("\n", "\r\n")),
         ("a.csv", CSV),
+        ("A.CSV", CSV),
         ("a.csv", "\ufeff" + CSV.replace("\r\n", "\n")),
         ("a.csv", CSV.replace("text,label", '"text","label"')),
         ("a.jsonl", "\n\n".join(map(json.dumps, ROWS))),

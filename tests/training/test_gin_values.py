@@ -98,6 +98,20 @@ def parse(*params):
         ("tasks.vocabulary.size = '8000'", COUNT),
         ("tasks.vocabulary.path = 3", "a text in quotes or None"),
         ("tasks.text_files.path = ['a', 'b']", "a text in quotes or None"),
+        ("tasks.pairs_files.train = 5", "a text in quotes or a list of texts"),
+        (
+            "tasks.pairs_files.inputs = ['a', 'b']",
+            "the name of a field, the number of a column, or a text with such "
+            "fields in braces",
+        ),
+        (
+            "tasks.pairs_files.labels = 'yes'",
+            "a list of texts, or a dictionary from ids to texts",
+        ),
+        (
+            "tasks.pairs_files.validation_share = 1",
+            "a number above 0 and below 1 or None",
+        ),
         ("tasks.docstrings.max_bytes = 0", f"{COUNT} or None"),
         ("tasks.broken_records.limit = -1", "a whole number of at least 0"),
         ("tasks.mc4.alpha = '0.3'", "a number of at least 0"),
