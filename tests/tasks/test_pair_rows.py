@@ -310,7 +310,7 @@ ADVICE = (
         ),
         (
             "a.csv.gz",
-            gzip.compress(CSV.encode())[:-4],
+            gzip.compress(CSV.encode(), mtime=0)[:-4],
             "{file}, after line 4: this is not a whole gzip file.",
         ),
         (
