@@ -377,9 +377,7 @@ def loads_model_fn(run: run_lib.Run, of_teacher: teacher.Teacher):
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
         predictions={
-            name: tf.tile(
-                lowering.export_to_tf_tensor(x)[None], [rows, 1]
-            )
+            name: tf.tile(lowering.export_to_tf_tensor(x)[None], [rows, 1])
             for name, x in loads.items()
         },
         prediction_hooks=hooks,
