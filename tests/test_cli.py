@@ -389,8 +389,8 @@ def without_waits(lines):
   long = {found[1] for found in ended if found}
   return [
       line
-      for line, end in zip(lines[1:], ended[1:])
-      if not end
+      for line in lines[1:]
+      if not any(line.startswith(f"{text}: ") for text in long)
       and (line not in long or line.startswith(("building the m", "evaluat")))
   ]
 
