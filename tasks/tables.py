@@ -30,6 +30,7 @@ from tasks import errors
 from tasks import json_documents
 from tasks import json_entries
 from tasks import pair_rows
+from tasks import paths
 from tasks import records
 
 Row = dict[str, Any]
@@ -119,6 +120,8 @@ def parquet_rows(file: str) -> Iterator[tuple[str, Row]]:
         f"{file}: Parquet needs one more package: {sys.executable} -m pip "
         f"install --no-deps {PYARROW!r} ({error})."
     ) from error
+  if problem := paths.problem(file):
+    raise errors.DataError(f"{file} {problem}.")
   number = 0
   try:
     with tf.io.gfile.GFile(file, "rb") as raw:
