@@ -86,6 +86,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Programs such as `timeout` send a signal to a process and to its group.
 _SECONDS_OF_ONE_SIGNAL = 0.1
 _SECONDS_TO_ANSWER = 1
+# The pipes of a shell, and what stands for no file.
+_STREAM = re.compile(r"/dev/(null|stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 # What absl says of a flag in Python's terms, and its decorations.
 _WORDS_OF_ABSL = {
     "^flag --": "--",
@@ -516,9 +518,14 @@ def _open_streams():
 def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
   """Reads the flags and returns the other arguments, or ends with one line."""
   try:
+    _check_flag_files(argv[1:])
     return FLAGS(argv)
+  except BrokenPipeError:  # The reader has seen enough, as `head` has.
+    sys.exit(1)
   except OSError as error:
     message = f"the help cannot be printed: {error.strerror}."
+  except _Mistake as mistake:
+    message = str(mistake)
   except (flags.Error, ValueError, RecursionError) as error:  # Of --flagfile.
     message = " ".join(str(error).split())
     for pattern, words in _WORDS_OF_ABSL.items():
@@ -526,6 +533,29 @@ def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
     message += " See --help." if message.endswith("?") else "; see --help."
   print(f"run_switch: {message}", file=_messages(os.dup(2)))
   sys.exit(1)
+
+
+def _check_flag_files(arguments: Sequence[str], including: Sequence[str] = ()):
+  """Refuses pipes and devices, which may never begin or never end."""
+  for argument, following in zip(arguments, [*arguments[1:], ""]):
+    if argument == "--":
+      return
+    name, equals, value = argument.strip().partition("=")
+    if name not in ("--flagfile", "-flagfile"):
+      continue
+    path = os.path.expanduser(value.strip() if equals else following)
+    if _STREAM.fullmatch(path):
+      continue
+    if path in including:
+      raise _Mistake(f"--flagfile={path} leads back to itself.")
+    if os.path.isfile(path):
+      with open(path, errors="replace") as file:
+        _check_flag_files(file.readlines(), [*including, path])
+    elif os.path.exists(path) and not os.path.isdir(path):
+      raise _Mistake(
+          f"--flagfile={path} is a device, a named pipe or a socket; write the "
+          "flags to a file."
+      )
 
 
 def _main(argv: Sequence[str]) -> int:
