@@ -110,6 +110,14 @@ class Options:
           "pairs_files.validation and pairs_files.validation_share cannot both "
           "be set."
       )
+    labels = list(map(str, self.labels or ()))
+    if not isinstance(self.labels, Mapping) and len(
+        set(map(pair_metrics.same_form, labels))
+    ) < len(labels):
+      raise errors.DataError(
+          f"pairs_files.labels = {self.labels!r} has a label twice; several "
+          "ids of one are {0: 'a', 1: 'a'}."
+      )
     numbers = [name.isdecimal() for name in self.fields]
     if any(numbers) != all(numbers) or "0" in self.fields:
       raise errors.DataError(
@@ -143,15 +151,21 @@ class Options:
 
   @functools.cached_property
   def label_of(self) -> dict[str, str]:
-    """The label by what may stand for it in a file."""
-    of_texts = {text: text for text in self.label_texts}
+    """The label by what may stand for it in a file, as `same_form` has it."""
+    form = pair_metrics.same_form
+    of_texts = {form(text): text for text in self.label_texts}
     if isinstance(self.labels, Mapping):
       return of_texts | {
-          as_text(key): str(text) for key, text in self.labels.items()
+          form(text_of_key): str(text)
+          for key, text in self.labels.items()
+          # True is "true" in JSON, and "True" in the CSV that pandas writes.
+          for text_of_key in (str(key), as_text(key))
       }
     if any(text.isdecimal() for text in of_texts):
       return of_texts  # Such as 1 to 5 stars, which are no ids.
-    return of_texts | {str(n): text for n, text in enumerate(of_texts)}
+    return of_texts | {
+        str(n): text for n, text in enumerate(self.label_texts)
+    }
 
   def describe(self) -> str:
     """Returns all that the pairs depend on, in a few words."""

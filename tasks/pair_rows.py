@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import csv
 import itertools
 import json
+import re
 from typing import Any
 
 from tasks import errors
@@ -37,6 +38,9 @@ SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
 
 # Python's own limit is 128 kB, less than many an article.
 _MAX_FIELD_CHARACTERS = 16 * 2**20
+
+# The first line in which Excel takes the delimiter.
+_SEP_LINE = re.compile(r'"?sep=(.)"?')
 
 Row = Mapping[str, Any]
 
@@ -67,7 +71,8 @@ def read(
     names: the fields that are needed. If all are numbers, which count columns
       from 1, a table has no header; otherwise its first row is one.
     optional: one of them that the file may lack; it is then in no row.
-    delimiter: between the fields of a .csv file.
+    delimiter: between the fields of a .csv file, unless its first line is
+      Excel's "sep=;".
 
   Raises:
     DataError: the file cannot be read, is not of its kind or lacks a column, or
@@ -85,10 +90,14 @@ def read(
     yield from _objects(file, lines, names, optional)
     return
   _check_table(file, suffix, first)
+  start = 1
   if suffix == ".tsv":
     delimiter = "\t"
     rows = _tsv_rows(file, lines)
   else:
+    if declared := _SEP_LINE.fullmatch(first[0][1] if first else ""):
+      delimiter, start = declared[1], 2
+      next(lines)
     rows = csv_rows(file, lines, delimiter)
   place, cells = next(rows, ("", []))
   if all(name.isdecimal() for name in names):
@@ -98,10 +107,13 @@ def read(
       if _has_all(place, row, names, optional, "column"):
         yield place, row
   else:
-    if place != f"{file}, line 1" or not all(map(records.is_unicode, cells)):
+    if not first:
+      raise errors.DataError(f"{file} is empty.")
+    header_place = f"{file}, line {start}"
+    if place != header_place or not all(map(records.is_unicode, cells)):
       raise errors.DataError(
-          f"{file}, line 1: there is no header that can be read here; is this a"
-          f" {suffix} file in UTF-8?"
+          f"{header_place}: there is no header that can be read here; is this "
+          f"a {suffix} file in UTF-8, whose lines end in LF or CRLF?"
       )
     kind = f"columns of a {suffix} file are separated by {delimiter!r}"
     _check_header(place, cells, names, optional, kind)

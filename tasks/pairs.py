@@ -86,7 +86,8 @@ def _broken(file: str) -> str:
   if not skipped:
     return ""
   place, problem = next(iter(skipped.items()))
-  return f"; {len(skipped):,} broken records, the first is {place}: {problem}"
+  count = f"{len(skipped):,} broken record{'s'[: len(skipped) != 1]}"
+  return f"; {count}, the first is {place}: {problem}"
 
 
 def pair_of(
@@ -117,10 +118,10 @@ def pair_of(
   if options.labels:
     label_of = options.label_of
     for answer in answers:
-      if answer not in label_of:
+      if pair_metrics.same_form(answer) not in label_of:
         listed = ", ".join(map(repr, label_of))
         raise ValueError(f"{name!r} is {answer!r}, and labels are {listed}")
-    answers = [label_of[answer] for answer in answers]
+    answers = [label_of[pair_metrics.same_form(answer)] for answer in answers]
   if set(options.metric_names) & set(pair_metrics.OF_NUMBERS):
     if pair_metrics.number_of(answers[0]) is None:
       raise ValueError(f"{name!r} is {answers[0]!r}, which is no number")
@@ -142,8 +143,8 @@ def _is_missing(options: pair_options.Options, row: pair_rows.Row) -> bool:
   if not options.labels:
     return value is None or value == []
   # TensorFlow Datasets writes -1.
-  is_blank = value is None or str(value) in ("", "-1")
-  return is_blank and str(value) not in options.label_of
+  text = "" if value is None else str(value).strip()
+  return text in ("", "-1") and text not in options.label_of
 
 
 def _filled(template: str | int, row: pair_rows.Row) -> str:

@@ -214,6 +214,7 @@ def register(name: str, options: Options | Callable[[], Options]) -> None:
     )
 
   metric.__name__ = "pairs_files.metrics"
+  metric.describe = lambda: ", ".join(find().metric_names)
   feature = seqio.Feature(
       vocabulary.LateVocabulary(functools.partial(training_text, find)),
       add_eos=True,

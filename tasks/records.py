@@ -37,7 +37,14 @@ _MAX_CHARACTERS = 400
 _skipped: dict[str, str] = {}
 
 
-_GZIP = b"\x1f\x8b"
+# How files that are no text in UTF-8 start, and what they are.
+_NO_TEXT = {
+    b"\x1f\x8b": "is compressed; let its name end in .gz",
+    b"PK\x03\x04": "is a zip archive or a spreadsheet, and no text",
+    b"PAR1": "is a Parquet file, and no text",
+    b"\xff\xfe": "is in UTF-16 or UTF-32; convert it to UTF-8",
+    b"\xfe\xff": "is in UTF-16 or UTF-32; convert it to UTF-8",
+}
 
 
 class RawFile(io.RawIOBase):
@@ -112,6 +119,8 @@ def numbered_lines(
   try:
     with _opened(file) as stream:
       for number, line in enumerate(stream, 1):
+        if number == 1:
+          _check_start(file, line)
         if line.endswith(b"\n"):
           line = line[:-1].removesuffix(b"\r")
         try:
@@ -120,10 +129,6 @@ def numbered_lines(
               "surrogateescape" if keep_broken else "strict",
           )
         except UnicodeDecodeError as error:
-          if number == 1 and line.startswith(_GZIP):
-            raise errors.DataError(
-                f"{file} is compressed; let its name end in .gz."
-            ) from error
           place, problem = f"{file}, line {number}", "this is not UTF-8 text"
           if not skip_broken:
             raise errors.DataError(f"{place}: {problem}.") from error
@@ -136,6 +141,16 @@ def numbered_lines(
     ) from error
   except tf.errors.OpError as error:
     raise errors.DataError(f"{file} cannot be read: {error.message}") from error
+
+
+def _check_start(file: str, line: bytes) -> None:
+  """Raises a DataError if a file's first line is that of another form."""
+  for start, kind in _NO_TEXT.items():
+    if line.startswith(start):
+      raise errors.DataError(f"{file} {kind}.")
+  # Every second byte of Latin letters in UTF-16 without a mark.
+  if len(line) > 3 and not (any(line[:4:2]) and any(line[1:4:2])):
+    raise errors.DataError(f"{file} is in UTF-16 or UTF-32; convert it to UTF-8.")
 
 
 def is_unicode(text: str) -> bool:

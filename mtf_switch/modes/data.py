@@ -14,7 +14,7 @@
 
 """The modes about data, which need no model and no gin file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import itertools
 import sys
 from typing import Any
@@ -70,10 +70,11 @@ def list_tasks(run: run_lib.Run, console: rich.console.Console):
     parts = seqio.get_subtasks(seqio.MixtureRegistry.get(name))
     if not {task.name for task in parts} <= tasks_lib.T5_TASKS:
       families = dict.fromkeys(sorted(_family(task.name) for task in parts))
+      source = f"mixture of {', '.join(families)}"
+      if len(families) < len(parts):
+        source += f", {len(parts)} tasks"
       columns = _row(name, parts)
-      rows.append(
-          (*columns[:2], f"mixture of {', '.join(families)}", *columns[3:])
-      )
+      rows.append((*columns[:2], source, *columns[3:]))
   if output.is_terminal:
     terminal.table(output, _COLUMNS, rows, num_left=len(_COLUMNS))
   else:
@@ -95,9 +96,7 @@ def _row(name: str, tasks: Sequence[seqio.Task]) -> tuple[str, ...]:
   """The columns of a task, or of several together."""
   splits = dict.fromkeys(split for task in tasks for split in _splits(task))
   metrics = dict.fromkeys(
-      seqio.function_name(metric)
-      for task in tasks
-      for metric in task.metric_fns
+      _metric_name(metric) for task in tasks for metric in task.metric_fns
   )
   count = f", {len(tasks)} tasks" if len(tasks) > 1 else ""
   return (
@@ -114,6 +113,13 @@ def _source(task: seqio.Task) -> str:
   if hasattr(task.source, "describe"):
     return task.source.describe()
   return type(task.source).__name__
+
+
+def _metric_name(metric: Callable) -> str:
+  """The description of a metric that gin chooses; the name of another."""
+  if hasattr(metric, "describe"):
+    return metric.describe()
+  return seqio.function_name(metric)
 
 
 def _splits(task: seqio.Task) -> Sequence[str]:

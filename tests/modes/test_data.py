@@ -207,16 +207,27 @@ def test_the_list_of_tasks(server, tmp_path):
       "?", "FunctionDataSource", "train, validation", "sequence_accuracy"
   ]  # fmt: skip
   assert rows["toy_mixture"][:2] == ["?", "mixture of toy_copy, toy_reverse"]
-  assert rows["cldr"][:2] == ["yes", "mixture of cldr.*"]
+  assert rows["cldr"][:2] == ["yes", "mixture of cldr.*, 98 tasks"]
+  assert rows["pairs_files"][-1] == "exact_match"
   assert "cldr.de" in rows
   # T5's own are left out.
   assert "glue_cola_v002" not in rows
   assert "T5's own" in result.stderr
   # Gin says where data is.
   (tmp_path / "a.txt").write_text("one")
-  path = "--gin_param=text_files.path = 'a.txt'"
-  result = server.run(["--mode=tasks", path], tmp_path)
-  assert "\ntext_files_full_lm\tyes\t" in result.stdout
+  params = [
+      "text_files.path = 'a.txt'",
+      "cldr.languages = ['de', 'sw']",
+      "pairs_files.metrics = ['rouge', 'bleu']",
+  ]
+  result = server.run(
+      ["--mode=tasks", *(f"--gin_param={param}" for param in params)], tmp_path
+  )
+  rows = [line.split("\t") for line in result.stdout.splitlines()]
+  rows = {row[0]: row[1:] for row in rows}
+  assert rows["text_files_full_lm"][0] == "yes"
+  assert rows["cldr"][1] == "mixture of cldr.*, 2 tasks"
+  assert rows["pairs_files"][-1] == "rouge, bleu"
 
 
 def test_the_data_of_a_task_without_some_splits(tmp_path):

@@ -172,6 +172,18 @@ def test_columns_by_number(tmp_path):
   )
 
 
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"'])
+def test_excel_names_the_delimiter_in_the_first_line(tmp_path, line, delimiter):
+  path = tmp_path / "a.csv"
+  path.write_bytes(f"\ufeff{line}\r\ntext;label\r\na,b;1\r\n".encode())
+  assert read(path, delimiter=delimiter) == [
+      (f"{path}, line 3", {"text": "a,b", "label": "1"})
+  ]
+  with pytest.raises(errors.DataError, match="line 2: there is no column 'c'"):
+    read(path, names=("c",))
+
+
 @pytest.mark.parametrize(
     "name, content, rest, skipped",
     [
@@ -293,20 +305,19 @@ ADVICE = (
         (
             "a.csv",
             "text,label\na,1\n".encode("utf-16"),
-            "{file}, line 1: there is no header that can be read here; is this "
-            "a .csv file in UTF-8?",
+            "{file} is in UTF-16 or UTF-32; convert it to UTF-8.",
         ),
         (
             "a.tsv",
             gzip.compress(b"text\tlabel\na\t1\n", mtime=0),
-            "{file}, line 1: there is no header that can be read here; is this "
-            "a .tsv file in UTF-8?",
+            "{file} is compressed; let its name end in .gz.",
         ),
+        ("a.csv", b"", "{file} is empty."),
         (
             "a.csv",
-            b"",
+            b"text,label\ra,1\r",
             "{file}, line 1: there is no header that can be read here; is this "
-            "a .csv file in UTF-8?",
+            "a .csv file in UTF-8, whose lines end in LF or CRLF?",
         ),
         (
             "a.csv.gz",

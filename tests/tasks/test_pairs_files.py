@@ -108,6 +108,9 @@ def test_empty_inputs_are_broken_and_empty_targets_are_not(tmp_path):
         ([1, 2], ["1", 2], ["1", "2"]),
         ({1: "World", "2": "Sports"}, ["1", 2], ["World", "Sports"]),
         ({True: "yes", False: "no"}, [True, "no"], ["yes", "no"]),
+        ({True: "yes", False: "no"}, ["True", "false"], ["yes", "no"]),
+        # Forms that pieces do not keep apart.
+        (["caf\u00e9", "a b"], ["cafe\u0301 ", " 1"], ["caf\u00e9", "a b"]),
     ],
 )
 def test_labels(tmp_path, labels, targets, expected):
@@ -221,6 +224,10 @@ def test_a_part_of_train_is_held_out(tmp_path):
             {"validation": "a", "validation_share": 0.1},
             "pairs_files.validation and pairs_files.validation_share cannot "
             "both be set.",
+        ),
+        (
+            {"labels": ["a", "b", "a"]},
+            "pairs_files.labels = ['a', 'b', 'a'] has a label twice; ",
         ),
         (
             {"inputs": 1},

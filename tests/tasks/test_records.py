@@ -138,9 +138,25 @@ def test_a_pipe_is_read_once(tmp_path):
   os.close(reader)
 
 
-def test_a_compressed_file_needs_its_ending(tmp_path):
+_UTF_16 = "is in UTF-16 or UTF-32; convert it to UTF-8."
+
+
+@pytest.mark.parametrize("keep_broken", [True, False])
+@pytest.mark.parametrize(
+    "data, problem",
+    [
+        (gzip.compress(b"a"), "is compressed; let its name end in .gz."),
+        (b"PK\3\4...", "is a zip archive or a spreadsheet, and no text."),
+        (b"PAR1...", "is a Parquet file, and no text."),
+        ("a\tb\n".encode("utf-16"), _UTF_16),
+        ("a\tb\n".encode("utf-16-le"), _UTF_16),
+        ("a\tb\n".encode("utf-16-be"), _UTF_16),
+        ("a\tb\n".encode("utf-32"), _UTF_16),
+    ],
+)
+def test_a_file_of_another_form(tmp_path, data, problem, keep_broken):
   path = tmp_path / "a.txt"
-  path.write_bytes(gzip.compress(b"a"))
+  path.write_bytes(data)
   with pytest.raises(errors.DataError) as raised:
-    next(records.numbered_lines(str(path), skip_broken=True))
-  assert str(raised.value) == f"{path} is compressed; let its name end in .gz."
+    next(records.numbered_lines(str(path), True, keep_broken))
+  assert str(raised.value) == f"{path} {problem}"
