@@ -35,6 +35,7 @@ from mtf_switch.planning import plan as plan_lib
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import model_functions
+from mtf_switch.training import prediction_functions
 from mtf_switch.training.experiment import Experiment
 from mtf_switch.training.run import Run
 from mtf_switch.transformer import feed_forward
@@ -309,7 +310,7 @@ def decode(**sizes) -> worker.Work:
       "inputs": _features(run.experiment)["inputs"],
       "batch_number": tf.zeros([sizes["batch"]], tf.int32),
   }
-  spec = model_functions.decoding_model_fn(run)(
+  spec = prediction_functions.decoding_model_fn(run)(
       features, None, tf.estimator.ModeKeys.PREDICT, {}
   )
   work = graphs.decode(

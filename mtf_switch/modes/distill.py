@@ -35,6 +35,7 @@ from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import model_functions
+from mtf_switch.training import prediction_functions
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import strict_gin
@@ -286,7 +287,7 @@ def _expert_loads(
   """
   experiment = run.experiment
   rows = estimators.make(
-      run, model_functions.loads_model_fn(run, teacher)
+      run, prediction_functions.loads_model_fn(run, teacher)
   ).predict(
       lambda params: inputs.training_batches(
           experiment.task,

@@ -34,7 +34,7 @@ from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
-from mtf_switch.training import model_functions
+from mtf_switch.training import prediction_functions
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import vocabulary_record
@@ -282,7 +282,7 @@ def _write_files(
   path = checkpoints.path(run.model_dir, record["teacher_step"])
   rows = estimators.make(
       run,
-      model_functions.teaching_model_fn(
+      prediction_functions.teaching_model_fn(
           run, record["choices"], record["temperature"]
       ),
   ).predict(

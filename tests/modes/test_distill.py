@@ -18,6 +18,7 @@ import mtf_switch  # isort: skip  # noqa: F401
 import io
 import json
 
+import mesh_tensorflow as mtf
 import numpy as np
 import pytest
 import rich.console
@@ -31,6 +32,7 @@ from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inference
 from mtf_switch.training import model_functions
+from mtf_switch.training import model_graph
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
 from mtf_switch.training import student_weights
@@ -426,12 +428,12 @@ def scores(teacher_dir):
   """The log-probability of each row, as --mode=score computes it."""
   run = configured("unused", "sparse", ["runs/pretrain.gin"])
   with tf.Graph().as_default(), tf.Session() as session:
-    mesh, impl = model_functions._place(run, {}, None)
-    features = model_functions._import_features(
+    mesh, impl = model_graph.place(run, {}, None)
+    features = model_graph.import_features(
         run.experiment, mesh, {"targets": tf.constant(batch())}
     )
     results = inference.score(run.experiment, features).results
-    lowering = model_functions.mtf.Lowering(mesh.graph, {mesh: impl})
+    lowering = mtf.Lowering(mesh.graph, {mesh: impl})
     tensor = lowering.export_to_tf_tensor(results)
     path = checkpoints.path(str(teacher_dir), 4)
     tf.train.Saver(tf.global_variables()).restore(session, path)
@@ -455,7 +457,7 @@ def test_the_teacher_is_frozen_and_scores_as_it_does_alone(teacher):
     assert not any(
         "teacher" in op.name
         for op in graph.operations
-        if isinstance(op, model_functions.mtf.Assign)
+        if isinstance(op, mtf.Assign)
     )
     figures, _ = step()
   # 80 real tokens.
