@@ -254,22 +254,16 @@ def _cached(
         f"{teacher_dir!r} and teacher_step = {teacher_step}."
     )
 
-  def change_loss_at(at_step):
-    return functools.partial(
-        distillation.distill,
-        teach=functools.partial(
-            distillation.lesson_of_cache, temperature=mix.temperature
-        ),
-        fraction=mix.fraction(at_step),
-        temperature=mix.temperature,
-    )
-
   def change_batches(batches, first_batch, skipped):
     return teacher_cache_lib.add_lessons(
         batches, directory, record, first_batch, skipped
     )
 
-  return _Lessons(step, change_loss_at, change_batches)
+  return _Lessons(
+      step,
+      functools.partial(distillation.distill_by_cache, mix),
+      change_batches,
+  )
 
 
 def _expert_loads(

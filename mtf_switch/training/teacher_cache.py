@@ -19,7 +19,7 @@ that a teacher can be asked once for many students. A directory has a record,
 teacher.json, and files of TensorFlow records, one record a batch, in order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import hashlib
 import itertools
 import os
@@ -131,7 +131,7 @@ def write(
             f"{found.get(name)!r}, and this one has {value!r}; take another "
             "--output_dir."
         )
-  paths = _paths(directory, record)
+  paths = file_paths(directory, record)
   missing = [i for i, x in enumerate(paths) if not tf.io.gfile.exists(x)]
   for _, group in itertools.groupby(enumerate(missing), lambda x: x[1] - x[0]):
     numbers = [number for _, number in group]
@@ -188,7 +188,9 @@ def check(
         f"{subject} has {record['steps']:,} batches, but this run needs "
         f"{steps:,}; train so many steps, or write more in another directory."
     )
-  missing = [x for x in _paths(directory, record) if not tf.io.gfile.exists(x)]
+  missing = [
+      x for x in file_paths(directory, record) if not tf.io.gfile.exists(x)
+  ]
   if missing:
     raise errors.UserError(
         f"{subject} lacks {len(missing)} of its files, the first is "
@@ -219,7 +221,7 @@ def add_lessons(
   """
   first_file, start = divmod(first_batch, record["steps_per_file"])
   cached = tf.data.TFRecordDataset(
-      _paths(directory, record)[first_file:], compression_type=_COMPRESSION
+      file_paths(directory, record)[first_file:], compression_type=_COMPRESSION
   ).skip(start)
   if skipped:
     cached = (
@@ -260,7 +262,13 @@ def _read_record(directory: str) -> dict[str, Any] | None:
   return files.read_json(os.path.join(directory, _RECORD))
 
 
-def _paths(directory: str, record: Mapping[str, Any]) -> list[str]:
+def file_paths(directory: str, record: Mapping[str, Any]) -> list[str]:
+  """The files of a cache, in order.
+
+  Args:
+    directory: of the cache.
+    record: of which "steps" and "steps_per_file" are read.
+  """
   number = -(-record["steps"] // record["steps_per_file"])
   return [
       os.path.join(directory, f"teacher.tfrecord-{i:05}-of-{number:05}")
@@ -290,15 +298,31 @@ def _write_files(
       hooks=[checkpoint_fit.CheckHook(path)],
       checkpoint_path=path,
   )
-  step = first
-  for path in paths.values():
-    unfinished = path + _UNFINISHED
-    with tf.io.TFRecordWriter(unfinished, _COMPRESSION) as writer:
-      for _ in range(min(steps_per_file, end - step)):
-        writer.write(_serialize(itertools.islice(rows, record["batch_size"])))
-        step += 1
-        display.steps("taught", step, steps)
-    tf.io.gfile.rename(unfinished, path, overwrite=True)
+
+  def batches(first, end):
+    for step in range(first, end):
+      yield list(itertools.islice(rows, record["batch_size"]))
+      display.steps("taught", step + 1, steps)
+
+  for number, path in paths.items():
+    start = number * steps_per_file
+    write_file(path, batches(start, min(start + steps_per_file, end)))
+
+
+def write_file(
+    path: str, batches: Iterable[Sequence[Mapping[str, np.ndarray]]]
+):
+  """Writes a file of a cache; it has its name when it is whole.
+
+  Args:
+    path: one of file_paths.
+    batches: each a list of rows with "targets" and distillation.CACHED.
+  """
+  unfinished = path + _UNFINISHED
+  with tf.io.TFRecordWriter(unfinished, _COMPRESSION) as writer:
+    for rows in batches:
+      writer.write(_serialize(rows))
+  tf.io.gfile.rename(unfinished, path, overwrite=True)
 
 
 def _batches(
@@ -322,9 +346,8 @@ def _batches(
   return batches
 
 
-def _serialize(rows: Iterator[Mapping[str, np.ndarray]]) -> bytes:
+def _serialize(rows: Sequence[Mapping[str, np.ndarray]]) -> bytes:
   """A batch's predictions as a tf.train.Example of raw numbers."""
-  rows = list(rows)
   features = {}
   for name, dtype in _DTYPES.items():
     array = np.stack([row[name] for row in rows]).astype(dtype.as_numpy_dtype)

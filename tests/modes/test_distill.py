@@ -25,6 +25,7 @@ import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch.mesh import placement
 from mtf_switch.modes import distill
 from mtf_switch.modes import teach
 from mtf_switch.modes import train
@@ -287,6 +288,27 @@ def test_another_cache_is_refused(
         tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}", *params
     )
   assert expected in str(raised.value)
+
+
+@pytest.fixture
+def shapes_of_the_program():
+  """Shapes as they are after compat.use_graph_mode."""
+  tf.disable_v2_tensorshape()
+  yield
+  tf.enable_v2_tensorshape()
+
+
+@pytest.mark.usefixtures("shapes_of_the_program")
+def test_choices_are_on_the_mesh():
+  with tf.Graph().as_default():
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    features = placement.import_features(
+        mesh,
+        {"targets_teacher_ids": tf.zeros([4, 40, 3], tf.int32)},
+        4,
+        {"targets": 40},
+    )
+  assert features["targets_teacher_ids"].shape.to_integer_list == [4, 40, 3]
 
 
 def test_more_choices_than_tokens_are_refused(tmp_path, teacher):
