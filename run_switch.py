@@ -123,14 +123,14 @@ class _Mode:
 _MODES = {
     "train": _Mode("train.train", "train a model"),
     "finetune": _Mode("finetune.finetune", "train on from a pre-trained model"),
+    "distill": _Mode(
+        "distill.distill", "train a student with a trained model as its teacher"
+    ),
     "teach": _Mode(
         "teach.teach",
         "ask a trained model once, to teach many students",
         flags=("output_dir",),
         needs=("output_dir",),
-    ),
-    "distill": _Mode(
-        "distill.distill", "train a student with a trained model as its teacher"
     ),
     "eval": _Mode(
         "decode.evaluate",

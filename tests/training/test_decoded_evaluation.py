@@ -13,6 +13,7 @@
 # limitations under the License.
 
 import mtf_switch  # isort: skip  # noqa: F401
+import contextlib
 import json
 import types
 
@@ -40,6 +41,11 @@ class Notes:
 
   def status(self, text):
     """Shows nothing."""
+
+  @contextlib.contextmanager
+  def working(self, text):
+    """Shows nothing."""
+    yield
 
   def note(self, text):
     """Keeps a line."""
@@ -229,7 +235,7 @@ def test_fine_tuning_needs_labels(monkeypatch):
   monkeypatch.setattr(decoded_evaluation, "Evaluation", lambda *_: unlabelled)
   run = types.SimpleNamespace(experiment=types.SimpleNamespace(task="a"))
   with pytest.raises(errors.UserError) as raised:
-    finetune._make_evaluate(run, "test", Notes())
+    finetune.make_evaluate(run, "test", Notes())
   assert str(raised.value) == (
       "the 'test' split of 'a' has no labels to choose the best checkpoint by; "
       "set train.eval_split to one that has."
@@ -254,7 +260,7 @@ def test_steps_that_are_made_again_are_evaluated_again(tmp_path, monkeypatch):
       experiment=types.SimpleNamespace(task="toy_letters"),
       model_dir=str(tmp_path),
   )
-  evaluate, scores, drop_after = finetune._make_evaluate(run, "test", Notes())
+  evaluate, scores, drop_after = finetune.make_evaluate(run, "test", Notes())
   evaluate(2)
   evaluate(4)
   assert scores() == {"toy_letters": {2: 2.0, 4: 4.0}}
