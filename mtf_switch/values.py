@@ -213,7 +213,7 @@ def check(name: str, value: Any, annotation: Any, note: str = ""):
   """
   if accepts(annotation, value):
     return
-  text = f"{name} = {_shown(value)}"
+  text = f"{name} = {errors.shown(_shown(value))}"
   names = _literals(annotation)
   listed = value if isinstance(value, (list, tuple)) else [value]
   unknown = [x for x in listed if isinstance(x, str) and x not in names]
