@@ -95,6 +95,7 @@ def parse(
     if t5_configs.is_of_t5(bindings):
       before = t5_configs.files_before(bindings)
     _parse([*before, *files], params)
+    _check_no_circle()
     bindings = [
         *gin_sources.bindings(before, (), {}, gin_sources.DEFAULTS),
         *bindings,
@@ -321,10 +322,9 @@ def _check_macros(of_params: Collection[unread_bindings.Key]):
     of_params: what only parameters bind.
 
   Raises:
-    UserError: a macro is misspelt, refers to itself, or lacks a value.
+    UserError: a macro is misspelt, or macros lack a value.
   """
   used = _used_macros()
-  _check_no_circle()
   for name in _macros():
     if name not in used:
       is_param = (name, "gin.macro", "value") in of_params
