@@ -276,6 +276,15 @@ MISTAKES = [
         flags=["--flagfile=flags"],
         files={"flags": gzip.compress(b"--seed=1")},
     ),
+    Mistake(["--model_dir is missing"], flags=["--model_dir= "]),
+    Mistake(
+        ["--split= has no value"],
+        flags=["--mode=inspect", "--task=toy_copy", "--split= "],
+    ),
+    Mistake(
+        ["--compare_dir= has no value"],
+        flags=["--mode=compare_languages", "--compare_dir=", "--output_dir=o"],
+    ),
     _flag(
         "--flagfile=pipe",
         "is a device, a named pipe",
