@@ -607,7 +607,7 @@ def _check_command_line(
   except OSError as error:
     message = "the working directory is gone; change to another one."
     raise _Mistake(message) from error
-  if mode.has_model_dir and not FLAGS.model_dir:
+  if mode.has_model_dir and not (FLAGS.model_dir or "").strip():
     raise _Mistake(
         "--model_dir is missing, the directory for checkpoints, metrics and "
         "logs."
@@ -739,7 +739,8 @@ def _flags_of(mode: _Mode) -> dict[str, Any]:
     if flag not in mode.flags:
       raise _Mistake(f"--{flag} goes with {' and '.join(owners[flag])} only.")
   for flag, value in given.items():
-    if value == "":
+    values = value if isinstance(value, list) else [value]
+    if any(isinstance(x, str) and not x.strip() for x in values):
       raise _Mistake(f"--{flag}= has no value; leave it out, or give one.")
   if any(flag not in given for flag in mode.needs):
     needed = " and ".join(f"--{flag}" for flag in mode.needs)

@@ -15,6 +15,18 @@
 """Errors and notices for the user, each on one line."""
 
 import os
+import pathlib
+import sysconfig
+import traceback
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Where modules are that a user did not write.
+OF_OTHERS = (
+    "<frozen ",
+    *(f"{sysconfig.get_path(x)}{os.sep}" for x in ("stdlib", "purelib")),
+    *(f"{_ROOT / package}{os.sep}" for package in ("mtf_switch", "tasks")),
+)
+_LONGEST = 200
 
 
 class UserError(ValueError):
@@ -33,6 +45,39 @@ class Stopped(Exception):
 
 class UserNotice(UserWarning):
   """Information that asks for no correction, on one line."""
+
+
+def shown(text: str) -> str:
+  """Returns a user's text for a message: its beginning, in one line."""
+  cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+  return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
+
+
+def in_module(error: BaseException, name: str) -> str:
+  """Returns a sentence about an error in a user's module, with its line.
+
+  Args:
+    error: what an import has raised.
+    name: the module's name.
+  """
+  if isinstance(error, SyntaxError):
+    return f"{error.filename or name}:{error.lineno or 1}: {error.msg}."
+  places = [
+      f"{frame.filename}:{frame.lineno}: "
+      for frame in traceback.extract_tb(error.__traceback__)
+      if not frame.filename.startswith(OF_OTHERS)
+  ]
+  place = places[-1] if places else ""
+  if isinstance(error, ModuleNotFoundError):
+    first, *_ = str(error).splitlines()  # Gin appends lines.
+    return f"{place}{first}."
+  if isinstance(error, SystemExit):
+    return (
+        f"{place}the module ends the program when it is imported; put what is "
+        'to be done only when it is run under if __name__ == "__main__".'
+    )
+  line, *_ = traceback.format_exception_only(error)[-1].splitlines()
+  return f"{place}{line}"
 
 
 def check_one_of(value: str, legal, what: str):

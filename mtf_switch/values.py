@@ -213,7 +213,7 @@ def check(name: str, value: Any, annotation: Any, note: str = ""):
   """
   if accepts(annotation, value):
     return
-  text = f"{name} = {_shown(value)}"
+  text = f"{name} = {errors.shown(shown(value))}"
   names = _literals(annotation)
   listed = value if isinstance(value, (list, tuple)) else [value]
   unknown = [x for x in listed if isinstance(x, str) and x not in names]
@@ -227,10 +227,10 @@ def check(name: str, value: Any, annotation: Any, note: str = ""):
   raise errors.UserError(f"{message} {note}".strip())
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
   """A value as one would write it in gin."""
   if isinstance(value, (list, tuple)):
-    return f"[{', '.join(map(_shown, value))}]"
+    return f"[{', '.join(map(shown, value))}]"
   return f"@{value.__name__}" if hasattr(value, "__name__") else repr(value)
 
 

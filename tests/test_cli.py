@@ -250,6 +250,19 @@ def test_no_place_to_print_or_to_stand(tmp_path, script, message):
   assert len(result.stderr.splitlines()) == 1
 
 
+def test_help_that_is_read_in_part(tmp_path):
+  program = shlex.join([sys.executable, str(programs.PROGRAM)])
+  result = subprocess.run(
+      f"{program} --help | true",
+      shell=True,
+      cwd=tmp_path,
+      capture_output=True,
+      text=True,
+      timeout=300,
+  )
+  assert not result.stderr
+
+
 def test_results_that_cannot_be_printed(server, tmp_path):
   server.start(["--mode=tasks"], tmp_path, stdout="/dev/full")
   result = server.wait()

@@ -55,6 +55,8 @@ from mtf_switch.training import vocabulary_record
 # Flags that name what a mode reads, and what it writes.
 _INPUTS = ("input_file", "plan_chips_file")
 _OUTPUTS = ("output_file", "output_dir", "plan_picture")
+# In the paths of TensorFlow's own code.
+_TENSORFLOW = f"{os.sep}tensorflow{os.sep}python{os.sep}"
 # Broken records that are named when a run ends; the others are counted.
 _NAMED_RECORDS = 3
 
@@ -205,16 +207,28 @@ def explain(error: BaseException) -> str | None:
 
 
 def _explain_upstream(error: BaseException) -> str | None:
-  """One line for options of upstream's layers that do not go together."""
-  frames = traceback.extract_tb(error.__traceback__)
-  directory = os.path.dirname(transformer.__file__)
+  """One line for options of upstream's layers that do not go together.
+
+  They show in whatever error upstream's code runs into, or TensorFlow for it.
+  """
+  if isinstance(error, (tf.errors.OpError, MemoryError, KeyboardInterrupt)):
+    return None
+  places = [
+      frame.filename
+      for frame in traceback.extract_tb(error.__traceback__)
+      if _TENSORFLOW not in frame.filename
+  ]
+  of_models = os.path.dirname(transformer.__file__)
+  upstream = os.path.dirname(of_models)
   if (
-      not isinstance(error, ValueError)
-      or not frames
-      or os.path.dirname(frames[-1].filename) != directory
+      not places
+      or not places[-1].startswith(upstream + os.sep)
+      or of_models not in map(os.path.dirname, places)
   ):
     return None
   message = str(error).split("\n", maxsplit=1)[0]
+  if not isinstance(error, ValueError):
+    message = f"{type(error).__name__}: {message}"
   return f"the model cannot be built: {message}"
 
 

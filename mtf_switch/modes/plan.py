@@ -147,6 +147,8 @@ def _picture(experiment: Experiment, plan_: plan_lib.Plan):
     size = accounting.size_of(experiment.build_model())
   except ValueError as error:
     raise errors.UserError(f"--plan_picture: {error}") from error
+  if size.d_ff is None:
+    raise errors.UserError("--plan_picture: linear experts have no d_ff.")
   return held_slices.Layout(
       plan_.name,
       plan_.mesh_shape,

@@ -21,20 +21,12 @@ import importlib.util
 import os
 import pathlib
 import sys
-import sysconfig
-import traceback
 
 from mtf_switch import errors
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-# Where modules are that a user did not write.
-_OF_OTHERS = (
-    "<frozen ",
-    *(f"{sysconfig.get_path(x)}{os.sep}" for x in ("stdlib", "purelib")),
-    *(f"{_ROOT / package}{os.sep}" for package in ("mtf_switch", "tasks")),
-)
 # Where modules are that a user's own may be named after.
-_TAKEN = ("built-in", "frozen", f"{_ROOT}{os.sep}", *_OF_OTHERS)
+_TAKEN = ("built-in", "frozen", f"{_ROOT}{os.sep}", *errors.OF_OTHERS)
 
 
 def load(names: Sequence[str]):
@@ -54,21 +46,9 @@ def load(names: Sequence[str]):
     _check_not_hidden(name, flag)
     try:
       module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-      place = f"{_place(error)}: " if _place(error) else ""
-      raise errors.UserError(f"{flag}: {place}{error}.") from error
-    except SyntaxError as error:
-      place = f"{error.filename or name}:{error.lineno or 1}"
-      raise errors.UserError(f"{flag}: {place}: {error.msg}.") from error
-    except SystemExit as error:
-      raise errors.UserError(
-          f"{flag}: {_place(error)}: the module ends the program when it is "
-          "imported; put what is to be done only when it is run under "
-          'if __name__ == "__main__".'
-      ) from error
-    except Exception as error:
-      line, *_ = traceback.format_exception_only(error)[-1].splitlines()
-      raise errors.UserError(f"{flag}: {_place(error)}: {line}") from error
+    except (Exception, SystemExit) as error:
+      message = f"{flag}: {errors.in_module(error, name)}"
+      raise errors.UserError(message) from error
     if module.__spec__ and module.__spec__.origin is None:
       directory, *_ = module.__path__
       raise errors.UserError(
@@ -109,13 +89,3 @@ def _check_not_hidden(name: str, flag: str):
 
 def _is_same(path: str, other: str) -> bool:
   return os.path.realpath(path) == os.path.realpath(other)
-
-
-def _place(error: BaseException) -> str:
-  """Returns "file:line" of the user's line that an error comes from, or ""."""
-  places = [
-      f"{frame.filename}:{frame.lineno}"
-      for frame in traceback.extract_tb(error.__traceback__)
-      if not frame.filename.startswith(_OF_OTHERS)
-  ]
-  return places[-1] if places else ""

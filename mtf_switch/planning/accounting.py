@@ -46,7 +46,8 @@ class ModelSize:
 
   Attributes:
     d_model: the width of the residual stream.
-    d_ff: the inner width of a feed-forward network, expert or not.
+    d_ff: the inner width of a feed-forward network, expert or not; None for
+      linear experts.
     d_kv: the width of an attention head.
     num_heads: the number of attention heads.
     num_layers: the layers of each stack; an encoder-decoder has two stacks.
@@ -71,7 +72,7 @@ class ModelSize:
   """
 
   d_model: int
-  d_ff: int
+  d_ff: int | None
   d_kv: int
   num_heads: int
   num_layers: int
@@ -230,6 +231,8 @@ def _attention_layers(
 
 def feed_forward_parameters(size: ModelSize) -> int:
   """Weights of one dense feed-forward layer, and of one expert."""
+  if size.d_ff is None:
+    return size.d_model**2
   return (3 if size.gated else 2) * size.d_model * size.d_ff
 
 

@@ -170,9 +170,10 @@ class Experiment:
           f"sequence length {longest}; the nearest is "
           f"{max(1, round(size / longest)) * longest}."
       )
+    mesh, layout = self.mesh, self.layout
     try:
       return utils.compute_batch_size(
-          self.lengths, self.mesh, self.layout, self.batch_size
+          self.lengths, mesh, layout, self.batch_size
       )
     except ValueError:
       raise errors.UserError(
@@ -284,8 +285,8 @@ def find_task(name: str):
     if ours := t5_tasks.task_of_t5(name):
       advice = f"T5's mixture of that name is {ours!r} here."
     raise errors.UserError(
-        f"Task or mixture {name!r} is not registered; "
-        + (f"{advice} " if advice else "")
+        f"Task or mixture {name!r} is not registered"
+        + (f"; {advice} " if advice else ". ")
         + "Tasks of your own come in with --module_import."
     )
   return seqio.get_mixture_or_task(name)

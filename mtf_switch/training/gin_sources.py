@@ -212,7 +212,7 @@ class _References(config_parser.ParserDelegate):
 def _text_of(path: str) -> str:
   """Reads a file as gin does: a local one may have any name."""
   with tf.io.gfile.GFile(path) if "://" in path else open(path) as file:
-    return file.read()
+    return file.read().removeprefix("\ufeff")  # As some editors begin files.
 
 
 class _Text(io.StringIO):

@@ -107,6 +107,17 @@ _PARAMETERS = {
     "epsilon": values.Positive,
     "norm_epsilon": values.Positive,
     "scale": values.Positive,
+    "get_vocab_embedding_cls.cls": Annotated[
+        Callable,
+        values.takes(
+            "mesh",
+            "vocab_dim",
+            "output_dim",
+            "variable_dtype",
+            "name",
+            "ensemble_dim",
+        ),
+    ],
     "layer_stack_cls": Annotated[Callable, values.takes("layers")],
     "layers": Annotated[
         Sequence[
@@ -125,8 +136,12 @@ _PARAMETERS = {
     ],
     "ensemble": values.Count,
     "loss_denominator": values.Positive,
-    "attention_func": Callable,
-    "attention_kwargs": Mapping[str, Any],
+    "attention_func": Literal["hybrid"],
+    "attention_kwargs": Annotated[
+        Mapping[str, Any],
+        "a dictionary of extra_logit and float32_logits",
+        values.Bound("", lambda x: {*x} <= {"extra_logit", "float32_logits"}),
+    ],
     "hyperprompt_hidden_dim": values.Count,
     "hyperprompt_length_decoder": values.Count,
     "hyperprompt_length_encoder": values.Count,
@@ -214,6 +229,8 @@ _PARAMETERS = {
     "maximum": values.Positive,
     "rate_num_examples.temperature": values.Positive,
 }
+# Although their default is None.
+_NEVER_NONE = ("sublayers_final", "sublayers_initial", "sublayers_per_layer")
 _DECODE = ("", "Bitransformer.decode")
 _TASKS = {
     "tasks.broken_records.limit": values.CountOrZero,
@@ -312,7 +329,9 @@ def _annotation(selector: str, parameter: str) -> Any:
   default = signature[parameter].default
   if annotation is None:
     return _type_of(default)
-  return annotation | None if default is None else annotation
+  if default is None and parameter not in _NEVER_NONE:
+    return annotation | None
+  return annotation
 
 
 def _type_of(default: Any) -> Any:

@@ -27,6 +27,7 @@ from mtf_switch.training import checkpoints
 from mtf_switch.training import experiment as experiment_lib
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import strict_gin
+from mtf_switch.training import t5_refusals
 from mtf_switch.training import unread_bindings
 from mtf_switch.training import vocabulary_record
 
@@ -100,6 +101,7 @@ class Run:
         self.mode,
         on_tpu=bool(self.tpu),
     )
+    t5_refusals.check_steps(self.mode, strict_gin.value("train.steps"))
     unread_bindings.check_scopes(own)
     self.own_bindings.clear()
     self.own_bindings.update(own)

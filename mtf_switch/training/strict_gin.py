@@ -23,20 +23,29 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import copy
 import functools
 import inspect
+import os
 import re
 import tokenize
+import traceback
 from typing import Any
 import warnings
 
 import gin
 
 from mtf_switch import errors
+from mtf_switch import files as files_lib
 from mtf_switch import spelling
 from mtf_switch.training import gin_sources
 from mtf_switch.training import gin_values
 from mtf_switch.training import t5_configs
 from mtf_switch.training import t5_translation
 from mtf_switch.training import unread_bindings
+
+# What gin adds to the errors of a statement, of a file or a parameter.
+_STATEMENT = re.compile(
+    r'In (?:file "(?P<file>.+?)",|bindings string) line (?P<line>\d+)\n'
+    r" *(?:(?:import|from) +(?P<module>\S+))?"
+)
 
 
 def parse(
@@ -86,6 +95,7 @@ def parse(
     if t5_configs.is_of_t5(bindings):
       before = t5_configs.files_before(bindings)
     _parse([*before, *files], params)
+    _check_no_circle()
     bindings = [
         *gin_sources.bindings(before, (), {}, gin_sources.DEFAULTS),
         *bindings,
@@ -120,7 +130,7 @@ def _parse(files: Sequence[str], params: Sequence[str]):
   for param in params:
     _call(
         functools.partial(gin_sources.parse_text, param),
-        f"--gin_param={param!r}",
+        f"--gin_param={errors.shown(repr(param))}",
     )
 
 
@@ -181,8 +191,17 @@ def explain(error: BaseException) -> str | None:
     error: any exception.
 
   Returns:
-    the line; None if the error is not about missing parameters.
+    the line; None if the error is not about what gin calls a function with.
   """
+  if isinstance(error, RecursionError) and _is_raised_in_gin(error, 1000):
+    return "a value in gin leads back to itself, such as f.x = @f()."
+  called = re.findall(r"In call to configurable '(.+?)'", str(error))
+  if isinstance(error, TypeError) and called and _is_raised_in_gin(error, 1):
+    message, *_ = str(error).splitlines()
+    return (
+        f"@{called[0]} in gin stands where it does not fit: {message}; a name "
+        "with () is called at once, one without when it is needed."
+    )
   missing = re.match(
       r"Required bindings for `(.+?)` not provided in config: \[(.*?)\]",
       str(error),
@@ -197,28 +216,45 @@ def explain(error: BaseException) -> str | None:
   )
 
 
+def _is_raised_in_gin(error: BaseException, depth: int) -> bool:
+  """Whether gin is in the last frames of an error's traceback."""
+  frames = traceback.extract_tb(error.__traceback__)[-depth:]
+  return any(frame.filename == gin.config.__file__ for frame in frames)
+
+
 def _call(parse_: Callable[[], Any], where: str) -> Any:
   """Calls gin and turns its errors into a UserError of one line."""
   try:
     return parse_()
   except SyntaxError as error:
+    if (error.filename or "").endswith(".py"):  # Of a module.
+      message = f"{where}: {errors.in_module(error, where)}"
+      raise errors.UserError(message) from error
     if error.filename:
       where = f"{error.filename}:{error.lineno}"
-    text = (error.text or "").strip()
+    text = errors.shown((error.text or "").strip())
     raise errors.UserError(f"{where}: this is not gin: {text}") from error
   except tokenize.TokenError as error:
     message = f"{where}: this is not gin: {error.args[0]}"
     raise errors.UserError(message) from error
-  except (ImportError, OSError, RuntimeError, ValueError) as error:
-    place = re.search(r'In file "(.+?)", line (\d+)', str(error))
-    if place:
-      where = f"{place[1]}:{place[2]}"
+  except (Exception, SystemExit) as error:
+    place = _STATEMENT.search(str(error))
+    if place and place["file"]:
+      where = f"{place['file']}:{place['line']}"
+    if isinstance(error, SystemExit) or (place and place["module"]):
+      module = place["module"] if place else "a module"
+      message = f"{where}: {errors.in_module(error, module)}"
+      raise errors.UserError(message) from error
+    if isinstance(error, RecursionError):
+      message = "the file includes itself" if place else "too many brackets"
+      raise errors.UserError(f"{where}: {message}.") from error
     message = str(error).split("\n")[0]
     # Gin appends all search paths, which may be many.
     message = message.replace(gin_sources.READ_HERE, "")
-    message = re.sub(
-        r"Unable to open file: (.+?)\. .*", r"\1 is not there.", message
-    )
+    if missing := re.match(r"Unable to open file: (.+?)\. ", message):
+      if os.path.lexists(missing[1]):
+        files_lib.check_readable(missing[1], f"{where}: {missing[1]}")
+      message = f"{missing[1]} is not there."
     raise errors.UserError(f"{where}: {message}{_advice(message)}") from error
 
 
@@ -299,6 +335,20 @@ def _check_macros(of_params: Collection[unread_bindings.Key]):
         f"{' and '.join(missing)} must be set, in a gin file or for example "
         f'with --gin_param="{missing[0]} = ...".'
     )
+
+
+def _check_no_circle():
+  """Refuses macros that consist of themselves."""
+  values = macros()
+  for name in values:
+    through = [name]
+    while through[-1] in values:
+      following = repr(values[through[-1]]).removeprefix("%")
+      if following in through:
+        raise errors.UserError(
+            f"{' = %'.join([*through, following])} leads back to itself."
+        )
+      through.append(following)
 
 
 def _check_unused(name: str, used: set[str], is_param: bool):

@@ -120,7 +120,7 @@ def statements(
   """
   try:
     yield from config_parser.ConfigParser(text, delegate)
-  except (SyntaxError, ValueError, tokenize.TokenError):
+  except (SyntaxError, ValueError, RecursionError, tokenize.TokenError):
     return
 
 

@@ -16,7 +16,10 @@
 
 from typing import Any
 
+import gin
+
 from mtf_switch import errors
+from mtf_switch.training import t5_configs
 from mtf_switch.training import t5_counterparts as counterparts
 
 # By T5's modes.
@@ -49,6 +52,24 @@ def check_mode(mode: str | None, mode_of_t5: str | None):
     raise errors.UserError(
         f"run.mode = {mode_of_t5!r} of T5's configuration is not "
         f"--mode={mode}; give {advice}, or set run.mode = 'train'."
+    )
+
+
+def check_steps(mode: str | None, steps: Any):
+  """Refuses to train for the steps that only T5's program has by default.
+
+  Args:
+    mode: the program's mode; None for any.
+    steps: what train.steps is bound to.
+
+  Raises:
+    UserError: a configuration of T5's leaves them out.
+  """
+  has_run = gin.get_bindings(t5_configs.RUN, resolve_references=False)
+  if mode in counterparts.TRAINING_MODES and has_run and steps is None:
+    raise errors.UserError(
+        "run.train_steps is not set, and T5's default, 2^36 tokens, is none "
+        'here; add for example --gin_param="run.train_steps = 524288".'
     )
 
 

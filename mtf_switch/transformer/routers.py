@@ -22,6 +22,7 @@ from typing import Any
 import gin
 
 from mtf_switch import errors
+from mtf_switch import values
 from mtf_switch.layer import router as router_lib
 from mtf_switch.layer import routing
 
@@ -96,7 +97,7 @@ def router_of(
   is_class = inspect.isclass(router) and issubclass(router, routing.Router)
   if not is_class and not isinstance(router, routing.Router):
     raise errors.UserError(
-        f"SwitchFeedForward.router = {router!r} is not known; use "
+        f"SwitchFeedForward.router = {values.shown(router)} is not known; use "
         "@switch_router, @top_2_router, @top_n_router, "
         "@no_token_left_behind_router or a subclass of "
         "mtf_switch.layer.routing.Router of your own."

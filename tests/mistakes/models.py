@@ -114,6 +114,39 @@ _MODELS = [
     ),
 ]
 
+# Functions and options of upstream's layers that do not fit.
+_FUNCTIONS = [
+    *values_of(
+        "LayerStack.sublayers_final",
+        ["None", "3"],
+        "must be a list of sublayers such as @sublayer_dropout.",
+    ),
+    *values_of(
+        "SelfAttention.attention_kwargs",
+        ["{'x': 1}", "{'dropout_rate': 0.1}", "3"],
+        "must be a dictionary of extra_logit and float32_logits or None.",
+    ),
+    *values_of(
+        "get_vocab_embedding_cls.cls",
+        ["@truncated_rsqrt", "@SelfAttention", "3"],
+        "must be a function of mesh and vocab_dim and ",
+    ),
+    refused(
+        ["Unitransformer.loss_fn = @cross_entropy_loss()"],
+        "@cross_entropy_loss in gin stands where it does not fit: "
+        "cross_entropy_loss() missing 5 required positional arguments",
+    ),
+    refused(
+        ["SelfAttention.keep_query_heads_dims = True"],
+        "the model cannot be built: Specified reduced_dims and output_shape do "
+        "not match.",
+    ),
+    refused(
+        ["LayerStack.sublayers_initial = [@truncated_rsqrt]"],
+        "the model cannot be built: TypeError: ",
+    ),
+]
+
 _SWITCH_LAYERS = [
     Mistake(
         ["= 'rellu' is not known; use one of linear, relu, ", "mean relu"],
@@ -224,6 +257,7 @@ _TOO_LARGE = [
 
 MISTAKES = [
     *_MODELS,
+    *_FUNCTIONS,
     *_SWITCH_LAYERS,
     *_MESHES,
     *_TOO_LARGE,

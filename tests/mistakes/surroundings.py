@@ -39,6 +39,17 @@ def _flag(flag: str, *contains: str, **others) -> Mistake:
   return Mistake([flag, *contains], flags=[flag], **others)
 
 
+def _gin(
+    content: str, *contains: str, at: str = "a.gin:1: ", module="", **files
+) -> Mistake:
+  """A mistake in a gin file, or in a module that it imports."""
+  return Mistake(
+      [at, *contains],
+      flags=["--gin_file=a.gin"],
+      files={"a.gin": content, "mine.py": module, **files},
+  )
+
+
 def _socket(path: pathlib.Path):
   # The path of a socket is short.
   directory = os.getcwd()
@@ -149,6 +160,33 @@ MISTAKES = [
         files={"sub": pathlib.Path.mkdir},
     ),
     _flag("--module_import=no_such", "No module named 'no_such'"),
+    _gin("import mine\n", "/mine.py:2: KeyError: 'b'", module="\n{}['b']"),
+    _gin(
+        "import mine\n",
+        "/mine.py:1: invalid syntax",
+        at="a.gin: ",
+        module="def f(:\n",
+    ),
+    _gin(
+        "import mine\n",
+        "/mine.py:1: the module ends the",
+        at="a.gin: ",
+        module="exit()",
+    ),
+    _gin("import no_such\n", "No module named 'no_such'"),
+    # Gin files.
+    _gin("include 'a.gin'\n", "the file includes itself"),
+    _gin("include 'dir'\n", "dir is a directory", dir=pathlib.Path.mkdir),
+    _gin("include '/dev/zero'\n", "/dev/zero is a device, not a file"),
+    _gin("include 'pipe'\n", "pipe is a named pipe", pipe=os.mkfifo),
+    _gin("include 'none.gin'\n", "none.gin is not there"),
+    _gin(f"a = {500 * '['}{500 * ']'}\n", "too many brackets", at="a.gin: "),
+    _gin(f"a = {10000 * '9'}x\n", f"this is not gin: a = {196 * '9'}..."),
+    _gin("a = 1\0\n", "this is not gin: a = 1\\x00"),
+    _gin("a = %a\n", "a = %a leads back to itself", at=""),
+    _gin("a = %b\nb = %a\n", "a = %b = %a leads back to itself", at=""),
+    _gin("train_steps = @train()\n", "a value in gin leads back", at=""),
+    _gin("\ufefftrain_steps = 0\n", "train.steps = 0 must be", at=""),
     # What is read.
     *_read_by_flag("gin_file")[:2],
     *_read_by_flag("input_file", "--mode=infer", "--output_file=out"),
@@ -237,6 +275,31 @@ MISTAKES = [
         ["codec can't decode"],
         flags=["--flagfile=flags"],
         files={"flags": gzip.compress(b"--seed=1")},
+    ),
+    Mistake(["--model_dir is missing"], flags=["--model_dir= "]),
+    Mistake(
+        ["--split= has no value"],
+        flags=["--mode=inspect", "--task=toy_copy", "--split= "],
+    ),
+    Mistake(
+        ["--compare_dir= has no value"],
+        flags=["--mode=compare_languages", "--compare_dir=", "--output_dir=o"],
+    ),
+    _flag(
+        "--flagfile=pipe",
+        "is a device, a named pipe",
+        files={"pipe": os.mkfifo},
+    ),
+    _flag("--flagfile=/dev/zero", "is a device, a named pipe"),
+    Mistake(
+        ["--flagfile=/dev/zero is a device"],
+        flags=["--flagfile=flags"],
+        files={"flags": "--seed=1\n--flagfile=/dev/zero\n"},
+    ),
+    _flag(
+        "--flagfile=flags",
+        "leads back to itself",
+        files={"flags": "--flagfile=flags\n"},
     ),
     Mistake(["'train' is not a flag; flags start with --"], flags=["train"]),
 ]

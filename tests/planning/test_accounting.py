@@ -125,6 +125,11 @@ def test_switch_attention_by_hand():
   assert accounting.flops_per_sequence(of_encoder, 10, 6) == 50272 + more
 
 
+def test_linear_experts_have_one_matrix():
+  linear = dataclasses.replace(TINY, d_ff=None)
+  assert accounting.feed_forward_parameters(linear) == 8 * 8
+
+
 def test_linear_and_gated_attention_experts_by_hand():
   linear = accounting.AttentionExperts(4, d_ff=None, gated=False, num_choices=2)
   assert accounting.attention_parameters(TINY, linear) == 48 + 2 * 4 * (8 + 48)

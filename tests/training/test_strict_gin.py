@@ -104,7 +104,7 @@ def test_parameters_override_files(tmp_path):
         (
             "import no_such_kitchen",
             [],
-            "{dir}/cake.gin:1: No module named 'no_such_kitchen'",
+            "{dir}/cake.gin:1: No module named 'no_such_kitchen'.",
         ),
         (
             "bake.sugar = %amount\namount = 1",

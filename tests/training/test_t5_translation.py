@@ -29,6 +29,7 @@ import seqio
 from mtf_switch import errors
 import mtf_switch.modes  # noqa: F401  The parameters of all modes.
 from mtf_switch.training import experiment
+from mtf_switch.training import run
 from mtf_switch.training import strict_gin
 from mtf_switch.training import t5_configs
 from mtf_switch.training import t5_counterparts
@@ -97,6 +98,22 @@ def test_t5s_files_are_read(name):
   own, _ = parse([name], "MIXTURE_NAME = 'toy_copy'", mode=mode)
   assert not own
   assert value("Experiment.task") == "toy_copy"
+
+
+@pytest.mark.parametrize("params", [[], ["utils.run.train_steps = None"]])
+def test_steps_that_only_t5_has_by_default(params):
+  made = run.Run(
+      gin_files=["dataset.gin", "models/bi_v1_small.gin"],
+      gin_params=["MIXTURE_NAME = 'toy_copy'", *params],
+      gin_directories=[str(gin_files.ROOT)],
+      mode="train",
+  )
+  gin_files.clear()
+  with pytest.raises(errors.UserError, match="run.train_steps is not set, and"):
+    made.configure()
+  gin_files.clear()
+  made.configure(params=["run.train_steps = 5"])
+  assert value("train.steps") == 5
 
 
 def test_the_command_of_t5s_readme():
