@@ -163,9 +163,7 @@ class Options:
       }
     if any(text.isdecimal() for text in of_texts):
       return of_texts  # Such as 1 to 5 stars, which are no ids.
-    return of_texts | {
-        str(n): text for n, text in enumerate(self.label_texts)
-    }
+    return of_texts | {str(n): text for n, text in enumerate(self.label_texts)}
 
   def describe(self) -> str:
     """Returns all that the pairs depend on, in a few words."""

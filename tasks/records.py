@@ -150,7 +150,9 @@ def _check_start(file: str, line: bytes) -> None:
       raise errors.DataError(f"{file} {kind}.")
   # Every second byte of Latin letters in UTF-16 without a mark.
   if len(line) > 3 and not (any(line[:4:2]) and any(line[1:4:2])):
-    raise errors.DataError(f"{file} is in UTF-16 or UTF-32; convert it to UTF-8.")
+    raise errors.DataError(
+        f"{file} is in UTF-16 or UTF-32; convert it to UTF-8."
+    )
 
 
 def is_unicode(text: str) -> bool:

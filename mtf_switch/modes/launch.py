@@ -39,6 +39,7 @@ from mtf_switch import files
 from mtf_switch import terminal
 from mtf_switch.mesh import servers
 from mtf_switch.mesh import tpu as tpu_lib
+from mtf_switch.modes import users_modules
 from mtf_switch.planning import least_memory
 from mtf_switch.training import checkpoints
 from mtf_switch.training import progress
@@ -55,6 +56,12 @@ from mtf_switch.training import vocabulary_record
 # Flags that name what a mode reads, and what it writes.
 _INPUTS = ("input_file", "plan_chips_file")
 _OUTPUTS = ("output_file", "output_dir", "plan_picture")
+# Where upstream refuses options that do not go together, and of what.
+_NO_EXAMPLES = "the examples of the task cannot be made: "
+_UPSTREAM = {
+    transformer: "the model cannot be built: ",
+    seqio: _NO_EXAMPLES,
+}
 # Broken records that are named when a run ends; the others are counted.
 _NAMED_RECORDS = 3
 
@@ -200,22 +207,35 @@ def explain(error: BaseException) -> str | None:
   return (
       strict_gin.explain(error)
       or files.explain(error)
+      or users_modules.explain(error)
+      or _explain_dataset(error)
       or _explain_upstream(error)
   )
 
 
-def _explain_upstream(error: BaseException) -> str | None:
-  """One line for options of upstream's layers that do not go together."""
-  frames = traceback.extract_tb(error.__traceback__)
-  directory = os.path.dirname(transformer.__file__)
-  if (
-      not isinstance(error, ValueError)
-      or not frames
-      or os.path.dirname(frames[-1].filename) != directory
-  ):
+def _explain_dataset(error: BaseException) -> str | None:
+  """One line for steps of a task that do not fit its records."""
+  of_records = (
+      tf.errors.DataLossError,
+      tf.errors.InvalidArgumentError,
+      tf.errors.UnknownError,  # Of Python within a dataset.
+  )
+  if not isinstance(error, of_records) or "IteratorGetNext" not in str(error):
     return None
-  message = str(error).split("\n", maxsplit=1)[0]
-  return f"the model cannot be built: {message}"
+  message = error.message.removeprefix("Graph execution error:").strip()
+  return f"{_NO_EXAMPLES}{message.splitlines()[0]}"
+
+
+def _explain_upstream(error: BaseException) -> str | None:
+  """One line for options of upstream's that do not go together."""
+  frames = traceback.extract_tb(error.__traceback__)
+  if not isinstance(error, ValueError) or not frames:
+    return None
+  directory = os.path.dirname(frames[-1].filename)
+  for module, text in _UPSTREAM.items():
+    if directory == os.path.dirname(module.__file__):
+      return text + str(error).split("\n", maxsplit=1)[0]
+  return None
 
 
 def _serve(run: run_lib.Run, console: rich.console.Console):

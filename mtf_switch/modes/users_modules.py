@@ -34,7 +34,11 @@ _OF_OTHERS = (
     *(f"{_ROOT / package}{os.sep}" for package in ("mtf_switch", "tasks")),
 )
 # Where modules are that a user's own may be named after.
+_PROGRAM = str(_ROOT / "run_switch.py")
 _TAKEN = ("built-in", "frozen", f"{_ROOT}{os.sep}", *_OF_OTHERS)
+
+# The modules that were asked for in this process.
+_loaded: list[str] = []
 
 
 def load(names: Sequence[str]):
@@ -48,6 +52,7 @@ def load(names: Sequence[str]):
       line.
   """
   sys.path.append(os.getcwd())
+  _loaded.extend(names)
   for name in names:
     flag = f"--module_import={name}"
     _check_name(name, flag)
@@ -67,14 +72,33 @@ def load(names: Sequence[str]):
           'if __name__ == "__main__".'
       ) from error
     except Exception as error:
-      line, *_ = traceback.format_exception_only(error)[-1].splitlines()
-      raise errors.UserError(f"{flag}: {_place(error)}: {line}") from error
+      raise errors.UserError(
+          f"{flag}: {_place(error)}: {_said_by(error)}"
+      ) from error
     if module.__spec__ and module.__spec__.origin is None:
       directory, *_ = module.__path__
       raise errors.UserError(
           f"{flag}: {directory} is a directory without __init__.py; name a "
           f"module in it, such as {name}.my_tasks."
       )
+
+
+def explain(error: BaseException) -> str | None:
+  """Returns one line for an error in the user's own code, None for others."""
+  place = _place(error)
+  if not _loaded or not place or not isinstance(error, Exception):
+    return None
+  return f"{place}: {_said_by(error)}"
+
+
+def _said_by(error: Exception) -> str:
+  """Returns the type of an error and the line that says what is wrong."""
+  # Gin adds lines about the functions on the way.
+  message, *_ = str(error).split("\n  In call to configurable")
+  lines = [line.strip() for line in message.splitlines() if line.strip()]
+  if lines[:1] == ["in user code:"]:  # TensorFlow's autograph: a traceback.
+    return lines[-1]
+  return ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _check_name(name: str, flag: str):
@@ -116,6 +140,8 @@ def _place(error: BaseException) -> str:
   places = [
       f"{frame.filename}:{frame.lineno}"
       for frame in traceback.extract_tb(error.__traceback__)
-      if not frame.filename.startswith(_OF_OTHERS)
+      if not frame.filename.startswith((_PROGRAM, *_OF_OTHERS))
+      and os.path.exists(frame.filename)
+      and "__autograph_generated_file" not in frame.filename
   ]
   return places[-1] if places else ""
