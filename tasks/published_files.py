@@ -247,4 +247,5 @@ def found(directory: str, missing: str = "") -> str:
   if archives:
     return f"{archives[0]} is there, which has to be unpacked"
   more = f" and {len(names) - _MAX_NAMES} more" * (len(names) > _MAX_NAMES)
-  return f"what is {f'in {folder}' if folder else 'there'} is {', '.join(names[:_MAX_NAMES])}{more}"
+  where = f"in {folder}" if folder else "there"
+  return f"what is {where} is {', '.join(names[:_MAX_NAMES])}{more}"
