@@ -38,6 +38,12 @@ from mtf_switch.training import t5_configs
 from mtf_switch.training import t5_translation
 from mtf_switch.training import unread_bindings
 
+# The modes that need no gin file, and macros of which they make use themselves.
+_READ_BY_MODES = {
+    "inspect": ("task", "sequence_length"),
+    "cache": ("task",),
+}
+
 
 def parse(
     files: Sequence[str],
@@ -99,7 +105,7 @@ def parse(
     of_params -= done
   for name in _missing_macros() & set(defaults or ()):
     gin.bind_parameter(f"{name}/gin.macro.value", defaults[name])
-  _check_macros(of_params)
+  _check_macros(of_params, _READ_BY_MODES.get(mode, ()))
   _call(gin.finalize, "gin")
   gin_values.check(_bindings())
   return own
@@ -279,16 +285,19 @@ def _missing_macros() -> set[str]:
   }
 
 
-def _check_macros(of_params: Collection[unread_bindings.Key]):
+def _check_macros(
+    of_params: Collection[unread_bindings.Key], read: Collection[str]
+):
   """Refuses misspelt macros and macros without a value.
 
   Args:
     of_params: what only parameters bind.
+    read: macros that the mode reads itself.
 
   Raises:
     UserError: a macro is misspelt, or macros lack a value.
   """
-  used = _used_macros()
+  used = _used_macros() | set(read)
   for name in _macros():
     if name not in used:
       is_param = (name, "gin.macro", "value") in of_params

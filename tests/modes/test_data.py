@@ -294,6 +294,28 @@ register("odd_type", "odd.tsv", columns)
 """
 
 
+def test_the_task_may_be_a_parameter(server, tmp_path):
+  """As in the gin file of a run, which has more parameters."""
+  (tmp_path / "a.csv").write_text("inputs,targets\na,b\n")
+  params = [
+      "task = 'pairs_files'",
+      "pairs_files.train = 'a.csv'",
+      "vocabulary.name = 'bytes'",
+  ]
+  arguments = [f"--gin_param={param}" for param in params]
+  length = "--gin_param=sequence_length = 2"
+  result = server.run(["--mode=inspect", *arguments, length], tmp_path)
+  assert "lengths: inputs 2, targets 2\n" in result.stdout, result.stderr
+  cache = ["--mode=cache", "--output_dir=cached"]
+  result = server.run([*cache, *arguments], tmp_path)
+  assert result.returncode == 0, result.stderr
+  assert (tmp_path / "cached" / "pairs_files" / "COMPLETED").exists()
+  result = server.run([*cache, *arguments, "--gin_param=tsak = 'a'"], tmp_path)
+  assert result.stderr == (
+      "run_switch: Nothing in gin uses 'tsak'. Did you mean task?\n"
+  )
+
+
 def test_mistakes_in_a_task_of_ones_own_are_one_line(server, tmp_path):
   (tmp_path / "odd_tasks.py").write_text(ODD_TASKS)
   (tmp_path / "odd.tsv").write_text("a\tb\nc\n")
