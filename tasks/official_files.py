@@ -83,7 +83,7 @@ def files_of(name: str, config: str, split: str) -> list[str]:
   raise errors.DataError(
       f"{dataset.setting} = {directory!r}: there is no {' or '.join(files)}, "
       f"which the {split} split of {name}/{config} is read from; "
-      f"{published_files.found(directory)}."
+      f"{published_files.found(directory, files[0])}."
   )
 
 

@@ -161,7 +161,7 @@ def find(
       f"{setting} = {directory!r}: there is neither {own[0]} "
       f"({', '.join(layout.endings)}) nor {tables[0]} ({', '.join(TABLES)}), "
       f"which the {split} split of {name}{'/' if config else ''}{config} is "
-      f"read from; {found(directory)}."
+      f"read from; {found(directory, own[0])}."
   )
 
 
@@ -222,8 +222,18 @@ def names_in(folder: str) -> list[str]:
   return sorted(name.rstrip("/") for name in names)
 
 
-def found(directory: str) -> str:
-  """Says what is in a directory in which files are missing."""
+def found(directory: str, missing: str = "") -> str:
+  """Says what is in a directory in which files are missing.
+
+  Args:
+    directory: the directory.
+    missing: the place of one of them in it, whose folder counts if it is there.
+  """
+  folder = os.path.dirname(missing)
+  if folder and tf.io.gfile.isdir(os.path.join(directory, folder)):
+    directory = os.path.join(directory, folder)
+  else:
+    folder = ""
   if not tf.io.gfile.isdir(directory):
     if not tf.io.gfile.exists(directory):
       return "there is no such directory"
@@ -232,9 +242,10 @@ def found(directory: str) -> str:
     return "it is a file, not a directory"
   names = [name for name in names_in(directory) if name[0] != "."]
   if not names:
-    return "the directory is empty"
+    return f"{folder or 'the directory'} is empty"
   archives = [name for name in names if name.endswith(_ARCHIVES)]
   if archives:
     return f"{archives[0]} is there, which has to be unpacked"
   more = f" and {len(names) - _MAX_NAMES} more" * (len(names) > _MAX_NAMES)
-  return f"what is there is {', '.join(names[:_MAX_NAMES])}{more}"
+  where = f"in {folder}" if folder else "there"
+  return f"what is {where} is {', '.join(names[:_MAX_NAMES])}{more}"

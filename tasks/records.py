@@ -264,8 +264,8 @@ def skip(place: str, problem: str) -> None:
   limit = _limit_of_broken_records()
   if len(_skipped) > limit:
     raise errors.DataError(
-        f"{place}: {problem}; before it {limit} broken records were skipped, "
-        "as many as broken_records.limit allows."
+        f"{place}: {problem}; broken_records.limit = {limit} allows no more "
+        "broken records."
     )
 
 

@@ -167,6 +167,17 @@ class TfdsSource(Source, seqio.TfdsDataSource):
     except AssertionError:  # TFDS does not know the version.
       return False
 
+  def missing_splits(self) -> list[str]:
+    """See base class."""
+    if not self.is_present():
+      return list(self.splits)
+    there = self.tfds_dataset.builder.info.splits
+    return [
+        split
+        for split, name in self._split_map.items()
+        if name.partition("[")[0] not in there  # "train[90%:]" is a part.
+    ]
+
   def get_dataset(self, split: str = "train", *args, **kwargs):
     """As seqio.TfdsDataSource; a DataError if the dataset is not prepared."""
     self._check(split)
@@ -201,6 +212,13 @@ class TfdsSource(Source, seqio.TfdsDataSource):
               if self._instead
               else "."
           )
+      )
+    if split in self.missing_splits():
+      there = ", ".join(self.tfds_dataset.builder.info.splits)
+      raise errors.DataError(
+          f"The dataset {self._name()} in "
+          f"{self.tfds_dataset.builder.data_path} has no "
+          f"{self._split_map[split]!r} split; it has {there}."
       )
 
 

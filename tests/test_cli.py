@@ -844,9 +844,14 @@ def test_a_model_dir_that_cannot_be_made(server, directory, model_dir, message):
   assert result.stderr == f"run_switch: {message}\n"
 
 
-def test_defects_show_their_traceback_and_keep_it(server, directory):
+@pytest.mark.parametrize("is_users", [True, False])
+def test_defects_keep_their_traceback(server, directory, is_users):
+  """And show it, unless they are in the user's own lines."""
+  source = "lambda: 1 // 0"
+  if not is_users:
+    source = f"eval(compile({source!r}, '<elsewhere>', 'eval'))"
   (directory / "defective.py").write_text(
-      "import gin\n\n\n@gin.configurable\ndef steps():\n  return 1 // 0\n"
+      f"import gin\n\ngin.external_configurable({source}, 'steps')\n"
   )
   result = server.run(
       [
@@ -858,6 +863,12 @@ def test_defects_show_their_traceback_and_keep_it(server, directory):
       directory,
   )
   assert result.returncode == 1
-  assert "Traceback (most recent call last)" in result.stderr
+  if is_users:
+    assert result.stderr.endswith(
+        f"run_switch: {directory}/defective.py:3: ZeroDivisionError: integer "
+        "division or modulo by zero\n"
+    )
+  else:
+    assert "Traceback (most recent call last)" in result.stderr
   log = (directory / "defect" / "log.txt").read_text()
   assert "Traceback (most recent call last)" in log

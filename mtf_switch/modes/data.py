@@ -29,6 +29,7 @@ from mtf_switch import errors
 from mtf_switch import terminal
 from mtf_switch import values
 from mtf_switch.training import caching
+from mtf_switch.training import data_checks
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
@@ -211,6 +212,7 @@ def _inspection(
     task: seqio.Task, split: str, num_examples: int
 ) -> Iterator[str]:
   """The lines that `inspect` prints about a task."""
+  data_checks.check_files(task, split)
   lengths = _lengths(task)
   records = _first(
       lambda: task.source.get_dataset(split, shuffle=False), num_examples

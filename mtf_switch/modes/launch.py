@@ -39,6 +39,7 @@ from mtf_switch import files
 from mtf_switch import terminal
 from mtf_switch.mesh import servers
 from mtf_switch.mesh import tpu as tpu_lib
+from mtf_switch.modes import users_modules
 from mtf_switch.planning import least_memory
 from mtf_switch.training import checkpoints
 from mtf_switch.training import progress
@@ -57,6 +58,7 @@ _INPUTS = ("input_file", "plan_chips_file")
 _OUTPUTS = ("output_file", "output_dir", "plan_picture")
 # In the paths of TensorFlow's own code.
 _TENSORFLOW = f"{os.sep}tensorflow{os.sep}python{os.sep}"
+_NO_EXAMPLES = "the examples of the task cannot be made: "
 # Broken records that are named when a run ends; the others are counted.
 _NAMED_RECORDS = 3
 
@@ -202,8 +204,35 @@ def explain(error: BaseException) -> str | None:
   return (
       strict_gin.explain(error)
       or files.explain(error)
+      or users_modules.explain(error)
+      or _explain_dataset(error)
+      or _explain_seqio(error)
       or _explain_upstream(error)
   )
+
+
+def _explain_dataset(error: BaseException) -> str | None:
+  """One line for steps of a task that do not fit its records."""
+  of_records = (
+      tf.errors.DataLossError,
+      tf.errors.InvalidArgumentError,
+      tf.errors.UnknownError,  # Of Python within a dataset.
+  )
+  if not isinstance(error, of_records) or "IteratorGetNext" not in str(error):
+    return None
+  message = error.message.removeprefix("Graph execution error:").strip()
+  return f"{_NO_EXAMPLES}{message.splitlines()[0]}"
+
+
+def _explain_seqio(error: BaseException) -> str | None:
+  """One line for steps of a task that seqio refuses."""
+  frames = traceback.extract_tb(error.__traceback__)
+  if not isinstance(error, ValueError) or not frames:
+    return None
+  directory = os.path.dirname(frames[-1].filename)
+  if directory != os.path.dirname(seqio.__file__):
+    return None
+  return _NO_EXAMPLES + str(error).split("\n", maxsplit=1)[0]
 
 
 def _explain_upstream(error: BaseException) -> str | None:

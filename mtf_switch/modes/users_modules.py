@@ -26,7 +26,11 @@ from mtf_switch import errors
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # Where modules are that a user's own may be named after.
+_PROGRAM = str(_ROOT / "run_switch.py")
 _TAKEN = ("built-in", "frozen", f"{_ROOT}{os.sep}", *errors.OF_OTHERS)
+
+# The modules that were asked for in this process.
+_loaded: list[str] = []
 
 
 def load(names: Sequence[str]):
@@ -40,6 +44,7 @@ def load(names: Sequence[str]):
       line.
   """
   sys.path.append(os.getcwd())
+  _loaded.extend(names)
   for name in names:
     flag = f"--module_import={name}"
     _check_name(name, flag)
@@ -55,6 +60,24 @@ def load(names: Sequence[str]):
           f"{flag}: {directory} is a directory without __init__.py; name a "
           f"module in it, such as {name}.my_tasks."
       )
+
+
+def explain(error: BaseException) -> str | None:
+  """Returns one line for an error in the user's own code, None for others."""
+  place = _place(error)
+  if not _loaded or not place or not isinstance(error, Exception):
+    return None
+  return f"{place}: {_said_by(error)}"
+
+
+def _said_by(error: Exception) -> str:
+  """Returns the type of an error and the line that says what is wrong."""
+  # Gin adds lines about the functions on the way.
+  message, *_ = str(error).split("\n  In call to configurable")
+  lines = [line.strip() for line in message.splitlines() if line.strip()]
+  if lines[:1] == ["in user code:"]:  # TensorFlow's autograph: a traceback.
+    return lines[-1]
+  return ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _check_name(name: str, flag: str):
@@ -89,3 +112,15 @@ def _check_not_hidden(name: str, flag: str):
 
 def _is_same(path: str, other: str) -> bool:
   return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _place(error: BaseException) -> str:
+  """Returns "file:line" of the user's line that an error comes from, or ""."""
+  places = [
+      f"{frame.filename}:{frame.lineno}"
+      for frame in traceback.extract_tb(error.__traceback__)
+      if not frame.filename.startswith((_PROGRAM, *errors.OF_OTHERS))
+      and os.path.exists(frame.filename)
+      and "__autograph_generated_file" not in frame.filename
+  ]
+  return places[-1] if places else ""

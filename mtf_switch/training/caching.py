@@ -133,7 +133,11 @@ def write(task: seqio.Task, directory: str, display: progress.Display):
 def _splits(
     task: seqio.Task, display: progress.Display
 ) -> dict[str, cached_split.Split]:
-  """Returns the splits that have data; a DataError if there are none."""
+  """Returns the splits that have data.
+
+  Raises:
+    DataError: there are none, or the data of one is broken.
+  """
   # Here and not above, where it could be the user's own module of that name.
   from tasks import errors as task_errors  # pylint: disable=g-import-not-at-top
 
@@ -143,6 +147,9 @@ def _splits(
       with display.working(f"{task.name} {name}: counting the records"):
         splits[name] = cached_split.Split(task, name)
     except task_errors.DataError as error:
+      knows_missing = hasattr(task.source, "missing_splits")
+      if knows_missing and name not in task.source.missing_splits():
+        raise
       missing = error
       display.note(f"{task.name} {name}: left out. {error}")
   if not splits and missing:

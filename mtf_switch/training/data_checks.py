@@ -43,10 +43,16 @@ def check_split(provider: seqio.Task | seqio.Mixture, split: str, reader: str):
   use_cached = strict_gin.value(f"{reader}.use_cached")
   for task in tasks:
     is_cached = use_cached and task.supports_caching
-    if not is_cached and not task.source.list_shards(split):
-      raise errors.UserError(
-          f"{task.name!r} has no files of its {split!r} split."
-      )
+    if not is_cached:
+      check_files(task, split)
+
+
+def check_files(task: seqio.Task, split: str):
+  """Raises a UserError if no file of a task's split is there."""
+  if not task.source.list_shards(split):
+    raise errors.UserError(
+        f"{task.name!r} has no files of its {split!r} split."
+    )
 
 
 def check_rates(provider: seqio.Task | seqio.Mixture):

@@ -14,9 +14,10 @@
 
 """Evaluation of decoded text with the metrics of each task."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import itertools
+import numbers
 import os
 from typing import Any, NamedTuple
 
@@ -182,7 +183,7 @@ class Evaluation:
     with self._display.working(f"scoring {name}"):
       for metric_fn in dataset.metric_fns:
         with _repeatable_draws():
-          scores.update(metric_fn(targets, predictions))
+          scores |= _numbers(metric_fn, metric_fn(targets, predictions))
     evaluated = self._cap.record(len(examples))
     _record_scores(self.directory, step, name, scores, evaluated)
     self._display.note(
@@ -245,6 +246,18 @@ def _texts(vocabularies, example: Mapping[str, Any]) -> dict[str, str]:
       text = vocabulary.decode([int(i) for i in example[name]])
     texts[name] = tf.compat.as_text(text)
   return texts
+
+
+def _numbers(metric_fn: Callable, values: Any) -> Mapping[str, float]:
+  """The values of a metric; a UserError if they are not numbers by name."""
+  if not isinstance(values, Mapping) or not all(
+      isinstance(value, numbers.Real) for value in values.values()
+  ):
+    raise errors.UserError(
+        f"the metric {seqio.function_name(metric_fn)} returned {values!r}; it "
+        "must return a dictionary of numbers by their names."
+    )
+  return values
 
 
 def _record_scores(

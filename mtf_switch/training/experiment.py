@@ -102,10 +102,17 @@ class Experiment:
     features = set(self.provider.output_features)
     expected = {"targets"} if self.model_type == "lm" else {"inputs", "targets"}
     if features != expected:
+      advice = (
+          "take an encoder and a decoder, such as models/switch_tiny.gin, or a "
+          "task of whole texts, such as text_files_full_lm"
+          if self.model_type == "lm"
+          else "take a decoder alone, such as models/switch_lm_tiny.gin, or "
+          "another task"
+      )
       raise errors.UserError(
           f"Experiment.model_type = {self.model_type!r} needs a task with "
           f"{' and '.join(sorted(expected))}, but {self.task!r} has "
-          f"{' and '.join(sorted(features))}."
+          f"{' and '.join(sorted(features))}; {advice}."
       )
     for feature in expected - set(self.lengths):
       raise errors.UserError(

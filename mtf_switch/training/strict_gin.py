@@ -46,6 +46,11 @@ _STATEMENT = re.compile(
     r'In (?:file "(?P<file>.+?)",|bindings string) line (?P<line>\d+)\n'
     r" *(?:(?:import|from) +(?P<module>\S+))?"
 )
+# The modes that need no gin file, and macros of which they make use themselves.
+_READ_BY_MODES = {
+    "inspect": ("task", "sequence_length"),
+    "cache": ("task",),
+}
 
 
 def parse(
@@ -109,7 +114,7 @@ def parse(
     of_params -= done
   for name in _missing_macros() & set(defaults or ()):
     gin.bind_parameter(f"{name}/gin.macro.value", defaults[name])
-  _check_macros(of_params)
+  _check_macros(of_params, _READ_BY_MODES.get(mode, ()))
   _call(gin.finalize, "gin")
   gin_values.check(_bindings())
   return own
@@ -315,16 +320,19 @@ def _missing_macros() -> set[str]:
   }
 
 
-def _check_macros(of_params: Collection[unread_bindings.Key]):
+def _check_macros(
+    of_params: Collection[unread_bindings.Key], read: Collection[str]
+):
   """Refuses misspelt macros and macros without a value.
 
   Args:
     of_params: what only parameters bind.
+    read: macros that the mode reads itself.
 
   Raises:
     UserError: a macro is misspelt, or macros lack a value.
   """
-  used = _used_macros()
+  used = _used_macros() | set(read)
   for name in _macros():
     if name not in used:
       is_param = (name, "gin.macro", "value") in of_params

@@ -214,6 +214,8 @@ def _how_to_set(description: Mapping[str, Any], directory: str | None) -> str:
   """Advice on how a run gets a vocabulary."""
   if path := description["path"]:
     copy = directory and _copy_of(directory, description)
+    if directory and not copy and not ("://" in path or os.path.exists(path)):
+      return f"restore {_copy_path(directory, description)}"
     return f"set vocabulary.path = {(copy or path)!r}"
   if description["kind"] == "Byte" and description["extra_ids"]:
     return "set vocabulary.name = 'bytes'"
@@ -254,7 +256,18 @@ def _path(directory: str) -> str:
 
 
 def _read(directory: str) -> dict[str, Any] | None:
-  """Returns the record, or None if there is none or no checkpoint needs it."""
+  """Returns the record, or None if there is none or no checkpoint needs it.
+
+  Raises:
+    UserError: it cannot be read, or it is missing beside its copies.
+  """
   if not checkpoints.saved_steps(directory):
     return None
-  return files.read_json(_path(directory), SHAPE)
+  record = files.read_json(_path(directory), SHAPE)
+  copies = os.path.join(directory, "vocabulary")
+  if record is None and tf.io.gfile.exists(copies):
+    raise errors.UserError(
+        f"{_path(directory)} is missing, which says what the vocabulary in "
+        f"{copies} is; restore it from a copy, or remove both."
+    )
+  return record

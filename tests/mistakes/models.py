@@ -110,7 +110,7 @@ _MODELS = [
     refused(
         ["model_type = 'lm'"],
         "Experiment.model_type = 'lm' needs a task with targets, but "
-        "'toy_copy' has inputs and targets.",
+        "'toy_copy' has inputs and targets; take an encoder and a decoder, ",
     ),
 ]
 

@@ -257,6 +257,86 @@ def test_missing_data_is_one_line(server, tmp_path):
   assert not result.stdout
 
 
+ODD_TASKS = """
+import seqio
+import tensorflow as tf
+
+
+def columns(dataset):
+  words = lambda line: tf.strings.split(line, "\\t")
+  return dataset.map(lambda x: {"inputs": words(x)[0], "targets": words(x)[1]})
+
+
+def field(dataset):
+  return dataset.map(lambda x: {"inputs": x["text"], "targets": x["text"]})
+
+
+def failing(dataset):
+  raise RuntimeError("out of flour")
+
+
+def register(name, file, *steps):
+  feature = seqio.Feature(seqio.ByteVocabulary())
+  seqio.TaskRegistry.add(
+      name,
+      source=seqio.TextLineDataSource({"train": file}),
+      preprocessors=steps,
+      output_features={"inputs": feature, "targets": feature},
+  )
+
+
+tokenize = seqio.preprocessors.tokenize
+register("odd_file", "none.tsv", columns, tokenize)
+register("odd_line", "odd.tsv", columns, tokenize)
+register("odd_field", "odd.tsv", field, tokenize)
+register("odd_step", "odd.tsv", failing, tokenize)
+register("odd_type", "odd.tsv", columns)
+"""
+
+
+def test_the_task_may_be_a_parameter(server, tmp_path):
+  """As in the gin file of a run, which has more parameters."""
+  (tmp_path / "a.csv").write_text("inputs,targets\na,b\n")
+  params = [
+      "task = 'pairs_files'",
+      "pairs_files.train = 'a.csv'",
+      "vocabulary.name = 'bytes'",
+  ]
+  arguments = [f"--gin_param={param}" for param in params]
+  length = "--gin_param=sequence_length = 2"
+  result = server.run(["--mode=inspect", *arguments, length], tmp_path)
+  assert "lengths: inputs 2, targets 2\n" in result.stdout, result.stderr
+  cache = ["--mode=cache", "--output_dir=cached"]
+  result = server.run([*cache, *arguments], tmp_path)
+  assert result.returncode == 0, result.stderr
+  assert (tmp_path / "cached" / "pairs_files" / "COMPLETED").exists()
+  result = server.run([*cache, *arguments, "--gin_param=tsak = 'a'"], tmp_path)
+  assert result.stderr == (
+      "run_switch: Nothing in gin uses 'tsak'. Did you mean task?\n"
+  )
+
+
+def test_mistakes_in_a_task_of_ones_own_are_one_line(server, tmp_path):
+  (tmp_path / "odd_tasks.py").write_text(ODD_TASKS)
+  (tmp_path / "odd.tsv").write_text("a\tb\nc\n")
+  place = f"{tmp_path}/odd_tasks.py:"
+  none = "the examples of the task cannot be made: "
+  for name, message in {
+      "odd_file": "'odd_file' has no files of its 'train' split.",
+      "odd_line": f"{none}slice index 1 of dimension 0 out of bounds.",
+      "odd_field": f"{place}12: TypeError: Only integers, slices ",
+      "odd_step": f"{place}16: RuntimeError: out of flour",
+      "odd_type": f"{none}Task dataset has incorrect type for feature ",
+  }.items():
+    result = server.run(
+        ["--mode=inspect", "--module_import=odd_tasks", f"--task={name}"],
+        tmp_path,
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"run_switch: {message}")
+
+
 def test_broken_records_are_noted_at_the_end(server, tmp_path):
   lines = [json.dumps({"text": f"document {i}"}) for i in range(9)]
   lines[3] = "{"

@@ -166,8 +166,8 @@ def test_too_many_broken_records(tmp_path):
   with pytest.raises(errors.DataError) as raised:
     read(path)
   assert str(raised.value) == (
-      f"{path}, line 5: 1 column where the header has 2; before it 2 broken "
-      "records were skipped, as many as broken_records.limit allows."
+      f"{path}, line 5: 1 column where the header has 2; "
+      "broken_records.limit = 2 allows no more broken records."
   )
 
 

@@ -173,6 +173,15 @@ def test_what_is_found_instead(tmp_path):
   )
   touch(tmp_path / "many", *(f"f{n:02}" for n in range(20)))
   assert published_files.found(f"{tmp_path}/many").endswith("f07 and 12 more")
+  touch(tmp_path / "folders", "R3/valid.jsonl")
+  (tmp_path / "folders" / "R2").mkdir()
+  for folder, message in {
+      "R3": "what is in R3 is valid.jsonl",
+      "R2": "R2 is empty",
+      "R1": "what is there is R2, R3",
+  }.items():
+    missing = f"{folder}/dev"
+    assert published_files.found(f"{tmp_path}/folders", missing) == message
 
 
 @pytest.mark.parametrize("name", official_datasets.DATASETS)

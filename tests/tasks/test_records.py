@@ -76,8 +76,8 @@ def test_gin_limits_the_number_of_skipped_records(tmp_path):
   with pytest.raises(errors.DataError) as raised:
     read(path)
   assert str(raised.value) == (
-      f"{path}, line 3: this is not JSON (Expecting value); before it 2 broken "
-      "records were skipped, as many as broken_records.limit allows."
+      f"{path}, line 3: this is not JSON (Expecting value); "
+      "broken_records.limit = 2 allows no more broken records."
   )
 
 

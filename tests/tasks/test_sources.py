@@ -187,6 +187,18 @@ def test_a_dataset_that_is_prepared(data_dir):
     assert sorted(numbers) == [0, 1, 2, 3, 4]
     with pytest.raises(errors.DataError, match="There is no split 'de'"):
       source.get_dataset("de")
+    # As one that the user has stored, without a split.
+    source = sources.TfdsSource(
+        "numbers:1.0.0", {"train": "de[:3]", "test": "de-test"}
+    )
+    assert source.num_input_examples("train") == 3
+    assert source.missing_splits() == ["test"]
+    with pytest.raises(errors.DataError) as raised:
+      source.list_shards("test")
+    assert str(raised.value) == (
+        f"The dataset numbers:1.0.0 in {data_dir}/numbers/1.0.0 has no "
+        "'de-test' split; it has de, de-validation."
+    )
   finally:
     seqio.set_tfds_data_dir_override(None)
 

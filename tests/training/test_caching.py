@@ -37,6 +37,8 @@ from mtf_switch.training import one_pass
 from mtf_switch.training import progress
 from tasks import errors as task_errors
 from tasks import file_sources
+from tasks import pair_options
+from tasks import pairs_files
 from tests import toy_tasks
 
 LENGTHS = {"inputs": 48, "targets": 40}
@@ -371,6 +373,17 @@ def test_the_cache_of_an_earlier_version_is_read(
   assert "begun by another version in other files; delete it" in refusal(
       toy_task(), earlier
   )
+
+
+def test_a_split_of_broken_data_is_not_left_out(tmp_path):
+  (tmp_path / "train.csv").write_text("inputs,targets\na,b\n")
+  (tmp_path / "test.csv").write_text("text,label\na,b\n")
+  options = pair_options.Options(
+      train=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv")
+  )
+  task = toy_task(source=pairs_files.PairsSource(lambda: options))
+  with pytest.raises(task_errors.DataError, match="no column 'inputs'"):
+    write(task, tmp_path / "caches")
 
 
 def test_a_split_without_files_is_left_out(tmp_path, global_cache_dirs):

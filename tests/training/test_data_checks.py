@@ -51,7 +51,8 @@ def test_a_split_whose_file_is_missing(tmp_path):
     check("super_glue_cb")
   assert str(raised.value) == (
       f"super_glue.directory = '{tmp_path}': there is no CB/val.jsonl, which "
-      "the validation split of super_glue/cb is read from; what is there is CB."
+      "the validation split of super_glue/cb is read from; what is in CB is "
+      "test.jsonl, train.jsonl."
   )
 
 

@@ -267,3 +267,21 @@ def test_steps_that_are_made_again_are_evaluated_again(tmp_path, monkeypatch):
   with pytest.warns(errors.UserNotice, match="1 line later than step 2 moved"):
     drop_after(2)  # A batch is skipped, and step 4 made again.
   assert scores() == {"toy_letters": {2: 2.0}}
+
+
+@pytest.mark.parametrize("values", [3, None, {"score": None}, {"score": "3"}])
+def test_a_metric_that_returns_no_numbers_is_refused(values):
+  def metric(targets, predictions):
+    return values
+
+  with pytest.raises(errors.UserError) as error:
+    decoded_evaluation._numbers(metric, metric([], []))
+  assert str(error.value) == (
+      f"the metric metric returned {values!r}; it must return a dictionary of "
+      "numbers by their names."
+  )
+
+
+def test_a_metric_may_return_numbers_of_numpy():
+  values = {"a": np.float32(1), "b": np.int64(2), "c": float("nan"), "d": 3}
+  assert decoded_evaluation._numbers(None, values) is values

@@ -73,7 +73,9 @@ def test_batch_size(batch_size, sequences):
         (
             dict(model_type="lm"),
             "Experiment.model_type = 'lm' needs a task with targets, but "
-            "'toy_copy' has inputs and targets.",
+            "'toy_copy' has inputs and targets; take an encoder and a decoder, "
+            "such as models/switch_tiny.gin, or a task of whole texts, such as "
+            "text_files_full_lm.",
         ),
         (
             dict(sequence_length={"inputs": 48}),

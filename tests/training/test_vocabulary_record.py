@@ -119,6 +119,27 @@ def test_a_sentencepiece_model_is_identified_by_its_bytes(tmp_path):
       errors.UserError, match="vocabulary.path = .*run/vocabulary/sentence"
   ):
     vocabulary_record.check(str(run), (other, other))
+  # On another machine, and without the copy.
+  (tmp_path / "first.model").unlink()
+  (copy,) = (run / "vocabulary").iterdir()
+  copy.unlink()
+  with pytest.raises(errors.UserError, match=f"; restore {copy}, or take "):
+    vocabulary_record.check(str(run), (other, other))
+
+
+def test_a_copy_without_its_record_is_refused(tmp_path):
+  words = sentencepiece(tmp_path / "a.model")
+  vocabulary_record.keep(str(tmp_path), (words, words))
+  record = tmp_path / "vocabulary.json"
+  record.unlink()
+  vocabulary_record.check(str(tmp_path), (words, words))
+  save_checkpoint(tmp_path)
+  with pytest.raises(errors.UserError) as error:
+    vocabulary_record.find([str(tmp_path)], (words, words))
+  assert str(error.value) == (
+      f"{record} is missing, which says what the vocabulary in "
+      f"{tmp_path}/vocabulary is; restore it from a copy, or remove both."
+  )
 
 
 def test_a_vocabulary_without_a_model_is_identified_by_its_pieces(tmp_path):
