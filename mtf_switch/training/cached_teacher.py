@@ -24,8 +24,8 @@ from mtf_switch.training import teacher_cache
 from mtf_switch.transformer import distillation
 from mtf_switch.transformer import loss as loss_lib
 
-# Of errors in a session.
-_OTHER_BATCHES = "is of other batches than this run's"
+# Of errors in a session, which quote an apostrophe.
+_OTHER_BATCHES = "is of other batches than this run has"
 _TOO_FEW = "has no more batches"
 
 
