@@ -143,7 +143,7 @@ def distill(
           run.experiment,
           teacher_lib.gin_files(teacher_dir, teacher_gin),
           teacher_params,
-          run.gin_directories,
+          (run.gin_directories, run.gin_location_prefixes),
           mix,
           path,
       )
@@ -198,7 +198,7 @@ def planned_teacher(run: run_lib.Run, experiment) -> teacher_lib.Teacher | None:
       experiment,
       teacher_lib.gin_files(directory, strict_gin.value("distill.teacher_gin")),
       strict_gin.value("distill.teacher_params") or (),
-      run.gin_directories,
+      (run.gin_directories, run.gin_location_prefixes),
       distillation.Mix(),
   )
 

@@ -65,7 +65,7 @@ class Teacher:
       experiment,
       gin_files: Sequence[str],
       gin_params: Sequence[str],
-      gin_directories: Sequence[str],
+      gin_directories: Sequence[Sequence[str]],
       mix: distillation.Mix,
       path: str | None = None,
   ):
@@ -75,7 +75,8 @@ class Teacher:
       experiment: the student's Experiment.
       gin_files: that describe the teacher's model.
       gin_params: bindings that override those of the files.
-      gin_directories: where the files are looked for.
+      gin_directories: where the files are looked for: the project's directories
+        and the user's.
       mix: the mix of the loss.
       path: the teacher's checkpoint; None for a graph that is never run.
 
@@ -93,8 +94,10 @@ class Teacher:
               strict_gin.parse,
               self._files,
               gin_params,
-              gin_directories,
-              {x: of_student[x] for x in _OF_THE_RUN if x in of_student},
+              *gin_directories,
+              defaults={
+                  x: of_student[x] for x in _OF_THE_RUN if x in of_student
+              },
           )
       )
     except errors.UserError as error:

@@ -406,7 +406,7 @@ def teacher_of(run, directory, *params, soft_fraction=0.25):
       run.experiment,
       teacher_lib.gin_files(str(directory), None),
       params,
-      (),
+      ([], []),
       distillation.Mix(soft_fraction),
       checkpoints.path(str(directory), 4),
   )
@@ -614,6 +614,20 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(student):
       figures["soft_cross_entropy"] / 2, rel=1e-6
   )
   assert max(abs(x).max() for x in gradients) < 1e-6
+
+
+def test_what_the_teachers_files_leave_open_is_the_students():
+  run = configured("unused", "dense", ["runs/pretrain.gin"], "num_cores = 2")
+  found = teacher_lib.Teacher(
+      run.experiment,
+      ["runs/pretrain.gin", "models/switch_tiny.gin"],
+      ["d_ff = 64", "model_type = 'lm'"],
+      ([], []),
+      distillation.Mix(),
+  )
+  with found._configuration.in_place():
+    values = [strict_gin.value(f"%{x}") for x in ("batch_size", "task", "d_ff")]
+  assert values == [4, "toy_lm", 64]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_a_teacher_by_hand():
           "transformer.make_layer_stack.layers ="
           " [@SelfAttention, @SwitchFeedForward]",
       ],
-      (),
+      ([], []),
       distillation.Mix(),
   )
   alone = plan_lib.plan(experiment_, plans.CHIP, "x")
