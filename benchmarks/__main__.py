@@ -22,10 +22,20 @@ from benchmarks import questions
 from benchmarks import scaling
 from benchmarks import startup
 from benchmarks import step
+from benchmarks import teacher
 
 QUESTIONS = [
     module.QUESTION
-    for module in (layer, step, decode, scaling, memory, pipeline, startup)
+    for module in (
+        layer,
+        step,
+        teacher,
+        decode,
+        scaling,
+        memory,
+        pipeline,
+        startup,
+    )
 ]
 
 if __name__ == "__main__":

@@ -93,6 +93,18 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         *_RATE,
         _MEMORY,
     ),
+    "teacher": (
+        ("", lambda row: row["what"]),
+        ("by", _CONTENDER[1]),
+        _TIME,
+        (
+            "tensors MB",
+            lambda row: (
+                _megabytes(row["tensor_bytes"]) if row["tensor_bytes"] else "-"
+            ),
+        ),
+        _MEMORY,
+    ),
     "decode": (
         ("batch", lambda row: str(row["batch"])),
         _CONTENDER,

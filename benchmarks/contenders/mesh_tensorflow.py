@@ -27,6 +27,7 @@ import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow import placement_mesh_impl
 from mesh_tensorflow.transformer import moe
+from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
@@ -60,8 +61,13 @@ def layer(num_experts: int, **sizes) -> worker.Work:
   )
 
 
-def _build_model(sizes: Mapping[str, int]):
-  """The transformer from upstream's classes only."""
+def _build_model(sizes: Mapping[str, int], is_dense: bool = False):
+  """The transformer from upstream's classes only.
+
+  Args:
+    sizes: from models.sizes.
+    is_dense: whether dense layers take the place of sparse ones.
+  """
   gin.parse_config_file(str(_GIN_FILE))
   gin.parse_config(
       [
@@ -77,6 +83,8 @@ def _build_model(sizes: Mapping[str, int]):
           )
       ]
   )
+  if is_dense:
+    gin.parse_config("sparse_layer = %dense_layer")
   return utils.build_model(
       "bitransformer", sizes["vocabulary"], sizes["vocabulary"], "", ""
   )
@@ -93,8 +101,22 @@ def _ids(mesh: mtf.Mesh, sizes: Mapping[str, int], name: str) -> mtf.Tensor:
 
 def step(**sizes) -> worker.Work:
   """A training step."""
+  return _training_work(_build_model(sizes), sizes)
+
+
+def distill(**sizes) -> worker.Work:
+  """A training step of StudentTeacher, which asks the teacher in training."""
+  teacher = _build_model(sizes)
+  student = _build_model(sizes, is_dense=True)
+  model = transformer.StudentTeacher(
+      student, teacher, temperature=1.0, fraction_soft=0.25
+  )
+  return _training_work(model, sizes)
+
+
+def _training_work(model, sizes: Mapping[str, int]) -> worker.Work:
   mesh, mesh_impl = _mesh()
-  _, loss = _build_model(sizes).call_simple(
+  _, loss = model.call_simple(
       _ids(mesh, sizes, "inputs"),
       _ids(mesh, sizes, "targets"),
       compute_loss=True,
@@ -131,6 +153,7 @@ if __name__ == "__main__":
       {
           "layer": layer,
           "step": step,
+          "distill": distill,
           "decode": decode,
           "matmul": functools.partial(graphs.matmul, None),
       },

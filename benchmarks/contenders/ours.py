@@ -22,171 +22,44 @@ import pathlib
 import tempfile
 
 import mesh_tensorflow as mtf
-import seqio
-import tensorflow as tf2
 import tensorflow.compat.v1 as tf
 
+from benchmarks.contenders import runs
+from benchmarks.contenders import teachers
 from benchmarks.contenders import worker
 from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
-from mtf_switch.planning import accounting
 from mtf_switch.planning import chips
 from mtf_switch.planning import plan as plan_lib
-from mtf_switch.training import estimators
 from mtf_switch.training import inputs
-from mtf_switch.training import model_functions
 from mtf_switch.training import prediction_functions
-from mtf_switch.training.experiment import Experiment
 from mtf_switch.training.run import Run
 from mtf_switch.transformer import feed_forward
 from mtf_switch.transformer import loss as loss_lib
-import tasks  # noqa: F401  Registers this project's tasks.
 from tasks import corpus
 
-_GIN = str(pathlib.Path(__file__).resolve().parents[2] / "gin")
 # The text, sizes and steps of the questions about small models.
 _SMALL_TEXT = str(pathlib.Path(__file__).with_name("small_text.gin"))
-_TRAIN = tf.estimator.ModeKeys.TRAIN
-# The task only gives the size of the vocabulary: the ids are made here.
-_TASK = "benchmark"
-_TRAINING_FILES = (
-    "layouts/single.gin",
-    "schedules/constant_0_001.gin",
-    "runs/pretrain.gin",
-)
 # As many as the pipeline reads in parallel.
 _SHARDS = 16
 
 
-def _run(files: Sequence[str], bindings: Sequence[str]) -> Run:
-  run = Run(
-      tempfile.mkdtemp(),
-      gin_files=files,
-      gin_params=bindings,
-      gin_directories=[_GIN],
-  )
-  run.configure()
-  return run
-
-
-def _no_examples(split: str, shuffle_files: bool):
-  raise NotImplementedError
-
-
-def _data_bindings(sizes: Mapping[str, int]) -> list[str]:
-  """The bindings for batches of given ids."""
-  feature = seqio.Feature(seqio.PassThroughVocabulary(sizes["vocabulary"]))
-  seqio.TaskRegistry.add(
-      _TASK,
-      source=seqio.FunctionDataSource(_no_examples, splits=["train"]),
-      preprocessors=[],
-      output_features={"inputs": feature, "targets": feature},
-  )
-  return [
-      f"task = '{_TASK}'",
-      f"batch_size = {sizes['batch']}",
-      f"sequence_length = {{'inputs': {sizes['inputs']}, "
-      f"'targets': {sizes['targets']}}}",
-  ]
-
-
-def _bindings(sizes: Mapping[str, int]) -> list[str]:
-  """The bindings that give models/switch_tiny.gin other sizes."""
-  names = ("d_model", "d_ff", "d_kv", "num_heads", "num_blocks", "num_experts")
-  return [
-      *(f"{name} = {sizes[name]}" for name in names),
-      # Groups of the same size in the encoder and in the decoder.
-      "num_cores = None",
-      f"SwitchFeedForward.group_size = {sizes['group_size']}",
-      *_data_bindings(sizes),
-  ]
-
-
 def _training_run(sizes: Mapping[str, int], precision: str) -> Run:
-  return _run(
+  return runs.make(
       [
           "models/switch_tiny.gin",
-          *_TRAINING_FILES,
+          *runs.TRAINING_FILES,
           f"precision/{precision}.gin",
       ],
-      [*_bindings(sizes), "train_steps = 1"],
+      [*runs.bindings(sizes), "train_steps = 1"],
   )
 
 
 def _memory_run(model: str, bindings: Sequence[str], **sizes: int) -> Run:
-  return _run(
-      [f"models/{model}.gin", *_TRAINING_FILES],
-      [*_data_bindings(sizes), *bindings, "train_steps = 1"],
+  return runs.make(
+      [f"models/{model}.gin", *runs.TRAINING_FILES],
+      [*runs.data_bindings(sizes), *bindings, "train_steps = 1"],
   )
-
-
-def _config(run: Run) -> tf.ConfigProto:
-  """The session configuration of the run's modes."""
-  return estimators.make(
-      run, lambda features, labels, mode, params: None
-  ).config.session_config
-
-
-def _features(experiment: Experiment) -> dict[str, tf.Tensor]:
-  """Random ids for a batch of the experiment."""
-  return {
-      name: graphs.constant(
-          name,
-          worker.ids(
-              experiment.sequences_per_batch,
-              experiment.lengths[name],
-              vocabulary.vocab_size,
-              seed=len(name),
-          ),
-      )
-      for name, vocabulary in zip(
-          ("inputs", "targets"), experiment.vocabularies
-      )
-  }
-
-
-def _flops(experiment: Experiment, model) -> int:
-  """The FLOPs of a batch's forward pass, counted as in Table 9."""
-  return experiment.sequences_per_batch * accounting.flops_per_sequence(
-      accounting.size_of(model),
-      experiment.lengths["inputs"],
-      experiment.lengths["targets"],
-  )
-
-
-def _training_work(run: Run) -> worker.Work:
-  experiment = run.experiment
-  training_graphs = []
-
-  def make_hooks(graph):
-    training_graphs.append(graph)
-    return []
-
-  features = _features(experiment)
-  tf.train.create_global_step()
-  spec = model_functions.training_model_fn(run, 1000, make_hooks)(
-      features, None, _TRAIN, {}
-  )
-  (graph,) = training_graphs
-  session = graphs.open_session(_config(run), spec.training_hooks)
-  return worker.Work(
-      {
-          "forward": lambda: session.run(spec.loss),
-          "step": lambda: session.run(spec.train_op),
-      },
-      {
-          "flops": _flops(experiment, graph.model),
-          "weight_bytes": graphs.weight_bytes(graph.lowering.graph),
-          "state_bytes": _state_bytes(graph.lowering.graph),
-          "examples": experiment.sequences_per_batch,
-          "tokens": experiment.positions_per_batch,
-      },
-  )
-
-
-def _state_bytes(graph: mtf.Graph) -> int:
-  """The memory of the weights and the optimizer's slots, all float32."""
-  return sum(4 * variable.size for variable in graph.all_variables)
 
 
 def layer(num_experts: int, **sizes) -> worker.Work:
@@ -204,8 +77,8 @@ def layer(num_experts: int, **sizes) -> worker.Work:
   return graphs.layer(
       mesh,
       mesh_impl,
-      config=_config(
-          _run(["models/switch_tiny.gin", _SMALL_TEXT], ["num_cores = 4"])
+      config=runs.config(
+          runs.make(["models/switch_tiny.gin", _SMALL_TEXT], ["num_cores = 4"])
       ),
       switch=switch,
       num_experts=num_experts,
@@ -215,7 +88,7 @@ def layer(num_experts: int, **sizes) -> worker.Work:
 
 def training(precision: str, **sizes) -> worker.Work:
   """A training step, and its forward pass alone."""
-  return _training_work(_training_run(sizes, precision))
+  return runs.training_work(_training_run(sizes, precision))
 
 
 def step(precision: str, **sizes) -> worker.Work:
@@ -245,24 +118,8 @@ def tensors(arena_bytes: int, **options) -> worker.Work:
     the run "step".
   """
   run = _memory_run(**options)
-  # An arena that grows step by step hands out chunks of up to twice the size
-  # asked for; from one large chunk each tensor is cut to size. Nothing is
-  # written to it, so it takes no memory of its own.
-  with tf.Graph().as_default(), tf.Session(config=_config(run)) as once:
-    arena = tf.raw_ops.Empty(
-        shape=[arena_bytes // 2**20, 2**20], dtype=tf.uint8, init=False
-    )
-    once.run(arena.op)
-  work = _training_work(run)
-  facts = {}
-
-  def step():
-    tf2.config.experimental.reset_memory_stats("CPU:0")
-    work.runs["step"]()
-    statistics = tf2.config.experimental.get_memory_info("CPU:0")
-    facts["tensor_bytes"] = statistics["peak"]
-
-  return worker.Work({"step": step}, facts)
+  runs.reserve(run, arena_bytes)
+  return runs.watched(runs.training_work(run), "step")
 
 
 def optimizer(precision: str, **sizes) -> worker.Work:
@@ -274,12 +131,15 @@ def optimizer(precision: str, **sizes) -> worker.Work:
   )
   features = placement.import_features(
       mesh,
-      _features(experiment),
+      runs.features_of(experiment),
       experiment.sequences_per_batch,
       experiment.lengths,
   )
   loss_lib.loss_and_sums(
-      experiment.build_model(), features, _TRAIN, mtf.VariableDType(tf.float32)
+      experiment.build_model(),
+      features,
+      tf.estimator.ModeKeys.TRAIN,
+      mtf.VariableDType(tf.float32),
   )
   variables = mesh.graph.trainable_variables
   updates = experiment.optimizer(learning_rate=0.001).apply_grads(
@@ -288,16 +148,18 @@ def optimizer(precision: str, **sizes) -> worker.Work:
   draws.seed_loops(mesh.graph)
   lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
   update = tf.group(*(lowering.lowered_operation(u) for u in updates))
-  session = graphs.open_session(_config(run), [mtf.MtfRestoreHook(lowering)])
+  session = graphs.open_session(
+      runs.config(run), [mtf.MtfRestoreHook(lowering)]
+  )
   return worker.Work({"optimizer": lambda: session.run(update)}, {})
 
 
 def decode(**sizes) -> worker.Work:
   """Greedy decoding of a batch, as --mode=infer does it."""
-  run = _run(
+  run = runs.make(
       ["models/switch_tiny.gin", "layouts/single.gin", "runs/evaluate.gin"],
       [
-          *_bindings(sizes),
+          *runs.bindings(sizes),
           f"Bitransformer.decode.max_decode_length = {sizes['targets']}",
           # Initial values of upstream's scale; with small ones, one token is
           # almost certain.
@@ -307,22 +169,24 @@ def decode(**sizes) -> worker.Work:
       ],
   )
   features = {
-      "inputs": _features(run.experiment)["inputs"],
+      "inputs": runs.features_of(run.experiment)["inputs"],
       "batch_number": tf.zeros([sizes["batch"]], tf.int32),
   }
   spec = prediction_functions.decoding_model_fn(run)(
       features, None, tf.estimator.ModeKeys.PREDICT, {}
   )
   work = graphs.decode(
-      _config(run), spec.prediction_hooks, spec.predictions["outputs"]
+      runs.config(run), spec.prediction_hooks, spec.predictions["outputs"]
   )
-  flops = _flops(run.experiment, run.experiment.build_model())
+  flops = runs.flops(run.experiment, run.experiment.build_model())
   return work._replace(facts={**work.facts, "flops": flops})
 
 
 def small_step(bindings: Sequence[str]) -> worker.Work:
   """A training step of models/t5_tiny.gin on small_text.gin."""
-  return _training_work(_run(["models/t5_tiny.gin", _SMALL_TEXT], bindings))
+  return runs.training_work(
+      runs.make(["models/t5_tiny.gin", _SMALL_TEXT], bindings)
+  )
 
 
 def pipeline(
@@ -337,7 +201,7 @@ def pipeline(
         f"c4.files = '{directory}/*'",
         "tasks.vocabulary.name = 'embedded'",
     ]
-  run = _run(["models/t5_tiny.gin", _SMALL_TEXT], bindings)
+  run = runs.make(["models/t5_tiny.gin", _SMALL_TEXT], bindings)
   experiment = run.experiment
   if from_shards:
     _write_shards(directory)
@@ -352,7 +216,7 @@ def pipeline(
       )
   ).get_next()
   operations = [x.op for x in tf.nest.flatten(batch)]
-  session = graphs.open_session(_config(run))
+  session = graphs.open_session(runs.config(run))
 
   def read():
     for _ in range(batches):
@@ -398,6 +262,8 @@ if __name__ == "__main__":
               step,
               plan,
               tensors,
+              teachers.student,
+              teachers.score,
               optimizer,
               decode,
               small_step,

@@ -150,7 +150,7 @@ def import_features(
   imported = {}
   for name, value in features.items():
     length_dim = mtf.Dimension("length", lengths[name.split("_")[0]])
-    more_dims = [mtf.Dimension("choices", n) for n in value.shape[2:]]
+    more_dims = [mtf.Dimension("choices", n) for n in value.shape.as_list()[2:]]
     shape = mtf.Shape([*batch_dims, length_dim, *more_dims])
     if value.dtype.is_integer:
       value = tf.cast(value, tf.int32)

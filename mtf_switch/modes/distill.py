@@ -121,8 +121,11 @@ def distill(
       display.working("checking the teacher"),
   ):
     if teacher_cache:
-      cached = _cached(run, teacher_cache, teacher_dir, teacher_step, mix)
-      teacher_step, sha256 = cached.step, cached.sha256
+      found = _check_cache(
+          run, teacher_cache, teacher_dir, teacher_step, temperature
+      )
+      teacher_step, sha256 = found["teacher_step"], found["teacher_sha256"]
+      cached = cached_teacher.CachedTeacher(teacher_cache, found, mix)
     if not cached or (is_new and initialize_from_teacher):
       path, teacher_step = _checkpoint(run, teacher_dir, teacher_step)
       sha256 = teacher_cache_lib.sha256_of(teacher_dir, teacher_step)
@@ -265,25 +268,24 @@ def _checkpoint(
   return checkpoints.path(directory, step), step
 
 
-def _cached(
+def _check_cache(
     run: run_lib.Run,
     directory: str,
     teacher_dir: str,
     teacher_step: int | None,
-    mix: distillation.Mix,
-) -> cached_teacher.CachedTeacher:
-  """The teacher of a cache, which must be of teacher_dir and of this run."""
-  record = teacher_cache_lib.check(
+    temperature: float,
+) -> dict[str, Any]:
+  """The record of a cache, which must be of teacher_dir and of this run."""
+  return teacher_cache_lib.check(
       run,
       directory,
       teacher_dir,
       teacher_step,
       strict_gin.value("train.steps")
       + len(skipped_batches.read(run.model_dir)),
-      mix.temperature,
+      temperature,
       strict_gin.value("train.steps_per_block") or train.STEPS_PER_BLOCK,
   )
-  return cached_teacher.CachedTeacher(directory, record, mix)
 
 
 def _begin(

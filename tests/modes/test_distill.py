@@ -27,6 +27,7 @@ import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch.mesh import placement
 from mtf_switch.modes import distill
 from mtf_switch.modes import teach
 from mtf_switch.modes import train
@@ -363,6 +364,27 @@ def test_the_cache_of_a_teacher_that_was_trained_anew_is_refused(
     distilled(tmp_path, student, f"teacher_cache = {str(whole_cache)!r}")
 
 
+@pytest.fixture
+def shapes_of_the_program():
+  """Shapes as they are after compat.use_graph_mode."""
+  tf.disable_v2_tensorshape()
+  yield
+  tf.enable_v2_tensorshape()
+
+
+@pytest.mark.usefixtures("shapes_of_the_program")
+def test_choices_are_on_the_mesh():
+  with tf.Graph().as_default():
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    features = placement.import_features(
+        mesh,
+        {"targets_teacher_ids": tf.zeros([4, 40, 3], tf.int32)},
+        4,
+        {"targets": 40},
+    )
+  assert features["targets_teacher_ids"].shape.to_integer_list == [4, 40, 3]
+
+
 def test_a_damaged_cache_ends_in_one_line(tmp_path, teacher, whole_cache):
   cache = tmp_path / "cache"
   shutil.copytree(whole_cache, cache)
@@ -617,16 +639,19 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(student):
 
 
 def test_what_the_teachers_files_leave_open_is_the_students():
-  run = configured("unused", "dense", ["runs/pretrain.gin"], "num_cores = 2")
+  run = configured("unused", "dense", ["runs/pretrain.gin"])
   found = teacher_lib.Teacher(
       run.experiment,
       ["runs/pretrain.gin", "models/switch_tiny.gin"],
-      ["d_ff = 64", "model_type = 'lm'"],
+      ["d_ff = 64", "num_cores = 2", "model_type = 'lm'"],
       ([], []),
       distillation.Mix(),
   )
   with found._configuration.in_place():
-    values = [strict_gin.value(f"%{x}") for x in ("batch_size", "task", "d_ff")]
+    values = [
+        strict_gin.value(f"{x}/gin.macro.value")
+        for x in ("batch_size", "task", "d_ff")
+    ]
   assert values == [4, "toy_lm", 64]
 
 
