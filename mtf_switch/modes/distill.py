@@ -81,7 +81,8 @@ def distill(
     teacher_gin: the gin file or files that describe the teacher's model; None
       for the operative_config.gin that its run left behind.
     teacher_params: gin bindings that override those of teacher_gin.
-    teacher_step: the step of its checkpoint; None for the latest.
+    teacher_step: the step of its checkpoint; None for the latest, or for that
+      with which a run that goes on has begun.
     soft_fraction: the share of the soft term in the loss (Table 6: 0.25).
     temperature: divides the logits of both in the soft term.
     start_step: the first step with the soft term.
@@ -96,8 +97,8 @@ def distill(
 
   Raises:
     UserError: there is no such teacher, it does not fit its gin files, the
-      student's vocabulary or its type, or model_dir has the checkpoints of
-      another run.
+      student's vocabulary, lengths or type, the cache is another one's or
+      damaged, or model_dir has the checkpoints of another run.
 
   Source: section 4.2, Tables 6, 7 and 8.
   """
