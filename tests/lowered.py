@@ -41,6 +41,7 @@ from mtf_switch.mesh import placement
 from mtf_switch.mesh import simd_mesh
 from mtf_switch.training import experiment as experiment_lib
 from mtf_switch.training import model_functions
+from mtf_switch.training import prediction_functions
 from mtf_switch.training import run as run_lib
 
 # The names in plans of TensorFlow's operations.
@@ -286,8 +287,8 @@ def evaluation(
       _, results = spec.eval_metrics
     else:
       model_fn = {
-          "score": model_functions.scoring_model_fn,
-          "infer": model_functions.decoding_model_fn,
+          "score": prediction_functions.scoring_model_fn,
+          "infer": prediction_functions.decoding_model_fn,
       }[mode](run)
       spec = model_fn(
           {**features, "batch_number": number},

@@ -32,7 +32,7 @@ from mtf_switch.mesh import placement
 from mtf_switch.planning import chips
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.training import inputs
-from mtf_switch.training import model_functions
+from mtf_switch.training import prediction_functions
 from mtf_switch.training.run import Run
 from mtf_switch.transformer import feed_forward
 from mtf_switch.transformer import loss as loss_lib
@@ -172,7 +172,7 @@ def decode(**sizes) -> worker.Work:
       "inputs": runs.features_of(run.experiment)["inputs"],
       "batch_number": tf.zeros([sizes["batch"]], tf.int32),
   }
-  spec = model_functions.decoding_model_fn(run)(
+  spec = prediction_functions.decoding_model_fn(run)(
       features, None, tf.estimator.ModeKeys.PREDICT, {}
   )
   work = graphs.decode(

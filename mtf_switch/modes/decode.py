@@ -23,8 +23,8 @@ from mtf_switch import values
 from mtf_switch.training import checkpoints
 from mtf_switch.training import decoded_evaluation
 from mtf_switch.training import inputs
-from mtf_switch.training import model_functions
 from mtf_switch.training import prediction
+from mtf_switch.training import prediction_functions
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
@@ -182,7 +182,7 @@ def score(
         float(scored["score"])
         for scored in prediction.predict(
             run,
-            model_functions.scoring_model_fn(run),
+            prediction_functions.scoring_model_fn(run),
             features,
             step,
             display,

@@ -12,20 +12,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The model functions, one for each purpose: training, perplexity and so on.
+"""The model functions of training and of perplexity.
 
-They take the place of upstream's one model function for all modes
-(`tpu_estimator_model_fn` in mesh_tensorflow/transformer/utils.py), whose loss
-contains the auxiliary losses in training and in evaluation alike, which prints
-a line for each step, and which drops all summaries where there is no TPU.
+With those of prediction, in prediction_functions.py, they take the place of
+upstream's one model function for all modes (`tpu_estimator_model_fn` in
+mesh_tensorflow/transformer/utils.py), whose loss contains the auxiliary losses
+in training and in evaluation alike, which prints a line for each step, and
+which drops all summaries where there is no TPU.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any, NamedTuple
 
-import gin
-import gin.tf
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import learning_rate_schedules
 from mesh_tensorflow.transformer import utils
@@ -33,16 +32,12 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.tpu import tpu_estimator
 
 from mtf_switch.mesh import draws
-from mtf_switch.mesh import placement
-from mtf_switch.mesh import servers
 from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import host_call as host_call_lib
-from mtf_switch.training import inference
+from mtf_switch.training import model_graph
 from mtf_switch.training import run as run_lib
-from mtf_switch.training import teacher
 from mtf_switch.training import training_step
 from mtf_switch.training import unread_bindings
-from mtf_switch.transformer import distillation
 from mtf_switch.transformer import loss as loss_lib
 
 
@@ -106,8 +101,8 @@ def training_model_fn(
     global_step = tf.train.get_global_step()
     # Read once, so that the whole step sees the same number.
     step = tf.identity(global_step)
-    mesh, mesh_impl = _place(run, params, step)
-    features = _import_features(
+    mesh, mesh_impl = model_graph.place(run, params, step)
+    features = model_graph.import_features(
         experiment, mesh, features, experiment.outer_batch_size
     )
     learning_rate = _learning_rate(run, step, total_steps)
@@ -169,7 +164,7 @@ def training_model_fn(
                   dict(zip(variables, training.gradients)),
               )
           ),
-          *_hooks(
+          *model_graph.hooks(
               run,
               lowering,
               "operative_config",
@@ -205,8 +200,8 @@ def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
     features = dict(features)
     # TPUs hand over nothing that has no batch dimension.
     dataset = features.pop("dataset")[:1]
-    mesh, mesh_impl = _place(run, params, step=None)
-    features = _import_features(
+    mesh, mesh_impl = model_graph.place(run, params, step=None)
+    features = model_graph.import_features(
         experiment, mesh, features, experiment.outer_batch_size
     )
     _, sums = loss_lib.loss_and_sums(
@@ -219,7 +214,9 @@ def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
     }
     loss = tf.math.divide_no_nan(sums["cross_entropy"], sums["target_tokens"])
     with mtf.utils.outside_all_rewrites():
-      hooks = _hooks(run, lowering, "operative_config_perplexity", built=())
+      hooks = model_graph.hooks(
+          run, lowering, "operative_config_perplexity", built=()
+      )
     return tpu_estimator.TPUEstimatorSpec(
         mode=mode,
         loss=tf.reduce_mean(loss),
@@ -231,261 +228,6 @@ def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
     )
 
   return model_fn
-
-
-def decoding_model_fn(run: run_lib.Run):
-  """Returns a model function that answers inputs with "outputs", token ids.
-
-  How it decodes is set with T5's gin names: Bitransformer.decode and, for
-  model_type "lm", Unitransformer.sample_autoregressive.
-
-  Args:
-    run: the run.
-
-  Returns:
-    a function for estimators.make.
-  """
-  experiment = run.experiment
-
-  def model_fn(features, labels, mode, params):
-    del labels, mode
-    features = dict(features)
-    batch_number = features.pop("batch_number")[0]
-    mesh, mesh_impl = _place(run, params, step=batch_number)
-    features = _import_features(experiment, mesh, features)
-    decoding = inference.decode(experiment, features)
-    draws.seed_loops(mesh.graph)
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    outputs = utils.clean_decodes(
-        lowering.export_to_tf_tensor(decoding.results)
-    )
-    # Ids, not text: strings made in the graph reach the output file as b'...',
-    # and TPUs have no strings.
-    return _predictions(
-        run,
-        lowering,
-        "operative_config_decoding",
-        {"outputs": outputs},
-        decoding.drops,
-        built=[unread_bindings.DECODING],
-    )
-
-  return model_fn
-
-
-def scoring_model_fn(run: run_lib.Run):
-  """Returns a model function that answers sequences with their "score".
-
-  The score is the logarithm of the targets' probability, float32.
-
-  Args:
-    run: the run.
-
-  Returns:
-    a function for estimators.make.
-  """
-  experiment = run.experiment
-
-  def model_fn(features, labels, mode, params):
-    del labels, mode
-    features = dict(features)
-    del features["batch_number"]
-    mesh, mesh_impl = _place(run, params, step=None)
-    features = _import_features(experiment, mesh, features)
-    scoring = inference.score(experiment, features)
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    scores = lowering.export_to_tf_tensor(scoring.results)
-    return _predictions(
-        run,
-        lowering,
-        "operative_config_scoring",
-        {"score": scores},
-        scoring.drops,
-        built=(),
-    )
-
-  return model_fn
-
-
-def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
-  """Returns a model function that answers batches with distillation.CACHED.
-
-  Args:
-    run: the teacher's run.
-    num_choices: the tokens of each target.
-    temperature: divides the logits.
-
-  Returns:
-    a function for estimators.make; the targets come along.
-  """
-  experiment = run.experiment
-
-  def model_fn(features, labels, mode, params):
-    del labels, mode
-    mesh, mesh_impl = _place(run, params, step=None)
-    features = _import_features(experiment, mesh, dict(features))
-    model = experiment.build_model()
-    lesson = distillation.lesson_to_cache(
-        model,
-        features,
-        loss_lib.logits_of(
-            model,
-            features,
-            teacher.evaluation_mode(model),
-            utils.get_variable_dtype(),
-        ),
-        num_choices,
-        temperature,
-    )
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    return _predictions(
-        run,
-        lowering,
-        "operative_config_teaching",
-        {
-            name: lowering.export_to_tf_tensor(x)
-            for name, x in {"targets": features["targets"], **lesson}.items()
-        },
-        {},
-        built=[unread_bindings.DATA],
-    )
-
-  return model_fn
-
-
-def loads_model_fn(run: run_lib.Run, of_teacher: teacher.Teacher):
-  """Returns a model function that answers with the load of a teacher's experts.
-
-  Args:
-    run: the student's run.
-    of_teacher: its teacher.
-
-  Returns:
-    a function for estimators.make; each row of a batch is answered with the
-    loads of the batch, `[num_experts]` by the layer's name.
-  """
-
-  def model_fn(features, labels, mode, params):
-    del labels
-    mesh, mesh_impl = _place(run, params, step=None)
-    features = _import_features(run.experiment, mesh, dict(features))
-    loads = of_teacher.expert_loads(features)
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-    rows = run.experiment.sequences_per_batch
-    with mtf.utils.outside_all_rewrites():
-      hooks = [servers.OneSessionHook(), mtf.MtfRestoreHook(lowering)]
-    return tpu_estimator.TPUEstimatorSpec(
-        mode=mode,
-        predictions={
-            name: tf.tile(
-                lowering.export_to_tf_tensor(x)[None], [rows, 1]
-            )
-            for name, x in loads.items()
-        },
-        prediction_hooks=hooks,
-    )
-
-  return model_fn
-
-
-def _predictions(
-    run: run_lib.Run,
-    lowering: mtf.Lowering,
-    config_name: str,
-    predictions: Mapping[str, tf.Tensor],
-    drops: Mapping[str, mtf.Tensor],
-    built: Sequence[str],
-) -> tpu_estimator.TPUEstimatorSpec:
-  """The specification of a graph that predicts.
-
-  Args:
-    run: the run.
-    lowering: the graph's.
-    config_name: the name of the file of gin's bindings.
-    predictions: `[batch, ...]` by name.
-    drops: sums over the batch by name, which each row is given.
-    built: the parts that were built, for unread_bindings.check.
-  """
-  batch_size = next(iter(predictions.values())).shape[0]
-  predictions = {
-      **predictions,
-      **{
-          name: tf.fill([batch_size], lowering.export_to_tf_tensor(x))
-          for name, x in drops.items()
-      },
-  }
-  with mtf.utils.outside_all_rewrites():
-    hooks = _hooks(run, lowering, config_name, built)
-  return tpu_estimator.TPUEstimatorSpec(
-      mode=tf.estimator.ModeKeys.PREDICT,
-      predictions=predictions,
-      prediction_hooks=hooks,
-  )
-
-
-def _place(run: run_lib.Run, params, step):
-  """Creates the mesh of a model function's graph; see placement.place."""
-  return placement.place(
-      run.experiment.mesh,
-      run.experiment.layout,
-      run.devices,
-      run.seed,
-      step,
-      tpu_context=params["context"] if run.tpu else None,
-  )
-
-
-def _hooks(
-    run: run_lib.Run,
-    lowering: mtf.Lowering,
-    config_name: str,
-    built: Sequence[str],
-    is_summarized: bool = False,
-):
-  """The hooks of every session: slices filled, gin's bindings recorded.
-
-  The graph is complete: what gin has bound is read by now.
-
-  Args:
-    run: the run.
-    lowering: of the graph.
-    config_name: the name of the record of bindings.
-    built: what the graph has beside a model, see unread_bindings.check.
-    is_summarized: whether TensorBoard shows the bindings, and the graph, which
-      takes megabytes for each session of a program.
-
-  Returns:
-    a list of hooks.
-
-  Raises:
-    UserError: gin binds something in a scope that does not exist.
-  """
-  unread_bindings.check(run.own_bindings, {unread_bindings.MODEL, *built})
-  return [
-      servers.OneSessionHook(),
-      mtf.MtfRestoreHook(lowering),
-      gin.tf.GinConfigSaverHook(
-          run.model_dir,
-          base_name=config_name,
-          include_step_in_filename=False,
-          summarize_config=is_summarized,
-      ),
-  ]
-
-
-def _import_features(experiment, mesh, features, outer_batch_size: int = 1):
-  """The features on the mesh; upstream's beam search has no outer batch."""
-  lengths = experiment.lengths
-  if experiment.model_type == "lm":
-    # What it continues is a part of its targets.
-    lengths = {**lengths, "inputs": lengths["targets"]}
-  return placement.import_features(
-      mesh,
-      features,
-      experiment.sequences_per_batch,
-      lengths,
-      outer_batch_size,
-  )
 
 
 def _learning_rate(run: run_lib.Run, step, total_steps: int):

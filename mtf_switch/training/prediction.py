@@ -23,7 +23,7 @@ from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
-from mtf_switch.training import model_functions
+from mtf_switch.training import prediction_functions
 from mtf_switch.training import progress
 from mtf_switch.training import progress_hook
 from mtf_switch.training import run as run_lib
@@ -48,7 +48,7 @@ def decode(
       vocabulary.decode([int(i) for i in prediction["outputs"]])
       for prediction in predict(
           run,
-          model_functions.decoding_model_fn(run),
+          prediction_functions.decoding_model_fn(run),
           {"inputs": ids},
           step,
           display,

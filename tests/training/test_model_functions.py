@@ -32,6 +32,7 @@ from mtf_switch.training import estimators
 from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import inputs
 from mtf_switch.training import model_functions
+from mtf_switch.training import prediction_functions
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
 from tests import gin_files
@@ -550,7 +551,7 @@ UNREAD = ("decoder", "mtf_switch.experiment.Experiment", "batch_size")
         (
             tf.estimator.ModeKeys.PREDICT,
             ["batch_number"],
-            model_functions.scoring_model_fn,
+            prediction_functions.scoring_model_fn,
         ),
     ],
 )
@@ -581,7 +582,7 @@ def test_sampling_repeats_and_differs_between_batches_and_rows():
     }
     run.own_bindings.add(UNREAD)
     with pytest.warns(errors.UserNotice, match="nothing reads decoder/Exp"):
-      spec = model_functions.decoding_model_fn(run)(
+      spec = prediction_functions.decoding_model_fn(run)(
           features, None, tf.estimator.ModeKeys.PREDICT, {}
       )
     with tf.Session() as session:
@@ -605,7 +606,7 @@ def test_a_language_model_continues_a_part_of_its_targets():
         "inputs": tf.constant([[5, 6, 7, 0, 0, 0, 0, 0]] * 4),
         "batch_number": tf.zeros([4], tf.int32),
     }
-    spec = model_functions.decoding_model_fn(run)(
+    spec = prediction_functions.decoding_model_fn(run)(
         features, None, tf.estimator.ModeKeys.PREDICT, {}
     )
   # As many tokens follow as a target has.
