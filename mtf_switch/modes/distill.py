@@ -122,11 +122,8 @@ def distill(
       display.working("checking the teacher"),
   ):
     if teacher_cache:
-      found = _check_cache(
-          run, teacher_cache, teacher_dir, teacher_step, temperature
-      )
-      teacher_step, sha256 = found["teacher_step"], found["teacher_sha256"]
-      cached = cached_teacher.CachedTeacher(teacher_cache, found, mix)
+      cached = _cached(run, teacher_cache, teacher_dir, teacher_step, mix)
+      teacher_step, sha256 = cached.step, cached.sha256
     if not cached or (is_new and initialize_from_teacher):
       path, teacher_step = _checkpoint(run, teacher_dir, teacher_step)
       sha256 = teacher_cache_lib.sha256_of(teacher_dir, teacher_step)
@@ -269,24 +266,25 @@ def _checkpoint(
   return checkpoints.path(directory, step), step
 
 
-def _check_cache(
+def _cached(
     run: run_lib.Run,
     directory: str,
     teacher_dir: str,
     teacher_step: int | None,
-    temperature: float,
-) -> dict[str, Any]:
-  """The record of a cache, which must be of teacher_dir and of this run."""
-  return teacher_cache_lib.check(
+    mix: distillation.Mix,
+) -> cached_teacher.CachedTeacher:
+  """The teacher of a cache, which must be of teacher_dir and of this run."""
+  record = teacher_cache_lib.check(
       run,
       directory,
       teacher_dir,
       teacher_step,
       strict_gin.value("train.steps")
       + len(skipped_batches.read(run.model_dir)),
-      temperature,
+      mix.temperature,
       strict_gin.value("train.steps_per_block") or train.STEPS_PER_BLOCK,
   )
+  return cached_teacher.CachedTeacher(directory, record, mix)
 
 
 def _begin(

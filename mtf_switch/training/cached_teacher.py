@@ -15,6 +15,7 @@
 """A teacher that has left its lessons on disk, in place of teacher.Teacher."""
 
 from collections.abc import Mapping, Sequence
+import functools
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -29,7 +30,12 @@ _TOO_FEW = "has no more batches"
 
 
 class CachedTeacher:
-  """A teacher that has left its lessons on disk; see teacher.Teacher."""
+  """A teacher that has left its lessons on disk; see teacher.Teacher.
+
+  Attributes:
+    step: of the teacher's checkpoint.
+    sha256: see teacher_cache.sha256_of.
+  """
 
   def __init__(
       self, directory: str, record: Mapping[str, Any], mix: distillation.Mix
@@ -44,10 +50,20 @@ class CachedTeacher:
     self._directory = directory
     self._record = record
     self._mix = mix
+    self.step = record["teacher_step"]
+    self.sha256 = record["teacher_sha256"]
 
   def change_loss_at(self, step: tf.Tensor) -> loss_lib.ChangeLoss:
     """See teacher.Teacher."""
-    return distillation.distill_by_cache(self._mix, step)
+    temperature = self._mix.temperature
+    return functools.partial(
+        distillation.distill,
+        teach=functools.partial(
+            distillation.lesson_of_cache, temperature=temperature
+        ),
+        fraction=self._mix.fraction(step),
+        temperature=temperature,
+    )
 
   def change_batches(
       self, batches: tf.data.Dataset, first_batch: int, skipped: Sequence[int]
@@ -65,7 +81,7 @@ class CachedTeacher:
     """
     first_file, start = divmod(first_batch, self._record["steps_per_file"])
     cached = tf.data.TFRecordDataset(
-        teacher_cache.file_paths(self._directory, self._record)[first_file:],
+        teacher_cache.paths(self._directory, self._record)[first_file:],
         compression_type=teacher_cache.COMPRESSION,
     ).skip(start)
     # Training would end without a word where a part of the cache is lost.
@@ -95,7 +111,7 @@ class CachedTeacher:
             "--mode=teach."
         )
     if isinstance(error, tf.errors.DataLossError):
-      for path in teacher_cache.file_paths(self._directory, self._record):
+      for path in teacher_cache.paths(self._directory, self._record):
         if not _is_whole(path):
           return f"{path} is damaged; remove it, and run --mode=teach again."
     return None

@@ -134,13 +134,8 @@ def dtypes(record: Mapping[str, Any]) -> dict[str, tf.DType]:
   }
 
 
-def file_paths(directory: str, record: Mapping[str, Any]) -> list[str]:
-  """Returns the paths of a cache's files, in their order.
-
-  Args:
-    directory: of the cache.
-    record: of which "steps" and "steps_per_file" are read.
-  """
+def paths(directory: str, record: Mapping[str, Any]) -> list[str]:
+  """Returns the paths of a cache's files, in their order."""
   number = -(-record["steps"] // record["steps_per_file"])
   return [
       os.path.join(directory, f"teacher.tfrecord-{i:05}-of-{number:05}")
@@ -207,9 +202,7 @@ def check(
         f"{subject} has {record['steps']:,} batches, but this run needs "
         f"{steps:,}; train so many steps, or write more in another directory."
     )
-  missing = [
-      x for x in file_paths(directory, record) if not tf.io.gfile.exists(x)
-  ]
+  missing = [x for x in paths(directory, record) if not tf.io.gfile.exists(x)]
   if missing:
     raise errors.UserError(
         f"{subject} lacks {len(missing)} of its files, the first is "

@@ -14,7 +14,7 @@
 
 """Writes what teacher_cache.py reads, with the teacher's run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import functools
 import itertools
@@ -57,11 +57,11 @@ def write(
     UserError: the directory has another cache, or the checkpoint is of another
       model.
   """
-  paths = teacher_cache.file_paths(directory, record)
+  paths = teacher_cache.paths(directory, record)
   found = teacher_cache.read_record(directory)
   # A record alone may be that of a first try.
   if found and any(
-      map(tf.io.gfile.exists, teacher_cache.file_paths(directory, found))
+      map(tf.io.gfile.exists, teacher_cache.paths(directory, found))
   ):
     _check_equal(directory, found, record)
   else:
@@ -112,34 +112,23 @@ def _write_files(
       hooks=[checkpoint_fit.CheckHook(path)],
       checkpoint_path=path,
   )
+  step = first
+  for path in paths.values():
+    with _whole(path) as writer:
+      for _ in range(min(steps_per_file, end - step)):
+        of_batch = itertools.islice(rows, record["batch_size"])
+        writer.write(serialize(of_batch, teacher_cache.dtypes(record)))
+        step += 1
+        display.steps("taught", step, steps)
 
-  def batches_of(number):
-    start = number * steps_per_file
-    for step in range(start, min(start + steps_per_file, end)):
-      yield list(itertools.islice(rows, record["batch_size"]))
-      display.steps("taught", step + 1, steps)
 
-  for number, path in paths.items():
-    write_file(path, record, batches_of(number))
-
-
-def write_file(
-    path: str,
-    record: Mapping[str, Any],
-    batches_: Iterable[Sequence[Mapping[str, np.ndarray]]],
-):
-  """Writes a file of a cache; it has its name when it is whole.
-
-  Args:
-    path: one of teacher_cache.file_paths.
-    record: of which "features" are read.
-    batches_: each a list of rows with the features and distillation.CACHED.
-  """
+@contextlib.contextmanager
+def _whole(path: str) -> Iterator[tf.io.TFRecordWriter]:
+  """Opens a file that takes its name once it is complete."""
   unfinished = path + _UNFINISHED
   try:
     with tf.io.TFRecordWriter(unfinished, teacher_cache.COMPRESSION) as writer:
-      for rows in batches_:
-        writer.write(_serialize(rows, teacher_cache.dtypes(record)))
+      yield writer
     tf.io.gfile.rename(unfinished, path, overwrite=True)
   except BaseException:
     with contextlib.suppress(tf.errors.OpError):
@@ -172,10 +161,16 @@ def batches(record: Mapping[str, Any], first: int, end: int) -> tf.data.Dataset:
   return functools.reduce(lambda x, y: x.concatenate(y), parts)
 
 
-def _serialize(
-    rows: Sequence[Mapping[str, np.ndarray]], dtypes: Mapping[str, tf.DType]
+def serialize(
+    rows: Iterable[Mapping[str, np.ndarray]], dtypes: Mapping[str, tf.DType]
 ) -> bytes:
-  """A batch's predictions as a tf.train.Example of raw numbers."""
+  """Returns a batch's predictions as a tf.train.Example of raw numbers.
+
+  Args:
+    rows: arrays by name, for each row of the batch.
+    dtypes: see teacher_cache.dtypes.
+  """
+  rows = list(rows)
   features = {}
   for name, dtype in dtypes.items():
     array = np.stack([row[name] for row in rows]).astype(dtype.as_numpy_dtype)

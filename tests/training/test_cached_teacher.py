@@ -64,18 +64,24 @@ def cache(tmp_path_factory):
   directory = tmp_path_factory.mktemp("cache")
   with tf.Graph().as_default():
     batches, _ = values(teacher_cache_writing.batches(RECORD, 0, 8))
-  assert len(batches) == 8
-  rows = []
+  records = []
   for number, batch in enumerate(batches):
-    lesson = {
-        IDS: np.full([8, 2], number),
-        LOG_PROBS: np.full([8, 2], number),
-        LABEL_LOG_PROBS: np.full([8], number),
-    }
-    tokens = ({x: batch[x][i] for x in RECORD["features"]} for i in range(2))
-    rows.append([{**x, **lesson} for x in tokens])
-  for i, path in enumerate(teacher_cache.file_paths(str(directory), RECORD)):
-    teacher_cache_writing.write_file(path, RECORD, rows[3 * i : 3 * i + 3])
+    rows = [
+        {
+            "inputs": batch["inputs"][i],
+            "targets": batch["targets"][i],
+            IDS: np.full([8, 2], number),
+            LOG_PROBS: np.full([8, 2], number),
+            LABEL_LOG_PROBS: np.full([8], number),
+        }
+        for i in range(2)
+    ]
+    records.append(
+        teacher_cache_writing.serialize(rows, teacher_cache.dtypes(RECORD))
+    )
+  assert len(records) == 8
+  for i, path in enumerate(teacher_cache.paths(str(directory), RECORD)):
+    write(path, records[3 * i : 3 * i + 3])
   return directory, batches
 
 
@@ -143,10 +149,10 @@ def test_other_batches_are_refused(cache):
 
 def test_a_cache_that_ends_early_is_refused(tmp_path, cache):
   directory, batches = cache
-  paths = teacher_cache.file_paths(str(directory), RECORD)
+  paths = teacher_cache.paths(str(directory), RECORD)
   options = tf.io.TFRecordOptions(teacher_cache.COMPRESSION)
   first, second, _ = tf.io.tf_record_iterator(paths[0], options)
-  cut = teacher_cache.file_paths(str(tmp_path), RECORD)
+  cut = teacher_cache.paths(str(tmp_path), RECORD)
   write(cut[0], [first, second])
   for path in cut[1:]:
     write(path, [])
@@ -161,8 +167,8 @@ def test_a_cache_that_ends_early_is_refused(tmp_path, cache):
 )
 def test_damaged_files_are_named(tmp_path, cache, damage, share):
   directory, batches = cache
-  paths = teacher_cache.file_paths(str(directory), RECORD)
-  damaged = teacher_cache.file_paths(str(tmp_path), RECORD)
+  paths = teacher_cache.paths(str(directory), RECORD)
+  damaged = teacher_cache.paths(str(tmp_path), RECORD)
   for source, path in zip(paths, damaged):
     with open(source, "rb") as file:
       content = bytearray(file.read())
