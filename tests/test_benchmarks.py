@@ -108,6 +108,22 @@ def test_all_contenders_take_part(directory, question, others):
   assert sorted(rows) == sorted(expected)
 
 
+def test_a_teacher_is_asked_cached_and_upstreams(directory):
+  record = read(directory, "teacher")
+  assert [(row["contender"], row["what"]) for row in record["rows"]] == [
+      ("ours", "student alone"),
+      ("ours", "student, teacher asked"),
+      ("ours", "student, teacher cached"),
+      ("ours", "teacher's scores alone"),
+      ("mesh_tensorflow", "student, teacher asked"),
+  ]
+  assert [goal["at_most"] for goal in record["goals"]] == [1.1, 1.1, 1.05]
+  ours = record["rows"][:4]
+  alone, asked, *_ = (row["tensor_bytes"] for row in ours)
+  # At least a second model's logits, `[2, 8, 4096]` float32.
+  assert asked >= alone + 4 * 2 * 8 * 4096 > 0
+
+
 def test_the_pipeline_must_be_five_times_as_fast_as_a_model_reads(directory):
   record = read(directory, "pipeline")
   assert [row["what"] for row in record["rows"]] == [

@@ -15,7 +15,7 @@
 """A student of this project, and what its teacher costs alone."""
 
 from benchmarks.contenders import tensorflow_graphs as graphs  # isort: skip
-import functools
+from collections.abc import Mapping
 import tempfile
 
 import numpy as np
@@ -23,10 +23,12 @@ import tensorflow.compat.v1 as tf
 
 from benchmarks.contenders import runs
 from benchmarks.contenders import worker
+from mtf_switch.training import cached_teacher
 from mtf_switch.training import prediction_functions
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import teacher as teacher_lib
 from mtf_switch.training import teacher_cache
+from mtf_switch.training import teacher_cache_writing
 from mtf_switch.transformer import distillation
 
 # The tokens that a teacher leaves for each target, as in runs/teach.gin.
@@ -62,37 +64,46 @@ def student(lessons: str | None, arena_bytes: int, **sizes) -> worker.Work:
         run.experiment,
         ["models/switch_tiny.gin"],
         runs.sparse_bindings(sizes),
-        [runs.GIN],
+        (run.gin_directories, run.gin_location_prefixes),
         mix,
     ).change_loss_at
   elif lessons == "cached":
-    change_loss_at = functools.partial(distillation.distill_by_cache, mix)
-    batches = _with_cached_lessons(batches, batch["targets"], run)
+    teacher = _cached_teacher(batch, run, mix)
+    change_loss_at = teacher.change_loss_at
+    batches = teacher.change_batches(batches, 0, [])
   features = tf.data.make_one_shot_iterator(batches).get_next()
   return runs.watched(runs.training_work(run, features, change_loss_at), "step")
 
 
-def _with_cached_lessons(
-    batches: tf.data.Dataset, targets: np.ndarray, run: run_lib.Run
-) -> tf.data.Dataset:
-  """Adds made-up lessons from a file, as many as a cache has."""
-  directory = tempfile.mkdtemp()
-  shape = [*targets.shape, _CHOICES]
-  tokens = np.broadcast_to(np.arange(_CHOICES, dtype=np.int32), shape)
+def _cached_teacher(
+    batch: Mapping[str, np.ndarray], run: run_lib.Run, mix: distillation.Mix
+) -> cached_teacher.CachedTeacher:
+  """A teacher that has left made-up lessons for copies of a batch."""
+  shape = [*batch["targets"].shape, _CHOICES]
+  tokens = np.broadcast_to(np.arange(_CHOICES), shape)
   log_probs = -np.log(2.0 + np.sort(np.random.default_rng(0).random(shape)))
-  lessons = zip(targets, tokens, log_probs, log_probs[..., 0])
-  names = ("targets", *distillation.CACHED)
+  names = (*batch, *distillation.CACHED)
+  lessons = zip(*batch.values(), tokens, log_probs, log_probs[..., 0])
   rows = [dict(zip(names, lesson)) for lesson in lessons]
   record = {
+      "teacher_step": 0,
+      "teacher_sha256": None,
+      "features": list(batch),
       "steps": _CACHED_BATCHES,
       "steps_per_file": _CACHED_BATCHES,
-      "batch_size": len(targets),
+      "batch_size": len(batch["targets"]),
       "sequence_length": run.experiment.lengths,
       "choices": _CHOICES,
   }
-  (path,) = teacher_cache.file_paths(directory, record)
-  teacher_cache.write_file(path, [rows] * _CACHED_BATCHES)
-  return teacher_cache.add_lessons(batches, directory, record, 0, [])
+  serialized = teacher_cache_writing.serialize(
+      rows, teacher_cache.dtypes(record)
+  )
+  directory = tempfile.mkdtemp()
+  (path,) = teacher_cache.paths(directory, record)
+  with tf.io.TFRecordWriter(path, teacher_cache.COMPRESSION) as writer:
+    for _ in range(_CACHED_BATCHES):
+      writer.write(serialized)
+  return cached_teacher.CachedTeacher(directory, record, mix)
 
 
 def score(arena_bytes: int, **sizes) -> worker.Work:

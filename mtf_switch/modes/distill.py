@@ -14,15 +14,12 @@
 
 """The mode that trains a student with a teacher, configured by gin."""
 
-import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 import functools
-import itertools
 import os
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import gin
-import numpy as np
 import rich.console
 import tensorflow.compat.v1 as tf
 
@@ -31,24 +28,22 @@ from mtf_switch import files
 from mtf_switch import values
 from mtf_switch.modes import finetune
 from mtf_switch.modes import train
+from mtf_switch.training import cached_teacher
 from mtf_switch.training import checkpoints
-from mtf_switch.training import estimators
-from mtf_switch.training import inputs
 from mtf_switch.training import model_functions
-from mtf_switch.training import prediction_functions
+from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import strict_gin
-from mtf_switch.training import student_weights
+from mtf_switch.training import student_start
 from mtf_switch.training import teacher as teacher_lib
 from mtf_switch.training import teacher_cache as teacher_cache_lib
 from mtf_switch.training import vocabulary_record
-from mtf_switch.training import warm_start
 from mtf_switch.transformer import distillation
 
 _RECORD = "distillation.json"
-# To find a teacher's most used experts.
-_BATCHES_COUNTED = 10
+# As files.read_json takes it: what a resumed run needs.
+_SHAPE = {"teacher_dir": str, "step": int, "teacher_sha256": str}
 
 
 @gin.configurable(module="mtf_switch.modes")
@@ -86,7 +81,8 @@ def distill(
     teacher_gin: the gin file or files that describe the teacher's model; None
       for the operative_config.gin that its run left behind.
     teacher_params: gin bindings that override those of teacher_gin.
-    teacher_step: the step of its checkpoint; None for the latest.
+    teacher_step: the step of its checkpoint; None for the latest, or for that
+      with which a run that goes on has begun.
     soft_fraction: the share of the soft term in the loss (Table 6: 0.25).
     temperature: divides the logits of both in the soft term.
     start_step: the first step with the soft term.
@@ -101,75 +97,70 @@ def distill(
 
   Raises:
     UserError: there is no such teacher, it does not fit its gin files, the
-      student's vocabulary or its type, or model_dir has the checkpoints of
-      another run.
+      student's vocabulary, lengths or type, the cache is another one's or
+      damaged, or model_dir has the checkpoints of another run.
 
   Source: section 4.2, Tables 6, 7 and 8.
   """
   model_dir = run.model_dir
-  if os.path.realpath(teacher_dir) == os.path.realpath(model_dir):
-    raise errors.UserError(
-        f"distill.teacher_dir and --model_dir are both {model_dir!r}; the "
-        "student needs a directory of its own."
-    )
-  if end_step is not None and end_step <= start_step:
-    raise errors.UserError(
-        f"distill.end_step = {end_step} must be greater than "
-        f"distill.start_step = {start_step}."
-    )
+  _check_settings(
+      model_dir,
+      teacher_dir,
+      start_step,
+      end_step,
+      initialize_from_teacher,
+      initialize_experts,
+  )
   is_new = not checkpoints.latest_step(model_dir)
-  record = os.path.join(model_dir, _RECORD)
-  if not is_new and not tf.io.gfile.exists(record):
-    raise errors.UserError(
-        f"{model_dir!r} has the checkpoints of a run that is no distillation; "
-        "give --model_dir a new directory."
-    )
+  begun = {} if is_new else _begun(model_dir)
+  if teacher_step in (None, -1) and begun:
+    teacher_step = begun["step"]  # The teacher may have been trained further.
   mix = distillation.Mix(soft_fraction, temperature, start_step, end_step)
-  cached = None
-  if teacher_cache:
-    cached = _cached(run, teacher_cache, teacher_dir, teacher_step, mix)
-    teacher_step = cached.step
-  lessons, teacher, path = cached, None, None
-  if not cached or (is_new and initialize_from_teacher):
-    (teacher_step,) = checkpoints.select(
-        teacher_dir, teacher_step, "distill.teacher_dir"
-    )
-    vocabulary_record.check(teacher_dir, run.experiment.vocabularies)
-    path = checkpoints.path(teacher_dir, teacher_step)
-  if not cached or (is_new and initialize_experts == "most_used"):
-    teacher = teacher_lib.Teacher(
-        run.experiment,
-        teacher_lib.gin_files(teacher_dir, teacher_gin),
-        teacher_params,
-        run.gin_directories,
-        mix,
-        path,
-    )
-    lessons = lessons or _Lessons(teacher_step, teacher.change_loss_at)
-  make_more_hooks = None
-  if is_new:
-    files.write_json(
-        record,
-        {
-            "teacher_dir": teacher_dir,
-            "step": teacher_step,
-            "teacher_cache": teacher_cache,
-            **mix._asdict(),
-            "initialize_from_teacher": initialize_from_teacher,
-            "initialize_experts": initialize_experts,
-        },
-    )
-    if initialize_from_teacher:
-      make_of_experts = None
-      if initialize_experts == "mean":
-        make_of_experts = student_weights.mean
-      elif initialize_experts == "most_used":
-        make_of_experts = functools.partial(
-            student_weights.most_used, loads=_expert_loads(run, teacher, path)
-        )
-      make_more_hooks = functools.partial(
-          _initialize, model_dir, path, make_of_experts, console
+  cached = path = None
+  with (
+      progress.Display(console) as display,
+      display.working("checking the teacher"),
+  ):
+    if teacher_cache:
+      cached = _cached(run, teacher_cache, teacher_dir, teacher_step, mix)
+      teacher_step, sha256 = cached.step, cached.sha256
+    if not cached or (is_new and initialize_from_teacher):
+      path, teacher_step = _checkpoint(run, teacher_dir, teacher_step)
+      sha256 = teacher_cache_lib.sha256_of(teacher_dir, teacher_step)
+  record = {
+      "teacher_dir": teacher_dir,
+      "step": teacher_step,
+      "teacher_sha256": sha256,
+      "teacher_cache": teacher_cache,
+      **mix._asdict(),
+      "initialize_from_teacher": initialize_from_teacher,
+      "initialize_experts": initialize_experts,
+  }
+  if begun:
+    _check_same_teacher(model_dir, begun, record)
+  make_teacher = functools.cache(
+      functools.partial(
+          teacher_lib.Teacher,
+          run.experiment,
+          teacher_lib.gin_files(teacher_dir, teacher_gin),
+          teacher_params,
+          (run.gin_directories, run.gin_location_prefixes),
+          mix,
+          path,
       )
+  )
+  lessons = cached or make_teacher()
+  make_initial = None
+  if is_new and initialize_from_teacher:
+    make_initial = functools.partial(
+        student_start.initialize,
+        run,
+        path,
+        student_start.make_of_experts(
+            run, make_teacher, path, initialize_experts, console
+        ),
+        console,
+    )
   try:
     train.train(
         run,
@@ -177,18 +168,17 @@ def distill(
         make_evaluate=(
             finetune.make_evaluate if evaluation == "decoding" else None
         ),
-        make_more_hooks=make_more_hooks,
+        make_more_hooks=functools.partial(
+            _begin, model_dir, record, make_initial
+        ),
         change_loss_at=lessons.change_loss_at,
-        change_batches=lessons.change_batches,
+        change_batches=cached and cached.change_batches,
     )
-  except tf.errors.InvalidArgumentError as error:
-    if teacher_cache_lib.OTHER_BATCHES not in str(error):
+  except tf.errors.OpError as error:
+    reason = cached and cached.explain(error)
+    if not reason:
       raise
-    raise errors.UserError(
-        f"distill.teacher_cache = {teacher_cache!r} "
-        f"{teacher_cache_lib.OTHER_BATCHES}: the data has changed since; write "
-        "it anew with --mode=teach."
-    ) from error
+    raise errors.UserError(reason) from error
 
 
 def planned_teacher(run: run_lib.Run, experiment) -> teacher_lib.Teacher | None:
@@ -209,23 +199,71 @@ def planned_teacher(run: run_lib.Run, experiment) -> teacher_lib.Teacher | None:
       experiment,
       teacher_lib.gin_files(directory, strict_gin.value("distill.teacher_gin")),
       strict_gin.value("distill.teacher_params") or (),
-      run.gin_directories,
+      (run.gin_directories, run.gin_location_prefixes),
       distillation.Mix(),
   )
 
 
-class _Lessons(NamedTuple):
-  """What training needs of a teacher.
+def _check_settings(
+    model_dir: str,
+    teacher_dir: str,
+    start_step: int,
+    end_step: int | None,
+    initialize_from_teacher: bool,
+    initialize_experts: str,
+):
+  """Refuses settings that contradict one another."""
+  if os.path.realpath(teacher_dir) == os.path.realpath(model_dir):
+    raise errors.UserError(
+        f"distill.teacher_dir and --model_dir are both {model_dir!r}; the "
+        "student needs a directory of its own."
+    )
+  if end_step is not None and end_step <= start_step:
+    raise errors.UserError(
+        f"distill.end_step = {end_step} must be greater than "
+        f"distill.start_step = {start_step}."
+    )
+  if initialize_experts != "fresh" and not initialize_from_teacher:
+    raise errors.UserError(
+        f"distill.initialize_experts = {initialize_experts!r} needs "
+        "distill.initialize_from_teacher = True."
+    )
 
-  Attributes:
-    step: of the teacher's checkpoint.
-    change_loss_at: see train.train.
-    change_batches: see train.train.
-  """
 
-  step: int
-  change_loss_at: model_functions.ChangeLossAt
-  change_batches: train.ChangeBatches | None = None
+def _begun(model_dir: str) -> dict[str, Any]:
+  """What a distillation that is resumed has recorded when it began."""
+  record = files.read_json(os.path.join(model_dir, _RECORD), _SHAPE)
+  if record is None:
+    raise errors.UserError(
+        f"{model_dir!r} has the checkpoints of a run that is no distillation; "
+        "give --model_dir a new directory."
+    )
+  return record
+
+
+def _check_same_teacher(
+    model_dir: str, begun: Mapping[str, Any], record: Mapping[str, Any]
+):
+  """Refuses to resume with another teacher than a run has begun with."""
+  if begun["teacher_sha256"] != record["teacher_sha256"]:
+    raise errors.UserError(
+        f"{model_dir!r} has the checkpoints of a distillation from "
+        f"{begun['teacher_dir']!r} at step {begun['step']}, but the teacher is "
+        f"now another checkpoint, of {record['teacher_dir']!r} at step "
+        f"{record['step']}; give --model_dir a new directory."
+    )
+
+
+def _checkpoint(
+    run: run_lib.Run, directory: str, step: int | None
+) -> tuple[str, int]:
+  """The path and the step of a teacher's checkpoint."""
+  files.check_directory(
+      directory, f"distill.teacher_dir = {directory!r}", to_be_made=True
+  )
+  (step,) = checkpoints.select(directory, step, "distill.teacher_dir")
+  vocabulary_record.check(directory, run.experiment.vocabularies)
+  return checkpoints.path(directory, step), step
 
 
 def _cached(
@@ -234,108 +272,32 @@ def _cached(
     teacher_dir: str,
     teacher_step: int | None,
     mix: distillation.Mix,
-) -> _Lessons:
+) -> cached_teacher.CachedTeacher:
   """The teacher of a cache, which must be of teacher_dir and of this run."""
   record = teacher_cache_lib.check(
       run,
       directory,
+      teacher_dir,
+      teacher_step,
       strict_gin.value("train.steps")
       + len(skipped_batches.read(run.model_dir)),
       mix.temperature,
       strict_gin.value("train.steps_per_block") or train.STEPS_PER_BLOCK,
   )
-  step = record["teacher_step"]
-  if os.path.realpath(teacher_dir) != os.path.realpath(
-      record["teacher_dir"]
-  ) or teacher_step not in (None, -1, step):
-    raise errors.UserError(
-        f"distill.teacher_cache = {directory!r} is of the teacher "
-        f"{record['teacher_dir']!r} at step {step}, but distill.teacher_dir = "
-        f"{teacher_dir!r} and teacher_step = {teacher_step}."
-    )
-
-  def change_batches(batches, first_batch, skipped):
-    return teacher_cache_lib.add_lessons(
-        batches, directory, record, first_batch, skipped
-    )
-
-  return _Lessons(
-      step,
-      functools.partial(distillation.distill_by_cache, mix),
-      change_batches,
-  )
+  return cached_teacher.CachedTeacher(directory, record, mix)
 
 
-def _expert_loads(
-    run: run_lib.Run, teacher: teacher_lib.Teacher, path: str
-) -> dict[str, np.ndarray]:
-  """The tokens of the first batches that choose each of a teacher's experts.
-
-  Args:
-    run: the student's run.
-    teacher: its teacher.
-    path: of the teacher's checkpoint, from which only the step is restored.
-
-  Returns:
-    `[num_experts]` by the layer's name.
-  """
-  experiment = run.experiment
-  rows = estimators.make(
-      run, prediction_functions.loads_model_fn(run, teacher)
-  ).predict(
-      lambda params: inputs.training_batches(
-          experiment.task,
-          experiment.lengths,
-          experiment.sequences_per_batch,
-          run.seed,
-          0,
-          _BATCHES_COUNTED,
-      ),
-      checkpoint_path=path,
-  )
-  loads = collections.Counter()
-  # Each row has the numbers of its whole batch.
-  for row in itertools.islice(rows, 0, None, experiment.sequences_per_batch):
-    for layer, load in row.items():
-      loads[layer] = loads[layer] + load
-  return dict(loads)
-
-
-def _initialize(
+def _begin(
     model_dir: str,
-    path: str,
-    make_of_experts: Callable[..., dict[str, student_weights.Make]] | None,
-    console: rich.console.Console,
-    unused_graph: model_functions.TrainingGraph,
-) -> list[tf.train.SessionRunHook]:
-  """Records where the student's weights come from; returns the hook for them.
+    record: Mapping[str, Any],
+    make_initial: model_functions.MakeHooks | None,
+    graph: model_functions.TrainingGraph,
+) -> Sequence[tf.train.SessionRunHook]:
+  """Records what a run begins with; returns the hooks of its first weights.
 
   Later sessions of the same run start from its own checkpoints.
   """
   if checkpoints.latest_step(model_dir):
     return []
-  report = student_weights.match(
-      {
-          name: variable.shape.as_list()
-          for name, variable in warm_start.weights().items()
-      },
-      dict(tf.train.list_variables(path)),
-      take_experts=make_of_experts is not None,
-  )
-  files.write_json(
-      os.path.join(model_dir, "initialization.json"), report._asdict()
-  )
-  console.print(
-      f"initial weights from the teacher, {path}: {report.summary}; see "
-      "initialization.json",
-      markup=False,
-      highlight=False,
-      soft_wrap=True,
-  )
-  return [
-      warm_start.InitializationHook(
-          path,
-          {**report.copied, **report.of_experts},
-          make_of_experts and make_of_experts(report.of_experts),
-      )
-  ]
+  files.write_json(os.path.join(model_dir, _RECORD), record)
+  return make_initial(graph) if make_initial else []

@@ -22,11 +22,13 @@ import rich.console
 from mtf_switch import errors
 from mtf_switch import values
 from mtf_switch.modes import train
+from mtf_switch.planning import units
 from mtf_switch.training import checkpoints
 from mtf_switch.training import data_checks
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import teacher_cache
+from mtf_switch.training import teacher_cache_writing
 
 
 @gin.configurable(module="mtf_switch.modes")
@@ -71,21 +73,22 @@ def teach(
         f"teach.choices = {choices:,} is more than the {rows:,} rows of the "
         "vocabulary."
     )
-  data_checks.check_split(
-      run.experiment.provider, "train", "mesh_train_dataset_fn"
-  )
-  (step,) = run.select_checkpoints(checkpoint_step)
-  record = teacher_cache.describe(
-      run,
-      run.model_dir,
-      step,
-      steps=steps,
-      choices=choices,
-      temperature=temperature,
-      steps_per_block=steps_per_block,
-      steps_per_file=steps_per_file,
-  )
   with progress.Display(console) as display:
-    size = teacher_cache.num_bytes(record) / 2**30
-    display.note(f"up to {size:,.3g} GiB for {steps:,} batches in {output_dir}")
-    teacher_cache.write(run, output_dir, record, display)
+    with display.working("checking the vocabulary and the data"):
+      data_checks.check_split(
+          run.experiment.provider, "train", "mesh_train_dataset_fn"
+      )
+      (step,) = run.select_checkpoints(checkpoint_step)
+      record = teacher_cache.describe(
+          run,
+          run.model_dir,
+          step,
+          steps=steps,
+          choices=choices,
+          temperature=temperature,
+          steps_per_block=steps_per_block,
+          steps_per_file=steps_per_file,
+      )
+    size = units.bytes_(teacher_cache.num_bytes(record))
+    display.note(f"up to {size} for {steps:,} batches in {output_dir}")
+    teacher_cache_writing.write(run, output_dir, record, display)

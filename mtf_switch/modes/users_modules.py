@@ -21,12 +21,13 @@ import importlib.util
 import os
 import pathlib
 import sys
+import traceback
 
 from mtf_switch import errors
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-# Where modules are that a user's own may be named after.
 _PROGRAM = str(_ROOT / "run_switch.py")
+# Where modules are that a user's own may be named after.
 _TAKEN = ("built-in", "frozen", f"{_ROOT}{os.sep}", *errors.OF_OTHERS)
 
 # The modules that were asked for in this process.

@@ -115,7 +115,7 @@ def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
     temperature: divides the logits.
 
   Returns:
-    a function for estimators.make; the targets come along.
+    a function for estimators.make; the tokens of the batch come along.
   """
   experiment = run.experiment
 
@@ -123,6 +123,7 @@ def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
     del labels, mode
     mesh, mesh_impl = model_graph.place(run, params, step=None)
     features = model_graph.import_features(experiment, mesh, dict(features))
+    tokens = {x: features[x] for x in experiment.provider.output_features}
     model = experiment.build_model()
     lesson = distillation.lesson_to_cache(
         model,
@@ -143,7 +144,7 @@ def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
         "operative_config_teaching",
         {
             name: lowering.export_to_tf_tensor(x)
-            for name, x in {"targets": features["targets"], **lesson}.items()
+            for name, x in {**tokens, **lesson}.items()
         },
         {},
         built=[unread_bindings.DATA],

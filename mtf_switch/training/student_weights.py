@@ -84,6 +84,7 @@ def match(
   # The teacher's names by those of a teacher with one dense expert.
   names = {name: name for name in teacher}
   shapes = dict(teacher)
+  routers = []
   if is_dense:
     for name in teacher:
       if _EXPERTS in name:
@@ -92,6 +93,7 @@ def match(
         shapes[dense_name] = shapes.pop(name)[1:]
       elif _ROUTER in name:
         del names[name], shapes[name]
+        routers.append(name)
   found = warm_start.match(student, shapes)
   copied, of_experts, fresh = {}, {}, []
   for name, match_ in found.matched.items():
@@ -108,7 +110,10 @@ def match(
       found.shape_differs,
       fresh,
       found.not_in_checkpoint,
-      [names[name] for name in found.not_in_model],
+      [
+          *(names[name] for name in found.not_in_model),
+          *warm_start.weights_among(routers),
+      ],
   )
 
 

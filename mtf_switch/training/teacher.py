@@ -65,7 +65,7 @@ class Teacher:
       experiment,
       gin_files: Sequence[str],
       gin_params: Sequence[str],
-      gin_directories: Sequence[str],
+      gin_directories: Sequence[Sequence[str]],
       mix: distillation.Mix,
       path: str | None = None,
   ):
@@ -75,7 +75,8 @@ class Teacher:
       experiment: the student's Experiment.
       gin_files: that describe the teacher's model.
       gin_params: bindings that override those of the files.
-      gin_directories: where the files are looked for.
+      gin_directories: where the files are looked for: the project's directories
+        and the user's.
       mix: the mix of the loss.
       path: the teacher's checkpoint; None for a graph that is never run.
 
@@ -93,8 +94,10 @@ class Teacher:
               strict_gin.parse,
               self._files,
               gin_params,
-              gin_directories,
-              {x: of_student[x] for x in _OF_THE_RUN if x in of_student},
+              *gin_directories,
+              defaults={
+                  x: of_student[x] for x in _OF_THE_RUN if x in of_student
+              },
           )
       )
     except errors.UserError as error:
@@ -102,7 +105,7 @@ class Teacher:
           f"the teacher's gin files, {', '.join(self._files)}: {error} "
           "(distill.teacher_params takes bindings of the teacher's.)"
       ) from error
-    self._check_type()
+    self._check_fits_student()
     self._mode = evaluation_mode(self._build())
 
   def change_loss_at(self, step: tf.Tensor) -> loss_lib.ChangeLoss:
@@ -188,16 +191,30 @@ class Teacher:
             f"{message}"
         ) from error
 
-  def _check_type(self):
+  def _check_fits_student(self):
+    """Refuses another type of model and other lengths than the student's."""
+    experiment = self._experiment
     with self._configuration.in_place():
-      found = strict_gin.value("model_type/gin.macro.value")
-    expected = self._experiment.model_type
-    if found not in (None, expected):
-      raise errors.UserError(
-          f"distill.teacher_gin = {self._files} has model_type = {found!r} and "
-          f"the student {expected!r}; they must be equal (distill."
-          "teacher_params overrides the file)."
-      )
+      model_type = strict_gin.value("model_type/gin.macro.value")
+      lengths = strict_gin.value("Experiment.sequence_length")
+    features = experiment.provider.output_features
+    if isinstance(lengths, int):
+      lengths = dict.fromkeys(features, lengths)
+    # What a file leaves open is the student's.
+    settings = {
+        "model_type": (model_type, experiment.model_type),
+        "sequence_length": (
+            lengths and {x: lengths.get(x) for x in features},
+            {x: experiment.lengths[x] for x in features},
+        ),
+    }
+    for name, (found, expected) in settings.items():
+      if found not in (None, expected):
+        raise errors.UserError(
+            f"distill.teacher_gin = {self._files} has {name} = {found!r} and "
+            f"the student {expected!r}; they must be equal (distill."
+            "teacher_params overrides the file)."
+        )
 
 
 def gin_files(

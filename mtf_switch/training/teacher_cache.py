@@ -17,39 +17,43 @@
 A training's batches are a function of the task, the seed and a few numbers, so
 that a teacher can be asked once for many students. A directory has a record,
 teacher.json, and files of TensorFlow records, one record a batch, in order.
+They are written by teacher_cache_writing.py and read by cached_teacher.py.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 import hashlib
-import itertools
 import os
 from typing import Any
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
-from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
-from mtf_switch.training import estimators
-from mtf_switch.training import inputs
-from mtf_switch.training import prediction_functions
-from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import vocabulary_record
 from mtf_switch.transformer import distillation
 
-OTHER_BATCHES = "was made for other batches than this run's"
-
+RECORD = "teacher.json"
+COMPRESSION = "GZIP"
 _VERSION = 1
-_RECORD = "teacher.json"
-_UNFINISHED = ".unfinished"
-_COMPRESSION = "GZIP"
-# Of the records, beside the targets.
-_DTYPES = {
-    "targets": tf.int32,
-    **dict(zip(distillation.CACHED, (tf.int32, tf.float32, tf.float32))),
+# As files.read_json takes it.
+_SHAPE = {
+    "version": int,
+    "teacher_dir": str,
+    "teacher_step": int,
+    "teacher_sha256": str,
+    "task": str,
+    "features": [str],
+    "seed": int,
+    "sequence_length": {str: int},
+    "batch_size": int,
+    "steps_per_block": int,
+    "steps": int,
+    "choices": int,
+    "temperature": float | int,
+    "steps_per_file": int,
+    "vocabularies": vocabulary_record.SHAPE,
 }
 
 
@@ -76,15 +80,11 @@ def describe(
     steps_per_block: see train.steps_per_block.
     steps_per_file: the batches in a file.
   """
-  with tf.io.gfile.GFile(
-      f"{checkpoints.path(directory, step)}.index", "rb"
-  ) as f:
-    sha256 = hashlib.sha256(f.read()).hexdigest()
   return {
       "version": _VERSION,
       "teacher_dir": directory,
       "teacher_step": step,
-      "teacher_sha256": sha256,
+      "teacher_sha256": sha256_of(directory, step),
       **_of_batches(run, steps_per_block),
       "steps": steps,
       "choices": choices,
@@ -96,61 +96,74 @@ def describe(
   }
 
 
-def num_bytes(record: Mapping[str, Any]) -> int:
-  """Returns the bytes that a cache has before compression."""
-  positions = record["batch_size"] * record["sequence_length"]["targets"]
-  return record["steps"] * positions * (8 * record["choices"] + 8)
-
-
-def write(
-    run: run_lib.Run,
-    directory: str,
-    record: Mapping[str, Any],
-    display: progress.Display,
-):
-  """Writes a cache, or continues to write it.
+def sha256_of(directory: str, step: int) -> str | None:
+  """Returns what tells a checkpoint from others, of whichever directory.
 
   Args:
-    run: the teacher's run, with the batches.
-    directory: of the cache.
-    record: see `describe`.
-    display: shows the progress.
+    directory: the model_dir.
+    step: the step of the checkpoint.
 
-  Raises:
-    UserError: the directory has another cache, or one file more than enough.
+  Returns:
+    the digest of its index, which has checksums of all tensors; None if there
+    is no such checkpoint.
   """
-  path = os.path.join(directory, _RECORD)
-  found = _read_record(directory)
-  if found is None:
-    files.write_json(path, record)
-  else:
-    for name, value in record.items():
-      if found.get(name) != value and name != "vocabularies":
-        raise errors.UserError(
-            f"{directory!r} has a teacher's cache with {name} = "
-            f"{found.get(name)!r}, and this one has {value!r}; take another "
-            "--output_dir."
-        )
-  paths = file_paths(directory, record)
-  missing = [i for i, x in enumerate(paths) if not tf.io.gfile.exists(x)]
-  for _, group in itertools.groupby(enumerate(missing), lambda x: x[1] - x[0]):
-    numbers = [number for _, number in group]
-    _write_files(run, {i: paths[i] for i in numbers}, record, display)
-  display.note(f"the teacher's {record['steps']:,} batches are in {directory}")
+  path = f"{checkpoints.path(directory, step)}.index"
+  if not tf.io.gfile.exists(path):
+    return None
+  with tf.io.gfile.GFile(path, "rb") as file:
+    return hashlib.sha256(file.read()).hexdigest()
+
+
+def num_bytes(record: Mapping[str, Any]) -> int:
+  """Returns the bytes that a cache has before compression."""
+  lengths = {x: record["sequence_length"][x] for x in record["features"]}
+  of_tokens = 4 * sum(lengths.values())
+  of_teacher = lengths["targets"] * (8 * record["choices"] + 4)
+  return record["steps"] * record["batch_size"] * (of_tokens + of_teacher)
+
+
+def dtypes(record: Mapping[str, Any]) -> dict[str, tf.DType]:
+  """Returns the types of what a record of a batch has, by name.
+
+  The batch's own tokens are kept to be compared with those of a student.
+  """
+  types = (tf.int32, tf.float32, tf.float32)
+  return {
+      **dict.fromkeys(record["features"], tf.int32),
+      **dict(zip(distillation.CACHED, types)),
+  }
+
+
+def paths(directory: str, record: Mapping[str, Any]) -> list[str]:
+  """Returns the paths of a cache's files, in their order."""
+  number = -(-record["steps"] // record["steps_per_file"])
+  return [
+      os.path.join(directory, f"teacher.tfrecord-{i:05}-of-{number:05}")
+      for i in range(number)
+  ]
+
+
+def read_record(directory: str) -> dict[str, Any] | None:
+  """Returns a cache's record, None if there is none."""
+  return files.read_json(os.path.join(directory, RECORD), _SHAPE)
 
 
 def check(
     run: run_lib.Run,
     directory: str,
+    teacher_dir: str,
+    teacher_step: int | None,
     steps: int,
     temperature: float,
     steps_per_block: int,
 ) -> dict[str, Any]:
-  """Refuses a cache that is not complete, or not of a run's batches.
+  """Refuses a cache that is not complete, or of other batches or teachers.
 
   Args:
     run: the student's.
     directory: of the cache.
+    teacher_dir: the teacher's directory, which need not be there any more.
+    teacher_step: the step of its checkpoint; None for that of the cache.
     steps: the batches that the run needs.
     temperature: the run's.
     steps_per_block: the run's.
@@ -162,10 +175,10 @@ def check(
     UserError: says what differs.
   """
   subject = f"distill.teacher_cache = {directory!r}"
-  record = _read_record(directory)
+  record = read_record(directory)
   if record is None:
     raise errors.UserError(
-        f"{subject} has no {_RECORD}; write one with --mode=teach."
+        f"{subject} has no {RECORD}; write one with --mode=teach."
     )
   expected = {
       "version": _VERSION,
@@ -183,14 +196,13 @@ def check(
       record["vocabularies"],
       vocabulary_record.describe_all(run.experiment.vocabularies),
   )
+  _check_teacher(subject, record, teacher_dir, teacher_step)
   if record["steps"] < steps:
     raise errors.UserError(
         f"{subject} has {record['steps']:,} batches, but this run needs "
         f"{steps:,}; train so many steps, or write more in another directory."
     )
-  missing = [
-      x for x in file_paths(directory, record) if not tf.io.gfile.exists(x)
-  ]
+  missing = [x for x in paths(directory, record) if not tf.io.gfile.exists(x)]
   if missing:
     raise errors.UserError(
         f"{subject} lacks {len(missing)} of its files, the first is "
@@ -199,51 +211,29 @@ def check(
   return record
 
 
-def add_lessons(
-    batches: tf.data.Dataset,
-    directory: str,
+def _check_teacher(
+    subject: str,
     record: Mapping[str, Any],
-    first_batch: int,
-    skipped: Sequence[int],
-) -> tf.data.Dataset:
-  """Adds distillation.CACHED to the batches of a training.
-
-  Args:
-    batches: dicts of `[batch_size, length]` integers.
-    directory: of the cache.
-    record: the cache's.
-    first_batch: the number of the first batch.
-    skipped: the numbers of the batches that are left out, in order.
-
-  Returns:
-    the batches with what the teacher says of them. If a batch is another one
-    than the teacher's, TensorFlow raises an error with OTHER_BATCHES.
-  """
-  first_file, start = divmod(first_batch, record["steps_per_file"])
-  cached = tf.data.TFRecordDataset(
-      file_paths(directory, record)[first_file:], compression_type=_COMPRESSION
-  ).skip(start)
-  if skipped:
-    cached = (
-        cached.enumerate(first_batch)
-        .filter(lambda i, _: tf.reduce_all(tf.not_equal(i, list(skipped))))
-        .map(lambda _, x: x)
+    teacher_dir: str,
+    teacher_step: int | None,
+):
+  """Refuses a cache of another teacher, or of one that has changed since."""
+  step = record["teacher_step"]
+  sha256 = sha256_of(teacher_dir, step)
+  is_same_place = os.path.realpath(teacher_dir) == os.path.realpath(
+      record["teacher_dir"]
+  )
+  if teacher_step not in (None, -1, step) or not (sha256 or is_same_place):
+    raise errors.UserError(
+        f"{subject} is of the teacher {record['teacher_dir']!r} at step {step},"
+        f" but distill.teacher_dir = {teacher_dir!r} and teacher_step = "
+        f"{teacher_step}."
     )
-  shape = [record["batch_size"], record["sequence_length"]["targets"]]
-
-  def add(batch, serialized):
-    lesson = _parse(serialized, shape, record["choices"])
-    targets = tf.cast(batch["targets"], tf.int32)
-    check_equal = tf.debugging.assert_equal(
-        targets,
-        lesson.pop("targets"),
-        message=f"{directory} {OTHER_BATCHES}",
+  if sha256 not in (None, record["teacher_sha256"]):
+    raise errors.UserError(
+        f"{subject} is of another checkpoint than {teacher_dir!r} has at step "
+        f"{step}; write it anew with --mode=teach."
     )
-    with tf.control_dependencies([check_equal]):
-      return {**{x: tf.identity(y) for x, y in batch.items()}, **lesson}
-
-  batches = tf.data.Dataset.zip((batches, cached)).map(add)
-  return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _of_batches(run: run_lib.Run, steps_per_block: int) -> dict[str, Any]:
@@ -251,124 +241,9 @@ def _of_batches(run: run_lib.Run, steps_per_block: int) -> dict[str, Any]:
   experiment = run.experiment
   return {
       "task": experiment.task,
+      "features": sorted(experiment.provider.output_features),
       "seed": run.seed,
       "sequence_length": dict(experiment.lengths),
       "batch_size": experiment.sequences_per_batch,
       "steps_per_block": steps_per_block,
-  }
-
-
-def _read_record(directory: str) -> dict[str, Any] | None:
-  return files.read_json(os.path.join(directory, _RECORD))
-
-
-def file_paths(directory: str, record: Mapping[str, Any]) -> list[str]:
-  """The files of a cache, in order.
-
-  Args:
-    directory: of the cache.
-    record: of which "steps" and "steps_per_file" are read.
-  """
-  number = -(-record["steps"] // record["steps_per_file"])
-  return [
-      os.path.join(directory, f"teacher.tfrecord-{i:05}-of-{number:05}")
-      for i in range(number)
-  ]
-
-
-def _write_files(
-    run: run_lib.Run,
-    paths: Mapping[int, str],
-    record: Mapping[str, Any],
-    display: progress.Display,
-):
-  """Writes consecutive files, by their numbers."""
-  steps_per_file, steps = record["steps_per_file"], record["steps"]
-  first = min(paths) * steps_per_file
-  end = min(steps, (max(paths) + 1) * steps_per_file)
-  display.status("building the model")
-  path = checkpoints.path(run.model_dir, record["teacher_step"])
-  rows = estimators.make(
-      run,
-      prediction_functions.teaching_model_fn(
-          run, record["choices"], record["temperature"]
-      ),
-  ).predict(
-      lambda params: _batches(run, record, first, end),
-      hooks=[checkpoint_fit.CheckHook(path)],
-      checkpoint_path=path,
-  )
-
-  def batches(first, end):
-    for step in range(first, end):
-      yield list(itertools.islice(rows, record["batch_size"]))
-      display.steps("taught", step + 1, steps)
-
-  for number, path in paths.items():
-    start = number * steps_per_file
-    write_file(path, batches(start, min(start + steps_per_file, end)))
-
-
-def write_file(
-    path: str, batches: Iterable[Sequence[Mapping[str, np.ndarray]]]
-):
-  """Writes a file of a cache; it has its name when it is whole.
-
-  Args:
-    path: one of file_paths.
-    batches: each a list of rows with "targets" and distillation.CACHED.
-  """
-  unfinished = path + _UNFINISHED
-  with tf.io.TFRecordWriter(unfinished, _COMPRESSION) as writer:
-    for rows in batches:
-      writer.write(_serialize(rows))
-  tf.io.gfile.rename(unfinished, path, overwrite=True)
-
-
-def _batches(
-    run: run_lib.Run, record: Mapping[str, Any], first: int, end: int
-) -> tf.data.Dataset:
-  """The batches from one step to another, over the ends of blocks."""
-  batches = None
-  while first < end:
-    block = record["steps_per_block"]
-    last = min(end, (first // block + 1) * block)
-    part = inputs.training_batches(
-        record["task"],
-        record["sequence_length"],
-        record["batch_size"],
-        record["seed"],
-        first,
-        block,
-    ).take(last - first)
-    batches = part if batches is None else batches.concatenate(part)
-    first = last
-  return batches
-
-
-def _serialize(rows: Sequence[Mapping[str, np.ndarray]]) -> bytes:
-  """A batch's predictions as a tf.train.Example of raw numbers."""
-  features = {}
-  for name, dtype in _DTYPES.items():
-    array = np.stack([row[name] for row in rows]).astype(dtype.as_numpy_dtype)
-    features[name] = tf.train.Feature(
-        bytes_list=tf.train.BytesList(value=[array.tobytes()])
-    )
-  features = tf.train.Features(feature=features)
-  return tf.train.Example(features=features).SerializeToString()
-
-
-def _parse(
-    serialized: tf.Tensor, shape: Sequence[int], choices: int
-) -> dict[str, tf.Tensor]:
-  """The inverse of _serialize."""
-  spec = {name: tf.io.FixedLenFeature([], tf.string) for name in _DTYPES}
-  parsed = tf.io.parse_single_example(serialized, spec)
-  ids, log_probs, _ = distillation.CACHED
-  return {
-      name: tf.reshape(
-          tf.io.decode_raw(parsed[name], dtype),
-          [*shape, choices] if name in (ids, log_probs) else shape,
-      )
-      for name, dtype in _DTYPES.items()
   }

@@ -27,7 +27,6 @@ denominator, Unitransformer.loss_denominator. Section 4.2.
 """
 
 from collections.abc import Callable, Mapping
-import functools
 from typing import Any, NamedTuple
 
 import mesh_tensorflow as mtf
@@ -196,21 +195,6 @@ def lesson_of_cache(
           mtf.slice(ids, 0, 1, ids.shape.dims[-1].name), ids.shape.dims[:-1]
       ),
       -label_log_probs,
-  )
-
-
-def distill_by_cache(mix: Mix, step: tf.Tensor) -> Callable:
-  """Returns the change of the loss of a step, for batches with CACHED.
-
-  Args:
-    mix: the mix of the loss.
-    step: an integer scalar.
-  """
-  return functools.partial(
-      distill,
-      teach=functools.partial(lesson_of_cache, temperature=mix.temperature),
-      fraction=mix.fraction(step),
-      temperature=mix.temperature,
   )
 
 

@@ -58,52 +58,80 @@ def _logits_of_whole_vocabulary(
 ) -> mtf.Tensor:
   """As against_logits, with few passes over the logits.
 
-  The gradient is the difference of the probabilities, which is kept.
+  At temperature 1, TensorFlow computes both softmaxes once for this loss and
+  for those of the labels, see cross_entropy.
   """
-  shape = mtf.Shape(logits.shape.dims[:-1])
 
   def forward(logits, teacher_logits):
-    student, teacher = (
-        tf.cast(x, tf.float32) / temperature for x in (logits, teacher_logits)
-    )
-    probs = tf.nn.softmax(teacher)
-    soft = -tf.reduce_sum(probs * tf.nn.log_softmax(student), axis=-1)
-    return soft, tf.nn.softmax(student) - probs
+    student = _divided(logits, temperature)
+    probs = tf.nn.softmax(_divided(teacher_logits, temperature))
+    softmax, log_z = _softmax(student)
+    soft = log_z - tf.reduce_sum(probs * student, axis=-1)
+    return soft, softmax, probs
 
-  return _with_kept_gradient(
-      forward, logits, [teacher_logits], shape, temperature
+  def backward(gradient, softmax, probs):
+    return (softmax - probs) * gradient
+
+  return _with_gradient(
+      forward,
+      backward,
+      logits,
+      [teacher_logits],
+      [logits.shape, logits.shape],
+      temperature,
   )
 
 
-def _with_kept_gradient(
+def _divided(logits: tf.Tensor, temperature: float) -> tf.Tensor:
+  """Logits divided by a temperature, float32."""
+  logits = tf.cast(logits, tf.float32)
+  return logits if temperature == 1 else logits / temperature
+
+
+def _softmax(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """The softmax and the logarithm of its denominator, as in cross_entropy."""
+  softmax = tf.nn.softmax(logits)
+  log_z = tf.reduce_max(logits, axis=-1) - tf.math.log(
+      tf.reduce_max(softmax, axis=-1)
+  )
+  return softmax, log_z
+
+
+def _with_gradient(
     forward: Callable,
+    backward: Callable,
     logits: mtf.Tensor,
     others: Sequence[mtf.Tensor],
-    shape: mtf.Shape,
+    kept_shapes: Sequence[mtf.Shape],
     temperature: float,
+    used_again: Sequence[mtf.Tensor] = (),
 ) -> mtf.Tensor:
-  """Calls a function of logits that also gives its gradient.
+  """Calls a function of logits that has a gradient of its own.
 
   Args:
     forward: from slices of logits and others to `[batch, length]` float32, and
-      its gradient by the logits divided by the temperature.
+      what is kept for the gradient, float32.
+    backward: from the gradient of the result, `[batch, length, 1]` and divided
+      by the temperature, what is kept, and slices of used_again, to the
+      gradient of the logits.
     logits: `[batch, length, vocab]`, vocab not split.
     others: what has no gradient.
-    shape: `[batch, length]`.
+    kept_shapes: the shapes of what is kept.
     temperature: divides the logits.
+    used_again: those of others that backward has.
 
   Returns:
     `[batch, length]` float32.
   """
+  shape = mtf.Shape(logits.shape.dims[:-1])
 
-  def backward(kept, gradient):
-    scale = gradient[..., tf.newaxis] / temperature
-    return tf.cast(kept * scale, logits.dtype)
-
-  def gradients(op, gradient, _):
+  def gradients(op, gradient, *_):
     of_logits = operations.slicewise(
-        backward,
-        [op.outputs[1], gradient],
+        lambda gradient, *kept: tf.cast(
+            backward(gradient[..., tf.newaxis] / temperature, *kept),
+            logits.dtype,
+        ),
+        [gradient, *op.outputs[1:], *used_again],
         output_shape=logits.shape,
         output_dtype=logits.dtype,
         multiplications=None,
@@ -112,11 +140,11 @@ def _with_kept_gradient(
     )
     return [of_logits, *[None] * len(others)]
 
-  value, _ = operations.slicewise(
+  value, *_ = operations.slicewise(
       forward,
       [logits, *others],
-      output_shape=[shape, logits.shape],
-      output_dtype=[tf.float32] * 2,
+      output_shape=[shape, *kept_shapes],
+      output_dtype=[tf.float32] * (1 + len(kept_shapes)),
       multiplications=None,
       splittable_dims=shape.dims,
       grad_function=gradients,
@@ -178,41 +206,63 @@ def _choices_of_whole_vocabulary(
     log_probs: mtf.Tensor,
     temperature: float,
 ) -> mtf.Tensor:
-  """As against_choices; the gradient by the logits is kept."""
-  shape = mtf.Shape(logits.shape.dims[:-1])
-  vocab_size = logits.shape.dims[-1].size
-  has_rest = ids.shape.dims[-1].size < vocab_size
+  """As against_choices, with few passes over the logits."""
+  dims = logits.shape.dims[:-1]
+  has_rest = ids.shape.dims[-1].size < logits.shape.dims[-1].size
 
   def forward(logits, ids, log_probs):
-    log_q = tf.nn.log_softmax(tf.cast(logits, tf.float32) / temperature)
-    q, probs = tf.exp(log_q), tf.exp(log_probs)
+    student = _divided(logits, temperature)
+    softmax, log_z = _softmax(student)
+    probs = tf.exp(log_probs)
     batch_dims = ids.shape.ndims - 1
-    log_q_of_choices = tf.gather(log_q, ids, batch_dims=batch_dims)
-    soft = -tf.reduce_sum(probs * log_q_of_choices, axis=-1)
-    rows = tf.range(tf.size(ids) // ids.shape[-1])[:, tf.newaxis]
-    flat_ids = tf.reshape(ids, [-1, ids.shape[-1]])
-    places = tf.stack([tf.broadcast_to(rows, flat_ids.shape), flat_ids], -1)
-
-    def with_choices(x, values):
-      flat = tf.tensor_scatter_nd_update(
-          tf.reshape(x, [-1, vocab_size]),
-          places,
-          tf.reshape(values, flat_ids.shape),
-      )
-      return tf.reshape(flat, x.shape)
-
+    log_q = tf.gather(student, ids, batch_dims=batch_dims)
+    log_q -= log_z[..., tf.newaxis]
+    soft = -tf.reduce_sum(probs * log_q, axis=-1)
+    # Of the gradient: the factor of the softmax, but for the choices.
+    factor = tf.ones_like(log_z)
     if has_rest:
-      others = with_choices(q, tf.zeros_like(probs))
+      others = _with_choices(softmax, ids, tf.zeros_like(probs))
       rest = tf.nn.relu(1 - tf.reduce_sum(probs, axis=-1))
       rest_of_student = tf.reduce_sum(others, axis=-1) + _LEAST
       soft -= rest * tf.math.log(rest_of_student)
-      q = others * (1 - rest / rest_of_student)[..., tf.newaxis]
-    q_of_choices = tf.exp(log_q_of_choices)
-    return soft, with_choices(q, q_of_choices - probs)
+      factor -= rest / rest_of_student
+    of_choices = tf.exp(log_q) - probs
+    return soft, softmax, factor[..., tf.newaxis], of_choices
 
-  return _with_kept_gradient(
-      forward, logits, [ids, log_probs], shape, temperature
+  def backward(gradient, softmax, factor, of_choices, ids):
+    return _with_choices(
+        softmax * (factor * gradient), ids, of_choices * gradient
+    )
+
+  one = mtf.Dimension("one", 1)
+  return _with_gradient(
+      forward,
+      backward,
+      logits,
+      [ids, log_probs],
+      [logits.shape, mtf.Shape([*dims, one]), ids.shape],
+      temperature,
+      used_again=[ids],
   )
+
+
+def _with_choices(x: tf.Tensor, ids: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+  """Replaces the values of some tokens.
+
+  Args:
+    x: `[batch, length, vocab]`.
+    ids: different tokens, `[batch, length, choices]` int32.
+    values: their new values.
+  """
+  flat_ids = tf.reshape(ids, [-1, ids.shape[-1]])
+  rows = tf.range(tf.size(ids) // ids.shape[-1])[:, tf.newaxis]
+  places = tf.stack([tf.broadcast_to(rows, flat_ids.shape), flat_ids], -1)
+  flat = tf.tensor_scatter_nd_update(
+      tf.reshape(x, [-1, x.shape[-1]]),
+      places,
+      tf.reshape(values, flat_ids.shape),
+  )
+  return tf.reshape(flat, x.shape)
 
 
 def choices(

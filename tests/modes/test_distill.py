@@ -17,8 +17,10 @@
 import mtf_switch  # isort: skip  # noqa: F401
 import io
 import json
+import shutil
 
 import mesh_tensorflow as mtf
+from mesh_tensorflow.transformer import utils
 import numpy as np
 import pytest
 import rich.console
@@ -29,6 +31,7 @@ from mtf_switch.mesh import placement
 from mtf_switch.modes import distill
 from mtf_switch.modes import teach
 from mtf_switch.modes import train
+from mtf_switch.planning import units
 from mtf_switch.training import checkpoints
 from mtf_switch.training import estimators
 from mtf_switch.training import inference
@@ -36,9 +39,12 @@ from mtf_switch.training import model_functions
 from mtf_switch.training import model_graph
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
-from mtf_switch.training import student_weights
+from mtf_switch.training import student_start
 from mtf_switch.training import teacher as teacher_lib
+from mtf_switch.training import warm_start
 from mtf_switch.transformer import distillation
+from mtf_switch.transformer import loss as loss_lib
+import tasks  # noqa: F401  As run_switch.py, before gin closes.
 from tests import gin_files
 from tests import toy_tasks  # noqa: F401
 
@@ -62,7 +68,12 @@ SPARSE = [
     "num_cores = 2",
     "d_ff = 32",
 ]
-NORM = "transformer/block_000/layer_001/rms_norm/scale"
+LAYER = "transformer/block_000/layer_001"
+NOISY = [
+    "constant_learning_rate.learning_rate = 0.01",
+    "dropout_rate = 0.1",
+    "expert_dropout_rate = 0.4",
+]
 DENSE = ["num_layers = 1", "d_ff = 32"]
 
 
@@ -119,18 +130,8 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-  """A trained sparse language model."""
-  return trained(
-      tmp_path_factory.mktemp("teacher"),
-      "sparse",
-      "constant_learning_rate.learning_rate = 0.01",
-  )
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-  """A dense one, trained on labels alone."""
-  return trained(tmp_path_factory.mktemp("plain"), "dense")
+  """A sparse language model, trained with dropout and the router's jitter."""
+  return trained(tmp_path_factory.mktemp("teacher"), "sparse", *NOISY)
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +143,10 @@ def student(tmp_path_factory, teacher):
   return directory
 
 
-def test_the_checkpoint_is_the_students_alone(student, plain):
+def test_the_checkpoint_is_the_students_alone(student):
   found = weights(student)
-  assert found.keys() == weights(plain).keys()
   assert not any("teacher" in name for name in found)
+  assert f"{LAYER}/DenseReluDense/wi/kernel" in found
 
 
 def test_all_terms_are_recorded(student, teacher):
@@ -166,63 +167,114 @@ def test_all_terms_are_recorded(student, teacher):
   assert (record["step"], record["soft_fraction"]) == (4, 0.25)
 
 
-def test_without_soft_loss_it_is_ordinary_training(tmp_path, teacher, plain):
+def test_without_soft_loss_it_is_ordinary_training(tmp_path, teacher):
+  # As the teacher was trained, with the same noise.
   distilled(
       tmp_path,
       teacher,
+      *NOISY,
       "distill.soft_fraction = 0.0",
+      "distill.start_step = 1",
       "distill.initialize_from_teacher = False",
+      model="sparse",
   )
-  assert_same(weights(tmp_path), weights(plain))
+  assert_same(weights(tmp_path), weights(teacher))
 
 
-def test_a_resumed_run_goes_on_as_if_never_interrupted(
+def killed_after_step_2(run, directory):
+  """Copies what a run had when its first checkpoint was saved."""
+  for path in [*run.glob("model.ckpt-2*"), *run.glob("*.json")]:
+    shutil.copy(path, directory)
+  (directory / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"')
+
+
+def test_a_killed_run_goes_on_as_if_never_interrupted(
     tmp_path, teacher, student
 ):
-  # As after a signal: the learning rate depends on no number of steps.
-  distilled(tmp_path, teacher, "train_steps = 2")
+  killed_after_step_2(student, tmp_path)
   said = distilled(tmp_path, teacher)
   assert "initial weights" not in said
   assert_same(weights(tmp_path), weights(student))
 
 
+def test_a_run_that_goes_on_has_the_teacher_it_began_with(
+    tmp_path, teacher, student
+):
+  killed_after_step_2(student, tmp_path)
+  with pytest.raises(errors.UserError, match="a distillation from"):
+    distilled(tmp_path, student)
+  record = json.loads((tmp_path / "distillation.json").read_text())
+  record["step"] = 3  # A teacher that was trained further since.
+  (tmp_path / "distillation.json").write_text(json.dumps(record))
+  with pytest.raises(errors.UserError, match="no checkpoint of step 3"):
+    distilled(tmp_path, teacher)
+
+
+@pytest.fixture(scope="module")
+def initial(teacher):
+  """Begins a student; returns its first weights and what is recorded."""
+
+  def initial(directory, experts, num_layers=1):
+    run = configured(
+        directory,
+        "dense",
+        ["runs/pretrain.gin"],
+        f"num_layers = {num_layers}",
+    )
+    path = checkpoints.path(str(teacher), 4)
+    console = rich.console.Console(file=io.StringIO(), width=1000)
+    of_experts = student_start.make_of_experts(
+        run, lambda: teacher_of(run, teacher), path, experts, console
+    )
+    with tf.Graph().as_default(), tf.Session() as session:
+      session.run(tf.assign(tf.train.create_global_step(), 0))
+      mesh, _ = model_graph.place(run, {}, None)
+      features = model_graph.import_features(
+          run.experiment, mesh, {"targets": tf.constant(batch())}
+      )
+      loss_lib.loss_and_sums(
+          run.experiment.build_model(),
+          features,
+          tf.estimator.ModeKeys.TRAIN,
+          utils.get_variable_dtype(),
+      )
+      (hook,) = student_start.initialize(run, path, of_experts, console, None)
+      hook.begin()
+      session.run(tf.global_variables_initializer())
+      hook.after_create_session(session, None)
+      found = session.run(warm_start.weights())
+    record = json.loads((directory / "initialization.json").read_text())
+    return found, record, console.file.getvalue()
+
+  return initial
+
+
 @pytest.mark.parametrize("experts", ["mean", "most_used"])
-def test_weights_start_as_the_teachers(tmp_path, teacher, experts):
-  # One step that moves nothing.
-  distilled(
-      tmp_path,
-      teacher,
-      f"distill.initialize_experts = {experts!r}",
-      "train_steps = 1",
-      "constant_learning_rate.learning_rate = 0.0",
-  )
-  found, expected = weights(tmp_path, 1), weights(teacher)
-  layer = "transformer/block_000/layer_00"
-  (embedding,) = (name for name in found if name.endswith("embedding"))
-  for name in (embedding, f"{layer}0/SelfAttention/q"):
-    np.testing.assert_array_equal(found[name], expected[name])
-  name = f"{layer}1/rms_norm/scale"
-  np.testing.assert_array_equal(found[name], expected[name])
+def test_weights_start_as_the_teachers(tmp_path, teacher, initial, experts):
+  found, record, said = initial(tmp_path, experts)
+  assert "9 copied, 2 made of experts; see initialization.json" in said
+  expected = weights(teacher)
+  assert len(record["copied"]) == 9
+  for name, source in record["copied"].items():
+    np.testing.assert_array_equal(found[name], expected[source])
   places = []
   for kernel in ("wi", "wo"):
-    dense = found[f"{layer}1/DenseReluDense/{kernel}/kernel"]
-    of_experts = expected[f"{layer}1/SwitchFeedForward/experts/{kernel}/kernel"]
+    dense = found[f"{LAYER}/DenseReluDense/{kernel}/kernel"]
+    of_experts = expected[f"{LAYER}/SwitchFeedForward/experts/{kernel}/kernel"]
     if experts == "mean":
       # Sums of four in another order.
       np.testing.assert_allclose(dense, of_experts.mean(0), atol=1e-7)
     else:
       places += [i for i, x in enumerate(of_experts) if (x == dense).all()]
   assert experts == "mean" or (len(places) == 2 and places[0] == places[1])
+  (router,) = record["not_in_student"]
+  assert "/router/" in router
 
 
-def test_the_most_used_expert_by_hand():
-  source = "encoder/block_000/layer_003/SwitchFeedForward/experts/wi/kernel"
-  makes = student_weights.most_used(
-      {"a": source}, {"encoder/block_000/layer_003": np.array([3, 9, 5])}
-  )
-  with tf.Graph().as_default(), tf.Session() as session:
-    weights_ = tf.constant([[1.0], [2.0], [3.0]])
-    assert session.run(makes["a"](weights_)) == [2.0]
+def test_layers_that_the_teacher_lacks_start_fresh(tmp_path, initial):
+  _, record, said = initial(tmp_path, "fresh", num_layers=2)
+  assert "9 copied, 2 fresh in place of experts, 8 fresh otherwise" in said
+  assert all("/block_001/" in name for name in record["not_in_teacher"])
 
 
 def taught(directory, teacher_dir, *params):
@@ -233,15 +285,25 @@ def taught(directory, teacher_dir, *params):
   return console.file.getvalue()
 
 
+WHOLE = ["teach.choices = 384", "teach.steps_per_file = 3"]
+
+
 @pytest.fixture(scope="module")
 def whole_cache(tmp_path_factory, teacher):
   """The teacher's probabilities of 259 tokens, rounded up to 384 rows."""
   directory = tmp_path_factory.mktemp("cache")
-  said = taught(
-      directory, teacher, "teach.choices = 384", "teach.steps_per_file = 3"
-  )
+  said = taught(directory, teacher, *WHOLE)
   # 4 batches of 4 rows, 384 tokens of 8 bytes and 8 bytes for each target.
-  assert f"up to {4 * 4 * 40 * (384 * 8 + 8) / 2**30:,.3g} GiB" in said
+  size = units.bytes_(4 * 4 * 40 * (384 * 8 + 8))
+  assert f"up to {size} for 4 batches in" in said
+  return directory
+
+
+@pytest.fixture(scope="module")
+def cached_student(tmp_path_factory, teacher, whole_cache):
+  """As student, from the cache."""
+  directory = tmp_path_factory.mktemp("cached")
+  distilled(directory, teacher, f"teacher_cache = {str(whole_cache)!r}")
   return directory
 
 
@@ -250,22 +312,25 @@ def losses(model_dir):
   return [json.loads(line)["distillation"] for line in lines]
 
 
-def test_a_cache_of_all_tokens_teaches_as_the_teacher(
-    tmp_path, teacher, student, whole_cache
-):
-  distilled(tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}")
-  for cached, live in zip(losses(tmp_path), losses(student), strict=True):
+def test_a_cache_of_all_tokens_teaches_as_the_teacher(student, cached_student):
+  for cached, live in zip(losses(cached_student), losses(student), strict=True):
     # Float32; the weights drift apart from step to step.
     assert cached == pytest.approx(live, rel=1e-6)
 
 
-def test_an_interrupted_cache_goes_on_with_equal_files(teacher, whole_cache):
+def test_a_killed_run_goes_on_in_the_middle_of_a_file(
+    tmp_path, teacher, whole_cache, cached_student
+):
+  killed_after_step_2(cached_student, tmp_path)
+  distilled(tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}")
+  assert_same(weights(tmp_path), weights(cached_student))
+
+
+def test_a_killed_teacher_goes_on_with_equal_files(teacher, whole_cache):
   first, last = sorted(whole_cache.glob("teacher.tfrecord*"))
   content = last.read_bytes()
   last.unlink()
-  taught(
-      whole_cache, teacher, "teach.choices = 384", "teach.steps_per_file = 3"
-  )
+  taught(whole_cache, teacher, *WHOLE)
   assert last.read_bytes() == content
   assert first.exists()
 
@@ -277,6 +342,7 @@ def test_an_interrupted_cache_goes_on_with_equal_files(teacher, whole_cache):
         (["train_steps = 5"], "has 4 batches, but this run needs 5"),
         (["distill.temperature = 2.0"], "temperature = 1.0"),
         (["teacher_dir = 'elsewhere'"], "is of the teacher"),
+        (["teacher_step = 3"], "teacher_step = 3"),
         (["teacher_cache = 'nowhere'"], "has no teacher.json"),
     ],
 )
@@ -288,6 +354,14 @@ def test_another_cache_is_refused(
         tmp_path, teacher, f"teacher_cache = {str(whole_cache)!r}", *params
     )
   assert expected in str(raised.value)
+
+
+def test_the_cache_of_a_teacher_that_was_trained_anew_is_refused(
+    tmp_path, student, whole_cache
+):
+  # Another checkpoint of step 4.
+  with pytest.raises(errors.UserError, match="of another checkpoint than"):
+    distilled(tmp_path, student, f"teacher_cache = {str(whole_cache)!r}")
 
 
 @pytest.fixture
@@ -311,9 +385,42 @@ def test_choices_are_on_the_mesh():
   assert features["targets_teacher_ids"].shape.to_integer_list == [4, 40, 3]
 
 
-def test_more_choices_than_tokens_are_refused(tmp_path, teacher):
-  with pytest.raises(errors.UserError, match="more than the 384 rows"):
-    taught(tmp_path, teacher, "teach.choices = 385")
+def test_a_damaged_cache_ends_in_one_line(tmp_path, teacher, whole_cache):
+  cache = tmp_path / "cache"
+  shutil.copytree(whole_cache, cache)
+  first, _ = sorted(cache.glob("teacher.tfrecord*"))
+  content = bytearray(first.read_bytes())
+  content[len(content) // 2] ^= 1
+  first.write_bytes(content)
+  with pytest.raises(errors.UserError) as raised:
+    distilled(
+        tmp_path / "student",
+        teacher,
+        f"teacher_cache = {str(cache)!r}",
+        "distill.initialize_from_teacher = False",
+    )
+  assert str(raised.value).splitlines()[0] == (
+      f"{first} is damaged; remove it, and run --mode=teach again."
+  )
+
+
+@pytest.mark.parametrize(
+    "params, expected",
+    [
+        (["teach.choices = 385"], "385 is more than the 384 rows"),
+        (["d_ff = 48"], "is of another model"),
+        (["teach.checkpoint_step = 3"], "no checkpoint of step 3"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused(tmp_path, teacher, params, expected):
+  with pytest.raises(errors.UserError, match=expected):
+    taught(tmp_path, teacher, *params)
+  assert not list(tmp_path.glob("teacher.tfrecord*"))
+
+
+def test_another_cache_in_its_directory_is_refused(teacher, whole_cache):
+  with pytest.raises(errors.UserError, match="choices = 384, and this one has"):
+    taught(whole_cache, teacher)
 
 
 def teacher_of(run, directory, *params, soft_fraction=0.25):
@@ -321,7 +428,7 @@ def teacher_of(run, directory, *params, soft_fraction=0.25):
       run.experiment,
       teacher_lib.gin_files(str(directory), None),
       params,
-      (),
+      ([], []),
       distillation.Mix(soft_fraction),
       checkpoints.path(str(directory), 4),
   )
@@ -378,9 +485,9 @@ class Step:
 
 
 @pytest.fixture(scope="module")
-def on_one_core(teacher, plain):
+def on_one_core(teacher, student):
   """The figures and the greatest gradients on one core."""
-  return figures_of_step(teacher, plain, "", "")
+  return figures_of_step(teacher, student, "", "")
 
 
 def figures_of_step(teacher, student, mesh_shape, layout_rules, *params):
@@ -404,7 +511,6 @@ def figures_of_step(teacher, student, mesh_shape, layout_rules, *params):
     [
         ("data:2", "batch:data", []),
         ("data:2", "batch:data,experts:data", []),
-        ("model:2", "d_ff:model,heads:model,vocab:model", []),
         (
             "data:2,model:2",
             "batch:data,experts:data,d_ff:model,vocab:model",
@@ -423,10 +529,10 @@ def figures_of_step(teacher, student, mesh_shape, layout_rules, *params):
 )
 @pytest.mark.filterwarnings("ignore:the layout splits the teacher's experts")
 def test_no_layout_changes_the_step(
-    teacher, plain, on_one_core, mesh_shape, layout_rules, params
+    teacher, student, on_one_core, mesh_shape, layout_rules, params
 ):
   figures, gradients = figures_of_step(
-      teacher, plain, mesh_shape, layout_rules, *params
+      teacher, student, mesh_shape, layout_rules, *params
   )
   expected_figures, expected_gradients = on_one_core
   # Float32, and sums in another order.
@@ -463,33 +569,10 @@ def scores(teacher_dir):
     return session.run(tensor)
 
 
-def test_the_teacher_is_frozen_and_scores_as_it_does_alone(teacher):
-  run = configured("unused", "dense", ["runs/pretrain.gin"])
-  with tf.Graph().as_default():
-    step = Step(run, teacher_of(run, teacher))
-    names = [v.op.name for v in tf.global_variables()]
-    of_teacher = [v.op.name for v in tf.local_variables()]
-    assert (
-        "teacher/transformer/block_000/layer_001/rms_norm/scale" in of_teacher
-    )
-    assert not any("teacher" in name for name in names)
-    graph = step.graph.lowering.graph
-    assert not any("teacher" in v.name for v in graph.trainable_variables)
-    assert not any("teacher" in name for name in step.graph.gradients)
-    assert not any(
-        "teacher" in op.name
-        for op in graph.operations
-        if isinstance(op, mtf.Assign)
-    )
-    figures, _ = step()
-  # 80 real tokens.
-  assert figures["teacher_cross_entropy"] * 80 == pytest.approx(
-      -scores(teacher).sum(), rel=1e-6
-  )
-
-
-def test_bindings_of_student_and_teacher_do_not_mix(teacher):
-  # The teacher's run left d_ff = 32 and no dropout in its operative config.
+@pytest.fixture(scope="module")
+def apart(teacher):
+  """A step of models that are bound differently, and its teacher."""
+  # The teacher's run left d_ff = 32 in its operative config.
   run = configured(
       "unused",
       "dense",
@@ -503,25 +586,49 @@ def test_bindings_of_student_and_teacher_do_not_mix(teacher):
     assert strict_gin.value("Unitransformer.z_loss") == 1e-4
   assert strict_gin.value("Unitransformer.z_loss") == 0.25
   with tf.Graph().as_default():
-    step = Step(run, found)
+    yield Step(run, found)
+
+
+def test_the_teacher_is_frozen(apart):
+  with apart.session.graph.as_default():
+    names = [v.op.name for v in tf.global_variables()]
+    of_teacher = [v.op.name for v in tf.local_variables()]
+  assert f"teacher/{LAYER}/rms_norm/scale" in of_teacher
+  assert not any("teacher" in name for name in names)
+  graph = apart.graph.lowering.graph
+  assert not any("teacher" in v.name for v in graph.trainable_variables)
+  assert not any("teacher" in name for name in apart.graph.gradients)
+  assert not any(
+      "teacher" in op.name
+      for op in graph.operations
+      if isinstance(op, mtf.Assign)
+  )
+
+
+def test_the_teacher_scores_as_it_does_alone(apart, teacher):
+  # Without the dropout and the jitter of its training. 80 real tokens.
+  assert apart()[0]["teacher_cross_entropy"] * 80 == pytest.approx(
+      -scores(teacher).sum(), rel=1e-6
+  )
+
+
+def test_bindings_of_student_and_teacher_do_not_mix(apart):
+  with apart.session.graph.as_default():
     shapes = {
         v.op.name.removeprefix("teacher/"): v.shape.as_list()
         for v in [*tf.global_variables(), *tf.local_variables()]
     }
-    one, other = (step()[0]["teacher_cross_entropy"] for _ in range(2))
-  layer = "transformer/block_000/layer_001"
-  assert shapes[f"{layer}/DenseReluDense/wi/kernel"] == [16, 48]
-  assert shapes[f"{layer}/SwitchFeedForward/experts/wi/kernel"] == [4, 16, 32]
-  assert one == other  # The student's dropout is not the teacher's.
+  assert shapes[f"{LAYER}/DenseReluDense/wi/kernel"] == [16, 48]
+  assert shapes[f"{LAYER}/SwitchFeedForward/experts/wi/kernel"] == [4, 16, 32]
 
 
-def test_a_student_equal_to_its_teacher_has_nothing_to_learn(plain):
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn(student):
   run = configured(
       "unused", "dense", ["runs/pretrain.gin"], "Unitransformer.z_loss = 0.0"
   )
   with tf.Graph().as_default():
     figures, gradients = Step(
-        run, teacher_of(run, plain, soft_fraction=1.0), plain
+        run, teacher_of(run, student, soft_fraction=1.0), student
     )()
   assert figures["agreement"] == 1
   # Half of the 160 positions are padding.
@@ -529,6 +636,23 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(plain):
       figures["soft_cross_entropy"] / 2, rel=1e-6
   )
   assert max(abs(x).max() for x in gradients) < 1e-6
+
+
+def test_what_the_teachers_files_leave_open_is_the_students():
+  run = configured("unused", "dense", ["runs/pretrain.gin"])
+  found = teacher_lib.Teacher(
+      run.experiment,
+      ["runs/pretrain.gin", "models/switch_tiny.gin"],
+      ["d_ff = 64", "num_cores = 2", "model_type = 'lm'"],
+      ([], []),
+      distillation.Mix(),
+  )
+  with found._configuration.in_place():
+    values = [
+        strict_gin.value(f"{x}/gin.macro.value")
+        for x in ("batch_size", "task", "d_ff")
+    ]
+  assert values == [4, "toy_lm", 64]
 
 
 @pytest.mark.parametrize(
@@ -541,6 +665,15 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(plain):
         (["distill.teacher_gin = 'layouts/single.gin'"], "teacher_gin"),
         (["distill.teacher_params = ['num_experts = 8']"], "4 x 16 x 32 there"),
         (["distill.teacher_gin = 'models/t5_tiny.gin'"], "must be equal"),
+        (["sequence_length = {'targets': 39}"], "sequence_length = {'targets'"),
+        (["distill.teacher_params = ['d_fff = 8']"], "Nothing in gin uses"),
+        (
+            [
+                "distill.initialize_from_teacher = False",
+                "distill.initialize_experts = 'mean'",
+            ],
+            "needs distill.initialize_from_teacher",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line(tmp_path, teacher, params, expected):
@@ -550,8 +683,28 @@ def test_mistakes_end_in_one_line(tmp_path, teacher, params, expected):
   assert not list(tmp_path.glob("model.ckpt*"))
 
 
-def test_directories_of_other_runs_are_refused(tmp_path, teacher, plain):
+@pytest.mark.parametrize(
+    "model, params, expected",
+    [
+        ("sparse", [], "this student has experts of its own"),
+        ("dense", ["teacher_dir = %r"], "model.ckpt-4 has none"),
+    ],
+)
+def test_only_dense_layers_are_made_of_experts(
+    tmp_path, teacher, student, model, params, expected
+):
+  with pytest.raises(errors.UserError, match=expected):
+    distilled(
+        tmp_path,
+        teacher,
+        "distill.initialize_experts = 'most_used'",
+        *[x % str(student) for x in params],
+        model=model,
+    )
+
+
+def test_directories_of_other_runs_are_refused(teacher, student):
   with pytest.raises(errors.UserError, match="are both"):
     distilled(teacher, teacher)
   with pytest.raises(errors.UserError, match="is no distillation"):
-    distilled(plain, teacher)
+    distilled(teacher, student)

@@ -61,6 +61,29 @@ train.keep_checkpoint_max = 1
 train.keep_best = 2
 """
 
+# A dense model, on two cores.
+DISTILL = """
+include "models/t5_tiny.gin"
+include "layouts/expert_data.gin"
+include "schedules/constant_0_001.gin"
+include "runs/distill.gin"
+sequence_length = {"inputs": 24, "targets": 16}
+batch_size = 4
+d_model = 16
+d_ff = 32
+d_kv = 8
+num_heads = 2
+num_layers = 1
+data_parallelism = 2
+task = "toy_both_letters"
+teacher_dir = "straight"
+distill.initialize_experts = "most_used"
+distill.evaluation = "decoding"
+train_steps = 1
+train.eval_every = 1
+train.metrics_every = 1
+"""
+
 LM_MODEL = f"""
 include "models/switch_lm_tiny.gin"
 include "objectives/lm.gin"
@@ -338,6 +361,29 @@ def test_interrupted_fine_tuning_goes_on(server, straight, directory):
   assert evaluations(model_dir) == evaluations(directory / "straight")
   for name in ("best.json", "pretrained.json", "initialization.json"):
     assert read(model_dir / name) == read(directory / "straight" / name)
+
+
+def test_a_fine_tuned_model_teaches_on_its_tasks(server, straight, directory):
+  """With several processes, too."""
+  assert straight.returncode == 0, straight.stderr
+  (directory / "distill.gin").write_text(DISTILL)
+  ended = server.run(
+      [*arguments("distill", "student"), "--mesh_hosts=2"], directory
+  )
+  assert ended.returncode == 0, ended.stderr
+  assert "note: the layout splits the teacher's experts" in ended.stderr
+  model_dir = directory / "student"
+  found = read(model_dir / "initialization.json")
+  assert len(found["of_experts"]) == 2  # The decoders' layers differ.
+  (line,) = (model_dir / "metrics.jsonl").read_text().splitlines()
+  of_teacher = json.loads(line)["distillation"]
+  # The student has less than the teacher, of which it has the embedding.
+  assert of_teacher["teacher_cross_entropy"] < json.loads(line)["cross_entropy"]
+  assert [x["task"] for x in evaluations(model_dir)] == list(TASKS)
+  best = {x["task"]: x["step"] for x in read(model_dir / "best.json")}
+  assert best == dict.fromkeys([*TASKS, "toy_both_letters"], 1)
+  saved = dict(tf.train.list_variables(f"{model_dir}/model.ckpt-1"))
+  assert not any("teacher" in name for name in saved)
 
 
 @pytest.mark.parametrize(

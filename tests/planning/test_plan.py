@@ -15,9 +15,12 @@
 """Plans by hand."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import pytest
 
 from mtf_switch.planning import plan as plan_lib
 from mtf_switch.planning import step_graph
+from mtf_switch.training import teacher as teacher_lib
+from mtf_switch.transformer import distillation
 from tests import plans
 from tests import toy_tasks  # noqa: F401  Registers them.
 
@@ -42,6 +45,60 @@ def test_a_plan_by_hand():
   # A megabyte is not enough, and there is no other mesh without axes.
   assert plan.memory_bytes_per_core > 2**20
   assert not plan.fits and plan.smallest_mesh is None
+
+
+@pytest.mark.filterwarnings("ignore:the layout splits the teacher's experts")
+def test_a_teacher_by_hand():
+  sizes = ["model_type = 'lm'", "d_model = 16", "d_kv = 8", "num_heads = 2"]
+  experiment_ = plans.toy(
+      "t5_tiny",
+      "expert_data",
+      *sizes,
+      "data_parallelism = 2",
+      "num_layers = 1",
+      "d_ff = 32",
+      sizes=[
+          "task = 'toy_lm'",
+          "sequence_length = {'targets': 24}",
+          "batch_size = 8",
+      ],
+  )
+  teacher = teacher_lib.Teacher(
+      experiment_,
+      ["models/switch_tiny.gin"],
+      [
+          *sizes,
+          "d_ff = 64",
+          "num_blocks = 1",
+          "num_experts = 4",
+          "num_cores = 2",
+          "transformer.make_layer_stack.layers ="
+          " [@SelfAttention, @SwitchFeedForward]",
+      ],
+      ([], []),
+      distillation.Mix(),
+  )
+  alone = plan_lib.plan(experiment_, plans.CHIP, "x")
+  both = plan_lib.plan(experiment_, plans.CHIP, "x", teacher=teacher)
+  # Embedding, attention with its biases, norms, router, half of the experts.
+  parameters = 384 * 16 + 4 * 16**2 + 32 * 2 + 3 * 16 + 16 * 4 + 2 * 2 * 16 * 64
+  assert alone.teacher_bytes_per_core == 0
+  assert both.teacher_bytes_per_core == 4 * parameters
+  for name in (
+      "parameters",
+      "weight_bytes_per_core",
+      "optimizer_bytes_per_core",
+  ):
+    assert getattr(both, name) == getattr(alone, name)
+  # Of 96 tokens: projections, attention, router and softmax; of twice as many
+  # slots the experts. Products only: the rest is little.
+  of_token = 2 * (4 * 16**2 + 2 * 24 * 16 + 16 * 4 + 384 * 16)
+  flops = 96 * (of_token + 2 * 2 * 2 * 16 * 64)
+  more = both.executed_flops_per_core - alone.executed_flops_per_core
+  assert flops < more < 1.05 * flops
+  assert (
+      both.memory_bytes_per_core - alone.memory_bytes_per_core > 4 * parameters
+  )
 
 
 def test_switch_layers_by_hand():

@@ -114,20 +114,37 @@ def test_against_choices_matches_numpy(
   )
 
 
-def test_choices_teach_no_more_than_all_tokens():
+def test_what_choices_leave_out_is_bounded_by_the_rest():
   model = graphs.Model(mtf.Shape([]), "")
+  numbers = (2, 4, 8, 16, VOCAB.size)
 
   def build(mesh):
     x = graphs.constant(mesh, STUDENT, DIMS)
     teacher = graphs.constant(mesh, TEACHER, DIMS)
-    return [
+    softs = [
         soft_cross_entropy.against_choices(
             model, x, *soft_cross_entropy.choices(model, teacher, n, 1.0), 1.0
         )
-        for n in (2, 4, 8, 16, VOCAB.size)
+        for n in numbers
+    ]
+    return [
+        *softs,
+        *(mtf.gradients([mtf.reduce_sum(s)], [x])[0] for s in softs),
     ]
 
   values, _ = graphs.evaluate(build)
-  for fewer, more in zip(values, values[1:]):
+  softs, gradients = values[: len(numbers)], values[len(numbers) :]
+  p, q = softmax(TEACHER), softmax(STUDENT)
+  for soft, more, gradient, n in zip(softs, softs[1:], gradients, numbers):
+    is_rest = p < np.sort(p, axis=-1)[..., [-n]]
+    rest, rest_of_student = (np.where(is_rest, x, 0).sum(-1) for x in (p, q))
+    # The student's least probable token among the rest.
+    least = np.where(is_rest, q, 1).min(-1)
     # Merging events lowers the divergence and raises no entropy (log-sum).
-    assert (fewer <= more + 1e-5).all()
+    assert (soft <= more + 1e-5).all()
+    left_out = softs[-1] - soft
+    assert (left_out <= rest * np.log(rest_of_student / least) + 1e-5).all()
+    difference = np.abs(gradients[-1] - gradient).sum(-1)
+    assert (difference <= 2 * rest + 1e-5).all()
+    # Which is no empty statement.
+    assert (left_out > 0.01 * rest).any() and (difference > 0.5 * rest).any()
