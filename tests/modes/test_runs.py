@@ -37,6 +37,7 @@ VALUES = dict(
     pretrained_dir="'a_directory'",
     sequence_length="16",
     task="'a_task'",
+    teacher_dir="'a_directory'",
     train_steps="10",
 )
 

@@ -201,7 +201,8 @@ def test_files_of_the_project_are_not_the_users(tmp_path):
     gin.parse_config_file(name)
     missing = gin_files.macros()[1]
     gin_files.clear()
-    params = [f"{macro} = 1" for macro in sorted(missing)]
+    values = {"activation": "'relu'"}
+    params = [f"{macro} = {values.get(macro, 1)}" for macro in sorted(missing)]
     own = strict_gin.parse([name], params, [str(gin_files.ROOT)])
     assert own == {(macro, "gin.macro", "value") for macro in missing}
   mine = tmp_path / "mine.gin"
