@@ -134,7 +134,7 @@ def size_of(model) -> ModelSize:
   counts = {feed_forward_and_switch_layers(stack) for stack in stacks}
   num_layers, num_sparse = min(counts)
   if not num_layers:
-    raise ValueError("There are no feed-forward layers of T5 or of Switch.")
+    raise ValueError("A stack has no feed-forward layers.")
   if len(counts) > 1 or (num_sparse and num_layers % num_sparse):
     raise ValueError(
         "The stacks have different or irregular feed-forward layers; (all of"

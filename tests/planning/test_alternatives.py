@@ -67,9 +67,9 @@ def test_a_variant_is_the_plan_of_a_run_with_these_options(
 
   class Counted(step_graph.StepGraph):
 
-    def __init__(self, *args):
+    def __init__(self, *args, **kwargs):
       graphs.append(args)
-      super().__init__(*args)
+      super().__init__(*args, **kwargs)
 
   monkeypatch.setattr(step_graph, "StepGraph", Counted)
   run = plan(*options)

@@ -227,8 +227,8 @@ def test_unknown_pieces_are_said_in_each_run(tmp_path, monkeypatch):
       first[0],
   )
   assert not notices(text, 8000)
-  monkeypatch.setattr(vocabulary_training, "UNKNOWN_SHARE", -1.0)
-  assert notices(text, 8000) == first
-  monkeypatch.undo()
+  with monkeypatch.context() as patch:
+    patch.setattr(vocabulary_training, "UNKNOWN_SHARE", -1.0)
+    assert notices(text, 8000) == first
   assert len(notices(good, 26)) == 1
   assert not notices(good, 26)
