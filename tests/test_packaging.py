@@ -24,6 +24,7 @@ import os
 import pathlib
 import platform
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -639,7 +640,8 @@ def test_installed_wheel_without_packages_says_what_completes_it(
   assert done.returncode == 1
   assert done.stderr == (
       "run_switch: absl is not installed; complete the installation with:"
-      f" {sys.executable} -m pip install --no-deps -r {tmp_path / lock}\n"
+      f" {shlex.quote(sys.executable)} -m pip install --no-deps -r"
+      f" {tmp_path / lock}\n"
   )
   assert (tmp_path / lock).read_text() == LOCK
 
