@@ -137,8 +137,6 @@ def rate_of_a_function():
         ["DenseReluDense.dropout_rate = 0"],
         # Of a mode, which checks it when it is called: several share a macro.
         ["infer.checkpoint_step = %step", "step = 'all'"],
-        # Another's, which has its own opinion.
-        ["run.batch_size = 'x'"],
     ],
 )
 def test_other_values_are_left_alone(params):
