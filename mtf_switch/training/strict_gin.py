@@ -229,6 +229,7 @@ def _is_raised_in_gin(error: BaseException, depth: int) -> bool:
 
 def _call(parse_: Callable[[], Any], where: str) -> Any:
   """Calls gin and turns its errors into a UserError of one line."""
+  where = errors.shown(where)
   try:
     return parse_()
   except SyntaxError as error:
@@ -236,7 +237,7 @@ def _call(parse_: Callable[[], Any], where: str) -> Any:
       message = f"{where}: {errors.in_module(error, where)}"
       raise errors.UserError(message) from error
     if error.filename:
-      where = f"{error.filename}:{error.lineno}"
+      where = errors.shown(f"{error.filename}:{error.lineno}")
     text = errors.shown((error.text or "").strip())
     raise errors.UserError(f"{where}: this is not gin: {text}") from error
   except tokenize.TokenError as error:
@@ -245,7 +246,7 @@ def _call(parse_: Callable[[], Any], where: str) -> Any:
   except (Exception, SystemExit) as error:
     place = _STATEMENT.search(str(error))
     if place and place["file"]:
-      where = f"{place['file']}:{place['line']}"
+      where = errors.shown(f"{place['file']}:{place['line']}")
     if isinstance(error, SystemExit) or (place and place["module"]):
       module = place["module"] if place else "a module"
       message = f"{where}: {errors.in_module(error, module)}"
@@ -260,7 +261,8 @@ def _call(parse_: Callable[[], Any], where: str) -> Any:
       if os.path.lexists(missing[1]):
         files_lib.check_readable(missing[1], f"{where}: {missing[1]}")
       message = f"{missing[1]} is not there."
-    raise errors.UserError(f"{where}: {message}{_advice(message)}") from error
+    text = f"{where}: {errors.shown(message)}{_advice(message)}"
+    raise errors.UserError(text) from error
 
 
 def _advice(message: str) -> str:

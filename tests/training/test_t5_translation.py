@@ -466,7 +466,7 @@ def test_the_split(mode, split, expected):
             "train",
             ["import t5.data.no_such_module"],
             "--gin_param='import t5.data.no_such_module': No module named "
-            "'t5.data.no_such_module'",
+            "'t5.data.no_such_module'.",
         ),
         (
             "train",
