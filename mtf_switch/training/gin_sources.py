@@ -93,6 +93,10 @@ class Binding(NamedTuple):
   origin: str
 
 
+# The names of files by those that gin is given.
+_names: dict[str, str] = {}
+
+
 def bindings(
     files: Sequence[str],
     params: Sequence[str],
@@ -128,7 +132,10 @@ def bindings(
 
 def parse_file(name: str):
   """Has gin parse a file of that name."""
-  gin.parse_config_file(READ_HERE + name)
+  # TensorFlow's reader, which gin asks too, takes names in UTF-8 only.
+  shown = name.encode(errors="backslashreplace").decode()
+  _names[shown] = name
+  gin.parse_config_file(READ_HERE + shown)
 
 
 def parse_text(text: str):
@@ -225,12 +232,17 @@ class _Text(io.StringIO):
 
 def _read(name: str) -> _Text:
   """The reader for gin, of names that start with READ_HERE."""
-  path = find(name.removeprefix(READ_HERE))
+  path = _find_read_here(name)
   return _Text(t5_names.readable(_text_of(path), is_known, READ_HERE), path)
 
 
 def _is_read_here(name: str) -> bool:
-  return name.startswith(READ_HERE) and bool(find(name.removeprefix(READ_HERE)))
+  return name.startswith(READ_HERE) and bool(_find_read_here(name))
+
+
+def _find_read_here(name: str) -> str | None:
+  shown = name.removeprefix(READ_HERE)
+  return find(_names.get(shown, shown))
 
 
 gin.config.register_file_reader(_read, _is_read_here)

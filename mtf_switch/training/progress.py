@@ -167,11 +167,12 @@ class Display:
         self._bar.remove_task(task)
       return
     wait = _Wait(self.note, text, at_once)
-    self._next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
+    next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def report(done, details=""):
-      if self._is_line_due():
-        self._next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
+      nonlocal next_line_at
+      if time.monotonic() >= next_line_at:
+        next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
         self.note(f"{text}: {describe(done, details)}")
 
     try:

@@ -101,7 +101,7 @@ class Run:
         self.mode,
         on_tpu=bool(self.tpu),
     )
-    t5_refusals.check_steps(self.mode, strict_gin.value("train.steps"))
+    t5_refusals.check_steps(self.mode, lambda: strict_gin.value("train.steps"))
     unread_bindings.check_scopes(own)
     self.own_bindings.clear()
     self.own_bindings.update(own)

@@ -14,6 +14,7 @@
 
 """What T5's configurations ask for and no mode here does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gin
@@ -55,18 +56,18 @@ def check_mode(mode: str | None, mode_of_t5: str | None):
     )
 
 
-def check_steps(mode: str | None, steps: Any):
+def check_steps(mode: str | None, steps: Callable[[], Any]):
   """Refuses to train for the steps that only T5's program has by default.
 
   Args:
     mode: the program's mode; None for any.
-    steps: what train.steps is bound to.
+    steps: returns what train.steps is bound to; only called if need be.
 
   Raises:
     UserError: a configuration of T5's leaves them out.
   """
   has_run = gin.get_bindings(t5_configs.RUN, resolve_references=False)
-  if mode in counterparts.TRAINING_MODES and has_run and steps is None:
+  if mode in counterparts.TRAINING_MODES and has_run and steps() is None:
     raise errors.UserError(
         "run.train_steps is not set, and T5's default, 2^36 tokens, is none "
         'here; add for example --gin_param="run.train_steps = 524288".'

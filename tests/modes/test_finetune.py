@@ -474,9 +474,10 @@ def test_comparison_of_the_run(server, straight, directory):
   )
   assert result.returncode == 0, result.stderr
   assert result.stderr.splitlines()[-1] == (
-      "1 points: compared/downstream.csv and compared/downstream.png"
+      "1 points: compared/downstream.csv; none has a score and a perplexity, so "
+      "there is no picture"
   )
-  assert (directory / "compared" / "downstream.png").exists()
+  assert not (directory / "compared" / "downstream.png").exists()
 
 
 def test_pairs_in_files_of_ones_own(server, directory, tmp_path):
