@@ -474,8 +474,8 @@ def test_comparison_of_the_run(server, straight, directory):
   )
   assert result.returncode == 0, result.stderr
   assert result.stderr.splitlines()[-1] == (
-      "1 points: compared/downstream.csv; none has a score and a perplexity, so "
-      "there is no picture"
+      "1 points: compared/downstream.csv; none has a score and a perplexity, "
+      "so there is no picture"
   )
   assert not (directory / "compared" / "downstream.png").exists()
 
