@@ -19,6 +19,7 @@ Records of data sets are in tests/tasks/test_broken_records.py.
 
 import mtf_switch  # isort: skip  # noqa: F401
 import json
+import logging
 import pathlib
 import warnings
 
@@ -48,6 +49,15 @@ from tasks import text_files
 from tasks import vocabulary_training
 from tests import gin_files
 from tests import toy_tasks  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def no_log():
+  """Keeps fuzzed names, which are in no encoding, out of tests' reports."""
+  logging.disable(logging.CRITICAL)
+  yield
+  logging.disable(logging.NOTSET)
+
 
 _LINES = (errors.UserError, task_errors.DataError)
 _QUICK = hypothesis.settings(
