@@ -168,7 +168,7 @@ def test_a_vocabulary_is_trained_on_the_chosen_languages(
   assert len(documents) == pytest.approx(100, abs=1)
   # Other files, another vocabulary.
   text = mc4.training_text().directory
-  c4_data.write(tmp_path / "sw.json", ["uu" * 5] * 200)
+  c4_data.write(tmp_path / "sw.json", ["uu" * 5] * 201)  # Of another size.
   mc4._training_text.cache_clear()  # As in a new process.
   assert mc4.training_text().directory != text
 
