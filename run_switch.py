@@ -519,7 +519,10 @@ def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
   """Reads the flags and returns the other arguments, or ends with one line."""
   try:
     _check_flag_files(argv[1:])
-    return FLAGS(argv)
+    try:
+      return FLAGS(argv)
+    finally:
+      sys.stdout.flush()  # The help, which may fit in its buffer.
   except BrokenPipeError:  # The reader has seen enough, as `head` has.
     sys.exit(1)
   except OSError as error:
