@@ -162,8 +162,10 @@ def test_a_router_without_gin_takes_the_layers_options():
     ["top_2_router", router_lib.router, functools.partial(print), object],
 )
 def test_what_is_no_router_is_refused(router):
+  name = getattr(router, "__name__", None)
+  shown = f"@{name}" if name else repr(router)
   assert refusal(router=router) == (
-      f"SwitchFeedForward.router = {router!r} is not known; use "
+      f"SwitchFeedForward.router = {shown} is not known; use "
       "@switch_router, @top_2_router, @top_n_router, "
       "@no_token_left_behind_router or a subclass of "
       "mtf_switch.layer.routing.Router of your own."
