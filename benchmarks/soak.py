@@ -48,14 +48,7 @@ _EVALUATIONS = (6, 12)
 _ARGUMENTS = ["--gin_file=mine.gin", "--module_import=tests.toy_tasks"]
 # Two microbatches, two blocks, an evaluation in between, and noise.
 _GIN = f"""
-include "models/switch_tiny.gin"
-include "layouts/single.gin"
-include "schedules/constant_0_001.gin"
-include "runs/pretrain.gin"
-
-task = "toy_copy"
-sequence_length = {{"inputs": 24, "targets": 16}}
-batch_size = 4
+{small_model.RUN}
 train_steps = {_STEPS}
 constant_learning_rate.learning_rate = 0.03
 serialize_num_microbatches.tokens_per_microbatch_per_replica = 48
@@ -65,7 +58,6 @@ train.eval_every = {_EVALUATIONS[0]}
 train.steps_per_block = 8
 
 dropout_rate = 0.1
-{small_model.GIN}
 """
 
 # Whether a run in a directory has come to a moment.

@@ -17,6 +17,7 @@
 import os
 import pathlib
 import random
+import socket
 import sys
 
 # TensorFlow reads these when it is imported, hence before any test's imports.
@@ -27,6 +28,7 @@ import numpy as np
 import pytest
 
 import mtf_switch  # noqa: F401  Its shims make mesh_tensorflow importable.
+from tests import programs
 
 REAL_DATA = "SWITCH_REAL_DATA"
 
@@ -61,6 +63,24 @@ def seeds():
   np.random.seed(0)
   if "tensorflow" in sys.modules:
     sys.modules["tensorflow"].random.set_seed(0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+  """Runs programs, with a cache of their own that is empty at first."""
+  cache = tmp_path_factory.mktemp("cache")
+  server = programs.Server(MTF_SWITCH_CACHE=str(cache))
+  yield server
+  server.close()
+
+
+@pytest.fixture
+def silent():
+  """The address of a server that accepts connections and says nothing."""
+  with socket.socket() as server:
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,24 @@ def environment(**variables: str) -> dict[str, str]:
   return {**os.environ, "PYTHONPATH": str(PROJECT), **variables}
 
 
+def run_alone(arguments, directory) -> subprocess.CompletedProcess:
+  """Runs Python in a process of its own, as a user would.
+
+  Args:
+    arguments: a script and what follows, PROGRAM for example.
+    directory: the working directory.
+  """
+  return subprocess.run(
+      [sys.executable, *arguments],
+      cwd=directory,
+      env=environment(),
+      capture_output=True,
+      text=True,
+      timeout=300,
+      check=False,
+  )
+
+
 class Server:
   """Forks programs, until it is closed."""
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The gin text of a Switch Transformer that trains in no time."""
+"""The gin texts of a Switch Transformer that trains in no time."""
 
 SIZES = """
 d_model = 16
@@ -33,4 +33,16 @@ decoder/transformer.make_layer_stack.layers = [
     @transformer_layers.EncDecAttention,
     @SwitchFeedForward,
 ]
+"""
+# It learns to copy, for as many steps as the text that follows says.
+RUN = f"""
+include "models/switch_tiny.gin"
+include "layouts/single.gin"
+include "schedules/constant_0_001.gin"
+include "runs/pretrain.gin"
+
+task = "toy_copy"
+sequence_length = {{"inputs": 24, "targets": 16}}
+batch_size = 4
+{GIN}
 """

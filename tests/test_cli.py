@@ -36,14 +36,7 @@ from tests import small_model
 from tests import toy_tasks
 
 GIN = f"""
-include "models/switch_tiny.gin"
-include "layouts/single.gin"
-include "schedules/constant_0_001.gin"
-include "runs/pretrain.gin"
-
-task = "toy_copy"
-sequence_length = {{"inputs": 24, "targets": 16}}
-batch_size = 4
+{small_model.RUN}
 train_steps = 12
 constant_learning_rate.learning_rate = 0.03
 train.save_checkpoints_steps = 3
@@ -54,7 +47,6 @@ train.eval_every = 6
 train.steps_per_block = 5
 
 dropout_rate = 0.1
-{small_model.GIN}
 """
 SWITCH_LAYERS = {"encoder/block_000/layer_001", "decoder/block_000/layer_001"}
 RUN = ["--gin_file=mine.gin", "--module_import=tests.toy_tasks"]
@@ -68,24 +60,9 @@ def directory(tmp_path_factory):
   return directory
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-  cache = tmp_path_factory.mktemp("cache")
-  server = programs.Server(MTF_SWITCH_CACHE=str(cache))
-  yield server
-  server.close()
-
-
 def run(arguments, directory):
   """Runs the program in a process of its own."""
-  return subprocess.run(
-      [sys.executable, programs.PROGRAM, *arguments],
-      cwd=directory,
-      env=programs.environment(),
-      capture_output=True,
-      text=True,
-      timeout=300,
-  )
+  return programs.run_alone([programs.PROGRAM, *arguments], directory)
 
 
 @pytest.fixture(scope="module")

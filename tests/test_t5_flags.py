@@ -14,24 +14,9 @@
 
 """The flags of T5's program, which this one has or answers."""
 
-import subprocess
-import sys
-
 import pytest
 
 from tests import programs
-
-
-def run(arguments, directory):
-  return subprocess.run(
-      [sys.executable, programs.PROGRAM, *arguments],
-      cwd=directory,
-      env=programs.environment(),
-      capture_output=True,
-      text=True,
-      timeout=300,
-      check=False,
-  )
 
 
 @pytest.mark.parametrize(
@@ -65,12 +50,14 @@ def run(arguments, directory):
     ],
 )
 def test_what_stands_here_for_a_flag_of_t5s(tmp_path, arguments, message):
-  result = run(["--model_dir=m", *arguments], tmp_path)
+  result = programs.run_alone(
+      [programs.PROGRAM, "--model_dir=m", *arguments], tmp_path
+  )
   assert result.returncode == 1
   assert result.stderr == f"run_switch: {message}\n"
 
 
 def test_a_value_that_reads_like_a_flag_of_t5s(tmp_path):
   arguments = ["--gin_param=a = '--mode=export'", "--", "--use_model_api"]
-  result = run(arguments, tmp_path)
+  result = programs.run_alone([programs.PROGRAM, *arguments], tmp_path)
   assert "T5" not in result.stderr

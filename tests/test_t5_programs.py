@@ -14,9 +14,6 @@
 
 """The layer under T5's own programs, with nothing of ours but an import."""
 
-import subprocess
-import sys
-
 import tensorflow.compat.v1 as tf
 
 from tests import programs
@@ -65,15 +62,7 @@ model.predict(
 
 def run(arguments, directory):
   """Runs a program as a user would, in another directory."""
-  result = subprocess.run(
-      [sys.executable, *arguments],
-      cwd=directory,
-      env=programs.environment(),
-      capture_output=True,
-      text=True,
-      timeout=300,
-      check=False,
-  )
+  result = programs.run_alone(arguments, directory)
   assert result.returncode == 0, result.stderr[-3000:]
 
 

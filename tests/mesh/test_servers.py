@@ -93,15 +93,6 @@ def directory(tmp_path_factory):
   return directory
 
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory):
-  """Starts programs, which may be the first of several processes."""
-  cache = tmp_path_factory.mktemp("cache")
-  server = programs.Server(MTF_SWITCH_CACHE=str(cache))
-  yield server
-  server.close()
-
-
 def losses(model_dir):
   lines = (model_dir / "metrics.jsonl").read_text().splitlines()
   return {r["step"]: r["cross_entropy"] for r in map(json.loads, lines)}
@@ -127,19 +118,19 @@ def is_gone(process):
   return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_lost_process_and_resumption_with_fewer(machine, directory):
+def test_lost_process_and_resumption_with_fewer(server, directory):
   """The losses are those of one process that nothing interrupts.
 
   They agree to 1e-5 of their value, a hundred roundings of float32: sums over
   the mesh have another order.
   """
-  alone = machine.run([*RUN, "--model_dir=alone", on_processors(1)], directory)
+  alone = server.run([*RUN, "--model_dir=alone", on_processors(1)], directory)
   assert alone.returncode == 0, alone.stderr
   expected = losses(directory / "alone")
   assert list(expected) == list(range(1, 25))
 
   model_dir = directory / "several"
-  pid = machine.start(
+  pid = server.start(
       [*RUN, "--model_dir=several", on_processors(4), "--mesh_hosts=4"],
       directory,
   )
@@ -147,7 +138,7 @@ def test_lost_process_and_resumption_with_fewer(machine, directory):
   others = psutil.Process(pid).children()
   assert len(others) == 3
   others[1].kill()
-  lost = machine.wait()
+  lost = server.wait()
   assert lost.returncode == 1
   *_, line = lost.stderr.splitlines()
   step = max(
@@ -180,7 +171,7 @@ def test_lost_process_and_resumption_with_fewer(machine, directory):
       text=True,
   )
   (directory / "other" / "mine.gin").write_text(GIN)
-  resumed = machine.run([*command, "--mesh_task=0"], directory)
+  resumed = server.run([*command, "--mesh_task=0"], directory)
   assert resumed.returncode == 0, resumed.stderr
   assert f"building the model, to train from step {step}\n" in resumed.stderr
   _, other_said = other.communicate(timeout=60)
@@ -192,13 +183,13 @@ def test_lost_process_and_resumption_with_fewer(machine, directory):
   assert [p.name for p in (directory / "other").iterdir()] == ["mine.gin"]
 
 
-def test_fine_tuning_and_scoring(machine, directory):
+def test_fine_tuning_and_scoring(server, directory):
   """Fine-tuning's decoded outputs, and the scores of its last checkpoint."""
   (directory / "finetune.gin").write_text(FINETUNE_GIN)
   (directory / "pairs.tsv").write_text("the switch\tsends\neach\tone\n")
 
   def run(*arguments):
-    ended = machine.run(
+    ended = server.run(
         [
             "--gin_file=finetune.gin",
             "--module_import=tests.toy_tasks",
@@ -275,8 +266,8 @@ def test_fine_tuning_and_scoring(machine, directory):
         ),
     ],
 )
-def test_mistakes(machine, directory, arguments, message):
-  result = machine.run([*RUN, "--model_dir=mistake", *arguments], directory)
+def test_mistakes(server, directory, arguments, message):
+  result = server.run([*RUN, "--model_dir=mistake", *arguments], directory)
   assert result.returncode == 1
   assert result.stderr == f"run_switch: {message}\n"
   assert not (directory / "mistake").exists()
@@ -335,10 +326,10 @@ def test_nobody_serves_a_task_0_that_is_killed():
 
 
 def test_a_port_that_is_in_use_is_refused():
-  with socket.socket() as server:
-    server.bind(("", 0))
-    server.listen()
-    host = f"localhost:{server.getsockname()[1]}"
+  with socket.socket() as listener:
+    listener.bind(("", 0))
+    listener.listen()
+    host = f"localhost:{listener.getsockname()[1]}"
     with pytest.raises(ValueError) as error:
       servers.serve(cluster_lib.Cluster((host, host), 1), 2)
   assert str(error.value) == (

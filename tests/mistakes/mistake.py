@@ -23,18 +23,9 @@ from tests import small_model
 
 # A run that would train, but for the mistake.
 GIN = f"""
-include "models/switch_tiny.gin"
-include "layouts/single.gin"
-include "schedules/constant_0_001.gin"
-include "runs/pretrain.gin"
-
-task = "toy_copy"
-sequence_length = {{"inputs": 24, "targets": 16}}
-batch_size = 4
+{small_model.RUN}
 train_steps = 2
 train.steps_per_block = 2
-
-{small_model.GIN}
 """
 
 # What makes a file at a path: its text or bytes, or a function such as

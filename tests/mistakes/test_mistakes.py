@@ -20,7 +20,6 @@ import threading
 
 import pytest
 
-from tests import programs
 from tests.mistakes import checkpoints
 from tests.mistakes import models
 from tests.mistakes import runs
@@ -36,14 +35,6 @@ _MISTAKES = [
 _SECONDS = 60
 # What may come before the line.
 _PROGRESS = ("note: ", "building the model, ", "reading ")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-  cache = tmp_path_factory.mktemp("cache")
-  server = programs.Server(MTF_SWITCH_CACHE=str(cache))
-  yield server
-  server.close()
 
 
 @pytest.mark.parametrize("mistake", _MISTAKES, ids=str)

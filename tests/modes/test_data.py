@@ -32,7 +32,6 @@ from mtf_switch.modes import data
 from mtf_switch.training import run as run_lib
 from tasks import vocabulary_training
 from tests import official_zips
-from tests import programs
 from tests import toy_tasks
 
 CONSOLE = rich.console.Console(file=io.StringIO())
@@ -177,14 +176,6 @@ def test_values_of_records(value, text):
 
 
 # The command line.
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-  cache = tmp_path_factory.mktemp("cache")
-  server = programs.Server(MTF_SWITCH_CACHE=str(cache))
-  yield server
-  server.close()
 
 
 def test_the_list_of_tasks(server, tmp_path):

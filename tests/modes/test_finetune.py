@@ -28,7 +28,6 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch.modes import finetune
 from mtf_switch.training import checkpoints
-from tests import programs
 from tests import small_model
 
 COMMON = f"""
@@ -206,14 +205,6 @@ def test_upstream_neg_log_perplexity_by_hand(metrics, expected):
 
 
 # Runs from start to end.
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-  cache = tmp_path_factory.mktemp("cache")
-  server = programs.Server(MTF_SWITCH_CACHE=str(cache))
-  yield server
-  server.close()
 
 
 def arguments(mode, model_dir):

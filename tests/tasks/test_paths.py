@@ -15,20 +15,10 @@
 """Paths that are no files."""
 
 import os
-import socket
 
 import pytest
 
 from tasks import paths
-
-
-@pytest.fixture
-def silent():
-  """The address of a server that accepts connections and says nothing."""
-  with socket.socket() as server:
-    server.bind(("127.0.0.1", 0))
-    server.listen()
-    yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
