@@ -158,6 +158,8 @@ def _problem_of_gcs() -> str | None:
       pass  # This too is an answer.
     except OSError as error:
       reason = getattr(error, "reason", error)
+      if isinstance(reason, TimeoutError):
+        return  # As if it were still waiting.
       # TensorFlow has certificates of its own.
       if not isinstance(reason, ssl.SSLError):
         answers.append(f"{_GCS_ADDRESS}: {reason}")
