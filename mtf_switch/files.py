@@ -82,14 +82,27 @@ def _whole(path: str, mode: str) -> Iterator[tf.io.gfile.GFile]:
     return
   if "://" not in path:
     path = os.path.realpath(path)  # A file must not replace a link.
-  unfinished = path + _UNFINISHED
+  with unfinished(path) as name, tf.io.gfile.GFile(name, mode) as file:
+    yield file
+
+
+@contextlib.contextmanager
+def unfinished(path: str) -> Iterator[str]:
+  """Names a file to write, which takes its own name once it is complete.
+
+  Args:
+    path: its own name, local or remote.
+
+  Yields:
+    the name to write to; after an error nothing is left there.
+  """
+  name = path + _UNFINISHED
   try:
-    with tf.io.gfile.GFile(unfinished, mode) as file:
-      yield file
-    tf.io.gfile.rename(unfinished, path, overwrite=True)
+    yield name
+    tf.io.gfile.rename(name, path, overwrite=True)
   except BaseException:
     with contextlib.suppress(tf.errors.OpError):
-      tf.io.gfile.remove(unfinished)
+      tf.io.gfile.remove(name)
     raise
 
 

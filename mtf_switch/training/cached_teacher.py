@@ -15,7 +15,6 @@
 """A teacher that has left its lessons on disk, in place of teacher.Teacher."""
 
 from collections.abc import Mapping, Sequence
-import functools
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -55,15 +54,7 @@ class CachedTeacher:
 
   def change_loss_at(self, step: tf.Tensor) -> loss_lib.ChangeLoss:
     """See teacher.Teacher."""
-    temperature = self._mix.temperature
-    return functools.partial(
-        distillation.distill,
-        teach=functools.partial(
-            distillation.lesson_of_cache, temperature=temperature
-        ),
-        fraction=self._mix.fraction(step),
-        temperature=temperature,
-    )
+    return self._mix.change_loss(step, distillation.lesson_of_cache)
 
   def change_batches(
       self, batches: tf.data.Dataset, first_batch: int, skipped: Sequence[int]

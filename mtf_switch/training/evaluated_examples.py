@@ -16,6 +16,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any
 
 import gin
@@ -56,7 +57,9 @@ class Cap:
       return dataset_fn
     if self.sample_seed is None:
       return lambda: dataset_fn().take(self.num_examples)
-    return lambda: _chosen(dataset_fn(), self._sample(count(dataset_fn)))
+    # Counting reads all examples.
+    is_chosen = functools.cache(lambda: self._sample(count(dataset_fn)))
+    return lambda: _chosen(dataset_fn(), is_chosen())
 
   def _sample(self, size: int) -> np.ndarray:
     """Which of so many examples are drawn, `[size]` bools."""

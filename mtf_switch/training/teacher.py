@@ -115,16 +115,13 @@ class Teacher:
       step: an integer scalar.
     """
     teacher = self._build()
-    return functools.partial(
-        distillation.distill,
-        teach=functools.partial(
+    return self._mix.change_loss(
+        step,
+        functools.partial(
             distillation.lesson_of_logits,
             teacher=teacher,
             teacher_logits=functools.partial(self.logits, teacher),
-            temperature=self._mix.temperature,
         ),
-        fraction=self._mix.fraction(step),
-        temperature=self._mix.temperature,
     )
 
   def expert_loads(

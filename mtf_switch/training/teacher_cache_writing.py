@@ -14,8 +14,7 @@
 
 """Writes what teacher_cache.py reads, with the teacher's run."""
 
-from collections.abc import Iterable, Iterator, Mapping
-import contextlib
+from collections.abc import Iterable, Mapping
 import functools
 import itertools
 import os
@@ -35,8 +34,6 @@ from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import teacher_cache
 from mtf_switch.training import vocabulary_record
-
-_UNFINISHED = ".unfinished"
 
 
 def write(
@@ -114,26 +111,15 @@ def _write_files(
   )
   step = first
   for path in paths.values():
-    with _whole(path) as writer:
+    with (
+        files.unfinished(path) as name,
+        tf.io.TFRecordWriter(name, teacher_cache.COMPRESSION) as writer,
+    ):
       for _ in range(min(steps_per_file, end - step)):
         of_batch = itertools.islice(rows, record["batch_size"])
         writer.write(serialize(of_batch, teacher_cache.dtypes(record)))
         step += 1
         display.steps("taught", step, steps)
-
-
-@contextlib.contextmanager
-def _whole(path: str) -> Iterator[tf.io.TFRecordWriter]:
-  """Opens a file that takes its name once it is complete."""
-  unfinished = path + _UNFINISHED
-  try:
-    with tf.io.TFRecordWriter(unfinished, teacher_cache.COMPRESSION) as writer:
-      yield writer
-    tf.io.gfile.rename(unfinished, path, overwrite=True)
-  except BaseException:
-    with contextlib.suppress(tf.errors.OpError):
-      tf.io.gfile.remove(unfinished)
-    raise
 
 
 def batches(record: Mapping[str, Any], first: int, end: int) -> tf.data.Dataset:

@@ -27,6 +27,7 @@ denominator, Unitransformer.loss_denominator. Section 4.2.
 """
 
 from collections.abc import Callable, Mapping
+import functools
 from typing import Any, NamedTuple
 
 import mesh_tensorflow as mtf
@@ -76,6 +77,22 @@ class Mix(NamedTuple):
     if self.end_step is not None:
       is_soft &= step < self.end_step
     return self.soft_fraction * tf.cast(is_soft, tf.float32)
+
+  def change_loss(
+      self, step: tf.Tensor, teach: Callable[..., Any]
+  ) -> loss_lib.ChangeLoss:
+    """Returns the change of the loss of a step; see `distill`.
+
+    Args:
+      step: an integer scalar.
+      teach: a Teach that takes the temperature too, by name.
+    """
+    return functools.partial(
+        distill,
+        teach=functools.partial(teach, temperature=self.temperature),
+        fraction=self.fraction(step),
+        temperature=self.temperature,
+    )
 
 
 class Lesson(NamedTuple):
