@@ -272,7 +272,7 @@ class _Translator:
       self._tell(key, shown)
       return
     target = _macro_key(macro) if macro else _key(ours)
-    for set_here in {target, _key(ours)}:
+    for set_here in dict.fromkeys((target, _key(ours))):  # In this order.
       place, origin = self._last.get(set_here, (-1, None))
       if origin in gin_sources.OWN:
         # Of a file, unless a parameter says it in T5's name.
