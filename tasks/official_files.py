@@ -32,6 +32,7 @@ from tasks import errors
 from tasks import file_sources
 from tasks import official_datasets
 from tasks import official_records
+from tasks import paths
 from tasks import published_files
 from tasks import records
 from tasks import sources
@@ -68,6 +69,8 @@ def files_of(name: str, config: str, split: str) -> list[str]:
   """
   dataset = official_datasets.DATASETS[name]
   directory = directory_of(name)
+  if problem := paths.problem_of_remote(directory):
+    raise errors.DataError(f"{dataset.setting} = {directory!r} {problem}.")
   if dataset.files is None:
     return published_files.find(name, dataset.setting, directory, config, split)
   files = dataset.files(builder(name, config).builder_config, split)

@@ -26,6 +26,7 @@ import tensorflow.compat.v1 as tf
 
 from tasks import errors
 from tasks import pair_metrics
+from tasks import paths
 from tasks import records
 
 SPLITS = ("train", "validation", "test")
@@ -240,6 +241,8 @@ def find_files(options: Options, split: str) -> list[str]:
 def _files_of(setting: str, path: str) -> list[str]:
   """Returns the files that a path or a pattern denotes, sorted."""
   path = os.path.expanduser(path)
+  if problem := paths.problem_of_remote(path):
+    raise errors.DataError(f"{setting} {problem}.")
   try:
     is_there = tf.io.gfile.exists(path)  # Even if it looks like a pattern.
     files = [path] if is_there else sorted(tf.io.gfile.glob(path))

@@ -85,10 +85,22 @@ def problem_of_pattern(pattern: str) -> str | None:
     words to follow the pattern.
   """
   if "://" in pattern:
-    return _problem_of_remote(pattern, to_be_made=True)
+    return problem_of_remote(pattern)
   if os.path.lexists(pattern) and not os.path.isdir(pattern):
     return problem(pattern)
   return None
+
+
+def problem_of_remote(path: str) -> str | None:
+  """Returns why a remote path cannot be asked for; None if it can, or is local.
+
+  Args:
+    path: of a file, a pattern or a directory, there or not.
+
+  Returns:
+    words to follow the path.
+  """
+  return _problem_of_remote(path, to_be_made=True) if "://" in path else None
 
 
 def problem_of_directory(path: str, to_be_made: bool = False) -> str | None:

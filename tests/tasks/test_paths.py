@@ -16,8 +16,12 @@
 
 import os
 
+import gin
 import pytest
 
+from tasks import errors
+from tasks import official_files
+from tasks import pair_options
 from tasks import paths
 
 
@@ -79,6 +83,29 @@ def test_storage_that_never_answers(storage, silent):
   assert paths.problem("gs://bucket/a") == (
       f"cannot be reached: http://{silent} does not answer within 0.5 seconds"
   )
+
+
+@pytest.mark.parametrize(
+    "setting, find",
+    [
+        (
+            "pairs_files.train = 'gs://bucket/a.tsv'",
+            lambda: pair_options.find_files(
+                pair_options.Options(train="gs://bucket/a.tsv"), "train"
+            ),
+        ),
+        (
+            "anli.directory = 'gs://bucket/anli'",
+            lambda: official_files.files_of("anli", "r3", "train"),
+        ),
+    ],
+)
+def test_storage_is_asked_before_what_is_in_it(storage, setting, find):
+  storage("http://127.0.0.1:9")
+  gin.parse_config("anli.directory = 'gs://bucket/anli'")
+  with pytest.raises(errors.DataError) as raised:
+    find()
+  assert str(raised.value).startswith(f"{setting} cannot be reached: http:")
 
 
 def test_storage_that_is_not_there(storage):
