@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Operations that tell plans how much they multiply.
+"""Operations that tell plans how much they multiply and hold.
 
 Mesh TensorFlow sees the matrix products of an einsum, but not those of a
 function of slices, which may compute anything.
@@ -27,7 +27,14 @@ SliceSize = Callable[[Sequence[mtf.Dimension]], int]
 
 
 class Operation(mtf.Operation):
-  """A base class for operations without matrix products."""
+  """A base class for operations without matrix products.
+
+  Attributes:
+    scratch: tensors as large as those that only exist while it runs, which
+      plans count.
+  """
+
+  scratch: Sequence[mtf.Tensor] = ()
 
   def multiplications(self, slice_size: SliceSize) -> int:
     """Returns the multiplications of its matrix products on one core: none."""
@@ -66,16 +73,7 @@ class SlicewiseOperation(mtf.SlicewiseOperation):
       ValueError: the mesh splits a dimension that must not be split.
     """
     mesh_impl = lowering.mesh_impl(self)
-    for tensor in (*self.inputs, *self.outputs):
-      for dim in tensor.shape:
-        parts = mtf.tensor_dim_to_mesh_dim_size(
-            mesh_impl.layout_rules, mesh_impl.shape, dim
-        )
-        if parts > 1 and dim.name not in self._splittable_dims:
-          raise ValueError(
-              f"dimension {dim.name!r} is not declared as splittable, but the "
-              f"mesh splits it into {parts} parts"
-          )
+    check_splits(self, mesh_impl)
     slices = mesh_impl.slicewise(
         self._tf_fn, *(lowering.tensors[x] for x in self.inputs)
     )
@@ -83,6 +81,28 @@ class SlicewiseOperation(mtf.SlicewiseOperation):
       slices = (slices,)
     for output, slice_ in zip(self.outputs, slices):
       lowering.set_tensor_lowering(output, slice_)
+
+
+def check_splits(operation: mtf.Operation, mesh_impl: mtf.MeshImpl):
+  """Refuses a mesh that splits dimensions which must not be split.
+
+  Args:
+    operation: declares the dimensions that may be.
+    mesh_impl: of its mesh.
+
+  Raises:
+    ValueError: the mesh splits another one.
+  """
+  for tensor in (*operation.inputs, *operation.outputs):
+    for dim in tensor.shape:
+      parts = mtf.tensor_dim_to_mesh_dim_size(
+          mesh_impl.layout_rules, mesh_impl.shape, dim
+      )
+      if parts > 1 and dim.name not in operation.splittable_dims:
+        raise ValueError(
+            f"dimension {dim.name!r} is not declared as splittable, but the "
+            f"mesh splits it into {parts} parts"
+        )
 
 
 def slicewise(

@@ -70,7 +70,9 @@ def nodes_of(operations: Iterable[mtf.Operation]) -> list[Node]:
 def leave_out_unused(
     operations: list[mtf.Operation], results: Iterable[mtf.Tensor]
 ):
-  """Leaves out operations on which no result depends, as all compilers do.
+  """Leaves out operations that neither a result nor an assignment needs.
+
+  All compilers do so.
 
   Args:
     operations: of a graph, each after those that make its inputs; changed in
@@ -103,11 +105,13 @@ def optimize(
 
 
 def _needed(nodes, results) -> list[Node]:
-  """Leaves out nodes on which no result depends."""
+  """Leaves out nodes on which no result and no assignment depends."""
   wanted = set(results)
   kept = []
   for node in reversed(nodes):
-    if wanted.intersection(node.outputs):
+    if isinstance(node.operation, mtf.Assign) or wanted.intersection(
+        node.outputs
+    ):
       wanted.update(node.inputs)
       kept.append(node)
   return kept[::-1]

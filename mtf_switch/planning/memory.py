@@ -71,6 +71,7 @@ class _Operation(NamedTuple):
     ends: the buffers of its results that no operation reads.
     in_place: whether its result may take the place of an input.
     variables: the buffers of a loop's first values, whose places its own take.
+    scratch: tensors as large as those that only exist while it runs.
     body: the schedule of a loop's iteration; None for other operations.
   """
 
@@ -79,6 +80,7 @@ class _Operation(NamedTuple):
   ends: Sequence[int]
   in_place: bool
   variables: Sequence[int]
+  scratch: Sequence[mtf.Tensor]
   body: "Schedule | None"
 
 
@@ -148,6 +150,7 @@ class Schedule:
               tuple(x for x in writes if not self._readers[x]),
               isinstance(operation, _IN_PLACE) and len(node.outputs) == 1,
               variables,
+              getattr(operation, "scratch", ()),
               body,
           )
       )
@@ -206,7 +209,9 @@ class Schedule:
           release(buffer)
       for buffer in operation.outputs:
         live[self._is_gradient[buffer]] += sizes[buffer]
-      scratch = sum(operation.body.peak(bytes_of)) if operation.body else 0
+      scratch = sum(map(bytes_of, operation.scratch))
+      if operation.body:
+        scratch += sum(operation.body.peak(bytes_of))
       if live[True] + live[False] + scratch > sum(highest):
         highest = Peak(live[True], live[False] + scratch)
       for buffer in operation.inputs:

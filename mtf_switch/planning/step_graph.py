@@ -28,6 +28,7 @@ from tensorflow.python.tpu import tpu_function
 
 from mtf_switch.mesh import placement
 from mtf_switch.planning import communication
+from mtf_switch.planning import graph_optimizer
 from mtf_switch.training import training_step
 from mtf_switch.transformer import layer_stack
 
@@ -152,4 +153,7 @@ class StepGraph(PlannedGraph):
       )
     self.gradients = self.step.gradients
     self.exported = [self.step.loss, *self.step.sums.values()]
+    if not on_tpu:
+      # Such as the whole logits, of which the loss reads only the factors.
+      graph_optimizer.leave_out_unused(self.graph.operations, self.exported)
     self.iterations = self.step.num_microbatches

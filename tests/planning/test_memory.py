@@ -23,6 +23,7 @@ import mesh_tensorflow as mtf
 import pytest
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
 from mtf_switch.planning import memory
 
 N = mtf.Dimension("n", 100)
@@ -231,6 +232,20 @@ def test_recomputation_keeps_only_what_layers_read(recomputed, vectors):
       return peak(mesh).activations
 
   assert peak_of(9) - peak_of(8) == vectors * 400
+
+
+class WithScratch(operations.Operation):
+  """Makes 400 bytes of as many, and needs 200 more meanwhile."""
+
+  def __init__(self, x):
+    super().__init__([x], name="with_scratch")
+    self._outputs = [mtf.Tensor(self, x.shape, x.dtype)]
+    self.scratch = [mtf.Tensor(self, x.shape, tf.bfloat16)]
+
+
+def test_scratch_counts_while_its_operation_runs(mesh):
+  short(WithScratch(zeros(mesh)).outputs[0])
+  assert peak(mesh) == (0, 400 + 400 + 200)
 
 
 def test_on_a_tpu_operations_stay_in_the_order_of_the_graph(mesh):
