@@ -119,7 +119,6 @@ class Teacher:
         step,
         functools.partial(
             distillation.lesson_of_logits,
-            teacher=teacher,
             teacher_logits=functools.partial(self.logits, teacher),
         ),
     )

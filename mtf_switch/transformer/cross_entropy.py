@@ -17,104 +17,72 @@
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
-from mtf_switch import operations
-from mtf_switch.mesh import splits
+from mtf_switch.transformer import token_losses
 
 
-def softmax_cross_entropy(
-    model, logits: mtf.Tensor, targets: mtf.Tensor, vocab_dim: mtf.Dimension
-) -> tuple[mtf.Tensor, mtf.Tensor]:
-  """The cross-entropy of each target, and the logarithm of the denominator.
+def against_labels(
+    targets: mtf.Tensor,
+    weights: mtf.Tensor | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+) -> token_losses.Term:
+  """The cross-entropy of each target, with upstream's additions.
 
-  Args:
-    model: a Unitransformer; it knows how the mesh splits the vocabulary.
-    logits: [batch, length, vocab].
-    targets: [batch, length] int32, from 0 on.
-    vocab_dim: the dimension of the vocabulary.
+  The loss of a token, where Z is the denominator of its softmax, is
 
-  Returns:
-    two tensors [batch, length] float32.
-  """
-  if splits.ways(model, vocab_dim) == 1 and not splits.is_on_tpu():
-    log_z, target_logit = _log_partition_and_target_logit(
-        logits, targets, vocab_dim
-    )
-  else:
-    logits = mtf.cast(logits, tf.float32)
-    log_z = mtf.reduce_logsumexp(logits, vocab_dim)
-    target_logit = mtf.reduce_sum(
-        logits * mtf.one_hot(targets, vocab_dim), reduced_dim=vocab_dim
-    )
-  return log_z - target_logit, log_z
-
-
-def _log_partition_and_target_logit(
-    logits: mtf.Tensor, targets: mtf.Tensor, vocab_dim: mtf.Dimension
-) -> tuple[mtf.Tensor, mtf.Tensor]:
-  """The two terms of cross-entropy, which is the first minus the second.
-
-  Forward and backward, the logits are read and written once.
+      (1 - label_smoothing) * cross-entropy
+      + label_smoothing * mean cross-entropy of all tokens
+      + z_loss * log(Z)^2
 
   Args:
-    logits: [batch, length, vocab], vocab not split.
-    targets: [batch, length] int32, from 0 on.
-    vocab_dim: the dimension of the vocabulary.
+    targets: `[batch, length]` int32; negative ones are taken for 0.
+    weights: of the losses in the loss that is trained, `[batch, length]`
+      float32; None for values alone.
+    label_smoothing: the part of the target's probability that is spread evenly.
+    z_loss: the coefficient of log(Z)^2.
 
   Returns:
-    the logarithm of the softmax's denominator and the logit of the target,
-    [batch, length] float32.
+    a term whose values are the loss and the cross-entropy, natural logarithm.
   """
 
-  def forward(logits, targets):
-    logits = tf.cast(logits, tf.float32)
-    target_logit = tf.gather(logits, targets, batch_dims=targets.shape.ndims)
-    # Four times as fast as TensorFlow's sparse cross-entropy on a CPU. The
-    # largest probability is 1 / sum(exp(logits - max(logits))).
-    softmax = tf.nn.softmax(logits)
-    log_z = tf.reduce_max(logits, axis=-1) - tf.math.log(
-        tf.reduce_max(softmax, axis=-1)
+  def values_of(log_z, target_logit, mean_logit):
+    cross_entropy = log_z - target_logit
+    loss = cross_entropy
+    if label_smoothing:
+      loss += label_smoothing * (target_logit - mean_logit())
+    if z_loss:
+      loss += z_loss * (log_z * log_z)
+    return [loss, cross_entropy]
+
+  def of_slice(logits, weights, targets):
+    targets = tf.maximum(targets, 0)
+    softmax, log_z = token_losses.softmax_and_log_z(logits)
+    values = values_of(
+        log_z,
+        tf.gather(logits, targets, batch_dims=1),
+        lambda: tf.reduce_mean(logits, axis=-1),
     )
-    return log_z, target_logit, softmax
-
-  def gradient(op, log_z_gradient, target_gradient, _):
-    logits, targets = op.inputs
-    softmax = op.outputs[2]
-
-    def backward(softmax, targets, log_z_gradient, target_gradient):
-      flat = tf.reshape(
-          softmax * log_z_gradient[..., tf.newaxis], [-1, softmax.shape[-1]]
-      )
-      ids = tf.reshape(targets, [-1, 1])
-      rows = tf.range(tf.size(targets))[:, tf.newaxis]
-      flat = tf.tensor_scatter_nd_add(
-          flat,
-          tf.concat([rows, ids], axis=1),
-          tf.reshape(target_gradient, [-1]),
-      )
-      return tf.cast(tf.reshape(flat, softmax.shape), logits.dtype)
-
-    return [
-        operations.slicewise(
-            backward,
-            [softmax, targets, log_z_gradient, target_gradient],
-            output_shape=logits.shape,
-            output_dtype=logits.dtype,
-            multiplications=None,
-            splittable_dims=targets.shape.dims,
-            name="cross_entropy_gradient",
+    if weights is None:
+      return None, values
+    gradient = softmax * (weights * (1 + 2 * z_loss * log_z))[:, tf.newaxis]
+    if label_smoothing:
+      evenly = weights * (label_smoothing / logits.shape.as_list()[-1])
+      gradient -= evenly[:, tf.newaxis]
+    places = tf.stack([tf.range(tf.size(targets)), targets], axis=1)
+    return (
+        tf.tensor_scatter_nd_sub(
+            gradient, places, (1 - label_smoothing) * weights
         ),
-        None,
-    ]
+        values,
+    )
 
-  log_z, target_logit, _ = operations.slicewise(
-      forward,
-      [logits, targets],
-      output_shape=[targets.shape, targets.shape, logits.shape],
-      output_dtype=[tf.float32] * 3,
-      multiplications=None,
-      splittable_dims=targets.shape.dims,
-      grad_function=gradient,
-      name="cross_entropy",
-  )
-  assert logits.shape.dims[-1] == vocab_dim
-  return log_z, target_logit
+  def of_mesh(logits, targets):
+    vocab = logits.shape.dims[-1]
+    is_target = mtf.one_hot(mtf.maximum(targets, 0), vocab)
+    return values_of(
+        mtf.reduce_logsumexp(logits, vocab),
+        mtf.reduce_sum(logits * is_target, reduced_dim=vocab),
+        lambda: mtf.reduce_mean(logits, reduced_dim=vocab),
+    )
+
+  return token_losses.Term([targets], of_slice, of_mesh, 2, weights)

@@ -28,7 +28,7 @@ denominator, Unitransformer.loss_denominator. Section 4.2.
 
 from collections.abc import Callable, Mapping
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
@@ -36,6 +36,7 @@ import tensorflow.compat.v1 as tf
 from mtf_switch.transformer import cross_entropy
 from mtf_switch.transformer import loss as loss_lib
 from mtf_switch.transformer import soft_cross_entropy
+from mtf_switch.transformer import token_losses
 
 # Features that a cache adds to a batch: the teacher's most probable tokens,
 # the most probable first, `[batch, length, choices]` int32; the logarithms of
@@ -46,6 +47,13 @@ CACHED = (
     "targets_teacher_log_probs",
     "targets_teacher_label_log_probs",
 )
+
+# What a teacher says of each target, as terms of the loss: the student's
+# cross-entropy against it; and values that are reported, whether both have the
+# same most probable token, and the teacher's own cross-entropy of the label.
+Lesson = tuple[token_losses.Term, token_losses.Term]
+# From the features and the weights of the soft cross-entropies to a lesson.
+Teach = Callable[..., Lesson]
 
 
 class Mix(NamedTuple):
@@ -78,9 +86,7 @@ class Mix(NamedTuple):
       is_soft &= step < self.end_step
     return self.soft_fraction * tf.cast(is_soft, tf.float32)
 
-  def change_loss(
-      self, step: tf.Tensor, teach: Callable[..., Any]
-  ) -> loss_lib.ChangeLoss:
+  def change_loss(self, step: tf.Tensor, teach: Teach) -> loss_lib.ChangeLoss:
     """Returns the change of the loss of a step; see `distill`.
 
     Args:
@@ -95,124 +101,123 @@ class Mix(NamedTuple):
     )
 
 
-class Lesson(NamedTuple):
-  """What a teacher says of each target.
-
-  Attributes:
-    soft: the student's cross-entropy against it, `[batch, length]` float32.
-    best_token: its most probable token, `[batch, length]` int32.
-    cross_entropy: its own, of the label, `[batch, length]` float32.
-  """
-
-  soft: mtf.Tensor
-  best_token: mtf.Tensor
-  cross_entropy: mtf.Tensor
-
-
-# From the student, the features and the student's logits.
-Teach = Callable[[Any, Mapping[str, mtf.Tensor], mtf.Tensor], Lesson]
-
-
 def distill(
     model,
     features: Mapping[str, mtf.Tensor],
-    logits: mtf.Tensor,
-    hard_loss: mtf.Tensor,
     num_microbatches: int,
     *,
     teach: Teach,
     fraction: float | tf.Tensor,
     temperature: float,
-) -> tuple[mtf.Tensor, dict[str, mtf.Tensor]]:
+) -> loss_lib.Change:
   """Mixes the soft term into the loss of a batch or microbatch.
 
   Args:
     model: the student, a Bitransformer or Unitransformer.
     features: int32 `[batch, length]` by name.
-    logits: the student's, `[batch, length, vocab]`.
-    hard_loss: the loss of the labels, a float32 scalar.
     num_microbatches: microbatches in a batch.
     teach: gives the lesson at the temperature.
     fraction: the share of the soft term.
     temperature: divides all logits in the soft term.
 
   Returns:
-    the loss, a float32 scalar, and float32 sums over the real targets:
-    "soft_cross_entropy" at the temperature, "teacher_cross_entropy" of the
-    labels, and "agreement", the number of targets for which student and teacher
-    have the same most probable token.
+    the change, with sums over the real targets: "soft_cross_entropy" at the
+    temperature, "teacher_cross_entropy" of the labels, and "agreement", the
+    number of targets for which student and teacher have the same most probable
+    token.
   """
   targets = features["targets"]
   decoder = getattr(model, "decoder", model)
-  lesson = teach(decoder, features, logits)
-  best_token = mtf.argmax(mtf.stop_gradient(logits), logits.shape.dims[-1])
-  agrees = mtf.cast(mtf.equal(best_token, lesson.best_token), tf.float32)
-  is_real = loss_lib.is_real(targets)
-  sums = {
-      "soft_cross_entropy": mtf.reduce_sum(lesson.soft * is_real),
-      "teacher_cross_entropy": mtf.reduce_sum(lesson.cross_entropy * is_real),
-      "agreement": mtf.reduce_sum(agrees * is_real),
-  }
-  weights = loss_lib.target_weights(decoder, targets)
-  soft_loss = mtf.reduce_sum(lesson.soft * weights) * temperature**2
-  soft_loss /= decoder.loss_denominator(targets, num_microbatches)
-  return hard_loss * (1 - fraction) + soft_loss * fraction, sums
+  weights = loss_lib.target_weights(decoder, targets) * fraction
+  weights *= temperature**2 / decoder.loss_denominator(
+      targets, num_microbatches
+  )
+  lesson = teach(features, weights)
+
+  def sums(values):
+    (soft,), (agrees, cross_entropy) = values
+    is_real = loss_lib.is_real(targets)
+    return {
+        "soft_cross_entropy": mtf.reduce_sum(soft * is_real),
+        "teacher_cross_entropy": mtf.reduce_sum(cross_entropy * is_real),
+        "agreement": mtf.reduce_sum(agrees * is_real),
+    }
+
+  return loss_lib.Change(1 - fraction, lesson, sums)
 
 
 def lesson_of_logits(
-    model,
     features: Mapping[str, mtf.Tensor],
-    logits: mtf.Tensor,
+    weights: mtf.Tensor,
     *,
-    teacher,
     teacher_logits: Callable[[Mapping[str, mtf.Tensor]], mtf.Tensor],
     temperature: float,
 ) -> Lesson:
   """The lesson of a teacher that is in the graph.
 
   Args:
-    model: the student, a Unitransformer.
     features: int32 `[batch, length]` by name.
-    logits: the student's, `[batch, length, vocab]`.
-    teacher: the teacher, a Bitransformer or Unitransformer.
+    weights: of the soft cross-entropies, `[batch, length]` float32.
     teacher_logits: from the features to the teacher's logits; no gradient goes
       there.
     temperature: divides all logits in the soft term.
   """
-  vocab = logits.shape.dims[-1]
-  taught = mtf.stop_gradient(teacher_logits(features))
-  return Lesson(
-      soft_cross_entropy.against_logits(model, logits, taught, temperature),
-      mtf.argmax(taught, vocab),
-      label_cross_entropy(teacher, features["targets"], taught),
+  taught = teacher_logits(features)
+  targets = features["targets"]
+  of_labels = cross_entropy.against_labels(targets)
+
+  def of_slice(logits, _, taught, targets):
+    best, best_of_teacher = (tf.argmax(x, axis=-1) for x in (logits, taught))
+    agrees = tf.cast(tf.equal(best, best_of_teacher), tf.float32)
+    _, (_, of_label) = of_labels.of_slice(taught, None, targets)
+    return None, [agrees, of_label]
+
+  def of_mesh(logits, taught, targets):
+    best_of_teacher = mtf.argmax(taught, taught.shape.dims[-1])
+    _, of_label = of_labels.of_mesh(mtf.cast(taught, tf.float32), targets)
+    return [_agreement(logits, best_of_teacher), of_label]
+
+  return (
+      soft_cross_entropy.against_logits(taught, weights, temperature),
+      token_losses.Term([taught, targets], of_slice, of_mesh, 2),
   )
 
 
 def lesson_of_cache(
-    model,
     features: Mapping[str, mtf.Tensor],
-    logits: mtf.Tensor,
+    weights: mtf.Tensor,
     *,
     temperature: float,
 ) -> Lesson:
   """The lesson that a teacher has left with the examples.
 
   Args:
-    model: the student, a Unitransformer.
     features: int32 `[batch, length]` by name, and CACHED.
-    logits: the student's, `[batch, length, vocab]`.
+    weights: of the soft cross-entropies, `[batch, length]` float32.
     temperature: that of the cached probabilities.
   """
   ids, log_probs, label_log_probs = (features[name] for name in CACHED)
-  return Lesson(
-      soft_cross_entropy.against_choices(
-          model, logits, ids, log_probs, temperature
-      ),
-      mtf.reshape(
-          mtf.slice(ids, 0, 1, ids.shape.dims[-1].name), ids.shape.dims[:-1]
-      ),
-      -label_log_probs,
+
+  def of_slice(logits, _, ids, label_log_probs):
+    best = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    agrees = tf.cast(tf.equal(best, ids[:, 0]), tf.float32)
+    return None, [agrees, -label_log_probs]
+
+  def of_mesh(logits, ids, label_log_probs):
+    *tokens, choices = ids.shape.dims
+    best = mtf.reshape(mtf.slice(ids, 0, 1, choices.name), tokens)
+    return [_agreement(logits, best), -label_log_probs]
+
+  return (
+      soft_cross_entropy.against_choices(ids, log_probs, weights, temperature),
+      token_losses.Term([ids, label_log_probs], of_slice, of_mesh, 2),
   )
+
+
+def _agreement(logits: mtf.Tensor, best_token: mtf.Tensor) -> mtf.Tensor:
+  """1 where the most probable token is a given one, as float32, otherwise 0."""
+  best = mtf.argmax(mtf.stop_gradient(logits), logits.shape.dims[-1])
+  return mtf.cast(mtf.equal(best, best_token), tf.float32)
 
 
 def lesson_to_cache(
@@ -232,27 +237,10 @@ def lesson_to_cache(
     temperature: divides the logits.
   """
   decoder = getattr(teacher, "decoder", teacher)
+  of_labels = cross_entropy.against_labels(features["targets"])
+  _, [(_, of_label)] = token_losses.evaluate(decoder, logits, [of_labels])
   kept = (
       *soft_cross_entropy.choices(decoder, logits, num_choices, temperature),
-      -label_cross_entropy(teacher, features["targets"], logits),
+      -of_label,
   )
   return dict(zip(CACHED, kept))
-
-
-def label_cross_entropy(
-    teacher, targets: mtf.Tensor, logits: mtf.Tensor
-) -> mtf.Tensor:
-  """A teacher's cross-entropy of each label, `[batch, length]` float32.
-
-  Args:
-    teacher: a Bitransformer or Unitransformer.
-    targets: `[batch, length]` int32.
-    logits: its logits, `[batch, length, vocab]`.
-  """
-  value, _ = cross_entropy.softmax_cross_entropy(
-      getattr(teacher, "decoder", teacher),
-      logits,
-      mtf.maximum(targets, 0),
-      logits.shape.dims[-1],
-  )
-  return value

@@ -27,10 +27,11 @@ the first term, the layers report the second (`add_router_loss`), and
 only as `context.losses`, in the activations' dtype.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import functools
 import inspect
+from typing import NamedTuple
 
 import gin
 import mesh_tensorflow as mtf
@@ -40,12 +41,28 @@ import tensorflow.compat.v1 as tf
 from mtf_switch.transformer import cross_entropy as cross_entropy_lib
 from mtf_switch.transformer import layer_stack
 from mtf_switch.transformer import reports
+from mtf_switch.transformer import token_losses
 
 _ROUTER_LOSS = "router_loss"
 
-# From the model, the features, its logits, the loss of the targets and the
-# number of microbatches to another loss of the targets, and more sums.
-ChangeLoss = Callable[..., tuple[mtf.Tensor, Mapping[str, mtf.Tensor]]]
+
+class Change(NamedTuple):
+  """A change of the loss of the targets.
+
+  Attributes:
+    share: the factor of the loss without the change, a number or a float32
+      scalar.
+    terms: what is added to it.
+    sums: from the values of the terms to more sums by name.
+  """
+
+  share: float | tf.Tensor
+  terms: Sequence[token_losses.Term]
+  sums: Callable[..., Mapping[str, mtf.Tensor]]
+
+
+# From the model, the features and the number of microbatches.
+ChangeLoss = Callable[..., Change]
 
 
 def loss_and_sums(
@@ -76,22 +93,29 @@ def loss_and_sums(
   """
   if layer_stack.has_upstream_experts(model):
     features = _with_padding_told(model, features)
-  with (
-      reports.collecting(model) as sums,
-      _target_loss_in(tf.float32, model),
-  ):
-    logits, target_loss = _call(
-        model, features, mode, variable_dtype, True, num_microbatches
+  with reports.collecting(model) as sums:
+    with _put_off(model) as losses:
+      logits, loss = _call(
+          model, features, mode, variable_dtype, True, num_microbatches
+      )
+    # Outside the model's call, whose variables have a scope.
+    change = change_loss and change_loss(model, features, num_microbatches)
+    loss = mtf.cast(loss, tf.float32)
+    if change:
+      loss *= change.share
+    for target_loss in losses:
+      loss += target_loss(change=change)
+  if change and not losses:
+    soft_loss, values = token_losses.evaluate(
+        _decoder(model), logits, change.terms
     )
+    loss += soft_loss
+    sums.update(change.sums(values))
   if "cross_entropy" not in sums:
     # The model's loss function is not ours.
     cross_entropy = _cross_entropy(model, logits, features["targets"])
     sums["cross_entropy"] = mtf.reduce_sum(cross_entropy)
     sums["target_tokens"] = mtf.reduce_sum(is_real(features["targets"]))
-  loss = mtf.cast(target_loss, tf.float32)
-  if change_loss:
-    loss, more = change_loss(model, features, logits, loss, num_microbatches)
-    sums.update(more)
   if _ROUTER_LOSS in sums:
     loss += sums.pop(_ROUTER_LOSS)
   return loss, {**_packing(features), **sums}
@@ -120,6 +144,7 @@ def cross_entropy_loss(
     targets: mtf.Tensor,
     vocab_dim: mtf.Dimension,
     dtype: tf.DType | None = None,
+    change: Change | None = None,
 ) -> mtf.Tensor:
   """Upstream's training loss, computed in float32 and without one-hot targets.
 
@@ -136,29 +161,32 @@ def cross_entropy_loss(
     vocab_dim: the dimension of the vocabulary.
     dtype: the result's; None for the activations', which upstream's programs
       expect.
+    change: adds to the loss, and to what is reported; None for nothing.
 
   Returns:
     a scalar.
   """
-  cross_entropy, log_z = cross_entropy_lib.softmax_cross_entropy(
-      model, logits, mtf.maximum(targets, 0), vocab_dim
-  )
-  real = is_real(targets)
-  reports.add(model, "cross_entropy", mtf.reduce_sum(cross_entropy * real))
-  reports.add(model, "target_tokens", mtf.reduce_sum(real))
-  loss = cross_entropy
-  if model.label_smoothing:
-    # The rest of the target's probability, spread evenly.
-    mean = mtf.reduce_mean(
-        mtf.cast(logits, tf.float32), output_shape=targets.shape
-    )
-    loss += model.label_smoothing * (log_z - cross_entropy - mean)
-  if model.z_loss and context.train:
-    loss += model.z_loss * mtf.square(log_z)
-  weights = target_weights(model, targets)
-  loss = mtf.reduce_sum(loss * weights) / model.loss_denominator(
+  del vocab_dim  # The logits' last.
+  weights = target_weights(model, targets) / model.loss_denominator(
       targets, context.num_microbatches
   )
+  of_labels = cross_entropy_lib.against_labels(
+      targets,
+      weights * change.share if change else weights,
+      label_smoothing=model.label_smoothing,
+      z_loss=model.z_loss if context.train else 0.0,
+  )
+  loss, [(_, cross_entropy), *more] = token_losses.evaluate(
+      model, logits, [of_labels, *(change.terms if change else ())]
+  )
+  real = is_real(targets)
+  sums = {
+      "cross_entropy": mtf.reduce_sum(cross_entropy * real),
+      "target_tokens": mtf.reduce_sum(real),
+      **(change.sums(more) if change else {}),
+  }
+  for name, value in sums.items():
+    reports.add(model, name, value)
   return mtf.cast(loss, context.activation_dtype if dtype is None else dtype)
 
 
@@ -233,27 +261,43 @@ def logits_of(
 
 
 @contextlib.contextmanager
-def _target_loss_in(dtype: tf.DType, model) -> Iterator[None]:
-  """Has a model's loss function return a dtype while the context is open.
+def _put_off(model) -> Iterator[list[Callable[..., mtf.Tensor]]]:
+  """Puts off the loss of a model's targets while the context is open.
 
-  Upstream calls the function, with arguments of its own. A loss function that
-  has no argument `dtype`, such as a user's, stays as it is.
+  Upstream calls the loss function, with arguments of its own, before a change
+  of the loss is known. One that takes no change, such as a user's, is called.
 
   Args:
-    dtype: the dtype.
     model: a Bitransformer or Unitransformer.
+
+  Yields:
+    a list, to which a call of the model adds a function from the change to the
+    loss in float32. The call itself has a loss of 0 then.
   """
-  decoder = getattr(model, "decoder", model)
+  put_off = []
+  decoder = _decoder(model)
   loss_fn = getattr(decoder, "_loss_fn", None)
-  if not loss_fn or "dtype" not in inspect.signature(loss_fn).parameters:
-    yield
+  if not loss_fn or "change" not in inspect.signature(loss_fn).parameters:
+    yield put_off
     return
+
+  def put_off_loss(model, context, *args):
+    put_off.append(
+        functools.partial(loss_fn, model, context, *args, dtype=tf.float32)
+    )
+    return mtf.zeros(context.mesh, [], dtype=context.activation_dtype)
+
   # pylint: disable=protected-access
-  decoder._loss_fn = functools.partial(loss_fn, dtype=dtype)
+  decoder._loss_fn = put_off_loss
   try:
-    yield
+    yield put_off
   finally:
     decoder._loss_fn = loss_fn
+
+
+def _decoder(model):
+  """The part of a model that has the logits."""
+  return getattr(model, "decoder", model)
 
 
 def _with_padding_told(
@@ -295,11 +339,8 @@ def _cross_entropy(
     model, logits: mtf.Tensor, targets: mtf.Tensor
 ) -> mtf.Tensor:
   """The cross-entropy of each target, float32; 0 where it is not real."""
-  cross_entropy, _ = cross_entropy_lib.softmax_cross_entropy(
-      getattr(model, "decoder", model),
-      logits,
-      mtf.maximum(targets, 0),
-      logits.shape.dims[-1],
+  _, [(_, cross_entropy)] = token_losses.evaluate(
+      _decoder(model), logits, [cross_entropy_lib.against_labels(targets)]
   )
   return cross_entropy * is_real(targets)
 

@@ -64,9 +64,9 @@ def run_of(**options):
 
 
 # In a batch: 24 inputs to 4 layers of an encoder and 16 targets to 6 of a
-# decoder, of 16 elements each, logits of 16 targets over 384 rows, and those of
-# one layer of two heads in each stack, 2 bytes each; and 40 tokens of 4 bytes.
-LOGITS = 16 * 384 + 2 * 24 * 24 + 2 * 16 * 16
+# decoder, of 16 elements each, and the logits of one layer of two heads in each
+# stack, 2 bytes each; and 40 tokens of 4 bytes.
+LOGITS = 2 * 24 * 24 + 2 * 16 * 16
 ACTIVATIONS = 4 * (2 * (24 * 4 * 16 + 16 * 6 * 16 + LOGITS) + 4 * 40)
 
 

@@ -25,6 +25,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.transformer import distillation
+from mtf_switch.transformer import token_losses
 from tests import graphs
 from tests.vocabulary_cases import BATCH
 from tests.vocabulary_cases import LENGTH
@@ -58,21 +59,22 @@ def distilled(student, teacher, targets, fraction, temperature=1.0):
 
   def build(mesh):
     x = graphs.constant(mesh, student, DIMS)
-    loss, sums = distillation.distill(
+    features = {"targets": graphs.constant(mesh, targets, [BATCH, LENGTH])}
+    change = distillation.distill(
         model,
-        {"targets": graphs.constant(mesh, targets, [BATCH, LENGTH])},
-        x,
-        mtf.constant(mesh, 5.0),
+        features,
         1,
         teach=functools.partial(
             distillation.lesson_of_logits,
-            teacher=model,
             teacher_logits=lambda _: graphs.constant(mesh, teacher, DIMS),
             temperature=temperature,
         ),
         fraction=fraction,
         temperature=temperature,
     )
+    loss, values = token_losses.evaluate(model, x, change.terms)
+    loss += mtf.constant(mesh, 5.0) * change.share
+    sums = change.sums(values)
     (gradient,) = mtf.gradients([loss], [x])
     names.extend(["loss", "gradient", *sums])
     return [loss, gradient, *sums.values()]

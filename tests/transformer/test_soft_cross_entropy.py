@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from mtf_switch.transformer import soft_cross_entropy
+from mtf_switch.transformer import token_losses
 from tests import graphs
 from tests.vocabulary_cases import BATCH
 from tests.vocabulary_cases import LENGTH
@@ -42,29 +43,31 @@ def softmax(x):
   return e / e.sum(axis=-1, keepdims=True)
 
 
-def value_and_gradient(mesh_shape, layout, soft_of):
+def value_and_gradient(mesh_shape, layout, term_of):
   """The cross-entropies, and the gradient of their sum times WEIGHTS."""
+  model = graphs.Model(mtf.convert_to_shape(mesh_shape), layout)
 
   def build(mesh):
     x = graphs.constant(mesh, STUDENT, DIMS)
-    soft = soft_of(mesh, x)
     weights = graphs.constant(mesh, WEIGHTS, [BATCH, LENGTH])
-    (gradient,) = mtf.gradients([mtf.reduce_sum(soft * weights)], [x])
-    return [soft, gradient]
+    term = term_of(mesh, model, weights)
+    loss, [(soft,)] = token_losses.evaluate(model, x, [term])
+    (gradient,) = mtf.gradients([loss], [x])
+    return [soft, gradient, loss]
 
-  (soft, gradient), _ = graphs.evaluate(build, mesh_shape, layout)
+  (soft, gradient, loss), _ = graphs.evaluate(build, mesh_shape, layout)
+  assert loss == pytest.approx((soft * WEIGHTS).sum(), rel=1e-6)
   return soft, gradient
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 @pytest.mark.parametrize("mesh_shape, layout", MESHES)
 def test_against_logits_matches_numpy(mesh_shape, layout, temperature):
-  model = graphs.Model(mtf.convert_to_shape(mesh_shape), layout)
   soft, gradient = value_and_gradient(
       mesh_shape,
       layout,
-      lambda mesh, x: soft_cross_entropy.against_logits(
-          model, x, graphs.constant(mesh, TEACHER, DIMS), temperature
+      lambda mesh, _, weights: soft_cross_entropy.against_logits(
+          graphs.constant(mesh, TEACHER, DIMS), weights, temperature
       ),
   )
   p, q = softmax(TEACHER / temperature), softmax(STUDENT / temperature)
@@ -81,18 +84,16 @@ def test_against_logits_matches_numpy(mesh_shape, layout, temperature):
 def test_against_choices_matches_numpy(
     mesh_shape, layout, num_choices, temperature
 ):
-  model = graphs.Model(mtf.convert_to_shape(mesh_shape), layout)
-
-  def soft_of(mesh, x):
+  def term_of(mesh, model, weights):
     logits = graphs.constant(mesh, TEACHER, DIMS)
     ids, log_probs = soft_cross_entropy.choices(
         model, logits, num_choices, temperature
     )
     return soft_cross_entropy.against_choices(
-        model, x, ids, log_probs, temperature
+        ids, log_probs, weights, temperature
     )
 
-  soft, gradient = value_and_gradient(mesh_shape, layout, soft_of)
+  soft, gradient = value_and_gradient(mesh_shape, layout, term_of)
   p, q = softmax(TEACHER / temperature), softmax(STUDENT / temperature)
   chosen = p >= np.sort(p, axis=-1)[..., [-num_choices]]
   expected = -np.where(chosen, p * np.log(q), 0).sum(-1)
@@ -121,16 +122,16 @@ def test_what_choices_leave_out_is_bounded_by_the_rest():
   def build(mesh):
     x = graphs.constant(mesh, STUDENT, DIMS)
     teacher = graphs.constant(mesh, TEACHER, DIMS)
-    softs = [
-        soft_cross_entropy.against_choices(
-            model, x, *soft_cross_entropy.choices(model, teacher, n, 1.0), 1.0
-        )
-        for n in numbers
-    ]
-    return [
-        *softs,
-        *(mtf.gradients([mtf.reduce_sum(s)], [x])[0] for s in softs),
-    ]
+    ones = mtf.ones(mesh, [BATCH, LENGTH])
+    softs, gradients = [], []
+    for n in numbers:
+      term = soft_cross_entropy.against_choices(
+          *soft_cross_entropy.choices(model, teacher, n, 1.0), ones, 1.0
+      )
+      loss, [(soft,)] = token_losses.evaluate(model, x, [term])
+      softs.append(soft)
+      gradients += mtf.gradients([loss], [x])
+    return [*softs, *gradients]
 
   values, _ = graphs.evaluate(build)
   softs, gradients = values[: len(numbers)], values[len(numbers) :]
