@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from mtf_switch.transformer import cross_entropy
 from mtf_switch.transformer import loss as loss_lib
 from mtf_switch.transformer import reports
 from tests import gin_files
@@ -74,7 +75,7 @@ class ModelWithOtherLosses:
     return logits, mtf.constant(inputs.mesh, 100.0)
 
 
-def loss_and_sums(model):
+def loss_and_sums(model, change_loss=None):
   names = []
 
   def build(mesh):
@@ -85,6 +86,7 @@ def loss_and_sums(model):
         {"inputs": tokens, "targets": tokens},
         tf.estimator.ModeKeys.TRAIN,
         mtf.VariableDType(),
+        change_loss=change_loss,
     )
     names.extend(["loss", *sums])
     return [loss, *sums.values()]
@@ -107,6 +109,23 @@ def test_cross_entropy_is_of_real_targets_alone():
           "a/layer/routed": 8,
       }
   )
+
+
+def test_a_loss_of_the_users_own_is_changed_too():
+  def change_loss(model, features, num_microbatches):
+    del model, num_microbatches
+    targets = features["targets"]
+    term = cross_entropy.against_labels(targets, loss_lib.is_real(targets))
+    return loss_lib.Change(
+        0.25, [term], lambda values: {"more": mtf.reduce_max(values[0][1])}
+    )
+
+  found = loss_and_sums(ModelWithOtherLosses(), change_loss)
+  # A quarter of the user's, the term, and the router's.
+  term = math.log(2) + math.log(4) + math.log(8)
+  assert found["loss"] == pytest.approx(0.25 * 100 + term + 0.5 + 2.5)
+  assert found["cross_entropy"] == pytest.approx(term)
+  assert found["more"] == pytest.approx(math.log(8))
 
 
 class ModelOfNothing:
