@@ -14,13 +14,12 @@
 
 """Upstream's sublayers, in fewer passes over the activations.
 
-`replacement_of` knows which of upstream's functions, the ones that gin files
-name, are replaced. The variables, their names and the numbers are upstream's,
-up to rounding.
+Gin files name upstream's functions; SwitchLayerStack takes those of this module
+in their place, by `replacement_of`. The variables, their names and the numbers
+are upstream's, up to rounding.
 """
 
 from collections.abc import Callable
-import inspect
 
 import gin
 import mesh_tensorflow as mtf
@@ -65,7 +64,7 @@ def select(x: mtf.Tensor, is_kept: mtf.Tensor) -> mtf.Tensor:
   axes = tuple(slice(None) if d in dims else tf.newaxis for d in x.shape.dims)
 
   def selected(x, is_kept):
-    return tf.where(is_kept[axes], x, tf.zeros([], x.dtype))
+    return tf.where_v2(is_kept[axes], x, tf.zeros([], x.dtype))
 
   def gradient(op, y_gradient):
     return [select(y_gradient, op.inputs[1]), None]
@@ -174,12 +173,9 @@ def normalize(
 
 
 _REPLACEMENTS = {
-    inspect.unwrap(upstreams): ours
-    for upstreams, ours in (
-        (transformer.sublayer_mask_padding, mask_padding),
-        (transformer.sublayer_call_layer, call_layer),
-        (transformer.sublayer_rms_norm, rms_norm),
-    )
+    transformer.sublayer_mask_padding: mask_padding,
+    transformer.sublayer_call_layer: call_layer,
+    transformer.sublayer_rms_norm: rms_norm,
 }
 
 
@@ -187,10 +183,9 @@ def replacement_of(sublayer: Callable) -> Callable:
   """This module's form of a sublayer; the argument itself if there is none.
 
   Args:
-    sublayer: a function that gin has made of its name. One whose options gin
-      sets stays as it is, because it alone reads them.
+    sublayer: what gin makes of a sublayer's name. One that has options of its
+      own, or a scope that may have some, stays as it is: it alone reads them.
   """
-  upstreams = inspect.unwrap(sublayer)
-  if upstreams not in _REPLACEMENTS or gin.get_bindings(upstreams):
+  if sublayer not in _REPLACEMENTS or gin.get_bindings(sublayer):
     return sublayer
-  return _REPLACEMENTS[upstreams]
+  return _REPLACEMENTS[sublayer]
