@@ -55,13 +55,15 @@ def select(x: mtf.Tensor, is_kept: mtf.Tensor) -> mtf.Tensor:
 
   Args:
     x: any dimensions.
-    is_kept: bool, of dimensions of x.
+    is_kept: bool, of dimensions of x in their order.
 
   Returns:
     as x. The gradient is selected in the same way.
   """
-  dims = [d for d in x.shape.dims if d in is_kept.shape.dims]
-  axes = tuple(slice(None) if d in dims else tf.newaxis for d in x.shape.dims)
+  axes = tuple(
+      slice(None) if d in is_kept.shape.dims else tf.newaxis
+      for d in x.shape.dims
+  )
 
   def selected(x, is_kept):
     return tf.where_v2(is_kept[axes], x, tf.zeros([], x.dtype))
@@ -71,7 +73,7 @@ def select(x: mtf.Tensor, is_kept: mtf.Tensor) -> mtf.Tensor:
 
   return operations.slicewise(
       selected,
-      [x, mtf.transpose(is_kept, mtf.Shape(dims))],
+      [x, is_kept],
       multiplications=None,
       splittable_dims=x.shape.dims,
       grad_function=gradient,

@@ -48,7 +48,7 @@ def real(mesh):
   return graphs.constant(mesh, ids, DIMS[:2])
 
 
-def make_context(mesh, dtype=tf.float32, mesh_shape="", layout=""):
+def make_context(mesh, dtype=tf.float32, mesh_shape="", layout="batch:data"):
   context = cases.make_context(
       mesh, model=cases.make_model(mesh_shape, layout), dtype=dtype
   )
@@ -186,7 +186,11 @@ def test_a_stack_computes_what_upstreams_does(mesh_shape):
 def products_with_masks(stack_class):
   """Products that Grappler could make as large as the activations."""
   mesh = mtf.Mesh(mtf.Graph(), "mesh")
-  stack_of(stack_class, mesh, make_context(mesh, mesh_shape="data:1"))
+  stack_of(
+      stack_class,
+      mesh,
+      make_context(mesh, mesh_shape="data:1", layout="batch:data"),
+  )
   return [
       operation
       for operation in mesh.graph.operations
