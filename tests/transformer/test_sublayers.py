@@ -101,7 +101,7 @@ def test_norms_are_upstreams(dtype, error, mesh_shape):
 def test_the_norm_of_a_vector_by_hand():
   def build(mesh):
     dim = mtf.Dimension("d_model", 2)
-    x = graphs.constant(mesh, [3.0, 4.0], [dim])
+    x = graphs.constant(mesh, [[3.0, 4.0]], [mtf.Dimension("batch", 1), dim])
     scale = graphs.constant(mesh, [1.0, 2.0], [dim])
     y = sublayers.normalize(x, scale, epsilon=0.0)
     gradients = mtf.gradients([mtf.reduce_sum(y)], [x, scale])
@@ -112,10 +112,10 @@ def test_the_norm_of_a_vector_by_hand():
   # (scale - y * mean(y)) / sqrt(12.5), where y stands for x normalized.
   rms = 12.5**0.5
   unit = np.array([3.0, 4.0]) / rms
-  np.testing.assert_allclose(y, unit * [1, 2], rtol=1e-6)
+  np.testing.assert_allclose(y, [unit * [1, 2]], rtol=1e-6)
   np.testing.assert_allclose(of_scale, unit, rtol=1e-6)
   mean = (unit * [1, 2]).mean()
-  np.testing.assert_allclose(of_x, ([1, 2] - unit * mean) / rms, rtol=1e-5)
+  np.testing.assert_allclose(of_x, [([1, 2] - unit * mean) / rms], rtol=1e-5)
 
 
 @pytest.mark.parametrize("mesh_shape", ["", "data:2", "model:2"])
