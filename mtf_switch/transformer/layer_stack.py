@@ -18,11 +18,9 @@ import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import moe
 from mesh_tensorflow.transformer import transformer
-from mesh_tensorflow.transformer import transformer_layers
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
-from mtf_switch.layer import activations
 from mtf_switch.transformer import reports
 from mtf_switch.transformer import sublayers
 
@@ -100,8 +98,8 @@ def stacks(model) -> list[transformer.LayerStack]:
 class SwitchLayerStack(transformer.LayerStack):
   """Upstream's LayerStack, whose recomputation keeps the router's losses.
 
-  Masks of padding, norms and activations of dense layers pass fewer times over
-  the activations than upstream's (sublayers.py, activations.py).
+  Masks of padding, norms and the activations of dense layers pass fewer times
+  over tensors than upstream's (sublayers.py).
 
   Upstream's recomputed layer returns its output alone; losses that the layer
   appends to the context are then out of the gradient's reach, which is an
@@ -120,9 +118,6 @@ class SwitchLayerStack(transformer.LayerStack):
     super().__init__(layers, **kwargs)
     # _layer_fn recomputes, so that upstream's call must not.
     self.recompute, self._recompute_grads = self._recompute_grads, False
-    for layer in layers:
-      if isinstance(layer, transformer_layers.DenseReluDense):
-        layer.activation = activations.functions_of(layer.activation)
 
   def call(self, context, x):
     """As upstream's, which masks the results by a product.

@@ -20,13 +20,16 @@ are upstream's, up to rounding.
 """
 
 from collections.abc import Callable
+import copy
 
 import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import transformer
+from mesh_tensorflow.transformer import transformer_layers
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import operations
+from mtf_switch.layer import activations
 from mtf_switch.mesh import splits
 
 
@@ -82,9 +85,21 @@ def select(x: mtf.Tensor, is_kept: mtf.Tensor) -> mtf.Tensor:
 
 
 def call_layer(x: mtf.Tensor, layer_stack, context) -> mtf.Tensor:
-  """Calls the layer, as upstream's sublayer_call_layer."""
+  """Calls the layer, as upstream's sublayer_call_layer.
+
+  Args:
+    x: `[batch, ..., d_model]`.
+    layer_stack: as upstream's.
+    context: a transformer.Context, which knows the layer.
+
+  Returns:
+    as x.
+  """
   x = mask_padding(x, layer_stack, context)
   layer = context.current_layer
+  if isinstance(layer, transformer_layers.DenseReluDense):
+    layer = copy.copy(layer)
+    layer.activation = activations.functions_of(layer.activation)
   with tf.variable_scope(type(layer).__name__):
     return layer.call(context, x)
 
