@@ -22,6 +22,7 @@ import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import values
+from mtf_switch.layer import activations
 
 # "linear", and functions of Mesh TensorFlow.
 ActivationName = Literal[
@@ -124,19 +125,5 @@ def feed_forward(
 def _activate(x: mtf.Tensor, name: str) -> mtf.Tensor:
   if name == "linear":
     return x
-  if name == "relu":
-    # Upstream's has a gradient in three passes over the tensor.
-    return mtf.cwise(tf.nn.relu, [x], grad_function=_relu_gradient, name="relu")
-  return getattr(mtf, name)(x)
-
-
-def _relu_gradient(op, y_gradient):
-  return [
-      mtf.cwise(
-          lambda gradients, features: tf.raw_ops.ReluGrad(
-              gradients=gradients, features=features
-          ),
-          [y_gradient, op.outputs[0]],
-          name="relu_gradient",
-      )
-  ]
+  function = activations.function_of(name)
+  return function(x) if callable(function) else getattr(mtf, name)(x)

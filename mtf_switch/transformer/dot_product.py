@@ -177,11 +177,11 @@ def attend(
         keepdims=True,
     )
     d_logits = weights * (tf.cast(d_weights, tf.float32) - mean)
-    d_q = product(d_logits, tf.cast(k, tf.float32))
-    d_k = tf.matmul(
-        matrices(d_logits), matrices(tf.cast(q, tf.float32)), transpose_a=True
-    )
-    return tf.cast(d_q, q.dtype), tf.cast(d_k, k.dtype), d_v, d_logits
+    # As upstream's: these gradients are rounded to the dtype of q anyway.
+    rounded = tf.cast(d_logits, q.dtype)
+    d_q = product(rounded, k)
+    d_k = tf.matmul(matrices(rounded), matrices(q), transpose_a=True)
+    return d_q, d_k, d_v, d_logits
 
   def gradient(op, d_outputs, _):
     q, k, v = op.inputs[:3]

@@ -12,15 +12,17 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Layer stacks whose recomputation keeps the router's losses."""
+"""Layer stacks in few passes, whose recomputation keeps the router's losses."""
 
 import gin
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import moe
 from mesh_tensorflow.transformer import transformer
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.transformer import reports
+from mtf_switch.transformer import sublayers
 
 
 def recompute_gradients(model):
@@ -96,6 +98,9 @@ def stacks(model) -> list[transformer.LayerStack]:
 class SwitchLayerStack(transformer.LayerStack):
   """Upstream's LayerStack, whose recomputation keeps the router's losses.
 
+  Masks of padding, norms and the activations of dense layers pass fewer times
+  over tensors than upstream's (sublayers.py).
+
   Upstream's recomputed layer returns its output alone; losses that the layer
   appends to the context are then out of the gradient's reach, which is an
   error. Here the layer's losses and reports are outputs of the recomputed
@@ -113,6 +118,33 @@ class SwitchLayerStack(transformer.LayerStack):
     super().__init__(layers, **kwargs)
     # _layer_fn recomputes, so that upstream's call must not.
     self.recompute, self._recompute_grads = self._recompute_grads, False
+
+  def call(self, context, x):
+    """As upstream's, which masks the results by a product.
+
+    Args:
+      context: a transformer.Context.
+      x: `[batch, ..., d_model]`.
+
+    Returns:
+      as x.
+    """
+    x = self._call_sublayers(self._sublayers_initial, x, context)
+    for layer in self._layers:
+      context.layer_outputs.append(x)
+      with tf.variable_scope(layer.name or ""):
+        x = self._layer_fn(x, layer, context)
+      context.layer_index += 1
+    x = self._call_sublayers(self._sublayers_final, x, context)
+    x = sublayers.mask_padding(x, self, context)
+    context.layer_outputs.append(x)
+    return x
+
+  def _call_sublayers(self, sublayers_, x, context):
+    """Calls sublayers one after the other, in the form with fewer passes."""
+    return super()._call_sublayers(
+        [sublayers.replacement_of(s) for s in sublayers_], x, context
+    )
 
   def _layer_fn(self, x, layer, context):
     """Calls a layer and the sublayers around it.
