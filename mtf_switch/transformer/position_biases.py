@@ -59,6 +59,22 @@ class SelfAttention(transformer_layers.SelfAttention):
       return super().compute_bias(
           context, memory_position, x, heads_dims, q, use_prompt_kv
       )
+    if (
+        context.mode != "incremental"
+        or self.relative_attention_type != "bias_shared"
+    ):
+      return self._bias(context, memory_position, x, heads_dims, q)
+    # The layers of a decoding step that share a table share its sum with the
+    # mask.
+    key = (type(self), *heads_dims, *memory_position.shape.dims)
+    if key not in context.cache:
+      context.cache[key] = self._bias(
+          context, memory_position, x, heads_dims, q
+      )
+    return context.cache[key]
+
+  def _bias(self, context, memory_position, x, heads_dims, q):
+    """Masks and looked-up biases; see compute_bias."""
     masking = copy.copy(self)
     masking.relative_attention_type = None
     mask = super(SelfAttention, masking).compute_bias(

@@ -118,6 +118,7 @@ def test_outputs_and_all_gradients_are_those_of_the_einsum(
         dispatch_lib.IndexDispatcher,
         dispatch_lib.RaggedDispatcher,
         dispatch_lib.BlockDispatcher,
+        dispatch_lib.TokenDispatcher,
     ],
 )
 def test_every_strategy_is_the_contract_and_no_other_strategy(strategy):
@@ -174,7 +175,7 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
   many = dims._replace(tokens_per_core=mtf.Dimension("tokens_per_core", 512))
 
   def chosen(dims):
-    return dispatchers.dispatcher_class(option, context, dims, 0.0)
+    return dispatchers.dispatcher_class(option, context, dims, 1, 0.0)
 
   assert chosen(many) == dispatcher
   # With few rows for each expert one product of all slots is faster.
