@@ -31,9 +31,10 @@ BY_NAME = {
 # For fewer rows on average, one product of all experts' slots is faster than
 # one product each without empty slots.
 _RAGGED_ROWS_PER_EXPERT = 128
-# For no more choices of a group's tokens, a product for each is faster than
-# finding those of an expert.
-_FEW_CHOICES = 16
+# For no more choices of a group's tokens than there are experts, but always for
+# the first number and never for more than the second, a product for each is
+# faster than finding those of an expert.
+_FEW_CHOICES = (32, 64)
 
 
 def dispatcher_class(
@@ -64,7 +65,9 @@ def dispatcher_class(
       # Nothing can be dropped.
       and dims.expert_capacity.size == dims.tokens_per_core.size
   ):
-    if dims.tokens_per_core.size * num_choices <= _FEW_CHOICES:
+    at_least, at_most = _FEW_CHOICES
+    few = min(max(at_least, dims.num_experts.size), at_most)
+    if dims.tokens_per_core.size * num_choices <= few:
       return dispatch.TokenDispatcher
     return dispatch.BlockDispatcher
   can_be_ragged = (

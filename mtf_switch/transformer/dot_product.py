@@ -26,6 +26,7 @@ values. Upstream's softmax there, exp(x - log(sum(exp(x)))) for x near -1e9, is
 """
 
 import mesh_tensorflow as mtf
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import operations
@@ -70,14 +71,14 @@ def write(
   shared = new.shape.dims[:-1]
 
   def update(kept, new, position):
-    rows = position.shape.num_elements()
-    position = tf.minimum(tf.reshape(position, [-1]), kept.shape[-2] - 1)
-    flat = tf.tensor_scatter_nd_update(
-        tf.reshape(kept, [rows, *kept.shape[-2:]]),
-        tf.stack([tf.range(rows), position], axis=1),
-        tf.reshape(new, [rows, -1]),
+    position = tf.minimum(position, kept.shape[-2] - 1)
+    # `[batch, heads, 3]`: the sequence, the head and the position of each row.
+    places = np.moveaxis(np.indices(position.shape.as_list(), np.int32), 0, -1)
+    return tf.tensor_scatter_nd_update(
+        kept,
+        tf.concat([places, position[..., tf.newaxis]], axis=-1),
+        new,
     )
-    return tf.reshape(flat, kept.shape)
 
   assert kept.shape.dims[-2] == memory_length_dim
   return operations.slicewise(
