@@ -26,6 +26,7 @@ from mtf_switch.transformer import attention  # noqa: F401
 from mtf_switch.transformer import beam_search  # noqa: F401
 from mtf_switch.transformer import embedding  # noqa: F401
 from mtf_switch.transformer import loss  # noqa: F401
+from mtf_switch.transformer import sampling  # noqa: F401
 from mtf_switch.transformer import switch_attention  # noqa: F401
 from mtf_switch.transformer.feed_forward import SwitchFeedForward  # noqa: F401
 

@@ -157,6 +157,20 @@ def replace_beam_search(beam_search):
   mesh_tensorflow.beam_search.beam_search = beam_search
 
 
+def replace_sampling(sample_with_temperature):
+  """Has Mesh TensorFlow's models choose tokens by another function.
+
+  Symptom: greedy decoding transposes the logits of the vocabulary in each step.
+  mesh-tensorflow 0.1.21; see transformer/sampling.py.
+
+  Args:
+    sample_with_temperature: a function with the arguments of upstream's.
+  """
+  import mesh_tensorflow  # pylint: disable=g-import-not-at-top
+
+  mesh_tensorflow.sample_with_temperature = sample_with_temperature
+
+
 def use_graph_mode():
   """Switches the process to TF1 graphs, as T5's own programs do.
 

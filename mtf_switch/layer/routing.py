@@ -216,8 +216,10 @@ def take_slots(
       output_dtype=tf.int32,
       name="position_in_expert",
   )
-  has_slot = mtf.less(position_in_expert, dims.expert_capacity.size)
-  kept = routed * mtf.cast(has_slot, routed.dtype)
+  kept = routed
+  if dims.expert_capacity.size < dims.tokens_per_core.size:
+    has_slot = mtf.less(position_in_expert, dims.expert_capacity.size)
+    kept *= mtf.cast(has_slot, routed.dtype)
   return Decisions(
       expert_index,
       expert_gate,

@@ -27,6 +27,7 @@ import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import compat
+from mtf_switch import operations
 from mtf_switch.mesh import splits
 
 # The log-probability of a place without a sequence: finite, because gathering
@@ -114,7 +115,8 @@ def beam_search(
     # Twice as many as beams, because each may end.
     candidates = mtf.Dimension("candidates", 2 * beam_dim.size)
     longer, beam, ids = _best_continuations(
-        mtf.log_softmax(logits, vocab_dim) + log_probs,
+        logits,
+        log_probs,
         candidates,
         splits_of_vocab(vocab_dim),
         num_prefilter or candidates.size,
@@ -127,7 +129,7 @@ def beam_search(
     )
     finished = _take(_both([finished, sequences]), index)
     # A finished sequence has no place among the living ones, even a free one.
-    log_probs, index = mtf.top_k(longer + ends * _NEVER, candidates, beam_dim)
+    log_probs, index = _top_k(longer + ends * _NEVER, candidates, beam_dim)
     alive = _take(sequences, index)
     beam = _take(beam, index)
     new_states = [_take(x, beam, beam_dim) for x in new_states]
@@ -185,14 +187,21 @@ def _both(pair):
 def _best(scores, beam_dim):
   """The greatest scores of a pair, [batch, beam], and their places in both."""
   scores = _both(scores)
-  return mtf.top_k(scores, scores.shape.dims[-1], beam_dim)
+  return _top_k(scores, scores.shape.dims[-1], beam_dim)
+
+
+def _top_k(x, dim, k_dim):
+  """mtf.top_k in one operation; upstream's is a loop for less than 5."""
+  if splits.is_on_tpu():
+    return mtf.top_k(x, dim, k_dim)
+  return mtf.TopKOperation(x, dim, k_dim).outputs
 
 
 def _take(x, index, dim=None):
   """What an index chooses.
 
   Args:
-    x: [batch, n, ...], or with `dim` anywhere, [..., n, ...].
+    x: [batch, n, ...], or with `dim` anywhere, [batch, ..., n, ...].
     index: [batch, m], int32.
     dim: the dimension n; None for the second one.
 
@@ -201,21 +210,31 @@ def _take(x, index, dim=None):
   """
   dim = dim or x.shape.dims[1]
   chosen = index.shape.dims[1]
-  # Under another name, in case n and m are one dimension.
-  old = mtf.Dimension("old_" + dim.name, dim.size)
-  return mtf.gather(
-      mtf.rename_dimension(x, dim.name, old.name),
-      index,
-      old,
-      output_shape=[chosen if d == dim else d for d in x.shape.dims],
+  output_shape = mtf.Shape([chosen if d == dim else d for d in x.shape.dims])
+  if splits.is_on_tpu():
+    # By a one-hot product. Under another name, in case n and m are one
+    # dimension.
+    old = mtf.Dimension("old_" + dim.name, dim.size)
+    x = mtf.rename_dimension(x, dim.name, old.name)
+    return mtf.gather(x, index, old, output_shape=output_shape)
+  axis = x.shape.dims.index(dim)
+  return operations.slicewise(
+      lambda x, index: tf.gather(x, index, axis=axis, batch_dims=1),
+      [x, index],
+      output_shape=output_shape,
+      multiplications=None,
+      splittable_dims=[d for d in x.shape.dims if d != dim],
+      grad_function=0,
+      name="take",
   )
 
 
-def _best_continuations(log_probs, candidates, vocab_splits, prefilter):
+def _best_continuations(logits, log_probs, candidates, vocab_splits, prefilter):
   """The most probable continuations.
 
   Args:
-    log_probs: `[batch, beam, vocab]`.
+    logits: `[batch, beam, vocab]`.
+    log_probs: `[batch, beam]`, the logarithms of the beams' probabilities.
     candidates: the dimension of the result.
     vocab_splits: the parts of vocab that are on cores of their own.
     prefilter: how many of each beam and part are looked at, at least 2.
@@ -224,17 +243,20 @@ def _best_continuations(log_probs, candidates, vocab_splits, prefilter):
     `[batch, candidates]` each: the logarithms of their probabilities, int32 the
     beams that they continue, and int32 the ids that continue them.
   """
-  batch_dim, beam_dim, vocab_dim = log_probs.shape.dims
+  batch_dim, beam_dim, vocab_dim = logits.shape.dims
   parts = mtf.Dimension(vocab_dim.name, vocab_splits)
   minor = mtf.Dimension("minor_vocab", vocab_dim.size // vocab_splits)
   kept = mtf.Dimension("prefilter", min(max(prefilter, 2), minor.size))
-  values, minor_ids = mtf.top_k(
-      mtf.reshape(log_probs, [batch_dim, beam_dim, parts, minor]), minor, kept
+  values, minor_ids = _top_k(
+      mtf.reshape(logits, [batch_dim, beam_dim, parts, minor]), minor, kept
   )
+  # Within a beam the order is that of the logits: what is not kept needs no
+  # probability.
+  values = values - mtf.reduce_logsumexp(logits, vocab_dim) + log_probs
   of_beam = parts.size * kept.size
   all_kept = mtf.Dimension("all_kept", beam_dim.size * of_beam)
   flat = [batch_dim, all_kept]
-  values, index = mtf.top_k(mtf.reshape(values, flat), all_kept, candidates)
+  values, index = _top_k(mtf.reshape(values, flat), all_kept, candidates)
   minor_ids = _take(mtf.reshape(minor_ids, flat), index)
   part = index % of_beam // kept.size
   return values, index // of_beam, part * minor.size + minor_ids

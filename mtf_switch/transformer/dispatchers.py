@@ -31,12 +31,17 @@ BY_NAME = {
 # For fewer rows on average, one product of all experts' slots is faster than
 # one product each without empty slots.
 _RAGGED_ROWS_PER_EXPERT = 128
+# For no more choices of a group's tokens than there are experts, but always for
+# the first number and never for more than the second, a product for each is
+# faster than finding those of an expert.
+_FEW_CHOICES = (32, 64)
 
 
 def dispatcher_class(
     name: str | None,
     context,
     dims: dims_lib.SwitchDims,
+    num_choices: int,
     expert_dropout_rate: float,
 ) -> type[dispatch.Dispatcher]:
   """Returns the strategy for a layer on a mesh.
@@ -45,6 +50,7 @@ def dispatcher_class(
     name: one of BY_NAME, or None for the fastest that works there.
     context: a transformer.Context.
     dims: the layer's dimensions.
+    num_choices: the experts of a token.
     expert_dropout_rate: of the layer; 0 outside training.
 
   Raises:
@@ -59,6 +65,10 @@ def dispatcher_class(
       # Nothing can be dropped.
       and dims.expert_capacity.size == dims.tokens_per_core.size
   ):
+    at_least, at_most = _FEW_CHOICES
+    few = min(max(at_least, dims.num_experts.size), at_most)
+    if dims.tokens_per_core.size * num_choices <= few:
+      return dispatch.TokenDispatcher
     return dispatch.BlockDispatcher
   can_be_ragged = (
       on_one_slice

@@ -61,7 +61,8 @@ class GatheredVocabEmbedding(transformer.VocabEmbedding):
       context: a transformer.Context.
 
     Returns:
-      [batch, length, vocab], or [batch, vocab] in decoding.
+      [batch, length, vocab]; in decoding [batch, beam, vocab] or, as the
+      product gives it, [vocab, batch].
     """
     weights = self._embedding_weights
     if (
@@ -73,17 +74,26 @@ class GatheredVocabEmbedding(transformer.VocabEmbedding):
     if not self._scale_variable_like_classifier_weights:
       hidden *= self._output_dim.size**-0.5
 
+    tokens = hidden.shape - self._output_dim
+    vocab_first = tokens.ndims == 1 and splits.are_whole(
+        context.model, [self._vocab_dim]
+    )
+
     def multiply(hidden, weights):
       # The matrix with many rows goes first: libraries read it faster so.
       rows = tf.reshape(hidden, [-1, hidden.shape[-1]])
-      logits = tf.transpose(tf.matmul(weights, rows, transpose_b=True))
-      return tf.reshape(logits, hidden.shape[:-1] + logits.shape[1:])
+      logits = tf.matmul(weights, rows, transpose_b=True)
+      if vocab_first:
+        return logits
+      return tf.reshape(tf.transpose(logits), [*hidden.shape[:-1], -1])
 
-    tokens = hidden.shape - self._output_dim
+    logits_shape = [*tokens.dims, self._vocab_dim]
+    if vocab_first:
+      logits_shape.reverse()
     return operations.slicewise(
         multiply,
         [hidden, weights],
-        output_shape=tokens + self._vocab_dim,
+        output_shape=logits_shape,
         multiplications=lambda slice_size: slice_size(
             [*hidden.shape.dims, self._vocab_dim]
         ),

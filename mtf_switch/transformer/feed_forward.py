@@ -219,7 +219,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
         context.train,
         nonpadding,
         dispatchers.dispatcher_class(
-            self.dispatch, context, dims, expert_dropout_rate
+            self.dispatch, context, dims, self.num_choices, expert_dropout_rate
         ),
     )
     microbatches.report_first_choices(context, self._name_in_reports(), routing)

@@ -59,9 +59,15 @@ class SelfAttention(transformer_layers.SelfAttention):
       return super().compute_bias(
           context, memory_position, x, heads_dims, q, use_prompt_kv
       )
+    decodes = context.mode in ("first_part", "incremental")
+    is_shared = self.relative_attention_type == "bias_shared"
+    # What the layers of a step have in common is computed once.
+    key = (type(self), *heads_dims, *memory_position.shape.dims)
+    if decodes and is_shared and key in context.cache:
+      return context.cache[key]
     masking = copy.copy(self)
     masking.relative_attention_type = None
-    mask = super(SelfAttention, masking).compute_bias(
+    bias = super(SelfAttention, masking).compute_bias(
         context, memory_position, x, heads_dims, q
     )
     lengths = [context.length_dim] + memory_position.shape.dims
@@ -69,16 +75,39 @@ class SelfAttention(transformer_layers.SelfAttention):
     order += heads_dims + lengths
     biases = self._position_biases(context, memory_position, heads_dims)
     biases = mtf.transpose(biases, _sorted(biases.shape.dims, order))
-    if mask is None:
-      return biases
-    return mtf.add(
-        biases,
-        mask,
-        output_shape=_sorted(biases.shape.dims + mask.shape.dims, order),
-    )
+    if bias is None:
+      bias = biases
+    else:
+      bias = mtf.add(
+          biases,
+          bias,
+          output_shape=_sorted(biases.shape.dims + bias.shape.dims, order),
+      )
+    if decodes and is_shared:
+      context.cache[key] = bias
+    return bias
 
   def _position_biases(self, context, memory_position, heads_dims):
-    """The bias of each head for each pair of a query and a key."""
+    """The bias of each head for each pair of a query and a key.
+
+    Before its loop, decoding computes those of all positions, in which a step
+    looks up those of its own.
+    """
+    length_dim = context.length_dim
+    if context.mode == "incremental":
+      # Sequences that have ended go on past the end.
+      position = mtf.minimum(context.position, length_dim.size - 1)
+      return embedding.lookup(
+          context.get_constant_state(), position, length_dim
+      )
+    biases = self._looked_up(context, memory_position, heads_dims)
+    if context.mode == "first_part":
+      dims = [length_dim, *heads_dims, *memory_position.shape.dims]
+      context.record_constant_state(mtf.transpose(biases, mtf.Shape(dims)))
+    return biases
+
+  def _looked_up(self, context, memory_position, heads_dims):
+    """The biases of all positions in the table."""
     buckets_dim = mtf.Dimension("buckets", self.relative_attention_num_buckets)
     # pylint: disable=protected-access
     buckets = transformer_layers._relative_position_bucket(

@@ -12,7 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Experts without capacity: equal to slots for all, whoever the neighbours."""
+"""Experts without capacity: equal to slots for all, whoever the neighbours.
+
+By blocks of rows, or by one row for each choice where there are few.
+"""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import functools
@@ -71,14 +74,27 @@ def call(layer, mesh, array, mode, model, nonpadding=None, **kwargs):
   )
 
 
-def inputs(seed=0, batch=BATCH):
-  return np.random.RandomState(seed).randn(batch, LENGTH, D_MODEL)
+def inputs(seed=0, tokens=(BATCH, LENGTH)):
+  return np.random.RandomState(seed).randn(*tokens, D_MODEL)
+
+
+MANY, FEW = (BATCH, LENGTH), (1, 5)
 
 
 @pytest.mark.parametrize("router", ROUTERS)
-@pytest.mark.parametrize("activation", ["relu", ["gelu", "linear"]])
-def test_it_equals_a_capacity_that_drops_nothing(router, activation):
-  nonpadding = np.random.RandomState(1).rand(BATCH, LENGTH) < 0.7
+@pytest.mark.parametrize(
+    "activation, tokens, product",
+    [
+        ("relu", MANY, "block_matmul"),
+        (["gelu", "linear"], MANY, "block_matmul"),
+        # With three choices 15 products.
+        ("relu", FEW, "token_matmul"),
+    ],
+)
+def test_it_equals_a_capacity_that_drops_nothing(
+    router, activation, tokens, product
+):
+  nonpadding = np.random.RandomState(1).rand(*tokens) < 0.7
 
   def build(mesh):
     layer = make_layer(
@@ -93,18 +109,18 @@ def test_it_equals_a_capacity_that_drops_nothing(router, activation):
           tf.variable_scope("", reuse=bool(results)),
           reports.collecting(model) as collected,
       ):
-        y = call(layer, mesh, inputs(), mode, model, nonpadding)
+        y = call(layer, mesh, inputs(tokens=tokens), mode, model, nonpadding)
       mode_or_layer = mode if mode == PREDICT else ""
       results += [y, collected[f"{mode_or_layer}/dropped"]]
-    blocks = [op for op in mesh.graph.operations if "block_matmul" in op.name]
-    assert len(blocks) == (2 if activation == "relu" else 3)
+    products = [op for op in mesh.graph.operations if product in op.name]
+    assert len(products) == (2 if activation == "relu" else 3)
     slots = [
         op
         for op in mesh.graph.operations
         for t in op.outputs
         if "expert_capacity" in t.shape.dimension_names
     ]
-    assert all("block" not in op.name for op in slots)
+    assert all(product not in op.name for op in slots)
     return results
 
   (ours, dropped, padded, padded_dropped), _ = graphs.evaluate(build)
@@ -115,24 +131,31 @@ def test_it_equals_a_capacity_that_drops_nothing(router, activation):
 
 
 @pytest.mark.parametrize(
-    "mesh_shape, layout, by_blocks",
+    "mesh_shape, layout, product",
     [
-        ("data:2", "batch:data", True),
-        ("data:4", "batch:data", True),
-        ("data:2", "batch:data,experts:data", False),
-        ("data:2;model:2", "batch:data,d_ff:model", False),
+        ("data:2", "batch:data", "block_matmul"),
+        ("data:4", "batch:data", "block_matmul"),
+        # The tokens of a core are few, those of the batch are not.
+        ("data:4", "batch:data", "token_matmul"),
+        ("data:2", "batch:data,experts:data", None),
+        ("data:2;model:2", "batch:data,d_ff:model", None),
     ],
 )
-def test_no_mesh_changes_it(mesh_shape, layout, by_blocks):
+def test_no_mesh_changes_it(mesh_shape, layout, product):
   """Where experts are split over cores, every token has a slot of its own."""
+  array = inputs(tokens=(BATCH, 4) if product == "token_matmul" else MANY)
 
   def build(mesh, model):
     layer = make_layer(router=ROUTERS["top_2"])
-    y = call(layer, mesh, inputs(), PREDICT, model)
-    names = [op.name for op in mesh.graph.operations]
-    assert any("block_matmul" in name for name in names) == (
-        by_blocks or not model.layout
-    )
+    y = call(layer, mesh, array, PREDICT, model)
+    products = {
+        name
+        for op in mesh.graph.operations
+        for name in ("block_matmul", "token_matmul")
+        if name in op.name
+    }
+    expected = product if model.layout else "block_matmul"
+    assert products == ({expected} if expected else set())
     return [y]
 
   (single,), _ = graphs.evaluate(lambda mesh: build(mesh, graphs.Model("", "")))
@@ -163,7 +186,8 @@ def test_rows_of_a_block(requests, experts, rows):
   assert blocks_lib.rows_per_block(requests, experts) == rows
 
 
-def test_gradients_flow_through_blocks():
+@pytest.mark.parametrize("tokens", [MANY, FEW])
+def test_gradients_flow(tokens):
   """Nobody trains so, but a score may be differentiated."""
 
   def build(mesh):
@@ -173,7 +197,7 @@ def test_gradients_flow_through_blocks():
         y = call(
             make_layer(capacity_factor_eval=4.0),
             mesh,
-            inputs(),
+            inputs(tokens=tokens),
             mode,
             graphs.Model("", ""),
         )

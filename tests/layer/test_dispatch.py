@@ -118,6 +118,7 @@ def test_outputs_and_all_gradients_are_those_of_the_einsum(
         dispatch_lib.IndexDispatcher,
         dispatch_lib.RaggedDispatcher,
         dispatch_lib.BlockDispatcher,
+        dispatch_lib.TokenDispatcher,
     ],
 )
 def test_every_strategy_is_the_contract_and_no_other_strategy(strategy):
@@ -174,12 +175,41 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
   many = dims._replace(tokens_per_core=mtf.Dimension("tokens_per_core", 512))
 
   def chosen(dims):
-    return dispatchers.dispatcher_class(option, context, dims, 0.0)
+    return dispatchers.dispatcher_class(option, context, dims, 1, 0.0)
 
   assert chosen(many) == dispatcher
   # With few rows for each expert one product of all slots is faster.
   few = dispatch_lib.IndexDispatcher if option is None else dispatcher
   assert chosen(dims) == few
+
+
+@pytest.mark.parametrize(
+    "experts, tokens, choices, dispatcher",
+    [
+        (4, 32, 1, dispatch_lib.TokenDispatcher),
+        (4, 16, 2, dispatch_lib.TokenDispatcher),
+        (4, 33, 1, dispatch_lib.BlockDispatcher),
+        (4, 32, 2, dispatch_lib.BlockDispatcher),
+        (48, 48, 1, dispatch_lib.TokenDispatcher),
+        (48, 49, 1, dispatch_lib.BlockDispatcher),
+        (128, 65, 1, dispatch_lib.BlockDispatcher),
+    ],
+)
+def test_inference_has_a_product_for_each_of_few_choices(
+    experts, tokens, choices, dispatcher
+):
+  layer = feed_forward.SwitchFeedForward(
+      num_experts=experts, num_cores=4, hidden_size=D_FF
+  )
+  mesh = mtf.Mesh(mtf.Graph(), "mesh")
+  context = make_context(mesh, model=graphs.Model("", ""))
+  context.mode = tf.estimator.ModeKeys.PREDICT
+  dims = layer.dims(context, make_inputs(mesh))._replace(
+      tokens_per_core=mtf.Dimension("tokens_per_core", tokens),
+      expert_capacity=mtf.Dimension("expert_capacity", tokens),
+  )
+  chosen = dispatchers.dispatcher_class(None, context, dims, choices, 0.0)
+  assert chosen == dispatcher
 
 
 @pytest.mark.parametrize(

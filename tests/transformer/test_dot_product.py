@@ -142,6 +142,22 @@ def test_bfloat16_is_upstreams_too():
     np.testing.assert_allclose(one, other, atol=2**-6 * np.abs(other).max())
 
 
+def test_the_softmax_of_few_is_that_of_many(monkeypatch):
+  logits = 9 * np.random.RandomState(0).randn(3, 2, 8).astype(np.float32)
+  logits[0, 0, 3:] = -1e9
+  logits[0, 1] = -1e9  # A query that is masked from all keys.
+  results = []
+  for few in (logits.size, 0):
+    monkeypatch.setattr(dot_product, "_FEW_ENTRIES", few)
+    with tf.Graph().as_default(), tf.Session() as session:
+      softmax = dot_product._softmax(tf.constant(logits))  # pylint: disable=protected-access
+      results.append(session.run(softmax))
+      assert softmax.op.type == ("Exp" if few else "Softmax")
+  # The logarithm of a weight of exp(-30) is rounded to 2^-19.
+  np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-20)
+  np.testing.assert_array_equal(results[0][0, 1], 1 / 8)
+
+
 def test_nothing_as_large_as_the_logits_is_transposed():
   operations = []
 

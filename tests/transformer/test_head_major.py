@@ -254,6 +254,7 @@ def decode(
         dict(mesh_shape="model:2", layout="d_model:model"),
         dict(beam_size=3),
         dict(temperature=1.0),
+        dict(temperature=1.0, sampling_keep_top_k=5),
         dict(model_type="lm"),
         dict(model_type="lm", temperature=1.0),
     ],
@@ -313,3 +314,47 @@ def test_a_decoding_step_does_only_what_is_new():
 
   assert counts(OUR_PARTS) == (0, 0, 0)
   assert counts(UPSTREAMS_PARTS)[0] > 0
+
+
+def operations_of_step(num_blocks):
+  """The TensorFlow operations of a decoding step of a sparse model."""
+  gin_files.parse(
+      ["models/switch_tiny.gin"],
+      [*gin_files.SHRUNK, f"num_blocks = {num_blocks}"],
+  )
+  operations = []
+
+  def build(mesh):
+    ids = np.ones((cases.BATCH, 10), np.int32)
+    dims = [cases.BATCH_DIM, mtf.Dimension("length", 10)]
+    model = gin_files.build_model(128, "", "")
+    return [model.decode(graphs.constant(mesh, ids, dims))]
+
+  def record():
+    graph = tf.get_default_graph().as_graph_def()
+    functions = {x.signature.name: x.node_def for x in graph.library.function}
+
+    def record_body(loop):
+      for node in functions[loop.attr["body"].func.name]:
+        if "While" in node.op:
+          record_body(node)
+        elif node.op != "Const":
+          operations.append(node.op)
+
+    (loop,) = (x for x in graph.node if x.name.endswith("while_loop/while"))
+    record_body(loop)
+    return []
+
+  graphs.evaluate(build, before_run=record)
+  return operations
+
+
+def test_a_decoding_step_has_few_operations():
+  """Each costs a microsecond or more, however little it computes."""
+  one, two = (operations_of_step(n) for n in (1, 2))
+  block = len(two) - len(one)
+  assert block < 400  # Of six layers.
+  assert len(one) - block < 80  # Of the embedding, the logits and the loop.
+  # Layers share masks and biases, of which a step takes a row.
+  for name in ("GreaterEqual", "GatherV2"):
+    assert one.count(name) == two.count(name)

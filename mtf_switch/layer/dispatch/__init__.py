@@ -22,3 +22,4 @@ from mtf_switch.layer.dispatch.contract import Dispatcher  # noqa: F401
 from mtf_switch.layer.dispatch.einsum import EinsumDispatcher  # noqa: F401
 from mtf_switch.layer.dispatch.index import IndexDispatcher  # noqa: F401
 from mtf_switch.layer.dispatch.ragged import RaggedDispatcher  # noqa: F401
+from mtf_switch.layer.dispatch.tokens import TokenDispatcher  # noqa: F401

@@ -34,6 +34,7 @@ class Dispatcher(abc.ABC):
   index     [num_experts`, num_cores_unsplit, expert_capacity, d_model]
   ragged    `[num_cores, rows, d_model]`, sorted by expert
   blocks    [num_cores`, blocks, block_rows, d_model], one expert a block
+  tokens    [num_cores`, tokens_per_core, choices, d_model]
 
   The strategies with slots own the all-to-alls: `dispatch` ends with
   `exchange.to_experts`, and `combine` begins with `exchange.from_experts`. The
