@@ -15,12 +15,18 @@
 """The splitting of a model's dimensions by its mesh."""
 
 import mesh_tensorflow as mtf
+import tensorflow.compat.v1 as tf
 from tensorflow.python.tpu import tpu_function
 
 
 def is_on_tpu() -> bool:
   """Whether the graph that is being built will run on a TPU."""
   return tpu_function.get_tpu_context().number_of_shards is not None
+
+
+def is_on_cpu() -> bool:
+  """Whether the graph that is being built will run on CPUs."""
+  return not is_on_tpu() and not tf.config.list_physical_devices("GPU")
 
 
 def ways(model, dim: mtf.Dimension) -> int:

@@ -21,6 +21,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.mesh import placement_mesh
+from mtf_switch.transformer import blocks
 from mtf_switch.transformer import optimizer
 
 EXPERTS = mtf.Dimension("experts", 4)
@@ -29,13 +30,26 @@ VARIABLES = {
     "experts_in": [EXPERTS, D_MODEL, D_FF],
     "experts_out": [EXPERTS, D_FF, D_MODEL],
     "embedding": [mtf.Dimension("vocab", 200), D_MODEL],
+    # Factored along the experts.
+    "many_experts": [
+        mtf.Dimension("many_experts", 160),
+        mtf.Dimension("pair", 2),
+        D_MODEL,
+    ],
     "scale": [D_MODEL],
     "no_gradient": [D_MODEL],
 }
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+  """Several blocks in each of the small matrices."""
+  monkeypatch.setattr(blocks, "MOST_ENTRIES", 2**12)
+  monkeypatch.setattr(blocks, "LEAST_ENTRIES", 2**8)
+
+
 def steps(optimizer_class, mesh_shape="", layout="", num_steps=3, **options):
-  """All variables and slots after some steps, by name."""
+  """All variables and slots after some steps, by name; and the graph."""
   shape = mtf.convert_to_shape(mesh_shape)
   with tf.Graph().as_default() as graph:
     mtf_graph = mtf.Graph()
@@ -84,8 +98,7 @@ def steps(optimizer_class, mesh_shape="", layout="", num_steps=3, **options):
         session.run(updates, {step: i})
       session.run(lowering.copy_slices_to_masters())
       values = session.run({v.name: v for v in tf.global_variables()})
-  kinds = [op.type for op in graph.get_operations()]
-  return values, kinds
+  return values, graph
 
 
 def assert_alike(ours, expected):
@@ -126,12 +139,32 @@ def test_steps_are_upstreams(options, mesh_shape, layout):
     assert (name == "no_gradient:0") == (initial[name] == expected).all()
 
 
-def test_it_makes_fewer_passes():
+def test_whole_tensors_make_the_same_steps_in_fewer_passes(monkeypatch):
   """Over each weight with factors; what is small counts too."""
-  _, ours = steps(optimizer.Adafactor, num_steps=0)
-  _, upstreams = steps(mtf.optimize.AdafactorOptimizer, num_steps=0)
-  assert ours.count("Square") == 5  # Of each gradient, and of one small step.
-  assert upstreams.count("Square") == 12
+  monkeypatch.setattr(blocks, "MOST_ENTRIES", 2**30)
+  ours, graph = steps(optimizer.Adafactor)
+  upstreams, upstreams_graph = steps(mtf.optimize.AdafactorOptimizer)
+  for name, expected in upstreams.items():
+    assert_alike(ours[name], expected)
+  # Of each gradient, and of one small step.
+  assert [op.type for op in graph.get_operations()].count("Square") == 6
+  kinds = [op.type for op in upstreams_graph.get_operations()]
+  assert kinds.count("Square") == 15
+
+
+@pytest.mark.parametrize("name", ["experts_in", "experts_out", "embedding"])
+def test_blocks_store_nothing_of_a_weights_size_but_the_weight(name):
+  _, graph = steps(optimizer.Adafactor, num_steps=0)
+  size = mtf.Shape(VARIABLES[name]).size
+  kinds = [
+      op.type
+      for op in graph.get_operations()
+      if op.name.startswith(f"{name}/adafactor/")
+      and any(x.shape.num_elements() == size for x in op.outputs)
+  ]
+  assert kinds.count("MapDefun") == 1
+  # These name the same memory differently.
+  assert set(kinds) == {"MapDefun", "Reshape"}
 
 
 def test_stacked_dimensions_keep_a_scale_each():
