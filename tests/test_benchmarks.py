@@ -24,6 +24,7 @@ import pytest
 from benchmarks import __main__ as benchmarks
 from benchmarks import contest
 from benchmarks import machine
+from benchmarks import peers
 from benchmarks import plots
 from benchmarks import questions
 from benchmarks import report
@@ -361,6 +362,27 @@ def test_a_question_is_drawn(directory, question, tmp_path):
   picture = tmp_path / "plot.png"
   plots.draw(read(directory, question), picture)
   assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+class Stopwatch:
+  """A session in which the n-th entrant of a contest takes n seconds."""
+
+  def hold(self, title, entrants, rounds):
+    del title
+    return [
+        contest.Result(e, {}, {}, {e.work: [float(n)] * rounds}, 10**6)
+        for n, e in enumerate(entrants, 1)
+    ]
+
+
+def test_each_form_of_hugging_face_is_compared_to_its_eager_form():
+  findings = peers.answer(Stopwatch(), quick=True, rounds=2)
+  for work in ("layer", "step", "decode"):
+    rows = [row for row in findings.rows if row["work"] == work]
+    assert rows[0]["form"] == "eager"
+    assert [row["times_eager"] for row in rows] == list(range(1, len(rows) + 1))
+  record = {**RECORD, "question": "peers", "rows": findings.rows}
+  assert "| step |  | kept memory | 2,000 (" in tables.render(record)
 
 
 STARTUP = questions.Question(

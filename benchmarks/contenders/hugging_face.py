@@ -45,7 +45,7 @@ _PARTS = (
     switch_transformers.SwitchTransformersLayerNorm,
 )
 # Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def _prepare(module: torch.nn.Module, form: Collection[str]):
@@ -55,6 +55,8 @@ def _prepare(module: torch.nn.Module, form: Collection[str]):
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_MAX, 0)
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    # Backward passes have threads of their own, whose arenas are small.
+    libc.mallopt(_M_ARENA_MAX, 1)
   if forms.COMPILED_MODEL in form:
     module.forward = torch.compile(module.forward)
   if forms.COMPILED_PARTS in form:
