@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Mapping
 import contextlib
 import ctypes
 import importlib.metadata
+import os
 
 import numpy as np
 import torch
@@ -48,8 +49,8 @@ _PARTS = (
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
-def _prepare(module: torch.nn.Module, form: Collection[str]):
-  """Changes a module, and the process, into a form."""
+def _prepare_process(form: Collection[str]):
+  """Sets up memory and threads, before anything is allocated."""
   if forms.KEPT_MEMORY in form:
     # Else each large tensor is mapped, filled with zeros and unmapped again.
     libc = ctypes.CDLL(None)
@@ -57,12 +58,20 @@ def _prepare(module: torch.nn.Module, form: Collection[str]):
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     # Backward passes have threads of their own, whose arenas are small.
     libc.mallopt(_M_ARENA_MAX, 1)
+  if forms.HUGE_PAGES in form:
+    os.environ["THP_MEM_ALLOC_ENABLE"] = "1"
+  if forms.ONE_THREAD in form:
+    torch.set_num_threads(1)
+
+
+def _compile(module: torch.nn.Module, form: Collection[str]):
+  """Has the module compiled, as a whole or in parts, when it is called."""
   if forms.COMPILED_MODEL in form:
     module.forward = torch.compile(module.forward)
   if forms.COMPILED_PARTS in form:
     for part in module.modules():
       if isinstance(part, _PARTS):
-        part.forward = torch.compile(part.forward, dynamic=None)
+        part.forward = torch.compile(part.forward)
 
 
 def _precision(form: Collection[str]) -> contextlib.AbstractContextManager:
@@ -100,6 +109,7 @@ def _config(sizes: Mapping[str, int], capacity: int):
 
 def layer(num_experts: int, form: Collection[str] = (), **sizes) -> worker.Work:
   """One layer: SwitchTransformersSparseMLP, or the dense one."""
+  _prepare_process(form)
   tokens = torch.from_numpy(
       worker.tokens(
           sizes["groups"], sizes["tokens_per_group"], sizes["d_model"]
@@ -124,7 +134,7 @@ def layer(num_experts: int, form: Collection[str] = (), **sizes) -> worker.Work:
         _config(sizes, 0)
     )
   module.train()
-  _prepare(module, form)
+  _compile(module, form)
 
   def forward():
     # The router scales its input in place, which autograd forbids for a leaf.
@@ -179,8 +189,9 @@ def _ids(sizes: Mapping[str, int], name: str) -> torch.Tensor:
 
 def step(form: Collection[str] = (), **sizes) -> worker.Work:
   """A training step."""
+  _prepare_process(form)
   model = _model(sizes, capacity_factor=1.25).train()
-  _prepare(model, form)
+  _compile(model, form)
   if forms.PYTORCHS_ADAFACTOR in form:
     optimizer = torch.optim.Adafactor(model.parameters(), lr=0.001)
   else:
@@ -207,10 +218,11 @@ def step(form: Collection[str] = (), **sizes) -> worker.Work:
 
 def decode(form: Collection[str] = (), **sizes) -> worker.Work:
   """Greedy decoding of a batch."""
+  _prepare_process(form)
   model = _model(sizes, capacity_factor=2.0).eval()
   with torch.no_grad():
     model.shared.weight.mul_(worker.EMBEDDING_SCALE)
-  _prepare(model, form)
+  _compile(model, form)
   if forms.PACKED_WEIGHTS in form:
     model = mkldnn.to_mkldnn(model)
   inputs = _ids(sizes, "inputs")

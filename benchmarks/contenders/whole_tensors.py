@@ -82,12 +82,14 @@ class WholeTensorAdafactor(mtf.optimize.AdafactorOptimizer):
       return [row_update, column_update, mtf.assign_sub(var, step)]
 
   def _parameter_scale(self, var):
+    # slicewise takes no output shape without dimensions.
+    one = mtf.Dimension("one", 1)
     sum_of_squares = mtf.slicewise(
-        lambda x: 2.0 * tf.nn.l2_loss(x),
+        lambda x: tf.reshape(2.0 * tf.nn.l2_loss(x), [1]),
         [var],
-        output_shape=mtf.Shape([]),
+        output_shape=mtf.Shape([one]),
         output_dtype=var.dtype,
+        splittable_dims=[],
     )
-    return mtf.maximum(
-        mtf.sqrt(sum_of_squares / var.shape.size), self._epsilon2
-    )
+    mean_square = mtf.reduce_sum(sum_of_squares) / var.shape.size
+    return mtf.maximum(mtf.sqrt(mean_square), self._epsilon2)
