@@ -30,52 +30,39 @@ from benchmarks.contenders import forms
 
 
 class _Trial(NamedTuple):
-  """Forms of a work.
+  """Forms of a work that are compared.
 
   Attributes:
     work: a work of contenders/hugging_face.py.
     sizes: the changes to its sizes.
-    forms: what is added to the eager form.
+    forms: what each adds to the eager form, besides kept memory.
   """
 
   work: str
   sizes: Mapping[str, int]
-  forms: Sequence[Sequence[str]]
+  forms: Sequence[str]
 
 
+_DECODING = (
+    forms.ONE_THREAD,
+    forms.STATIC_CACHE,
+    forms.PACKED_WEIGHTS,
+    forms.COMPILED_PARTS,
+)
 _TRIALS = (
-    _Trial(
-        "layer",
-        {"num_experts": 32},
-        (
-            [],
-            [forms.KEPT_MEMORY],
-            [forms.COMPILED_PARTS, forms.KEPT_MEMORY],
-        ),
-    ),
+    _Trial("layer", {"num_experts": 32}, (forms.COMPILED_PARTS,)),
     _Trial(
         "step",
         {},
         (
-            [],
-            [forms.KEPT_MEMORY],
-            [forms.COMPILED_PARTS, forms.KEPT_MEMORY],
-            [forms.COMPILED_MODEL, forms.KEPT_MEMORY],
-            [forms.PYTORCHS_ADAFACTOR, forms.KEPT_MEMORY],
-            [forms.BFLOAT16, forms.KEPT_MEMORY],
+            forms.HUGE_PAGES,
+            forms.PYTORCHS_ADAFACTOR,
+            forms.COMPILED_PARTS,
+            forms.BFLOAT16,
         ),
     ),
-    _Trial(
-        "decode",
-        {"batch": 8},
-        (
-            [],
-            [forms.KEPT_MEMORY],
-            [forms.COMPILED_PARTS, forms.KEPT_MEMORY],
-            [forms.STATIC_CACHE, forms.KEPT_MEMORY],
-            [forms.PACKED_WEIGHTS, forms.KEPT_MEMORY],
-        ),
-    ),
+    _Trial("decode", {"batch": 1}, _DECODING),
+    _Trial("decode", {"batch": 8}, _DECODING),
 )
 
 
@@ -96,6 +83,8 @@ def answer(
   rows = []
   for trial in _TRIALS:
     sizes = _sizes(trial, quick)
+    kept = [forms.KEPT_MEMORY]
+    tried = [[], kept, *([*kept, name] for name in trial.forms)]
     entrants = [
         contest.Entrant(
             "hugging_face",
@@ -103,7 +92,7 @@ def answer(
             {**sizes, "form": form},
             {"form": ", ".join(form) or contest.EAGER, "sizes": trial.sizes},
         )
-        for form in trial.forms
+        for form in tried
     ]
     results = session.hold(f"peers, {trial.work}", entrants, rounds)
     for result in results:

@@ -377,8 +377,17 @@ class Stopwatch:
 
 def test_each_form_of_hugging_face_is_compared_to_its_eager_form():
   findings = peers.answer(Stopwatch(), quick=True, rounds=2)
-  for work in ("layer", "step", "decode"):
-    rows = [row for row in findings.rows if row["work"] == work]
+  for work, sizes in (
+      ("layer", {"num_experts": 32}),
+      ("step", {}),
+      ("decode", {"batch": 1}),
+      ("decode", {"batch": 8}),
+  ):
+    rows = [
+        row
+        for row in findings.rows
+        if (row["work"], row["sizes"]) == (work, sizes)
+    ]
     assert rows[0]["form"] == "eager"
     assert [row["times_eager"] for row in rows] == list(range(1, len(rows) + 1))
   record = {**RECORD, "question": "peers", "rows": findings.rows}

@@ -18,9 +18,7 @@ A form is any number of these; none make the eager form, which users run.
 Standard library only: both environments import it.
 """
 
-COMPILED_MODEL = "compiled model"
 COMPILED_PARTS = "compiled parts"
-COMPILED_OPTIMIZER = "compiled optimizer"
 PYTORCHS_ADAFACTOR = "PyTorch's Adafactor"
 KEPT_MEMORY = "kept memory"
 HUGE_PAGES = "huge pages"

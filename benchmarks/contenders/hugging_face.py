@@ -65,9 +65,7 @@ def _prepare_process(form: Collection[str]):
 
 
 def _compile(module: torch.nn.Module, form: Collection[str]):
-  """Has the module compiled, as a whole or in parts, when it is called."""
-  if forms.COMPILED_MODEL in form:
-    module.forward = torch.compile(module.forward)
+  """Has parts of the module compiled when they are called."""
   if forms.COMPILED_PARTS in form:
     for part in module.modules():
       if isinstance(part, _PARTS):
@@ -82,7 +80,7 @@ def _precision(form: Collection[str]) -> contextlib.AbstractContextManager:
 
 def _warm(run: Callable[[], object], form: Collection[str]):
   """Runs until nothing is compiled any more; sizes may vary between runs."""
-  if any(name.startswith("compiled") for name in form):
+  if forms.COMPILED_PARTS in form:
     for _ in range(4):
       run()
 
@@ -199,9 +197,6 @@ def step(form: Collection[str] = (), **sizes) -> worker.Work:
         model.parameters(), lr=0.001, scale_parameter=True, relative_step=False
     )
   inputs, targets = _ids(sizes, "inputs"), _ids(sizes, "targets")
-  update = optimizer.step
-  if forms.COMPILED_OPTIMIZER in form:
-    update = torch.compile(update)
 
   def run():
     optimizer.zero_grad()
@@ -210,7 +205,7 @@ def step(form: Collection[str] = (), **sizes) -> worker.Work:
           input_ids=inputs, labels=targets, output_router_logits=True
       ).loss
     loss.backward()
-    update()
+    optimizer.step()
 
   _warm(run, form)
   return worker.Work({"step": run}, {"weight_bytes": _weight_bytes(model)})
