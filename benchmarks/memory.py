@@ -47,7 +47,7 @@ class _Case(NamedTuple):
 
 
 _ONE_GROUP = "num_cores = 1"
-_LOGITS = "logits"
+_LOGITS = "logits in 0.2.0"
 # The peak of _LOGITS in version 0.2.0, in bytes; TensorFlow's allocator repeats
 # itself.
 _LOGITS_BEFORE = 2_756_041_216
@@ -110,7 +110,7 @@ def answer(
   ]
   goals += [
       questions.goal(
-          f"{_LOGITS}: measured memory relative to version 0.2.0's without two"
+          f"{_LOGITS}: measured memory relative to that version without two"
           " tensors of all logits",
           row["tensor_bytes"]
           / (_LOGITS_BEFORE - 2 * _logits_bytes(row, sizes)),
