@@ -20,6 +20,7 @@ from benchmarks import memory
 from benchmarks import pipeline
 from benchmarks import questions
 from benchmarks import scaling
+from benchmarks import slots
 from benchmarks import startup
 from benchmarks import step
 from benchmarks import teacher
@@ -28,6 +29,7 @@ QUESTIONS = [
     module.QUESTION
     for module in (
         layer,
+        slots,
         step,
         teacher,
         decode,

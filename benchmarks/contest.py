@@ -34,6 +34,8 @@ from typing import Any
 import rich
 import rich.progress
 
+from benchmarks.contenders import forms
+
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = PROJECT / "benchmarks" / "results"
 PEERS_PYTHON = PROJECT / ".venv-peers" / "bin" / "python"
@@ -44,6 +46,14 @@ TITLES = {
     "mesh_tensorflow": "mesh-tensorflow",
     "hugging_face": "Hugging Face",
 }
+# The forms of Hugging Face, in the labels of its entrants.
+EAGER, FASTEST = "eager", "fastest"
+
+
+def title(row: Mapping[str, Any]) -> str:
+  """The contender of a results row, with its form if it has several."""
+  name = TITLES[row["contender"]]
+  return f"{name}, {row['form']}" if "form" in row else name
 
 
 class ContenderError(Exception):
@@ -71,6 +81,33 @@ def matmul_entrants(quick: bool) -> list[Entrant]:
   """The entrants that measure the speed of a matrix product."""
   options = {"size": 256 if quick else 2048}
   return [Entrant(c, "matmul", options) for c in ("ours", "hugging_face")]
+
+
+def entrants_of(
+    contender: str,
+    work: str,
+    options: Mapping[str, Any],
+    label: Mapping[str, Any],
+) -> list[Entrant]:
+  """A contender's entrants for a work: one, or two of Hugging Face.
+
+  Args:
+    contender: a module of contenders/.
+    work: one of its works.
+    options: the work's arguments.
+    label: see Entrant; the labels of Hugging Face's also have the form.
+
+  Returns:
+    the entrants.
+  """
+  if contender != "hugging_face":
+    return [Entrant(contender, work, options, label)]
+  return [
+      Entrant(
+          contender, work, {**options, "form": form}, {**label, "form": name}
+      )
+      for name, form in ((EAGER, []), (FASTEST, forms.FASTEST[work]))
+  ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,7 +70,7 @@ def answer(
   return questions.Findings(results[0].facts["shapes"], rows, goals)
 
 
-QUESTION = questions.Question("pipeline", __doc__, 7, answer)
+QUESTION = questions.Question("pipeline", __doc__, 5, answer)
 
 if __name__ == "__main__":
   questions.run([QUESTION])

@@ -16,7 +16,7 @@
 
 A module of this package asks one question and answers it with Findings, which
 are written to benchmarks/results/<question>.json and turned into tables by
-report.py.
+tables.py.
 """
 
 import argparse
@@ -24,15 +24,14 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import datetime
 import json
-import os
 import pathlib
 import platform
-import re
 import sys
 from typing import Any
 
 from benchmarks import contest
-from benchmarks import report
+from benchmarks import machine
+from benchmarks import tables
 from benchmarks.contenders import worker
 
 
@@ -42,7 +41,7 @@ class Findings:
 
   Attributes:
     shapes: the sizes, by name.
-    rows: the measurements, with the keys that report.COLUMNS reads.
+    rows: the measurements, with the keys that tables.COLUMNS reads.
     goals: from `goal`.
     peak: FLOP/s of a matrix product; None if nothing is compared to it.
   """
@@ -84,7 +83,7 @@ def goal(
     what: a description of the figure.
     measured: its value; None if a contender is missing.
     at_most: the upper limit, or
-    at_least: the lower limit. One of the two is None.
+    at_least: the lower limit. With neither the figure is shown without verdict.
     unit: the unit of the figure.
 
   Returns:
@@ -134,7 +133,7 @@ def answer(
           f"{' --quick' * quick} --rounds={rounds}"
       ),
       "date": datetime.date.today().isoformat(),
-      "device": _device(),
+      "device": machine.device(),
       "threads": worker.num_threads(),
       "versions": versions,
       "rounds": rounds,
@@ -143,17 +142,6 @@ def answer(
       "peak_flops_per_second": findings.peak,
       "goals": list(findings.goals),
       "rows": list(findings.rows),
-  }
-
-
-def _device() -> dict[str, Any]:
-  """The machine's processor, cores and memory."""
-  cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
-  name = re.search(r"^model name\s*: (.*)$", cpuinfo, flags=re.MULTILINE)
-  return {
-      "processor": name[1] if name else platform.machine(),
-      "cores": os.cpu_count(),
-      "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
   }
 
 
@@ -198,7 +186,7 @@ def run(questions: Sequence[Question], argv: Sequence[str] | None = None):
           path = directory / f"{question.name}.json"
           path.write_text(json.dumps(record, indent=1) + "\n")
         print(f"\n{question.text.split(chr(10), 1)[0]}\n")
-        print(f"{report.render(record)}\n\n{report.render_goals([record])}")
+        print(f"{tables.render(record)}\n\n{tables.render_goals([record])}")
   except contest.ContenderError as error:
     sys.exit(str(error))
   except KeyboardInterrupt:

@@ -16,7 +16,8 @@
 
 The model of the training step, this project only, beside the cost of the
 weights alone: their memory with the optimizer's slots, and the time of an
-update.
+update. For the fewest and the most experts, updates of whole tensors, as in
+version 0.2.0, are timed too.
 """
 
 from benchmarks import contest
@@ -27,7 +28,19 @@ _EXPERTS = (2, 8, 32, 128)
 _QUICK_EXPERTS = (2, 4)
 # The goal: the forward pass with most experts relative to that with fewest.
 _FORWARD_AT_MOST = 1.3
-_RUNS = ("forward", "step", "optimizer")
+# The goals relative to updates of whole tensors, with fewest and most experts.
+_UPDATE_AT_MOST = (1.05, 0.45)
+_STEP_AT_MOST = (1.05, 0.8)
+_WHOLE = {"optimizer": "WholeTensorAdafactor"}
+
+
+def _entrants(number: int, quick: bool, options: dict) -> list[contest.Entrant]:
+  """A training step and an update for a number of experts."""
+  sizes = models.sizes(quick, num_experts=number)
+  return [
+      contest.Entrant("ours", work, {**sizes, **options}, {"experts": number})
+      for work in ("training", "update")
+  ]
 
 
 def answer(
@@ -35,32 +48,33 @@ def answer(
 ) -> questions.Findings:
   """Holds one contest with all numbers of experts."""
   numbers = _QUICK_EXPERTS if quick else _EXPERTS
+  ends = numbers[0], numbers[-1]
   entrants = contest.matmul_entrants(quick)
   for number in numbers:
-    sizes = models.sizes(quick, num_experts=number)
-    entrants += [
-        contest.Entrant(
-            "ours", work, {**sizes, "precision": "float32"}, {"experts": number}
-        )
-        for work in ("training", "optimizer")
-    ]
+    entrants += _entrants(number, quick, {})
+    if number in ends:
+      entrants += _entrants(number, quick, _WHOLE)
   results = session.hold("scaling", entrants, rounds)
   rows = []
   for number in numbers:
-    training, optimizer = [
+    training, update, *before = [
         r for r in results if r.entrant.label.get("experts") == number
     ]
-    seconds = {**training.seconds, **optimizer.seconds}
-    rows.append(
-        {
-            "contender": "ours",
-            "experts": number,
-            **{run: contest.spread(seconds[run]) for run in _RUNS},
-            "peak_bytes": training.peak_bytes,
-            "weight_bytes": training.facts["weight_bytes"],
-            "state_bytes": training.facts["state_bytes"],
-        }
-    )
+    row = {
+        "contender": "ours",
+        "experts": number,
+        "forward": contest.spread(training.seconds["forward"]),
+        "step": contest.spread(training.seconds["step"]),
+        "optimizer": contest.spread(update.seconds["optimizer"]),
+        "peak_bytes": training.peak_bytes,
+        "weight_bytes": training.facts["weight_bytes"],
+        "state_bytes": training.facts["state_bytes"],
+    }
+    if before:
+      training, update = before
+      row["whole_step"] = contest.spread(training.seconds["step"])
+      row["whole_optimizer"] = contest.spread(update.seconds["optimizer"])
+    rows.append(row)
   goals = [
       questions.goal(
           f"forward pass with {numbers[-1]} experts relative to {numbers[0]}",
@@ -68,6 +82,19 @@ def answer(
           _FORWARD_AT_MOST,
       )
   ]
+  for run, what, limits in (
+      ("optimizer", "optimizer alone", _UPDATE_AT_MOST),
+      ("step", "step", _STEP_AT_MOST),
+  ):
+    goals += [
+        questions.goal(
+            f"{row['experts']} experts: {what} relative to updates of whole"
+            " tensors",
+            row[run]["median"] / row[f"whole_{run}"]["median"],
+            limit,
+        )
+        for row, limit in zip((rows[0], rows[-1]), limits)
+    ]
   shapes = models.sizes(quick) | {"num_experts": list(numbers)}
   return questions.Findings(shapes, rows, goals, contest.peak_of(results))
 

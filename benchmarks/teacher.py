@@ -92,7 +92,7 @@ def answer(
   return questions.Findings(sizes, rows, goals)
 
 
-QUESTION = questions.Question("teacher", __doc__, 7, answer)
+QUESTION = questions.Question("teacher", __doc__, 5, answer)
 
 if __name__ == "__main__":
   questions.run([QUESTION])

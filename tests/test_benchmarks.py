@@ -23,11 +23,17 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import contest
+from benchmarks import machine
+from benchmarks import peers
+from benchmarks import plots
 from benchmarks import questions
 from benchmarks import report
+from benchmarks import tables
 
 PEERS = contest.PEERS_PYTHON.exists()
-CONTENDERS = ["ours", "mesh_tensorflow"] + ["hugging_face"] * PEERS
+CONTENDERS = ["mtf_switch", "mesh-tensorflow"] + [
+    f"Hugging Face, {form}" for form in (contest.EAGER, contest.FASTEST)
+] * PEERS
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,9 @@ def numbers(value):
   return [value] if isinstance(value, (int, float)) else []
 
 
-@pytest.mark.parametrize("question", sorted(report.COLUMNS))
+@pytest.mark.parametrize(
+    "question", sorted(question.name for question in benchmarks.QUESTIONS)
+)
 def test_a_question_leaves_its_results(directory, question):
   record = read(directory, question)
   assert set(record) == {
@@ -78,33 +86,42 @@ def test_a_question_leaves_its_results(directory, question):
   assert record["command"] == (
       f"python -m benchmarks.{question} --quick --rounds=1"
   )
-  assert set(record["device"]) == {"processor", "cores", "memory_bytes"}
+  assert set(record["device"]) == {
+      "processor",
+      "flags",
+      "cores",
+      "memory_bytes",
+  }
   assert record["goals"]
   assert all(math.isfinite(x) for x in numbers(record))
-  assert report.render(record)  # Every column finds what it shows.
+  assert tables.render(record)  # Every column finds what it shows.
 
 
 @pytest.mark.parametrize(
     "question, others",
     [
         ("layer", [("dense", 4), ("switch", 4)]),
-        ("step", [("float32",)]),
+        ("step", [("switch", "float32")]),
         ("decode", [(2,)]),
     ],
 )
 def test_all_contenders_take_part(directory, question, others):
   keys = {
       "layer": ("layer", "experts"),
-      "step": ("precision",),
+      "step": ("model", "precision"),
       "decode": ("batch",),
   }[question]
   rows = [
-      (row["contender"], *(row[key] for key in keys))
+      (contest.title(row), *(row[key] for key in keys))
       for row in read(directory, question)["rows"]
   ]
   expected = [(c, *other) for c in CONTENDERS for other in others]
   if question == "step":
-    expected.append(("ours", "selective"))
+    expected += [
+        ("mtf_switch", "switch", "selective"),
+        ("mtf_switch", "dense", "float32"),
+        ("mesh-tensorflow", "dense", "float32"),
+    ]
   assert sorted(rows) == sorted(expected)
 
 
@@ -146,7 +163,12 @@ def test_all_layers_do_the_same_work(directory):
 
 def test_all_models_have_the_same_weights(directory):
   rows = read(directory, "step")["rows"]
-  assert len({row["weight_bytes"] for row in rows}) == 1
+  sparse, dense = (
+      {row["weight_bytes"] for row in rows if row["model"] == model}
+      for model in ("switch", "dense")
+  )
+  assert len(sparse) == len(dense) == 1
+  assert min(sparse) > max(dense)
 
 
 def test_more_experts_have_more_weights(directory):
@@ -157,6 +179,57 @@ def test_more_experts_have_more_weights(directory):
       16 * 32 * 2 + 16
   )
   assert few["state_bytes"] > few["weight_bytes"]
+
+
+def test_empty_slots_are_kept_or_left_out_in_each_case(directory):
+  rows = read(directory, "slots")["rows"]
+  assert [(row["what"], row["slots"]) for row in rows] == [
+      (what, slots)
+      for what in ("one device", "two devices", "expert dropout")
+      for slots in ("left out", "kept")
+  ]
+
+
+def test_the_fastest_form_has_what_eager_mode_has_not():
+  eager, fastest = contest.entrants_of(
+      "hugging_face", "step", {"batch": 2}, {"model": "switch"}
+  )
+  assert (eager.options, eager.label) == (
+      {"batch": 2, "form": []},
+      {"model": "switch", "form": "eager"},
+  )
+  assert fastest.options["form"]
+  assert fastest.label == {"model": "switch", "form": "fastest"}
+  (ours,) = contest.entrants_of(
+      "ours", "step", {"batch": 2}, {"model": "switch"}
+  )
+  assert ours == contest.Entrant(
+      "ours", "step", {"batch": 2}, {"model": "switch"}
+  )
+
+
+CPUINFO = (
+    "model name\t: Fast\nflags\t\t: fpu avx512_bf16_ avx2{more}\nbugs\t: no"
+)
+
+
+@pytest.mark.parametrize(
+    "more, flags, is_fast",
+    [
+        ("", ["avx2"], False),
+        (" avx512_bf16", ["avx2", "avx512_bf16"], True),
+        (" amx_bf16", ["avx2", "amx_bf16"], True),
+    ],
+)
+def test_results_name_the_flags_of_the_processor(
+    more, flags, is_fast, monkeypatch
+):
+  monkeypatch.setattr(
+      pathlib.Path, "read_text", lambda path: CPUINFO.format(more=more)
+  )
+  device = machine.device()
+  assert (device["processor"], device["flags"]) == ("Fast", flags)
+  assert machine.multiplies_bfloat16() == is_fast
 
 
 def test_without_its_environment_hugging_face_is_skipped(tmp_path):
@@ -203,7 +276,12 @@ RECORD = {
     "question": "step",
     "command": "python -m benchmarks.step --rounds=9",
     "date": "2026-01-02",
-    "device": {"processor": "Fast", "cores": 4, "memory_bytes": 8 * 10**9},
+    "device": {
+        "processor": "Fast",
+        "flags": ["avx2", "amx_bf16"],
+        "cores": 4,
+        "memory_bytes": 8 * 10**9,
+    },
     "threads": 4,
     "versions": {"python": "3.11.0", "tensorflow": "2.15.1"},
     "rounds": 9,
@@ -215,10 +293,13 @@ RECORD = {
         questions.goal("time of others", None, at_most=0.6),
         questions.goal("speed", 2.5, at_least=2.6),
         questions.goal("start", 0.5, at_most=1.0, unit="s"),
+        questions.goal("speed of none", 3.0),
     ],
     "rows": [
         {
+            "model": "switch",
             "contender": contender,
+            **form,
             "precision": "float32",
             "seconds": spread_of(seconds),
             "tokens_per_second": 5120 / seconds,
@@ -226,18 +307,24 @@ RECORD = {
             "share_of_peak": 0.5 / seconds,
             "peak_bytes": 234_567_890,
         }
-        for contender, seconds in (("ours", 1.0), ("mesh_tensorflow", 2.5))
+        for contender, form, seconds in (
+            ("ours", {}, 1.0),
+            ("hugging_face", {"form": "eager"}, 2.5),
+        )
     ],
 }
 TABLE = """\
-|  | precision | ms | tokens/s | useful GFLOP/s | of peak | peak MB |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: |
-| mtf_switch | float32 | 1,000 (500 - 2,000) | 5,120 | 100.0 | 50% | 235 |
-| mesh-tensorflow | float32 | 2,500 (1,250 - 5,000) | 2,048 | 40.0 | 20% | 235 |
+| model |  | precision | ms | tokens/s | useful GFLOP/s | of peak | peak MB |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| switch | mtf_switch | float32 | 1,000 (500 - 2,000) | 5,120 | 100.0 | 50%\
+ | 235 |
+| switch | Hugging Face, eager | float32 | 2,500 (1,250 - 5,000) | 2,048 | 40.0\
+ | 20% | 235 |
 
-`python -m benchmarks.step --rounds=9`, 2026-01-02: Fast, 4 cores, 4 threads,\
- 8 GB; python 3.11.0, tensorflow 2.15.1. Sizes: batch 16, inputs 256. Medians\
- and quartiles of 9 rounds. A matrix product reached 200 GFLOP/s (float32).\
+`python -m benchmarks.step --rounds=9`, 2026-01-02: Fast (avx2, amx_bf16),\
+ 4 cores, 4 threads, 8 GB; python 3.11.0, tensorflow 2.15.1. Sizes:\
+ batch 16, inputs 256. Medians and quartiles of 9 rounds. A matrix product\
+ reached 200 GFLOP/s (float32).\
  Hugging Face is skipped."""
 GOALS = """\
 | question | figure | goal | measured | met |
@@ -245,12 +332,13 @@ GOALS = """\
 | step | time | at most 0.42 x | 0.40 x | yes |
 | step | time of others | at most 0.60 x | - | - |
 | step | speed | at least 2.60 x | 2.50 x | no |
-| step | start | at most 1.00 s | 0.50 s | yes |"""
+| step | start | at most 1.00 s | 0.50 s | yes |
+| step | speed of none | - | 3.00 x | - |"""
 
 
 def test_the_report_has_the_figures():
-  assert report.render(RECORD) == TABLE
-  assert report.render_goals([RECORD]) == GOALS
+  assert tables.render(RECORD) == TABLE
+  assert tables.render_goals([RECORD]) == GOALS
 
 
 def test_the_report_fills_the_page_between_its_markers():
@@ -264,16 +352,46 @@ def test_the_report_fills_the_page_between_its_markers():
 
 def test_the_page_has_a_place_for_each_question():
   page = (contest.PROJECT / "docs" / "performance.md").read_text()
-  report.fill(page, dict.fromkeys(["goals", *report.COLUMNS], ""))
-  for question in report.PLOTS:
+  report.fill(page, dict.fromkeys(["goals", *tables.COLUMNS], ""))
+  for question in plots.PLOTS:
     assert f"(images/performance_{question}.png)" in page
 
 
-@pytest.mark.parametrize("question", sorted(report.PLOTS))
+@pytest.mark.parametrize("question", sorted(plots.PLOTS))
 def test_a_question_is_drawn(directory, question, tmp_path):
   picture = tmp_path / "plot.png"
-  report.draw(read(directory, question), picture)
+  plots.draw(read(directory, question), picture)
   assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+class Stopwatch:
+  """A session in which the n-th entrant of a contest takes n seconds."""
+
+  def hold(self, title, entrants, rounds):
+    del title
+    return [
+        contest.Result(e, {}, {}, {e.work: [float(n)] * rounds}, 10**6)
+        for n, e in enumerate(entrants, 1)
+    ]
+
+
+def test_each_form_of_hugging_face_is_compared_to_its_eager_form():
+  findings = peers.answer(Stopwatch(), quick=True, rounds=2)
+  for work, sizes in (
+      ("layer", {"num_experts": 32}),
+      ("step", {}),
+      ("decode", {"batch": 1}),
+      ("decode", {"batch": 8}),
+  ):
+    rows = [
+        row
+        for row in findings.rows
+        if (row["work"], row["sizes"]) == (work, sizes)
+    ]
+    assert rows[0]["form"] == "eager"
+    assert [row["times_eager"] for row in rows] == list(range(1, len(rows) + 1))
+  record = {**RECORD, "question": "peers", "rows": findings.rows}
+  assert "| step |  | kept memory | 2,000 (" in tables.render(record)
 
 
 STARTUP = questions.Question(
@@ -307,7 +425,7 @@ def test_bars_are_centred_over_their_ticks():
       )
   ]
   axes = matplotlib.figure.Figure().subplots()
-  report._bars(axes, rows, "group", "height")  # pylint: disable=protected-access
+  plots._bars(axes, rows, "group", "height")  # pylint: disable=protected-access
   centres = sorted(bar.get_x() + bar.get_width() / 2 for bar in axes.patches)
   ticks = list(axes.get_xticks())
   assert ticks == [0, 1]

@@ -12,22 +12,76 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Hugging Face's SwitchTransformers on PyTorch, in eager mode as users run it.
+"""Hugging Face's SwitchTransformers on PyTorch.
 
-Runs in .venv-peers, which shares nothing with this project's environment.
+In eager mode as users run it, or with what PyTorch and the library offer beyond
+that (see forms.py). Runs in .venv-peers, which shares nothing with this
+project's environment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+import contextlib
+import ctypes
 import importlib.metadata
+import os
 
 import numpy as np
 import torch
+from torch.utils import mkldnn
 import transformers
 from transformers.models.switch_transformers import (
     modeling_switch_transformers as switch_transformers,
 )
 
+from benchmarks.contenders import forms
 from benchmarks.contenders import worker
+
+# The largest modules that compile to one graph each. The loop over experts does
+# not, and its products, of other numbers of rows in each step, gain nothing.
+_PARTS = (
+    switch_transformers.SwitchTransformersLayerSelfAttention,
+    switch_transformers.SwitchTransformersLayerCrossAttention,
+    switch_transformers.SwitchTransformersTop1Router,
+    switch_transformers.SwitchTransformersLayerNorm,
+)
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+
+
+def _prepare_process(form: Collection[str]):
+  """Sets up memory and threads, before anything is allocated."""
+  if forms.KEPT_MEMORY in form:
+    # Else each large tensor is mapped, filled with zeros and unmapped again.
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    # Backward passes have threads of their own, whose arenas are small.
+    libc.mallopt(_M_ARENA_MAX, 1)
+  if forms.HUGE_PAGES in form:
+    os.environ["THP_MEM_ALLOC_ENABLE"] = "1"
+  if forms.ONE_THREAD in form:
+    torch.set_num_threads(1)
+
+
+def _compile(module: torch.nn.Module, form: Collection[str]):
+  """Has parts of the module compiled when they are called."""
+  if forms.COMPILED_PARTS in form:
+    for part in module.modules():
+      if isinstance(part, _PARTS):
+        part.forward = torch.compile(part.forward)
+
+
+def _precision(form: Collection[str]) -> contextlib.AbstractContextManager:
+  if forms.BFLOAT16 in form:
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+  return contextlib.nullcontext()
+
+
+def _warm(run: Callable[[], object], form: Collection[str]):
+  """Runs until nothing is compiled any more; sizes may vary between runs."""
+  if forms.COMPILED_PARTS in form:
+    for _ in range(4):
+      run()
 
 
 def _config(sizes: Mapping[str, int], capacity: int):
@@ -50,8 +104,9 @@ def _config(sizes: Mapping[str, int], capacity: int):
   )
 
 
-def layer(num_experts: int, **sizes) -> worker.Work:
+def layer(num_experts: int, form: Collection[str] = (), **sizes) -> worker.Work:
   """One layer: SwitchTransformersSparseMLP, or the dense one."""
+  _prepare_process(form)
   tokens = torch.from_numpy(
       worker.tokens(
           sizes["groups"], sizes["tokens_per_group"], sizes["d_model"]
@@ -76,6 +131,7 @@ def layer(num_experts: int, **sizes) -> worker.Work:
         _config(sizes, 0)
     )
   module.train()
+  _compile(module, form)
 
   def forward():
     # The router scales its input in place, which autograd forbids for a leaf.
@@ -98,6 +154,7 @@ def layer(num_experts: int, **sizes) -> worker.Work:
     with torch.no_grad():
       facts["processed"] = float(forward().any(dim=-1).float().mean())
     logits.clear()
+  _warm(run, form)
   return worker.Work({"layer": run}, facts)
 
 
@@ -127,40 +184,58 @@ def _ids(sizes: Mapping[str, int], name: str) -> torch.Tensor:
   return torch.from_numpy(ids.astype(np.int64))
 
 
-def step(**sizes) -> worker.Work:
+def step(form: Collection[str] = (), **sizes) -> worker.Work:
   """A training step."""
+  _prepare_process(form)
   model = _model(sizes, capacity_factor=1.25).train()
-  optimizer = transformers.optimization.Adafactor(
-      model.parameters(), lr=0.001, scale_parameter=True, relative_step=False
-  )
+  _compile(model, form)
+  if forms.PYTORCHS_ADAFACTOR in form:
+    optimizer = torch.optim.Adafactor(model.parameters(), lr=0.001)
+  else:
+    optimizer = transformers.optimization.Adafactor(
+        model.parameters(), lr=0.001, scale_parameter=True, relative_step=False
+    )
   inputs, targets = _ids(sizes, "inputs"), _ids(sizes, "targets")
 
   def run():
     optimizer.zero_grad()
-    model(
-        input_ids=inputs, labels=targets, output_router_logits=True
-    ).loss.backward()
+    with _precision(form):
+      loss = model(
+          input_ids=inputs, labels=targets, output_router_logits=True
+      ).loss
+    loss.backward()
     optimizer.step()
 
+  _warm(run, form)
   return worker.Work({"step": run}, {"weight_bytes": _weight_bytes(model)})
 
 
-def decode(**sizes) -> worker.Work:
+def decode(form: Collection[str] = (), **sizes) -> worker.Work:
   """Greedy decoding of a batch."""
+  _prepare_process(form)
   model = _model(sizes, capacity_factor=2.0).eval()
   with torch.no_grad():
     model.shared.weight.mul_(worker.EMBEDDING_SCALE)
+  _compile(model, form)
+  if forms.PACKED_WEIGHTS in form:
+    model = mkldnn.to_mkldnn(model)
   inputs = _ids(sizes, "inputs")
+  cache = (
+      {"cache_implementation": "static"} if forms.STATIC_CACHE in form else {}
+  )
 
   def run():
-    return model.generate(
-        inputs,
-        num_beams=1,
-        do_sample=False,
-        min_new_tokens=sizes["targets"],
-        max_new_tokens=sizes["targets"],
-    )
+    with _precision(form):
+      return model.generate(
+          inputs,
+          num_beams=1,
+          do_sample=False,
+          min_new_tokens=sizes["targets"],
+          max_new_tokens=sizes["targets"],
+          **cache,
+      )
 
+  _warm(run, form)
   outputs = run()[:, 1:]  # Without the start token.
   return worker.Work(
       {"decode": run},

@@ -104,6 +104,11 @@ def step(**sizes) -> worker.Work:
   return _training_work(_build_model(sizes), sizes)
 
 
+def dense_step(**sizes) -> worker.Work:
+  """A training step of the dense twin."""
+  return _training_work(_build_model(sizes, is_dense=True), sizes)
+
+
 def distill(**sizes) -> worker.Work:
   """A training step of StudentTeacher, which asks the teacher in training."""
   teacher = _build_model(sizes)
@@ -153,6 +158,7 @@ if __name__ == "__main__":
       {
           "layer": layer,
           "step": step,
+          "dense_step": dense_step,
           "distill": distill,
           "decode": decode,
           "matmul": functools.partial(graphs.matmul, None),

@@ -17,15 +17,18 @@
 from benchmarks.contenders import tensorflow_graphs as graphs  # isort: skip
 from collections.abc import Mapping, Sequence
 import gzip
+import itertools
 import json
 import pathlib
 import tempfile
+from typing import Any
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from benchmarks.contenders import runs
 from benchmarks.contenders import teachers
+from benchmarks.contenders import whole_tensors  # noqa: F401  For gin.
 from benchmarks.contenders import worker
 from mtf_switch.mesh import draws
 from mtf_switch.mesh import placement
@@ -37,21 +40,30 @@ from mtf_switch.training.run import Run
 from mtf_switch.transformer import feed_forward
 from mtf_switch.transformer import loss as loss_lib
 from tasks import corpus
+from tasks import mc4
 
 # The text, sizes and steps of the questions about small models.
 _SMALL_TEXT = str(pathlib.Path(__file__).with_name("small_text.gin"))
 # As many as the pipeline reads in parallel.
 _SHARDS = 16
+# Of each language in a mixture.
+_DOCUMENTS = 100
 
 
-def _training_run(sizes: Mapping[str, int], precision: str) -> Run:
+def _training_run(
+    sizes: Mapping[str, int], precision: str, optimizer: str
+) -> Run:
   return runs.make(
       [
           "models/switch_tiny.gin",
           *runs.TRAINING_FILES,
           f"precision/{precision}.gin",
       ],
-      [*runs.bindings(sizes), "train_steps = 1"],
+      [
+          *runs.bindings(sizes),
+          f"optimizer = @{optimizer}",
+          "train_steps = 1",
+      ],
   )
 
 
@@ -62,10 +74,29 @@ def _memory_run(model: str, bindings: Sequence[str], **sizes: int) -> Run:
   )
 
 
-def layer(num_experts: int, **sizes) -> worker.Work:
-  """One layer: SwitchFeedForward, or DenseReluDense without experts."""
+def layer(
+    num_experts: int,
+    num_devices: int = 1,
+    options: Mapping[str, Any] | None = None,
+    **sizes,
+) -> worker.Work:
+  """One layer: SwitchFeedForward, or DenseReluDense without experts.
+
+  Args:
+    num_experts: the experts; 0 for the dense layer.
+    num_devices: CPU devices, which the groups are split over.
+    options: further options of SwitchFeedForward.
+    **sizes: see tensorflow_graphs.layer.
+
+  Returns:
+    the run "layer".
+  """
   mesh, mesh_impl = placement.place(
-      mtf.Shape([]), mtf.LayoutRules([]), None, seed=0, step=None
+      mtf.convert_to_shape([("data", num_devices)]),
+      mtf.convert_to_layout_rules("batch:data"),
+      [f"cpu:{i}" for i in range(num_devices)],
+      seed=0,
+      step=None,
   )
   switch = None
   if num_experts:
@@ -73,27 +104,40 @@ def layer(num_experts: int, **sizes) -> worker.Work:
         num_experts=num_experts,
         num_cores=sizes["groups"],
         hidden_size=sizes["d_ff"],
+        **(options or {}),
     )
+  config = runs.config(
+      runs.make(["models/switch_tiny.gin", _SMALL_TEXT], ["num_cores = 4"])
+  )
+  config.device_count["CPU"] = num_devices
   return graphs.layer(
       mesh,
       mesh_impl,
-      config=runs.config(
-          runs.make(["models/switch_tiny.gin", _SMALL_TEXT], ["num_cores = 4"])
-      ),
+      config=config,
       switch=switch,
       num_experts=num_experts,
       **sizes,
   )
 
 
-def training(precision: str, **sizes) -> worker.Work:
+def training(
+    precision: str = "float32", optimizer: str = "Adafactor", **sizes
+) -> worker.Work:
   """A training step, and its forward pass alone."""
-  return runs.training_work(_training_run(sizes, precision))
+  return runs.training_work(_training_run(sizes, precision, optimizer))
 
 
 def step(precision: str, **sizes) -> worker.Work:
   """A training step."""
-  work = training(precision, **sizes)
+  return _only_the_step(training(precision, **sizes))
+
+
+def dense_step(**sizes) -> worker.Work:
+  """A training step of the dense twin."""
+  return _only_the_step(runs.training_work(runs.dense_run(sizes)))
+
+
+def _only_the_step(work: worker.Work) -> worker.Work:
   return work._replace(runs={"step": work.runs["step"]})
 
 
@@ -122,9 +166,9 @@ def tensors(arena_bytes: int, **options) -> worker.Work:
   return runs.watched(runs.training_work(run), "step")
 
 
-def optimizer(precision: str, **sizes) -> worker.Work:
+def update(optimizer: str = "Adafactor", **sizes) -> worker.Work:
   """The optimizer alone; weights stand in for their gradients."""
-  run = _training_run(sizes, precision)
+  run = _training_run(sizes, "float32", optimizer)
   experiment = run.experiment
   mesh, mesh_impl = placement.place(
       experiment.mesh, experiment.layout, None, seed=0, step=None
@@ -147,11 +191,11 @@ def optimizer(precision: str, **sizes) -> worker.Work:
   )
   draws.seed_loops(mesh.graph)
   lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
-  update = tf.group(*(lowering.lowered_operation(u) for u in updates))
+  assigned = tf.group(*(lowering.lowered_operation(u) for u in updates))
   session = graphs.open_session(
       runs.config(run), [mtf.MtfRestoreHook(lowering)]
   )
-  return worker.Work({"optimizer": lambda: session.run(update)}, {})
+  return worker.Work({"optimizer": lambda: session.run(assigned)}, {})
 
 
 def decode(**sizes) -> worker.Work:
@@ -205,16 +249,7 @@ def pipeline(
   experiment = run.experiment
   if from_shards:
     _write_shards(directory)
-  batch = tf.data.make_one_shot_iterator(
-      inputs.training_batches(
-          experiment.task,
-          experiment.lengths,
-          experiment.sequences_per_batch,
-          run.seed,
-          first_step=0,
-          steps_per_block=10**6,
-      )
-  ).get_next()
+  batch = _batches(run).get_next()
   operations = [x.op for x in tf.nest.flatten(batch)]
   session = graphs.open_session(runs.config(run))
 
@@ -235,6 +270,20 @@ def pipeline(
   )
 
 
+def _batches(run: Run) -> tf.data.Iterator:
+  """The training batches of a run."""
+  return tf.data.make_one_shot_iterator(
+      inputs.training_batches(
+          run.experiment.task,
+          run.experiment.lengths,
+          run.experiment.sequences_per_batch,
+          run.seed,
+          first_step=0,
+          steps_per_block=10**6,
+      )
+  )
+
+
 def _write_shards(directory: str):
   """Writes the embedded corpus as shards of compressed JSON."""
   shards = [
@@ -245,6 +294,41 @@ def _write_shards(directory: str):
     shards[number % _SHARDS].write(json.dumps({"text": text}) + "\n")
   for shard in shards:
     shard.close()
+
+
+def mixture(languages: Sequence[str] | None) -> worker.Work:
+  """The input pipeline of a session that trains on mC4, up to its first batch.
+
+  Args:
+    languages: their codes; None for all 107.
+
+  Returns:
+    the run "mixture".
+  """
+  directory = tempfile.mkdtemp()
+  documents = list(
+      itertools.islice(corpus.docstrings().documents("train"), _DOCUMENTS)
+  )
+  lines = "".join(json.dumps({"text": text}) + "\n" for text in documents)
+  for language in languages or mc4.COUNTS:
+    pathlib.Path(directory, f"{language}.json").write_text(lines)
+  run = runs.make(
+      ["models/t5_tiny.gin", _SMALL_TEXT],
+      [
+          "task = 'mc4'",
+          f"mc4.files = '{directory}/*'",
+          f"mc4.languages = {languages!r}",
+          "tasks.vocabulary.name = 'embedded'",
+      ],
+  )
+
+  def first_batch():
+    with tf.Graph().as_default():
+      batch = _batches(run).get_next()
+      with tf.Session(config=runs.config(run)) as session:
+        session.run(batch)
+
+  return worker.Work({"mixture": first_batch}, {})
 
 
 def matmul(size: int) -> worker.Work:
@@ -260,14 +344,16 @@ if __name__ == "__main__":
               layer,
               training,
               step,
+              dense_step,
               plan,
               tensors,
               teachers.student,
               teachers.score,
-              optimizer,
+              update,
               decode,
               small_step,
               pipeline,
+              mixture,
               matmul,
           )
       },

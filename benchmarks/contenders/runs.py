@@ -92,14 +92,18 @@ def bindings(sizes: Mapping[str, int]) -> list[str]:
   return [*sparse_bindings(sizes), *data_bindings(sizes)]
 
 
-def dense_bindings(sizes: Mapping[str, int]) -> list[str]:
-  """The same for models/t5_tiny.gin, as deep as the sparse model."""
+def dense_run(sizes: Mapping[str, int]) -> Run:
+  """A run of models/t5_tiny.gin, as deep as the sparse model."""
   names = ("d_model", "d_ff", "d_kv", "num_heads")
-  return [
-      *(f"{name} = {sizes[name]}" for name in names),
-      f"num_layers = {2 * sizes['num_blocks']}",
-      *data_bindings(sizes),
-  ]
+  return make(
+      ["models/t5_tiny.gin", *TRAINING_FILES],
+      [
+          *(f"{name} = {sizes[name]}" for name in names),
+          f"num_layers = {2 * sizes['num_blocks']}",
+          *data_bindings(sizes),
+          "train_steps = 1",
+      ],
+  )
 
 
 def config(run: Run) -> tf.ConfigProto:

@@ -49,10 +49,7 @@ def student(lessons: str | None, arena_bytes: int, **sizes) -> worker.Work:
   Returns:
     the run "step", and the tensors' peak memory as a fact.
   """
-  run = runs.make(
-      ["models/t5_tiny.gin", *runs.TRAINING_FILES],
-      [*runs.dense_bindings(sizes), "train_steps = 1"],
-  )
+  run = runs.dense_run(sizes)
   runs.reserve(run, arena_bytes)
   batch = runs.batch_of(run.experiment)
   batches = tf.data.Dataset.from_tensors(batch).repeat()

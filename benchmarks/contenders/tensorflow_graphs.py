@@ -39,10 +39,10 @@ class _Model:
 
   ensemble_dim = None
   ensemble_dims = []
-  mesh_shape = mtf.Shape([])
-  layout = mtf.LayoutRules([])
 
-  def __init__(self, d_model: int):
+  def __init__(self, mesh_impl: mtf.MeshImpl, d_model: int):
+    self.mesh_shape = mesh_impl.shape
+    self.layout = mesh_impl.layout_rules
     self.model_dim = mtf.Dimension("d_model", d_model)
 
 
@@ -124,7 +124,7 @@ def layer(
   """One feed-forward layer, forward and backward.
 
   Args:
-    mesh: the mesh, of one device.
+    mesh: the mesh.
     mesh_impl: its implementation.
     config: the session's configuration.
     switch: the Switch layer; None for the dense layer that both share.
@@ -139,7 +139,7 @@ def layer(
   """
   batch_dim = mtf.Dimension("batch", groups)
   length_dim = mtf.Dimension("length", tokens_per_group)
-  model = _Model(d_model)
+  model = _Model(mesh_impl, d_model)
   shape = mtf.Shape([batch_dim, length_dim, model.model_dim])
   x = mtf.import_fully_replicated(
       mesh,
