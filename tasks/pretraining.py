@@ -28,6 +28,7 @@ import tensorflow.compat.v2 as tf
 
 from tasks import corpus
 from tasks import errors
+from tasks import shared_preprocessing
 from tasks import sources
 from tasks import text_files
 from tasks import vocabulary
@@ -62,6 +63,18 @@ def span_corruption(
     raise errors.DataError(
         f"sequence_length = {dict(sequence_length)}: {error}"
     ) from error
+
+
+# The same objects for all tasks, which share them.
+SPAN_CORRUPTION = (
+    functools.partial(
+        seqio.preprocessors.rekey, key_map={"inputs": None, "targets": "text"}
+    ),
+    seqio.preprocessors.tokenize,
+    seqio.CacheDatasetPlaceholder(),
+    span_corruption,
+    seqio.preprocessors.append_eos_after_trim,
+)
 
 
 Preprocessors = Sequence[Callable[[tf.data.Dataset], tf.data.Dataset]]
@@ -118,23 +131,16 @@ def register_span_corruption(
       before the task yields its first example.
   """
   feature = seqio.Feature(words, add_eos=True)
-  seqio.TaskRegistry.add(
+  seqio.TaskRegistry.add_provider(
       name,
-      source=source,
-      preprocessors=[
-          *cleaning,
-          functools.partial(
-              seqio.preprocessors.rekey,
-              key_map={"inputs": None, "targets": "text"},
-          ),
-          seqio.preprocessors.tokenize,
-          seqio.CacheDatasetPlaceholder(),
-          span_corruption,
-          seqio.preprocessors.append_eos_after_trim,
-      ],
-      output_features={"inputs": feature, "targets": feature},
-      metric_fns=[metrics.sequence_accuracy, metrics.edit_distance],
-      shuffle_buffer_size=shuffle_buffer_size,
+      shared_preprocessing.SharedTask(
+          name,
+          source=source,
+          preprocessors=[*cleaning, *SPAN_CORRUPTION],
+          output_features={"inputs": feature, "targets": feature},
+          metric_fns=[metrics.sequence_accuracy, metrics.edit_distance],
+          shuffle_buffer_size=shuffle_buffer_size,
+      ),
   )
 
 

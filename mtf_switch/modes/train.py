@@ -185,7 +185,6 @@ def train(
               metrics_file,
               steps,
               metrics_every,
-              steps_per_call,
           ),
           checkpoint_hook.CheckpointHook(
               run.model_dir,
@@ -384,7 +383,6 @@ def _progress_hook(
     metrics_file: metrics_file_lib.MetricsFile,
     steps: int,
     metrics_every: int,
-    steps_per_call: int,
 ) -> progress_hook.ProgressHook:
   """The hook that shows and records the figures of a training graph."""
   return progress_hook.ProgressHook(
@@ -398,7 +396,6 @@ def _progress_hook(
       steps,
       run.experiment.positions_per_batch,
       metrics_every,
-      steps_per_call,
   )
 
 

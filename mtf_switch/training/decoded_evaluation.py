@@ -95,9 +95,10 @@ class Evaluation:
       )
     self._cap = evaluated_examples.cap()
     self._tasks = {}
-    for dataset in datasets:
-      display.status(f"reading the {split} split of {dataset.name}")
-      self._tasks[dataset.name] = self._read(dataset, split)
+    with tf.Graph().as_default():  # One for all, which may share preprocessing.
+      for dataset in datasets:
+        display.status(f"reading the {split} split of {dataset.name}")
+        self._tasks[dataset.name] = self._read(dataset, split)
     self.task_names = list(self._tasks)
     self.scored_names = [
         name
@@ -136,10 +137,7 @@ class Evaluation:
       self.evaluate(step, missing)
 
   def _read(self, dataset, split: str) -> _Task:
-    with tf.Graph().as_default():
-      examples = list(
-          tfds.as_numpy(inputs.without_autograph(dataset.dataset_fn))
-      )
+    examples = list(tfds.as_numpy(inputs.without_autograph(dataset.dataset_fn)))
     if not examples:
       raise errors.UserError(
           f"the {split!r} split of {dataset.name!r} has no examples to decode."

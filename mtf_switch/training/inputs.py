@@ -103,7 +103,20 @@ def training_batches(
     )
   options = tf.data.Options()
   options.deterministic = True
-  return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+  batches = as_built(batches.with_options(options))
+  return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def as_built(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """Has TensorFlow read a dataset as it was built, without rewriting it first.
+
+  The rewritten dataset is a copy in which no two tasks share a function, and
+  each is prepared anew (see tasks/shared_preprocessing.py). The examples and
+  their order are the same.
+  """
+  options = tf.data.Options()
+  options.experimental_optimization.apply_default_optimizations = False
+  return dataset.with_options(options)
 
 
 def without_autograph(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
@@ -188,7 +201,7 @@ def evaluation_batches(
     )
   report(0, "building the model")
   all_batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
-  return all_batches.prefetch(tf.data.AUTOTUNE)
+  return as_built(all_batches).prefetch(tf.data.AUTOTUNE)
 
 
 def _batches_of_all(
@@ -304,29 +317,32 @@ def warn_of_losses(
   }
   is_sample = len(tasks) > _MAX_TASKS_COUNTED
   tasks = tasks[:_MAX_TASKS_COUNTED]
-  with display.working(
-      f"reading the first examples of the {split} split", len(tasks), "tasks"
-  ) as report:
+  with (
+      tf.Graph().as_default(),  # One for all, which may share preprocessing.
+      display.working(
+          f"reading the first examples of the {split} split",
+          len(tasks),
+          "tasks",
+      ) as report,
+  ):
     for done, task in enumerate(tasks):
       report(done)
       num_pieces = 0
-      with tf.Graph().as_default():
-        examples = _before_cuts(task, lengths, split, reader)
-        for number, example in enumerate(
-            tfds.as_numpy(examples.take(limit)), 1
-        ):
-          for name, tally in tallies.items():
-            num_pieces += len(example[name])
-            text = example.get(f"{name}_pretokenized")
-            tally.add(
-                f"example {number} of {task.name}",
-                example[name],
-                lengths[name],
-                text.decode() if isinstance(text, bytes) else None,
-            )
-          if number == limit or num_pieces > limit * _PIECES_AN_EXAMPLE:
-            is_sample = True
-            break
+      examples = _before_cuts(task, lengths, split, reader)
+      examples = as_built(examples.take(limit))
+      for number, example in enumerate(tfds.as_numpy(examples), 1):
+        for name, tally in tallies.items():
+          num_pieces += len(example[name])
+          text = example.get(f"{name}_pretokenized")
+          tally.add(
+              f"example {number} of {task.name}",
+              example[name],
+              lengths[name],
+              text.decode() if isinstance(text, bytes) else None,
+          )
+        if number == limit or num_pieces > limit * _PIECES_AN_EXAMPLE:
+          is_sample = True
+          break
   sample = ", of which only the first examples were read" if is_sample else ""
   for tally in tallies.values():
     tally.warn(f"{split} split{sample}: ")

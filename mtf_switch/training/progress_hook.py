@@ -45,7 +45,6 @@ class ProgressHook(tf.train.SessionRunHook):
       total_steps: int,
       positions_per_batch: int,
       metrics_every: int,
-      steps_per_call: int = 1,
   ):
     """Creates the hook.
 
@@ -61,7 +60,6 @@ class ProgressHook(tf.train.SessionRunHook):
       total_steps: updates to be made in all.
       positions_per_batch: inputs and targets, padding included.
       metrics_every: steps between two records.
-      steps_per_call: the most steps that a call of the session makes.
     """
     self._model_dir = model_dir
     self._task = task
@@ -73,7 +71,6 @@ class ProgressHook(tf.train.SessionRunHook):
     self._total_steps = total_steps
     self._positions_per_batch = positions_per_batch
     self._metrics_every = metrics_every
-    self._steps_per_call = steps_per_call
 
   def begin(self):
     """Finds the global step, before the graph is closed."""
@@ -97,14 +94,19 @@ class ProgressHook(tf.train.SessionRunHook):
     self._all_steps_timed = self._all_seconds_timed = 0
 
   def before_run(self, run_context):
-    """Asks for the figures of the step, and for those of layers if need be."""
+    """Asks for the figures of the step, recorded or not.
+
+    TensorFlow optimizes the graph anew for each set of fetches.
+    """
     del run_context
-    fetches = {"figures": self._figures}
-    if self._is_due(self._step + self._steps_per_call):
-      fetches["layer_figures"] = self._layer_figures
-      fetches["summaries"] = self._summaries
     self._started_at = time.monotonic()
-    return tf.train.SessionRunArgs(fetches)
+    return tf.train.SessionRunArgs(
+        {
+            "figures": self._figures,
+            "layer_figures": self._layer_figures,
+            "summaries": self._summaries,
+        }
+    )
 
   def after_run(self, run_context, run_values):
     """Shows and, when it is due, records them."""
@@ -117,11 +119,12 @@ class ProgressHook(tf.train.SessionRunHook):
       self._all_seconds_timed += seconds
     self._is_timed = True
     figures = run_values.results["figures"]
-    is_due, self._step = self._is_due(step), step
+    is_due = step // self._metrics_every > self._step // self._metrics_every
+    self._step = step
     if is_due:
       self._record(
-          {**figures, **run_values.results.get("layer_figures", {})},
-          run_values.results.get("summaries", {}),
+          {**figures, **run_values.results["layer_figures"]},
+          run_values.results["summaries"],
       )
     details = f"loss {figures['cross_entropy']:.4f}"
     if self._all_steps_timed:
@@ -130,9 +133,6 @@ class ProgressHook(tf.train.SessionRunHook):
       rate = steps_per_second * self._positions_per_batch
       details += f"  {rate:,.0f} tokens/s  {left} left"
     self._display.steps("step", step, self._total_steps, details)
-
-  def _is_due(self, step: int) -> bool:
-    return step // self._metrics_every > self._step // self._metrics_every
 
   def _record(self, figures, summaries):
     rate = None

@@ -58,7 +58,6 @@ def run_hook(
         last_step,
         100,
         metrics_every,
-        steps_per_call,
     )
     # One after the other: the initializer would undo the assignment.
     with tf.control_dependencies([tf.global_variables_initializer()]):
