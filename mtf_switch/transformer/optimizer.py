@@ -24,7 +24,6 @@ import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import operations
-from mtf_switch.mesh import splits
 
 
 @gin.configurable(module="mtf_switch")
@@ -109,6 +108,6 @@ class _SumOfSquares(operations.Operation):
     y = mesh_impl.slicewise(
         lambda x: 2.0 * tf.nn.l2_loss(x), lowering.tensors[x]
     )
-    splits.add_over_cores(
+    operations.add_over_cores(
         lowering, mesh_impl, y, self.outputs[0], x.shape, "sum_of_squares"
     )

@@ -127,7 +127,7 @@ def test_every_strategy_is_the_contract_and_no_other_strategy(strategy):
       for name, value in vars(strategy).items()
       if callable(value) and not name.startswith("_")
   }
-  assert methods == {"dispatch", "multiply", "combine"}
+  assert methods == {"dispatch", "choices", "multiply", "combine"}
 
 
 @pytest.mark.parametrize("dispatch", ["ragged", "index"])
@@ -151,7 +151,7 @@ def test_no_tensor_has_tokens_experts_and_slots(dispatch):
         (None, "", "", dispatch_lib.RaggedDispatcher),
         ("index", "", "", dispatch_lib.IndexDispatcher),
         ("einsum", "", "", dispatch_lib.EinsumDispatcher),
-        (None, "data:2", "batch:data", dispatch_lib.IndexDispatcher),
+        (None, "data:2", "batch:data", dispatch_lib.RaggedDispatcher),
         (
             None,
             "data:2",
@@ -174,7 +174,7 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
   many = dims._replace(tokens_per_core=mtf.Dimension("tokens_per_core", 512))
 
   def chosen(dims):
-    return dispatchers.dispatcher_class(option, context, dims, 0.0)
+    return dispatchers.dispatcher_class(option, context, dims)
 
   assert chosen(many) == dispatcher
   # With few rows for each expert one product of all slots is faster.
@@ -183,16 +183,16 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
 
 
 @pytest.mark.parametrize(
-    "mesh_shape, layout, options",
+    "mesh_shape, layout",
     [
-        ("data:2", "batch:data", {}),
-        ("data:2", "batch:data,experts:data", {}),
-        ("", "", {"expert_dropout_rate": 0.1}),
+        ("data:2", "batch:data,experts:data"),
+        ("model:2", "d_ff:model"),
+        ("model:2", "d_model:model"),
     ],
 )
-def test_ragged_is_refused_where_slots_are_needed(mesh_shape, layout, options):
+def test_ragged_is_refused_where_slots_are_needed(mesh_shape, layout):
   with pytest.raises(errors.UserError, match="use 'index'"):
-    step("ragged", mesh_shape, layout, **options)
+    step("ragged", mesh_shape, layout)
 
 
 @pytest.mark.parametrize("dispatch", ["ragged", "index", "einsum"])

@@ -27,12 +27,12 @@ class Dispatcher(abc.ABC):
   """Moves tokens to their experts and back, as a `Routing` says.
 
   A strategy chooses the form in which the experts see their tokens, and its
-  three methods agree on it:
+  methods agree on it:
 
   strategy  expert inputs
   einsum    [num_experts`, num_cores_unsplit, expert_capacity, d_model]
   index     [num_experts`, num_cores_unsplit, expert_capacity, d_model]
-  ragged    `[num_cores, rows, d_model]`, sorted by expert
+  ragged    [num_cores`, rows, d_model], on each core sorted by expert
   blocks    [num_cores`, blocks, block_rows, d_model], one expert a block
 
   The strategies with slots own the all-to-alls: `dispatch` ends with
@@ -65,6 +65,15 @@ class Dispatcher(abc.ABC):
 
     Returns:
       the expert inputs, in the strategy's form; zero where there is no token.
+    """
+
+  @abc.abstractmethod
+  def choices(self) -> mtf.Tensor:
+    """The choices that the experts see, for draws that belong to choices.
+
+    Returns:
+      int32, the expert inputs' form without d_model: token * choices + choice,
+      counted over the batch; any number where there is no token.
     """
 
   @abc.abstractmethod

@@ -79,6 +79,41 @@ def slots(routing: routing_lib.Routing, dims: dims_lib.SwitchDims) -> Places:
   )
 
 
+def choices(places: Places, dims: dims_lib.SwitchDims) -> mtf.Tensor:
+  """Counts the choices at places over the batch instead of a slice.
+
+  Args:
+    places: of the choices.
+    dims: the layer's dimensions.
+
+  Returns:
+    int32, the shape of the places: token * choices + choice; any number where
+    nobody is.
+  """
+  choices_of_group = (
+      dims.tokens_per_core.size * places.of_choice.shape.dims[-1].size
+  )
+
+  def count(choice_at, *groups):
+    group = 0
+    for dim, own in zip(dims.groups, groups):
+      group = tf.expand_dims(group, -1) * dim.size + own
+    choice_at = tf.maximum(choice_at, 0)
+    group = tf.gather(tf.reshape(group, [-1]), choice_at // choices_of_group)
+    return group * choices_of_group + choice_at % choices_of_group
+
+  mesh = places.choice_at.mesh
+  return operations.slicewise(
+      count,
+      [places.choice_at]
+      + [mtf.range(mesh, dim, tf.int32) for dim in dims.groups],
+      multiplications=None,
+      splittable_dims=dims.groups,
+      grad_function=0,
+      name="choices",
+  )
+
+
 def to_places(
     inputs: mtf.Tensor, places: Places, dims: dims_lib.SwitchDims
 ) -> mtf.Tensor:
