@@ -130,6 +130,30 @@ def test_every_strategy_is_the_contract_and_no_other_strategy(strategy):
   assert methods == {"dispatch", "choices", "multiply", "combine"}
 
 
+def test_the_rows_of_tokens_are_not_kept_for_the_backward_pass():
+  with tf.Graph().as_default():
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    layer = feed_forward.SwitchFeedForward(
+        num_experts=EXPERTS, num_cores=4, hidden_size=D_FF, dispatch="ragged"
+    )
+    x = make_inputs(mesh)
+    y = layer.call(make_context(mesh, model=graphs.Model("", "")), x)
+    forward = list(mesh.graph.operations)
+    weights = [v.value for v in mesh.graph.trainable_variables]
+    mtf.gradients([mtf.reduce_sum(mtf.square(y))], [x, *weights])
+    backward = mesh.graph.operations[len(forward) :]
+  computed = {tensor for op in forward for tensor in op.outputs}
+  kept = {
+      tensor.shape.dimension_names[-1]
+      for op in backward
+      for tensor in op.inputs
+      if tensor in computed and "rows" in tensor.shape.dimension_names
+      # Which token a row has is cheap to keep.
+      and tensor.dtype.is_floating
+  }
+  assert kept == {"d_ff"}
+
+
 @pytest.mark.parametrize("dispatch", ["ragged", "index"])
 def test_no_tensor_has_tokens_experts_and_slots(dispatch):
   with tf.Graph().as_default():

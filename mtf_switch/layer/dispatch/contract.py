@@ -32,7 +32,8 @@ class Dispatcher(abc.ABC):
   strategy  expert inputs
   einsum    [num_experts`, num_cores_unsplit, expert_capacity, d_model]
   index     [num_experts`, num_cores_unsplit, expert_capacity, d_model]
-  ragged    [num_cores`, rows, d_model], on each core sorted by expert
+  ragged    [num_cores`, tokens_per_core, d_model], and for the results of
+            products [num_cores`, rows, d_output], on each core sorted by expert
   blocks    [num_cores`, blocks, block_rows, d_model], one expert a block
 
   The strategies with slots own the all-to-alls: `dispatch` ends with
@@ -72,8 +73,8 @@ class Dispatcher(abc.ABC):
     """The choices that the experts see, for draws that belong to choices.
 
     Returns:
-      int32, the expert inputs' form without d_model: token * choices + choice,
-      counted over the batch; any number where there is no token.
+      int32, the form of products' results without new_dim: token * choices +
+      choice, counted over the batch; any number where there is no token.
     """
 
   @abc.abstractmethod
@@ -88,7 +89,7 @@ class Dispatcher(abc.ABC):
       new_dim: the output dimension.
 
     Returns:
-      as x, with new_dim for d_input.
+      the strategy's form of results, with new_dim for d_input.
     """
 
   @abc.abstractmethod
@@ -96,7 +97,7 @@ class Dispatcher(abc.ABC):
     """Takes each token's results from its experts, times its gates.
 
     Args:
-      expert_outputs: in the strategy's form, with d_output for d_model.
+      expert_outputs: in the strategy's form of results, with d_output.
 
     Returns:
       [num_cores`, tokens_per_core, d_output], exactly zero for tokens without a

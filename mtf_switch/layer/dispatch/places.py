@@ -18,7 +18,7 @@ Where a place's row comes from and where a choice's row goes are known both
 ways, so that copies are gathers, and their gradients too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 import math
 from typing import NamedTuple
@@ -135,6 +135,33 @@ def to_places(
       dims,
       places.choice_at.shape + inputs.shape.dims[-1:],
       "dispatch",
+  )
+
+
+def add_choices(
+    rows: mtf.Tensor,
+    places: Places,
+    shape: mtf.Shape,
+    splittable_dims: Sequence[mtf.Dimension],
+) -> mtf.Tensor:
+  """Adds up what is at the places of each token's choices: to_places' gradient.
+
+  Args:
+    rows: `[..., d_model]`, the shape of the places first.
+    places: of the choices.
+    shape: of the result.
+    splittable_dims: the dimensions that the mesh may split.
+
+  Returns:
+    [num_cores`, tokens_per_core, d_model], zeros where nobody has a place.
+  """
+  return operations.slicewise(
+      _add_choices,
+      [rows, *places],
+      output_shape=shape,
+      multiplications=None,
+      splittable_dims=splittable_dims,
+      name="dispatch_gradient",
   )
 
 

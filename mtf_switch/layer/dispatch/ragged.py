@@ -31,6 +31,7 @@ from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import routing as routing_lib
 from mtf_switch.layer.dispatch import contract
 from mtf_switch.layer.dispatch import places
+from mtf_switch.layer.dispatch import ragged_products
 
 
 class RaggedDispatcher(contract.Dispatcher):
@@ -82,16 +83,15 @@ class RaggedDispatcher(contract.Dispatcher):
     self._rows = places.Places(row_of_choice, choice_at_row)
 
   def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
-    """Copies each token to its rows.
+    """Leaves the tokens where they are: products copy them to rows.
 
     Args:
       inputs: [num_cores`, tokens_per_core, d_model].
 
     Returns:
-      [num_cores`, rows, d_model]: on each core the rows of the first expert, of
-      the second, and so on, and then rows of zeros.
+      the same.
     """
-    return places.to_places(inputs, self._rows, self._dims)
+    return inputs
 
   def choices(self) -> mtf.Tensor:
     """The choice at each row, `[num_cores, rows]`."""
@@ -100,8 +100,25 @@ class RaggedDispatcher(contract.Dispatcher):
   def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
   ) -> mtf.Tensor:
-    """Multiplies the rows of each expert by its own matrix."""
-    return ragged_matmul(x, weights, new_dim, self._end_of_expert)
+    """Multiplies the rows of each expert by its own matrix.
+
+    Args:
+      x: [num_cores`, tokens_per_core, d_input], or results of such a product.
+      weights: `[num_experts, d_input, new_dim]`.
+      new_dim: the output dimension.
+
+    Returns:
+      [num_cores`, rows, new_dim]: on each core the rows of the first expert, of
+      the second, and so on, and then rows of zeros.
+    """
+    are_tokens = self._dims.tokens_per_core in x.shape.dims
+    return ragged_products.ragged_matmul(
+        x,
+        weights,
+        new_dim,
+        self._end_of_expert,
+        self._rows if are_tokens else None,
+    )
 
   def combine(self, expert_outputs: mtf.Tensor) -> mtf.Tensor:
     """Takes each token's results from its rows, times its gates.
@@ -157,121 +174,4 @@ def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
       row_of_choice,
       tf.reshape(choice_of_row, [*groups, rows_per_core]),
       tf.reshape(end_of_expert, [*groups, -1]),
-  )
-
-
-def ragged_matmul(
-    x: mtf.Tensor,
-    weights: mtf.Tensor,
-    new_dim: mtf.Dimension,
-    end_of_expert: mtf.Tensor,
-) -> mtf.Tensor:
-  """Multiplies rows that are sorted by expert, however many each expert has.
-
-  Args:
-    x: [num_cores`, rows, d_input]; on each core, row after row, those of the
-      first expert, of the second, and so on, and then rows of zeros.
-    weights: `[num_experts, d_input, new_dim]`, not split.
-    new_dim: the output dimension.
-    end_of_expert: `[num_cores, num_experts]` int32, the rows of a group for all
-      experts up to each.
-
-  Returns:
-    [num_cores`, rows, new_dim], the last rows zeros too.
-  """
-  groups = end_of_expert.shape.dims[:-1]
-
-  def on_core(fn):
-    """Calls fn with the ends of all groups of the core, [num_experts]."""
-
-    def of_groups(*args):
-      *others, ends = args
-      return fn(
-          *others, tf.reduce_sum(tf.reshape(ends, [-1, ends.shape[-1]]), 0)
-      )
-
-    return of_groups
-
-  def multiplications(slice_size):
-    # Rows times matrices; the gradients are products of the same sizes.
-    return slice_size([*x.shape.dims, new_dim])
-
-  def rows(x):
-    return tf.reshape(x, [-1, x.shape[-1]])
-
-  def per_expert(fn, ends, size, **kwargs):
-    """Calls fn with each expert and its rows' indices, several at a time."""
-    begins = tf.concat([[0], ends[:-1]], axis=0)
-    num_experts = ends.shape[0]
-    _, results = tf.while_loop(
-        lambda expert, _: expert < num_experts,
-        lambda expert, results: (
-            expert + 1,
-            results.write(
-                expert, fn(expert, slice(begins[expert], ends[expert]))
-            ),
-        ),
-        [0, tf.TensorArray(x.dtype, size=size, **kwargs)],
-    )
-    return results
-
-  def multiply(x, weights, ends, transpose=False):
-    x_rows = rows(x)
-    d_output = weights.shape[1 if transpose else 2]
-    results = per_expert(
-        lambda expert, own: tf.matmul(
-            x_rows[own], weights[expert], transpose_b=transpose
-        ),
-        ends,
-        ends.shape[0] + 1,
-        infer_shape=False,
-        element_shape=[None, d_output],
-    )
-    rest = tf.zeros([x_rows.shape[0] - ends[-1], d_output], x.dtype)
-    y = results.write(ends.shape[0], rest).concat()
-    return tf.reshape(y, [*x.shape[:-1], d_output])
-
-  def of_weights(x, y_gradient, ends):
-    x, y_gradient = rows(x), rows(y_gradient)
-    return per_expert(
-        lambda expert, own: tf.matmul(
-            x[own], y_gradient[own], transpose_a=True
-        ),
-        ends,
-        ends.shape[0],
-        element_shape=[x.shape[-1], y_gradient.shape[-1]],
-    ).stack()
-
-  def gradient(op, y_gradient):
-    x, weights, ends = op.inputs
-    return [
-        operations.slicewise(
-            on_core(functools.partial(multiply, transpose=True)),
-            [y_gradient, weights, ends],
-            output_shape=x.shape,
-            multiplications=multiplications,
-            splittable_dims=groups,
-            name="ragged_matmul_inputs",
-        ),
-        operations.slicewise(
-            on_core(of_weights),
-            [x, y_gradient, ends],
-            output_shape=weights.shape,
-            output_dtype=weights.dtype,
-            multiplications=multiplications,
-            splittable_dims=groups,
-            summed_dims=groups,
-            name="ragged_matmul_weights",
-        ),
-        None,
-    ]
-
-  return operations.slicewise(
-      on_core(multiply),
-      [x, weights, end_of_expert],
-      output_shape=x.shape.dims[:-1] + [new_dim],
-      multiplications=multiplications,
-      splittable_dims=groups,
-      grad_function=gradient,
-      name="ragged_matmul",
   )
