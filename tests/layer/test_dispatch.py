@@ -65,7 +65,11 @@ def step(dispatch, mesh_shape, layout, **options):
 
 @pytest.mark.parametrize(
     "dispatch, router, mesh_shape, layout",
-    [("ragged", router, "", "") for router in ROUTERS]
+    [
+        ("ragged", router, mesh_shape, layout)
+        for mesh_shape, layout in (("", ""), ("data:2", "batch:data"))
+        for router in ROUTERS
+    ]
     + [
         ("index", router, mesh_shape, layout)
         for mesh_shape, layout in (
@@ -88,13 +92,14 @@ def step(dispatch, mesh_shape, layout, **options):
 def test_outputs_and_all_gradients_are_those_of_the_einsum(
     dispatch, router, mesh_shape, layout
 ):
-  # Nothing is drawn: neither noise nor second experts.
+  # Draws of the router's would be the same; those of experts are too.
   changes = dict(exploration="argmax")
   if router == "top_2":
     changes["second_policy_train"] = "threshold"
   options = dict(
       router=dataclasses.replace(ROUTERS[router], **changes),
       capacity_factor_train=1.0,
+      expert_dropout_rate=0.3,
   )
   einsum, slow = step("einsum", mesh_shape, layout, **options)
   copied, fast = step(dispatch, mesh_shape, layout, **options)
@@ -109,6 +114,30 @@ def test_outputs_and_all_gradients_are_those_of_the_einsum(
     return {k: v for k, v in counters.items() if k.startswith("alltoall")}
 
   assert moved(fast) == moved(slow)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_rows_of_several_cores_are_those_of_one(router):
+  """Noise of the router and of the experts included, and dropped tokens."""
+  options = dict(
+      router=dataclasses.replace(ROUTERS[router], exploration="sample"),
+      capacity_factor_train=1.0,
+      expert_dropout_rate=0.3,
+      activation="gelu",
+  )
+  one_core, _ = step("ragged", "", "", **options)
+  for size in (2, 4):
+    cores, counters = step("ragged", f"data:{size}", "batch:data", **options)
+    assert len(cores) == len(one_core) == 6
+    for one, other in zip(cores, one_core):
+      # A product's rounding depends on its rows, a sum's on its order.
+      np.testing.assert_allclose(one, other, atol=1e-6 * np.abs(other).max())
+    # The gradients of the router and of two matrices, and scalars.
+    sizes = [size * EXPERTS * D_MODEL * n for n in (1, D_FF, D_FF)]
+    sent = [
+        v for name, values in counters.items() if "all" in name for v in values
+    ]
+    assert sorted(v for v in sent if v > size) == sizes
 
 
 @pytest.mark.parametrize(
@@ -152,6 +181,7 @@ def test_no_tensor_has_tokens_experts_and_slots(dispatch):
         ("index", "", "", dispatch_lib.IndexDispatcher),
         ("einsum", "", "", dispatch_lib.EinsumDispatcher),
         (None, "data:2", "batch:data", dispatch_lib.RaggedDispatcher),
+        (None, "data:4", "batch:data", dispatch_lib.RaggedDispatcher),
         (
             None,
             "data:2",
@@ -177,7 +207,7 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
     return dispatchers.dispatcher_class(option, context, dims)
 
   assert chosen(many) == dispatcher
-  # With few rows for each expert one product of all slots is faster.
+  # With few rows for each expert of a core one product of all slots is faster.
   few = dispatch_lib.IndexDispatcher if option is None else dispatcher
   assert chosen(dims) == few
 
