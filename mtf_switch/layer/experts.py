@@ -130,8 +130,8 @@ def drop_units(x: mtf.Tensor, choices: mtf.Tensor, rate: float) -> mtf.Tensor:
   """Dropout that is a function of the token's choice, wherever its row is.
 
   The units that a choice loses depend neither on the strategy that moves it,
-  nor on the slot that it gets, nor on the mesh. Where a row is computed, they
-  are drawn again for the gradient instead of kept.
+  nor on the slot that it gets, nor on the mesh. Each core draws for the rows
+  that it has, and can do so again for the gradient.
 
   Args:
     x: `[..., d_ff]`.

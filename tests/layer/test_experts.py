@@ -155,15 +155,14 @@ def test_the_rate_is_the_share_of_dropped_units():
 def test_what_is_dropped_is_a_function_of_the_choice():
   y, *_ = dropped(range(600))
   choices = np.random.RandomState(0).randint(600, size=600)
-  for mesh_shape in ("", "data:2", "model:2", "data:2;model:2"):
+  for mesh_shape in ("", "data:2;model:2"):
     moved, *_ = dropped(choices, mesh_shape=mesh_shape)
     np.testing.assert_array_equal(moved, y[choices])
   short, *_ = dropped(range(600), dtype=tf.bfloat16)
   np.testing.assert_array_equal(short != 0, y != 0)
-  for draw_anew in (dict(step=1), dict(seed=1)):
-    other, *_ = dropped(range(600), **draw_anew)
-    # Of two masks 0.3^2 + 0.7^2 are equal.
-    assert np.mean((other == 0) == (y == 0)) == pytest.approx(0.58, abs=5e-3)
+  other, *_ = dropped(range(600), step=1)
+  # Of two masks 0.3^2 + 0.7^2 are equal.
+  assert np.mean((other == 0) == (y == 0)) == pytest.approx(0.58, abs=5e-3)
 
 
 def test_linear_experts_have_one_matrix():
