@@ -130,8 +130,8 @@ def drop_units(x: mtf.Tensor, choices: mtf.Tensor, rate: float) -> mtf.Tensor:
   """Dropout that is a function of the token's choice, wherever its row is.
 
   The units that a choice loses depend neither on the strategy that moves it,
-  nor on the slot that it gets, nor on the mesh. Where a row is computed, they
-  are drawn again for the gradient instead of kept.
+  nor on the slot that it gets, nor on the mesh. Each core draws for the rows
+  that it has, and can do so again for the gradient.
 
   Args:
     x: `[..., d_ff]`.
@@ -141,7 +141,6 @@ def drop_units(x: mtf.Tensor, choices: mtf.Tensor, rate: float) -> mtf.Tensor:
   Returns:
     as x, what is kept being divided by 1 - rate.
   """
-  d_ff = x.shape.dims[-1]
   key = mtf.random_uniform(
       x.mesh,
       [mtf.Dimension("key", 2)],
@@ -170,7 +169,14 @@ def drop_units(x: mtf.Tensor, choices: mtf.Tensor, rate: float) -> mtf.Tensor:
   def gradient(op, y_gradient):
     return [dropped(y_gradient, *op.inputs[1:]), None, None, None]
 
-  return dropped(x, choices, mtf.range(x.mesh, d_ff, tf.int32), key)
+  return dropped(
+      x,
+      choices,
+      mtf.range(x.mesh, x.shape.dims[-1], tf.int32),
+      # Recomputation clones what is made of draws, and lets no gradient use the
+      # draws themselves.
+      mtf.stop_gradient(key),
+  )
 
 
 def _activate(x: mtf.Tensor, name: str) -> mtf.Tensor:

@@ -110,7 +110,9 @@ class EinsumDispatcher(contract.Dispatcher):
   def choices(self) -> mtf.Tensor:
     """The choice at each slot, [num_experts`, num_cores_unsplit, capacity]."""
     slots = places.slots(self._routing, self._dims)
-    return exchange.to_experts(places.choices(slots, self._dims), self._dims)
+    return exchange.to_experts(
+        places.choices_of_batch(slots, self._dims), self._dims
+    )
 
   def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension

@@ -61,7 +61,7 @@ class IndexDispatcher(contract.Dispatcher):
   def choices(self) -> mtf.Tensor:
     """The choice at each slot, [num_experts`, num_cores_unsplit, capacity]."""
     return exchange.to_experts(
-        places.choices(self._slots, self._dims), self._dims
+        places.choices_of_batch(self._slots, self._dims), self._dims
     )
 
   def multiply(

@@ -79,7 +79,7 @@ def slots(routing: routing_lib.Routing, dims: dims_lib.SwitchDims) -> Places:
   )
 
 
-def choices(places: Places, dims: dims_lib.SwitchDims) -> mtf.Tensor:
+def choices_of_batch(places: Places, dims: dims_lib.SwitchDims) -> mtf.Tensor:
   """Counts the choices at places over the batch instead of a slice.
 
   Args:

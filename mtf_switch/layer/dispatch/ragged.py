@@ -95,7 +95,7 @@ class RaggedDispatcher(contract.Dispatcher):
 
   def choices(self) -> mtf.Tensor:
     """The choice at each row, `[num_cores, rows]`."""
-    return places.choices(self._rows, self._dims)
+    return places.choices_of_batch(self._rows, self._dims)
 
   def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension

@@ -126,8 +126,8 @@ def _multiply(x, weights, ends, *rows, transpose=False):
 def _matmul_transposed(x, weights):
   """x times the transposed weights.
 
-  As a batch of one: with fewer rows than some 2000, oneDNN multiplies batches by
-  transposed matrices up to four times faster.
+  As a batch of one: oneDNN multiplies few rows by transposed matrices up to
+  four times as fast in batches.
   """
   return tf.matmul(x[tf.newaxis], weights[tf.newaxis], transpose_b=True)[0]
 
