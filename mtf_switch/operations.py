@@ -46,18 +46,24 @@ class SlicewiseOperation(mtf.SlicewiseOperation):
   """A function of slices that declares its matrix products."""
 
   def __init__(
-      self, multiplications: Callable[[SliceSize], int] | None, *args, **kwargs
+      self,
+      multiplications: Callable[[SliceSize], int] | None,
+      summed_dims: Sequence[mtf.Dimension],
+      *args,
+      **kwargs,
   ):
     """Creates the operation.
 
     Args:
       multiplications: as for `slicewise`.
+      summed_dims: as for `slicewise`.
       *args: upstream's.
       **kwargs: upstream's.
     """
     super().__init__(*args, **kwargs)
     # A recomputed operation is a copy, attributes included.
     self._multiplications = multiplications
+    self._summed = mtf.Shape(summed_dims)
 
   def multiplications(self, slice_size: SliceSize) -> int:
     """Returns the multiplications of its matrix products on one core."""
@@ -80,7 +86,9 @@ class SlicewiseOperation(mtf.SlicewiseOperation):
     if len(self.outputs) == 1:
       slices = (slices,)
     for output, slice_ in zip(self.outputs, slices):
-      lowering.set_tensor_lowering(output, slice_)
+      add_over_cores(
+          lowering, mesh_impl, slice_, output, self._summed, self.name
+      )
 
 
 def check_splits(operation: mtf.Operation, mesh_impl: mtf.MeshImpl):
@@ -111,6 +119,7 @@ def slicewise(
     *,
     multiplications: Callable[[SliceSize], int] | None,
     splittable_dims: Sequence[mtf.Dimension],
+    summed_dims: Sequence[mtf.Dimension] = (),
     output_shape=None,
     output_dtype=None,
     grad_function=None,
@@ -124,6 +133,8 @@ def slicewise(
     multiplications: from the sizes of slices to the multiplications of all
       matrix products on one core; None if there are no matrix products.
     splittable_dims: the dimensions that the mesh may split.
+    summed_dims: those of them over which the function sums; the results of the
+      cores that they are split over are added up.
     output_shape: a Shape, by default that of the first input; or a list of
       them if output_dtype is a list.
     output_dtype: a dtype, by default that of the first input; or a list, for a
@@ -140,6 +151,7 @@ def slicewise(
   dtypes = output_dtype if several else [output_dtype]
   operation = SlicewiseOperation(
       multiplications,
+      summed_dims,
       tf_fn,
       inputs,
       [mtf.convert_to_shape(shape) or inputs[0].shape for shape in shapes],
@@ -149,3 +161,28 @@ def slicewise(
       name=name,
   )
   return tuple(operation.outputs) if several else operation.outputs[0]
+
+
+def add_over_cores(lowering, mesh_impl, x, output, summed: mtf.Shape, name):
+  """Lowers an operation's output to the sum of the cores' parts.
+
+  Args:
+    lowering: the mtf.Lowering.
+    mesh_impl: of the operation's mesh.
+    x: a laid-out tensor, each core's sum over its slice.
+    output: the operation's output.
+    summed: the shape whose split dimensions are summed over.
+    name: the operation's, for the counter of communication.
+  """
+  layout = mesh_impl.tensor_layout(summed).tensor_axis_to_mesh_axis
+  axes = [axis for axis in layout if axis is not None]
+  if axes:
+    x = mtf.LazyAllreduceSum(
+        mesh_impl,
+        x,
+        axes,
+        lambda: lowering.add_counter(
+            f"allreduce/{axes}/{name}", mesh_impl.laid_out_size(output.shape)
+        ),
+    )
+  lowering.set_tensor_lowering(output, x)

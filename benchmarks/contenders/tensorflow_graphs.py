@@ -70,8 +70,16 @@ class _AssignFirst(tf.train.SessionRunHook):
 
 
 def constant(name: str, value: np.ndarray) -> tf.Tensor:
-  """An input that costs nothing to feed and is not folded as a constant."""
-  return tf.get_variable(name, initializer=value, trainable=False).read_value()
+  """An input that costs nothing to feed and is not folded as a constant.
+
+  Nor is it one of the graph, of which TensorFlow holds several copies.
+  """
+  initializer = tf.numpy_function(lambda: value, [], value.dtype)
+  return tf.get_variable(
+      name,
+      initializer=tf.ensure_shape(initializer, value.shape),
+      trainable=False,
+  ).read_value()
 
 
 def open_session(config: tf.ConfigProto | None, hooks: Sequence = ()):

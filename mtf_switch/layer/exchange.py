@@ -47,20 +47,17 @@ def to_experts(
   """Sends each slot from the core of its token to the core of its expert.
 
   Args:
-    expert_inputs: [num_experts_unsplit, num_cores`, expert_capacity, d_model].
+    expert_inputs: [num_experts_unsplit, num_cores`, expert_capacity, d_model],
+      or numbers without d_model.
     dims: the layer's dimensions.
 
   Returns:
-    [num_experts`, num_cores_unsplit, expert_capacity, d_model].
+    [num_experts`, num_cores_unsplit, expert_capacity, d_model], or without
+    d_model.
   """
+  slots = [dims.num_experts, *dims.groups_unsplit, dims.expert_capacity]
   return _exchange(
-      expert_inputs,
-      [
-          dims.num_experts,
-          *dims.groups_unsplit,
-          dims.expert_capacity,
-          dims.d_model,
-      ],
+      expert_inputs, slots + expert_inputs.shape.dims[len(slots) :]
   )
 
 

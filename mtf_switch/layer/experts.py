@@ -21,6 +21,8 @@ from typing import Annotated, Literal
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import operations
+from mtf_switch import random_bits
 from mtf_switch import values
 from mtf_switch.layer import activations
 
@@ -64,6 +66,7 @@ def feed_forward(
     kernel_initializer: mtf.layers.DenseInitializer,
     variable_dtype: mtf.VariableDType,
     multiply: Callable[..., mtf.Tensor],
+    choices: Callable[[], mtf.Tensor],
 ) -> mtf.Tensor:
   """Applies each expert to its own tokens (section 2, Figure 16).
 
@@ -82,6 +85,7 @@ def feed_forward(
     kernel_initializer: of all weights.
     variable_dtype: of all weights; the arithmetic is in its activation_dtype.
     multiply: the dispatcher's product by expert.
+    choices: the dispatcher's choices, by which units are dropped.
 
   Returns:
     as expert_inputs, with d_output for d_model and in the same dtype.
@@ -117,9 +121,63 @@ def feed_forward(
         factor = dense(x, scope, d_model, d_ff)
         factors.append(_activate(factor, name))
       hidden = functools.reduce(mtf.multiply, factors)
-      hidden = mtf.dropout(hidden, is_training=True, rate=dropout_rate)
+      if dropout_rate:
+        hidden = drop_units(hidden, choices(), dropout_rate)
       outputs = dense(hidden, "wo", d_ff, d_output)
   return mtf.cast(outputs, expert_inputs.dtype)
+
+
+def drop_units(x: mtf.Tensor, choices: mtf.Tensor, rate: float) -> mtf.Tensor:
+  """Dropout that is a function of the token's choice, wherever its row is.
+
+  The units that a choice loses depend neither on the strategy that moves it,
+  nor on the slot that it gets, nor on the mesh. Each core draws for the rows
+  that it has, and can do so again for the gradient.
+
+  Args:
+    x: `[..., d_ff]`.
+    choices: `[...]` int32, the numbers of the choices.
+    rate: the share of units that are dropped, rounded to a multiple of 2^-32.
+
+  Returns:
+    as x, what is kept being divided by 1 - rate.
+  """
+  key = mtf.random_uniform(
+      x.mesh,
+      [mtf.Dimension("key", 2)],
+      # Meshes of TPUs draw multiples of 2^-24 and scale them.
+      maxval=2**24,
+      dtype=tf.int32,
+  )
+  threshold = round(rate * 2**32)
+  scale = 1 / (1 - rate)
+
+  def drop(x, choices, units, key):
+    bits = random_bits.at(key, [choices[..., tf.newaxis], units])
+    kept = bits >= tf.constant(threshold, tf.uint32)
+    return tf.where_v2(kept, x * tf.cast(scale, x.dtype), tf.zeros([], x.dtype))
+
+  def dropped(x, *draws):
+    return operations.slicewise(
+        drop,
+        [x, *draws],
+        multiplications=None,
+        splittable_dims=x.shape.dims,
+        grad_function=gradient,
+        name="expert_dropout",
+    )
+
+  def gradient(op, y_gradient):
+    return [dropped(y_gradient, *op.inputs[1:]), None, None, None]
+
+  return dropped(
+      x,
+      choices,
+      mtf.range(x.mesh, x.shape.dims[-1], tf.int32),
+      # Recomputation clones what is made of draws, and lets no gradient use the
+      # draws themselves.
+      mtf.stop_gradient(key),
+  )
 
 
 def _activate(x: mtf.Tensor, name: str) -> mtf.Tensor:

@@ -39,7 +39,7 @@ def switch_layer(
       tokens_per_core.
     router: a routing.Router with its weights bound.
     feed_forward: the experts: from expert inputs in the dispatcher's form, and
-      its product by expert as `multiply`, to the same with d_output.
+      its methods `multiply` and `choices`, to the same with d_output.
     dims: the layer's dimensions.
     is_training: whether the router explores.
     nonpadding: float32 of the shape of inputs without d_model, 1 for real
@@ -62,7 +62,9 @@ def switch_layer(
   # first all-to-all [num_experts`, num_cores_unsplit, expert_capacity, d_model]
   expert_inputs = dispatcher.dispatch(inputs)
   # -> [num_experts`, num_cores_unsplit, expert_capacity, d_output]
-  expert_outputs = feed_forward(expert_inputs, multiply=dispatcher.multiply)
+  expert_outputs = feed_forward(
+      expert_inputs, multiply=dispatcher.multiply, choices=dispatcher.choices
+  )
   # By the second all-to-all [num_experts_unsplit, num_cores`, expert_capacity,
   # d_output] -> [num_cores`, tokens_per_core, d_output]
   outputs = dispatcher.combine(expert_outputs)

@@ -29,18 +29,7 @@ import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import operations
-
-
-def _mix(bits: tf.Tensor) -> tf.Tensor:
-  """Scrambles uint32s one to one: a multiply and xor-shift finalizer."""
-  for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-    bits = tf.bitwise.bitwise_xor(
-        bits, tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32))
-    )
-    bits *= tf.constant(factor, tf.uint32)
-  return tf.bitwise.bitwise_xor(
-      bits, tf.bitwise.right_shift(bits, tf.constant(16, tf.uint32))
-  )
+from mtf_switch import random_bits
 
 
 def uniform_at(key, begin, shape, dtype=tf.float32) -> tf.Tensor:
@@ -59,15 +48,11 @@ def uniform_at(key, begin, shape, dtype=tf.float32) -> tf.Tensor:
     a tensor of that shape in [0, 1), whose values are multiples of 2^-24
     (float32) or 2^-8 (bfloat16), so that none rounds up to 1.
   """
-  key = tf.bitcast(key, tf.uint32)
-  bits = _mix(key[0])
-  for axis, (first, size) in enumerate(zip(begin, shape)):
-    coordinate = tf.bitcast(first + tf.range(size), tf.uint32)
-    coordinate = tf.reshape(coordinate, [size] + [1] * (len(shape) - axis - 1))
-    bits = _mix(
-        tf.reshape(bits, list(shape[:axis]) + [1] * (len(shape) - axis))
-        + _mix(coordinate + key[1])
-    )
+  coordinates = [
+      tf.reshape(first + tf.range(size), [size] + [1] * (len(shape) - axis - 1))
+      for axis, (first, size) in enumerate(zip(begin, shape))
+  ]
+  bits = random_bits.at(key, coordinates)
   digits = 8 if dtype == tf.bfloat16 else 24
   bits = tf.bitwise.right_shift(bits, tf.constant(32 - digits, tf.uint32))
   return tf.cast(tf.cast(bits, tf.float32) * 2.0**-digits, dtype)

@@ -80,28 +80,3 @@ def are_whole(model, dims) -> bool:
       and model.mesh_shape is not None
       and all(ways(model, dim) == 1 for dim in dims)
   )
-
-
-def add_over_cores(lowering, mesh_impl, x, output, summed: mtf.Shape, name):
-  """Lowers an operation's output to the sum of the cores' parts.
-
-  Args:
-    lowering: the mtf.Lowering.
-    mesh_impl: of the operation's mesh.
-    x: a laid-out tensor, each core's sum over its slice.
-    output: the operation's output.
-    summed: the shape whose split dimensions are summed over.
-    name: the operation's, for the counter of communication.
-  """
-  layout = mesh_impl.tensor_layout(summed).tensor_axis_to_mesh_axis
-  axes = [axis for axis in layout if axis is not None]
-  if axes:
-    x = mtf.LazyAllreduceSum(
-        mesh_impl,
-        x,
-        axes,
-        lambda: lowering.add_counter(
-            f"allreduce/{axes}/{name}", mesh_impl.laid_out_size(output.shape)
-        ),
-    )
-  lowering.set_tensor_lowering(output, x)

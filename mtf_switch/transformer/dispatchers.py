@@ -15,6 +15,8 @@
 
 """The choice of the strategy that moves tokens to their experts."""
 
+import math
+
 import mesh_tensorflow as mtf
 
 from mtf_switch import errors
@@ -28,8 +30,8 @@ BY_NAME = {
     "index": dispatch.IndexDispatcher,
     "einsum": dispatch.EinsumDispatcher,
 }
-# For fewer rows on average, one product of all experts' slots is faster than
-# one product each without empty slots.
+# For fewer rows of a core on average, one product of all experts' slots is
+# faster than one product each without empty slots.
 _RAGGED_ROWS_PER_EXPERT = 128
 # For no more choices of a group's tokens than there are experts, but always for
 # the first number and never for more than the second, a product for each is
@@ -42,7 +44,6 @@ def dispatcher_class(
     context,
     dims: dims_lib.SwitchDims,
     num_choices: int,
-    expert_dropout_rate: float,
 ) -> type[dispatch.Dispatcher]:
   """Returns the strategy for a layer on a mesh.
 
@@ -51,16 +52,17 @@ def dispatcher_class(
     context: a transformer.Context.
     dims: the layer's dimensions.
     num_choices: the experts of a token.
-    expert_dropout_rate: of the layer; 0 outside training.
 
   Raises:
-    UserError: the named one does not fit the mesh or the dropout.
+    UserError: the named one does not fit the mesh.
   """
   model = context.model
-  on_one_slice = sizes.experts_are_whole(model)
+  # Elsewhere experts or their sums are spread over cores, which exchange slots:
+  # as many for each expert and group, whoever fills them.
+  can_be_ragged = sizes.experts_are_whole(model)
   if (
       context.mode not in sizes.EVALUATED_BY_BATCHES
-      and on_one_slice
+      and can_be_ragged
       and not dims.outer_batch
       # Nothing can be dropped.
       and dims.expert_capacity.size == dims.tokens_per_core.size
@@ -70,24 +72,18 @@ def dispatcher_class(
     if dims.tokens_per_core.size * num_choices <= few:
       return dispatch.TokenDispatcher
     return dispatch.BlockDispatcher
-  can_be_ragged = (
-      on_one_slice
-      and all(splits.ways(model, d) == 1 for d in dims.groups)
-      # Expert dropout draws for slots, the same on every mesh.
-      and not expert_dropout_rate
-  )
   if name == "ragged" and not can_be_ragged:
     raise errors.UserError(
         "SwitchFeedForward.dispatch = 'ragged' needs a mesh that splits "
-        "neither tokens nor experts, no TPU, and expert_dropout_rate = 0; "
-        "use 'index'."
+        "neither experts nor d_ff nor d_model, and no TPU; use 'index'."
     )
   if name:
     return BY_NAME[name]
   if splits.is_on_tpu():
     return dispatch.EinsumDispatcher
   num_tokens = mtf.Shape(dims.groups + [dims.tokens_per_core]).size
-  rows_per_expert = num_tokens / dims.num_experts.size
+  num_cores = math.prod(splits.ways(model, dim) for dim in dims.groups)
+  rows_per_expert = num_tokens / num_cores / dims.num_experts.size
   if can_be_ragged and rows_per_expert >= _RAGGED_ROWS_PER_EXPERT:
     return dispatch.RaggedDispatcher
   return dispatch.IndexDispatcher

@@ -193,7 +193,7 @@ class _LookupGradientOperation(operations.Operation):
     y = mesh_impl.slicewise(
         add_up, *args, *([] if first_row is None else [first_row])
     )
-    splits.add_over_cores(
+    operations.add_over_cores(
         lowering, mesh_impl, y, self.outputs[0], self.inputs[1].shape, "lookup"
     )
 

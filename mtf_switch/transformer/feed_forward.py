@@ -101,7 +101,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       router_dtype: the router's option dtype.
       priority: the router's option of this name.
       dispatch: "index" copies rows to slots, "ragged" leaves out empty slots
-        and needs all tokens and experts on one core, "einsum" multiplies by
+        and needs all experts whole on each core, "einsum" multiplies by
         Appendix F's tensors; the numbers are the same. None for "einsum" on a
         TPU, and elsewhere for the faster of the others.
       capacity_factor_train: equation (3) in training.
@@ -219,7 +219,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
         context.train,
         nonpadding,
         dispatchers.dispatcher_class(
-            self.dispatch, context, dims, self.num_choices, expert_dropout_rate
+            self.dispatch, context, dims, self.num_choices
         ),
     )
     microbatches.report_first_choices(context, self._name_in_reports(), routing)

@@ -192,7 +192,7 @@ class _SquaresByRowAndColumn(_OfMatrices):
     for part, output, summed in zip(
         parts, self.outputs, (columns_dim, rows_dim)
     ):
-      splits.add_over_cores(
+      operations.add_over_cores(
           lowering,
           lowering.mesh_impl(self),
           part,
@@ -211,7 +211,7 @@ class _WeightedSumOfSquares(_OfMatrices):
 
   def lower(self, lowering):
     part = self._of_slices(lowering, blocks_lib.weighted_sum_of_squares)
-    splits.add_over_cores(
+    operations.add_over_cores(
         lowering,
         lowering.mesh_impl(self),
         part,
@@ -251,6 +251,6 @@ class _SumOfSquares(operations.Operation):
     y = mesh_impl.slicewise(
         lambda x: 2.0 * tf.nn.l2_loss(x), lowering.tensors[x]
     )
-    splits.add_over_cores(
+    operations.add_over_cores(
         lowering, mesh_impl, y, self.outputs[0], x.shape, "sum_of_squares"
     )

@@ -191,7 +191,7 @@ class _TokenLossOperation(operations.Operation):
       if set(self._tokens.dims) <= set(output.shape.dims):
         lowering.set_tensor_lowering(output, slices)
       else:
-        splits.add_over_cores(
+        operations.add_over_cores(
             lowering, mesh_impl, slices, output, self._tokens, "loss"
         )
 

@@ -63,9 +63,19 @@ def step(dispatch, mesh_shape, layout, **options):
   return graphs.evaluate(build, mesh_shape, layout)
 
 
+def assert_close(one, other):
+  """To 1e-6 of the largest entry; the loss, to that of terms that cancel."""
+  largest = np.abs(other).max() if other.ndim else 0.1
+  np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * largest)
+
+
 @pytest.mark.parametrize(
     "dispatch, router, mesh_shape, layout",
-    [("ragged", router, "", "") for router in ROUTERS]
+    [
+        ("ragged", router, mesh_shape, layout)
+        for mesh_shape, layout in (("", ""), ("data:2", "batch:data"))
+        for router in ROUTERS
+    ]
     + [
         ("index", router, mesh_shape, layout)
         for mesh_shape, layout in (
@@ -88,13 +98,14 @@ def step(dispatch, mesh_shape, layout, **options):
 def test_outputs_and_all_gradients_are_those_of_the_einsum(
     dispatch, router, mesh_shape, layout
 ):
-  # Nothing is drawn: neither noise nor second experts.
+  # Draws of the router's would be the same; those of experts are too.
   changes = dict(exploration="argmax")
   if router == "top_2":
     changes["second_policy_train"] = "threshold"
   options = dict(
       router=dataclasses.replace(ROUTERS[router], **changes),
       capacity_factor_train=1.0,
+      expert_dropout_rate=0.3,
   )
   einsum, slow = step("einsum", mesh_shape, layout, **options)
   copied, fast = step(dispatch, mesh_shape, layout, **options)
@@ -102,13 +113,40 @@ def test_outputs_and_all_gradients_are_those_of_the_einsum(
   for one, other in zip(copied, einsum):
     assert other.any()
     # The same products; only the sum over a token's choices is another.
-    np.testing.assert_allclose(one, other, atol=1e-6 * np.abs(other).max())
+    assert_close(one, other)
   assert sum(fast["einsum"]) < sum(slow["einsum"])
 
   def moved(counters):
     return {k: v for k, v in counters.items() if k.startswith("alltoall")}
 
   assert moved(fast) == moved(slow)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_rows_of_several_cores_are_those_of_one(router):
+  """Noise of the router and of the experts included, and dropped tokens."""
+  options = dict(
+      router=dataclasses.replace(ROUTERS[router], exploration="sample"),
+      capacity_factor_train=1.0,
+      expert_dropout_rate=0.3,
+      activation="gelu",
+  )
+  one_core, _ = step("ragged", "", "", **options)
+  for size in (2, 4):
+    cores, counters = step("ragged", f"data:{size}", "batch:data", **options)
+    assert len(cores) == len(one_core) == 6
+    for one, other in zip(cores, one_core):
+      # A product's rounding depends on its rows, a sum's on its order.
+      assert_close(one, other)
+    # The gradients of the router and of two matrices, and scalars.
+    sizes = [size * EXPERTS * D_MODEL * n for n in (1, D_FF, D_FF)]
+    sent = [
+        value
+        for name, values in counters.items()
+        for value in values
+        if name.startswith("allreduce")
+    ]
+    assert sorted(v for v in sent if v > size) == sizes
 
 
 @pytest.mark.parametrize(
@@ -128,7 +166,31 @@ def test_every_strategy_is_the_contract_and_no_other_strategy(strategy):
       for name, value in vars(strategy).items()
       if callable(value) and not name.startswith("_")
   }
-  assert methods == {"dispatch", "multiply", "combine"}
+  assert methods == {"dispatch", "choices", "multiply", "combine"}
+
+
+def test_the_rows_of_tokens_are_not_kept_for_the_backward_pass():
+  with tf.Graph().as_default():
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    layer = feed_forward.SwitchFeedForward(
+        num_experts=EXPERTS, num_cores=4, hidden_size=D_FF, dispatch="ragged"
+    )
+    x = make_inputs(mesh)
+    y = layer.call(make_context(mesh, model=graphs.Model("", "")), x)
+    forward = list(mesh.graph.operations)
+    weights = [v.value for v in mesh.graph.trainable_variables]
+    mtf.gradients([mtf.reduce_sum(mtf.square(y))], [x, *weights])
+    backward = mesh.graph.operations[len(forward) :]
+  computed = {tensor for op in forward for tensor in op.outputs}
+  kept = {
+      tensor.shape.dimension_names[-1]
+      for op in backward
+      for tensor in op.inputs
+      if tensor in computed and "rows" in tensor.shape.dimension_names
+      # Which token a row has is cheap to keep.
+      and tensor.dtype.is_floating
+  }
+  assert kept == {"d_ff"}
 
 
 @pytest.mark.parametrize("dispatch", ["ragged", "index"])
@@ -152,7 +214,8 @@ def test_no_tensor_has_tokens_experts_and_slots(dispatch):
         (None, "", "", dispatch_lib.RaggedDispatcher),
         ("index", "", "", dispatch_lib.IndexDispatcher),
         ("einsum", "", "", dispatch_lib.EinsumDispatcher),
-        (None, "data:2", "batch:data", dispatch_lib.IndexDispatcher),
+        (None, "data:2", "batch:data", dispatch_lib.RaggedDispatcher),
+        (None, "data:4", "batch:data", dispatch_lib.RaggedDispatcher),
         (
             None,
             "data:2",
@@ -166,21 +229,32 @@ def test_no_tensor_has_tokens_experts_and_slots(dispatch):
 def test_the_default_leaves_out_empty_slots_where_it_can(
     option, mesh_shape, layout, dispatcher
 ):
+  assert chosen(option, mesh_shape, layout, tokens_per_core=512) == dispatcher
+  # With few rows for each expert of a core one product of all slots is faster.
+  few = dispatch_lib.IndexDispatcher if option is None else dispatcher
+  assert chosen(option, mesh_shape, layout, tokens_per_core=32) == few
+
+
+@pytest.mark.parametrize("mesh_size, rows", [(1, 256), (2, 128), (4, 64)])
+def test_the_rows_of_a_core_decide(mesh_size, rows):
+  dispatcher = chosen(
+      None, f"data:{mesh_size}", "batch:data", tokens_per_core=256
+  )
+  assert (dispatcher == dispatch_lib.RaggedDispatcher) == (rows >= 128)
+
+
+def chosen(option, mesh_shape, layout, tokens_per_core):
+  """The strategy for training, with as many groups as experts."""
   layer = feed_forward.SwitchFeedForward(
-      num_experts=EXPERTS, num_cores=4, hidden_size=D_FF, dispatch=option
+      num_experts=EXPERTS, num_cores=EXPERTS, hidden_size=D_FF
   )
   mesh = mtf.Mesh(mtf.Graph(), "mesh")
   context = make_context(mesh, model=graphs.Model(mesh_shape, layout))
   dims = layer.dims(context, make_inputs(mesh))
-  many = dims._replace(tokens_per_core=mtf.Dimension("tokens_per_core", 512))
-
-  def chosen(dims):
-    return dispatchers.dispatcher_class(option, context, dims, 1, 0.0)
-
-  assert chosen(many) == dispatcher
-  # With few rows for each expert one product of all slots is faster.
-  few = dispatch_lib.IndexDispatcher if option is None else dispatcher
-  assert chosen(dims) == few
+  dims = dims._replace(
+      tokens_per_core=mtf.Dimension("tokens_per_core", tokens_per_core)
+  )
+  return dispatchers.dispatcher_class(option, context, dims, 1)
 
 
 @pytest.mark.parametrize(
@@ -208,21 +282,21 @@ def test_inference_has_a_product_for_each_of_few_choices(
       tokens_per_core=mtf.Dimension("tokens_per_core", tokens),
       expert_capacity=mtf.Dimension("expert_capacity", tokens),
   )
-  chosen = dispatchers.dispatcher_class(None, context, dims, choices, 0.0)
+  chosen = dispatchers.dispatcher_class(None, context, dims, choices)
   assert chosen == dispatcher
 
 
 @pytest.mark.parametrize(
-    "mesh_shape, layout, options",
+    "mesh_shape, layout",
     [
-        ("data:2", "batch:data", {}),
-        ("data:2", "batch:data,experts:data", {}),
-        ("", "", {"expert_dropout_rate": 0.1}),
+        ("data:2", "batch:data,experts:data"),
+        ("model:2", "d_ff:model"),
+        ("model:2", "d_model:model"),
     ],
 )
-def test_ragged_is_refused_where_slots_are_needed(mesh_shape, layout, options):
+def test_ragged_is_refused_where_slots_are_needed(mesh_shape, layout):
   with pytest.raises(errors.UserError, match="use 'index'"):
-    step("ragged", mesh_shape, layout, **options)
+    step("ragged", mesh_shape, layout)
 
 
 @pytest.mark.parametrize("dispatch", ["ragged", "index", "einsum"])

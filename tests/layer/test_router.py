@@ -717,7 +717,7 @@ def test_gradients_are_the_slopes_of_the_losses():
               dataclasses.replace(ROUTERS[name], dtype="float64"),
               router_weights=weights,
           ),
-          lambda x, multiply: mtf.tanh(
+          lambda x, multiply, choices: mtf.tanh(
               x * constant(experts, [dims.num_experts, dims.d_model])
           ),
           dims,

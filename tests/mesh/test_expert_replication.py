@@ -121,6 +121,7 @@ def test_the_cut_changes_nothing(router, priority, dispatch):
         (MESH, LAYOUT, "switch_router", "index"),
         (MESH, LAYOUT, "top_2_router", "einsum"),
         ("replica:2", "outer_batch:replica", "switch_router", "index"),
+        (MESH, "outer_batch:replica,batch:data", "top_2_router", "ragged"),
     ],
 )
 def test_no_mesh_changes_outputs_or_gradients(

@@ -40,7 +40,8 @@ DATA_4 = ("data_parallelism = 4",)
 MODEL_4 = ("model_parallelism = 4",)
 DATA_2_MODEL_2 = ("data_parallelism = 2", "model_parallelism = 2")
 LAYOUTS = {
-    "data": DATA_4,
+    # Rows without empty slots, beside the slots of the single device.
+    "data": (*DATA_4, "SwitchFeedForward.dispatch = 'ragged'"),
     "model": MODEL_4,
     "model_data": DATA_2_MODEL_2,
     "expert_data": DATA_4,

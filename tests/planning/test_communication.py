@@ -84,6 +84,7 @@ def assert_all_messages_are_planned(experiment_):
                 "data_parallelism = 8",
                 "model_parallelism = 4",
                 "activation = ['gelu', 'linear']",
+                "expert_dropout_rate = 0.1",
                 "SwitchFeedForward.router = @top_2_router",
                 plans.RECOMPUTE,
             ],

@@ -15,6 +15,7 @@
 """FLOPs and bytes over links, by hand and by formula."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import collections
 import warnings
 
 import mesh_tensorflow as mtf
@@ -100,23 +101,43 @@ def test_executed_products_are_those_of_the_formula(attention):
 
 
 def test_empty_slots_are_executed_unless_rows_are_ragged():
-  def executed_with(dispatch):
-    experiment_ = plans.on_one_cpu(
+  """On two cores too, each of which executes half, and sends the same."""
+
+  def graph_with(dispatch):
+    experiment_ = plans.toy(
         "switch_lm_tiny",
+        "data",
         "task = 'toy_lm'",
+        "data_parallelism = 2",
         "sequence_length = {'targets': 24}",
         "capacity_factor_train = 2.0",
         f"SwitchFeedForward.dispatch = '{dispatch}'",
     )
-    return executed(experiment_), len(
-        feed_forward.switches(experiment_.build_model())
-    )
+    graph = step_graph.StepGraph(experiment_, on_tpu=False)
+    return experiment_, graph
 
-  slots, num_layers = executed_with("index")
-  rows, _ = executed_with("ragged")
+  def executed_on(graph, *mesh):
+    slices = slices_lib.Slices(*mesh)
+    return cost.executed_flops(graph.operations(), slices.size)
+
+  experiment_, slots = graph_with("index")
+  mesh = experiment_.mesh, experiment_.layout
+  sent = collections.Counter(
+      c._replace(operation="") for c in slots.collectives(*mesh)
+  )
+  _, rows = graph_with("ragged")
+  num_layers = len(feed_forward.switches(experiment_.build_model()))
   # 8 groups of 48 tokens have 8 x 12 slots each.
-  empty = 8 * (8 * 12 - 48)
-  assert slots - rows == num_layers * 3 * 2 * empty * 2 * 32 * 64
+  empty = 8 * (8 * 12 - 48) * num_layers * 3 * 2 * 2 * 32 * 64
+  one_core = mtf.Shape([]), mtf.LayoutRules([])
+  assert executed_on(slots, *one_core) - executed_on(rows, *one_core) == empty
+  assert executed_on(slots, *mesh) - executed_on(rows, *mesh) == empty / 2
+  assert sent == collections.Counter(
+      c._replace(operation="") for c in rows.collectives(*mesh)
+  )
+  of_experts = [c for c in sent if c.shape in ((8, 32, 64), (8, 64, 32))]
+  assert {c.purpose for c in of_experts} == {"gradients"}
+  assert len(of_experts) == 2
 
 
 def test_products_in_a_loop_count_for_each_microbatch():

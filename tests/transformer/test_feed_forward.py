@@ -85,23 +85,28 @@ def outputs_and_gradients(mesh, layer, model=None):
 
 @pytest.mark.parametrize("activation", ["relu", ["gelu", "linear"]])
 @pytest.mark.parametrize(
-    "mesh_shape, layout",
+    "mesh_shape, layout, dispatch",
     [
-        ("data:2", "batch:data,experts:data"),
-        ("data:4", "batch:data,experts:data"),
-        ("data:4", "batch:data"),
-        ("model:2", "d_ff:model"),
-        ("data:2;model:2", "batch:data,experts:data,d_ff:model"),
+        ("data:2", "batch:data,experts:data", "index"),
+        ("data:4", "batch:data,experts:data", "index"),
+        ("data:4", "batch:data", "ragged"),
+        ("model:2", "d_ff:model", "index"),
+        ("data:2;model:2", "batch:data,experts:data,d_ff:model", "index"),
     ],
 )
-def test_no_mesh_changes_outputs_or_gradients(mesh_shape, layout, activation):
+def test_no_mesh_changes_outputs_or_gradients(
+    mesh_shape, layout, dispatch, activation
+):
   """Jitter and expert dropout included: draws do not depend on the mesh."""
-  layer = make_layer(
-      activation=activation, router_jitter=0.1, expert_dropout_rate=0.2
-  )
 
-  def build(mesh, *model):
-    return outputs_and_gradients(mesh, layer, *model)
+  def build(mesh, model=None):
+    layer = make_layer(
+        activation=activation,
+        router_jitter=0.1,
+        expert_dropout_rate=0.2,
+        dispatch=dispatch if model else "index",
+    )
+    return outputs_and_gradients(mesh, layer, model)
 
   single, _ = graphs.evaluate(build)
   model = graphs.Model(mesh_shape, layout)
@@ -204,22 +209,29 @@ def inputs_of(seed):
   return inputs, nonpadding
 
 
-def test_the_layer_is_the_oracle_with_its_own_weights():
+@pytest.mark.parametrize(
+    "dispatch, mesh_shape", [("index", ""), ("ragged", "data:2")]
+)
+def test_the_layer_is_the_oracle_with_its_own_weights(dispatch, mesh_shape):
   def build(mesh):
     x = make_inputs(mesh)
     context = make_context(
         mesh,
         tf.estimator.ModeKeys.EVAL,
+        model=graphs.Model(mesh_shape, "batch:data"),
         sequence_id=make_sequence_id(mesh),
     )
-    y = make_layer(capacity_factor_eval=1.0).call(context, x)
+    layer = make_layer(capacity_factor_eval=1.0, dispatch=dispatch)
+    y = layer.call(context, x)
     found = variables(mesh)
     return [y] + [
         found[name]
         for name in ("router/kernel", "experts/wi/kernel", "experts/wo/kernel")
     ]
 
-  (y, router_weights, w_in, w_out), _ = graphs.evaluate(build)
+  (y, router_weights, w_in, w_out), _ = graphs.evaluate(
+      build, mesh_shape, "batch:data"
+  )
   inputs, nonpadding = inputs_of(0)
   inputs = inputs.reshape(4, -1, D_MODEL)
   expected, _ = oracle.switch_layer(

@@ -27,12 +27,13 @@ class Dispatcher(abc.ABC):
   """Moves tokens to their experts and back, as a `Routing` says.
 
   A strategy chooses the form in which the experts see their tokens, and its
-  three methods agree on it:
+  methods agree on it:
 
   strategy  expert inputs
   einsum    [num_experts`, num_cores_unsplit, expert_capacity, d_model]
   index     [num_experts`, num_cores_unsplit, expert_capacity, d_model]
-  ragged    `[num_cores, rows, d_model]`, sorted by expert
+  ragged    [num_cores`, tokens_per_core, d_model], and for the results of
+            products [num_cores`, rows, d_output], on each core sorted by expert
   blocks    [num_cores`, blocks, block_rows, d_model], one expert a block
   tokens    [num_cores`, tokens_per_core, choices, d_model]
 
@@ -69,6 +70,15 @@ class Dispatcher(abc.ABC):
     """
 
   @abc.abstractmethod
+  def choices(self) -> mtf.Tensor:
+    """The choices that the experts see, for draws that belong to choices.
+
+    Returns:
+      int32, the form of products' results without new_dim: token * choices +
+      choice, counted over the batch; any number where there is no token.
+    """
+
+  @abc.abstractmethod
   def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
   ) -> mtf.Tensor:
@@ -80,7 +90,7 @@ class Dispatcher(abc.ABC):
       new_dim: the output dimension.
 
     Returns:
-      as x, with new_dim for d_input.
+      the strategy's form of results, with new_dim for d_input.
     """
 
   @abc.abstractmethod
@@ -88,7 +98,7 @@ class Dispatcher(abc.ABC):
     """Takes each token's results from its experts, times its gates.
 
     Args:
-      expert_outputs: in the strategy's form, with d_output for d_model.
+      expert_outputs: in the strategy's form of results, with d_output.
 
     Returns:
       [num_cores`, tokens_per_core, d_output], exactly zero for tokens without a

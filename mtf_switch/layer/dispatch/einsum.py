@@ -26,6 +26,7 @@ from mtf_switch.layer import exchange
 from mtf_switch.layer import experts
 from mtf_switch.layer import routing as routing_lib
 from mtf_switch.layer.dispatch import contract
+from mtf_switch.layer.dispatch import places
 
 
 class EinsumDispatcher(contract.Dispatcher):
@@ -56,6 +57,7 @@ class EinsumDispatcher(contract.Dispatcher):
         used, and so before the all-to-all (section 2.4).
     """
     self._dims = dims
+    self._routing = routing
 
     def by_expert(x):
       """`[..., choices]` -> `[..., num_experts]`; a token's choices differ."""
@@ -104,6 +106,13 @@ class EinsumDispatcher(contract.Dispatcher):
         ],
     )
     return exchange.to_experts(expert_inputs, self._dims)
+
+  def choices(self) -> mtf.Tensor:
+    """The choice at each slot, [num_experts`, num_cores_unsplit, capacity]."""
+    slots = places.slots(self._routing, self._dims)
+    return exchange.to_experts(
+        places.choices_of_batch(slots, self._dims), self._dims
+    )
 
   def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension

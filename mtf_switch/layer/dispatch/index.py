@@ -58,6 +58,12 @@ class IndexDispatcher(contract.Dispatcher):
     expert_inputs = places.to_places(inputs, self._slots, self._dims)
     return exchange.to_experts(expert_inputs, self._dims)
 
+  def choices(self) -> mtf.Tensor:
+    """The choice at each slot, [num_experts`, num_cores_unsplit, capacity]."""
+    return exchange.to_experts(
+        places.choices_of_batch(self._slots, self._dims), self._dims
+    )
+
   def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
   ) -> mtf.Tensor:

@@ -18,7 +18,7 @@ Where a place's row comes from and where a choice's row goes are known both
 ways, so that copies are gathers, and their gradients too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 import math
 from typing import NamedTuple
@@ -79,6 +79,41 @@ def slots(routing: routing_lib.Routing, dims: dims_lib.SwitchDims) -> Places:
   )
 
 
+def choices_of_batch(places: Places, dims: dims_lib.SwitchDims) -> mtf.Tensor:
+  """Counts the choices at places over the batch instead of a slice.
+
+  Args:
+    places: of the choices.
+    dims: the layer's dimensions.
+
+  Returns:
+    int32, the shape of the places: token * choices + choice; any number where
+    nobody is.
+  """
+  choices_of_group = (
+      dims.tokens_per_core.size * places.of_choice.shape.dims[-1].size
+  )
+
+  def count(choice_at, *groups):
+    group = 0
+    for dim, own in zip(dims.groups, groups):
+      group = tf.expand_dims(group, -1) * dim.size + own
+    choice_at = tf.maximum(choice_at, 0)
+    group = tf.gather(tf.reshape(group, [-1]), choice_at // choices_of_group)
+    return group * choices_of_group + choice_at % choices_of_group
+
+  mesh = places.choice_at.mesh
+  return operations.slicewise(
+      count,
+      [places.choice_at]
+      + [mtf.range(mesh, dim, tf.int32) for dim in dims.groups],
+      multiplications=None,
+      splittable_dims=dims.groups,
+      grad_function=0,
+      name="choices",
+  )
+
+
 def to_places(
     inputs: mtf.Tensor, places: Places, dims: dims_lib.SwitchDims
 ) -> mtf.Tensor:
@@ -100,6 +135,33 @@ def to_places(
       dims,
       places.choice_at.shape + inputs.shape.dims[-1:],
       "dispatch",
+  )
+
+
+def add_choices(
+    rows: mtf.Tensor,
+    places: Places,
+    shape: mtf.Shape,
+    splittable_dims: Sequence[mtf.Dimension],
+) -> mtf.Tensor:
+  """Adds up what is at the places of each token's choices: to_places' gradient.
+
+  Args:
+    rows: `[..., d_model]`, the shape of the places first.
+    places: of the choices.
+    shape: of the result.
+    splittable_dims: the dimensions that the mesh may split.
+
+  Returns:
+    [num_cores`, tokens_per_core, d_model], zeros where nobody has a place.
+  """
+  return operations.slicewise(
+      _add_choices,
+      [rows, *places],
+      output_shape=shape,
+      multiplications=None,
+      splittable_dims=splittable_dims,
+      name="dispatch_gradient",
   )
 
 

@@ -12,7 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Rows without empty slots, where one core has all tokens and experts."""
+"""Rows without empty slots, where each core has all experts.
+
+A core multiplies the rows of its own groups. How many an expert has differs
+from core to core, so that neither can the experts be split: what is exchanged
+must have one size. The same sums in another order make the numbers of several
+cores: the gradients of weights are added up over cores, and a product's
+rounding depends on its number of rows.
+"""
 
 import functools
 
@@ -24,6 +31,7 @@ from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import routing as routing_lib
 from mtf_switch.layer.dispatch import contract
 from mtf_switch.layer.dispatch import places
+from mtf_switch.layer.dispatch import ragged_products
 
 
 class RaggedDispatcher(contract.Dispatcher):
@@ -43,7 +51,7 @@ class RaggedDispatcher(contract.Dispatcher):
 
     Args:
       routing: the router's decisions.
-      dims: the layer's dimensions, none of them split.
+      dims: the layer's dimensions, none of them split but the groups.
       dtype: of the activations; gates are cast to it.
     """
     self._dims = dims
@@ -64,42 +72,62 @@ class RaggedDispatcher(contract.Dispatcher):
         output_shape=[
             slots.of_choice.shape,
             mtf.Shape([*dims.groups, rows]),
-            mtf.Shape([num_experts]),
+            mtf.Shape([*dims.groups, num_experts]),
         ],
         output_dtype=[tf.int32] * 3,
         multiplications=None,
-        splittable_dims=[],
+        splittable_dims=dims.groups,
         grad_function=0,
         name="close_ranks",
     )
     self._rows = places.Places(row_of_choice, choice_at_row)
 
   def dispatch(self, inputs: mtf.Tensor) -> mtf.Tensor:
-    """Copies each token to its rows.
+    """Leaves the tokens where they are: products copy them to rows.
 
     Args:
-      inputs: `[num_cores, tokens_per_core, d_model]`.
+      inputs: [num_cores`, tokens_per_core, d_model].
 
     Returns:
-      `[num_cores, rows, d_model]`: the rows of the first expert, of the second,
-      and so on, and then rows of zeros.
+      the same.
     """
-    return places.to_places(inputs, self._rows, self._dims)
+    return inputs
+
+  def choices(self) -> mtf.Tensor:
+    """The choice at each row, `[num_cores, rows]`."""
+    return places.choices_of_batch(self._rows, self._dims)
 
   def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
   ) -> mtf.Tensor:
-    """Multiplies the rows of each expert by its own matrix."""
-    return ragged_matmul(x, weights, new_dim, self._end_of_expert)
+    """Multiplies the rows of each expert by its own matrix.
+
+    Args:
+      x: [num_cores`, tokens_per_core, d_input], or results of such a product.
+      weights: `[num_experts, d_input, new_dim]`.
+      new_dim: the output dimension.
+
+    Returns:
+      [num_cores`, rows, new_dim]: on each core the rows of the first expert, of
+      the second, and so on, and then rows of zeros.
+    """
+    are_tokens = self._dims.tokens_per_core in x.shape.dims
+    return ragged_products.ragged_matmul(
+        x,
+        weights,
+        new_dim,
+        self._end_of_expert,
+        self._rows if are_tokens else None,
+    )
 
   def combine(self, expert_outputs: mtf.Tensor) -> mtf.Tensor:
     """Takes each token's results from its rows, times its gates.
 
     Args:
-      expert_outputs: `[num_cores, rows, d_output]`.
+      expert_outputs: [num_cores`, rows, d_output].
 
     Returns:
-      `[num_cores, tokens_per_core, d_output]`, exactly zero for tokens that are
+      [num_cores`, tokens_per_core, d_output], exactly zero for tokens that are
       dropped.
     """
     return places.from_places(
@@ -108,7 +136,7 @@ class RaggedDispatcher(contract.Dispatcher):
 
 
 def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
-  """Leaves out the empty slots.
+  """Leaves out the empty slots of a core's groups.
 
   Args:
     slot_of_choice: `[num_cores, tokens_per_core, choices]` int32, -1 for none.
@@ -118,13 +146,16 @@ def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
 
   Returns:
     as slot_of_choice, with rows for slots; `[num_cores, rows_per_core]` int32,
-    the choice of each row, -1 for the last ones; and `[num_experts]` int32,
-    the rows of all experts up to each.
+    the choice of each row, -1 for the last ones; and `[num_cores,
+    num_experts]` int32, the rows of a group for all experts up to each.
   """
   groups = slot_of_choice.shape[:-2]
-  choice_of_slot = tf.reshape(choice_of_slot, [choice_of_slot.shape[0], -1])
   held = choice_of_slot >= 0
-  end_of_expert = tf.cumsum(tf.reduce_sum(tf.cast(held, tf.int32), axis=1))
+  held_by_expert = tf.reduce_sum(tf.cast(held, tf.int32), axis=-1)
+  # Experts first, in `choice_of_slot`; groups first, in what is returned.
+  end_of_expert = tf.cumsum(
+      tf.transpose(tf.reshape(held_by_expert, [held.shape[0], -1])), axis=-1
+  )
   row_of_slot = tf.cumsum(tf.reshape(tf.cast(held, tf.int32), [-1])) - 1
   row_of_choice = tf.where(
       slot_of_choice >= 0,
@@ -135,115 +166,12 @@ def _close_ranks(slot_of_choice, choice_of_slot, rows_per_core):
   choice_of_row = tf.concat(
       [
           tf.boolean_mask(choice_of_slot, held),
-          tf.fill([num_rows - end_of_expert[-1]], -1),
+          tf.fill([num_rows - tf.reduce_sum(held_by_expert)], -1),
       ],
       axis=0,
   )
   return (
       row_of_choice,
       tf.reshape(choice_of_row, [*groups, rows_per_core]),
-      end_of_expert,
-  )
-
-
-def ragged_matmul(
-    x: mtf.Tensor,
-    weights: mtf.Tensor,
-    new_dim: mtf.Dimension,
-    end_of_expert: mtf.Tensor,
-) -> mtf.Tensor:
-  """Multiplies rows that are sorted by expert, however many each expert has.
-
-  Args:
-    x: `[..., d_input]`, not split; row after row those of the first expert,
-      of the second, and so on, and then rows of zeros.
-    weights: `[num_experts, d_input, new_dim]`, not split.
-    new_dim: the output dimension.
-    end_of_expert: `[num_experts]` int32, the rows of all experts up to each.
-
-  Returns:
-    `[..., new_dim]`, the last rows zeros too.
-  """
-
-  def multiplications(slice_size):
-    # Rows times matrices; the gradients are products of the same sizes.
-    return slice_size([*x.shape.dims, new_dim])
-
-  def rows(x):
-    return tf.reshape(x, [-1, x.shape[-1]])
-
-  def per_expert(fn, ends, size, **kwargs):
-    """Calls fn with each expert and its rows' indices, several at a time."""
-    begins = tf.concat([[0], ends[:-1]], axis=0)
-    num_experts = ends.shape[0]
-    _, results = tf.while_loop(
-        lambda expert, _: expert < num_experts,
-        lambda expert, results: (
-            expert + 1,
-            results.write(
-                expert, fn(expert, slice(begins[expert], ends[expert]))
-            ),
-        ),
-        [0, tf.TensorArray(x.dtype, size=size, **kwargs)],
-    )
-    return results
-
-  def multiply(x, weights, ends, transpose=False):
-    x_rows = rows(x)
-    d_output = weights.shape[1 if transpose else 2]
-    results = per_expert(
-        lambda expert, own: tf.matmul(
-            x_rows[own], weights[expert], transpose_b=transpose
-        ),
-        ends,
-        ends.shape[0] + 1,
-        infer_shape=False,
-        element_shape=[None, d_output],
-    )
-    rest = tf.zeros([x_rows.shape[0] - ends[-1], d_output], x.dtype)
-    y = results.write(ends.shape[0], rest).concat()
-    return tf.reshape(y, [*x.shape[:-1], d_output])
-
-  def of_weights(x, y_gradient, ends):
-    x, y_gradient = rows(x), rows(y_gradient)
-    return per_expert(
-        lambda expert, own: tf.matmul(
-            x[own], y_gradient[own], transpose_a=True
-        ),
-        ends,
-        ends.shape[0],
-        element_shape=[x.shape[-1], y_gradient.shape[-1]],
-    ).stack()
-
-  def gradient(op, y_gradient):
-    x, weights, ends = op.inputs
-    return [
-        operations.slicewise(
-            functools.partial(multiply, transpose=True),
-            [y_gradient, weights, ends],
-            output_shape=x.shape,
-            multiplications=multiplications,
-            splittable_dims=[],
-            name="ragged_matmul_inputs",
-        ),
-        operations.slicewise(
-            of_weights,
-            [x, y_gradient, ends],
-            output_shape=weights.shape,
-            output_dtype=weights.dtype,
-            multiplications=multiplications,
-            splittable_dims=[],
-            name="ragged_matmul_weights",
-        ),
-        None,
-    ]
-
-  return operations.slicewise(
-      multiply,
-      [x, weights, end_of_expert],
-      output_shape=x.shape.dims[:-1] + [new_dim],
-      multiplications=multiplications,
-      splittable_dims=[],
-      grad_function=gradient,
-      name="ragged_matmul",
+      tf.reshape(end_of_expert, [*groups, -1]),
   )
