@@ -74,7 +74,10 @@ def test_each_matrix_has_its_factors(number):
   np.testing.assert_allclose(over_rows, (x**2).sum(1), rtol=1e-6)
   args = by_row, by_column
   total = run(blocks.weighted_sum_of_squares, x, *args, blocks=number)
-  np.testing.assert_allclose(total, (x**2 * weights).sum(), rtol=1e-5)
+  terms = x**2 * weights
+  np.testing.assert_allclose(
+      total, terms.sum(), rtol=0, atol=1e-6 * np.abs(terms).sum()
+  )
   result = run(blocks.subtract_scaled, x, y, *args, blocks=number)
   np.testing.assert_allclose(result, x - y * weights, rtol=1e-5, atol=1e-6)
 
