@@ -193,30 +193,30 @@ def evaluation_batches(
   """
   # tf.data mixes the graph's seed, which is the run's, into each of its own.
   tf.set_random_seed(0)
+  # A function, which datasets of equal features share.
+  batches_of = tf.function(
+      functools.partial(_numbered_batches, batch_size=batch_size),
+      autograph=False,
+  )
   batches = []
   for number, dataset_fn in enumerate(dataset_fns):
     report(0, f"building data pipeline {number + 1} of {len(dataset_fns)}")
-    batches.append(
-        _numbered(_batches_of_all(dataset_fn, batch_size), number, batch_size)
-    )
+    examples = without_autograph(dataset_fn)
+    batches.append(batches_of(examples, tf.constant(number)))
   report(0, "building the model")
   all_batches = functools.reduce(lambda a, b: a.concatenate(b), batches)
   return as_built(all_batches).prefetch(tf.data.AUTOTUNE)
 
 
-def _batches_of_all(
-    dataset_fn: Callable[[], tf.data.Dataset], batch_size: int
+def _numbered_batches(
+    examples: tf.data.Dataset, number: tf.Tensor, batch_size: int
 ) -> tf.data.Dataset:
-  examples = without_autograph(dataset_fn)
+  """Batches of all examples of a dataset, with its number."""
   batches = examples.map(t5_utils.filter_features).batch(batch_size)
-  return transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)
-
-
-def _numbered(
-    batches: tf.data.Dataset, number: int, batch_size: int
-) -> tf.data.Dataset:
-  numbers = np.full(batch_size, number, np.int32)
-  return batches.map(lambda features: {**features, "dataset": numbers})
+  batches = transformer_dataset.trim_and_pad_dataset(batches, length=batch_size)
+  return batches.map(
+      lambda features: {**features, "dataset": tf.fill([batch_size], number)}
+  )
 
 
 def count_batches(

@@ -56,6 +56,24 @@ def test_draws_do_not_depend_on_the_mesh(mesh_shape, layout):
     np.testing.assert_array_equal(one, other)
 
 
+def test_functions_of_slices_have_a_name_scope_for_each_processor():
+  """Not a variable scope, which takes longer than adding an operation."""
+  scopes = []
+
+  def negative(x):
+    scopes.append(tf.get_variable_scope())
+    return tf.negative(x, name="negative")
+
+  with tf.Graph().as_default():
+    mesh = placement_mesh.PlacementMeshImpl("data:2", "", ["cpu:0", "cpu:0"])
+    slices = mesh.slicewise(negative, tf.constant(1.0)).tensor_list
+    assert [x.op.name for x in slices] == [
+        "parallel_0/negative",
+        "parallel_1/negative",
+    ]
+    assert scopes == [tf.get_variable_scope()] * 2
+
+
 def test_each_operation_step_and_seed_draws_anew_and_repeats():
   (first, second, *_), _ = graphs.evaluate(graph_with_draws)
   (again, *_), _ = graphs.evaluate(graph_with_draws)

@@ -98,6 +98,22 @@ def test_hook_records_every_so_many_steps(tmp_path):
   assert lines[-1].endswith("tokens/s  0:00:00 left")
 
 
+def test_recorded_steps_fetch_what_all_steps_do(tmp_path, monkeypatch):
+  fetched = []
+  before_run = progress_hook.ProgressHook.before_run
+
+  def noted(hook, run_context):
+    arguments = before_run(hook, run_context)
+    fetched.append({x.name for x in tf.nest.flatten(arguments.fetches)})
+    return arguments
+
+  monkeypatch.setattr(progress_hook.ProgressHook, "before_run", noted)
+  display = progress.Display(rich.console.Console(file=io.StringIO()))
+  run_hook(tmp_path, display, 0, 4, metrics_every=2)
+  # Otherwise TensorFlow optimizes the graph a second time.
+  assert fetched == [fetched[0]] * 4
+
+
 @pytest.mark.parametrize(
     "metrics_every, steps_per_call, expected",
     [
