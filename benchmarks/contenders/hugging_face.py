@@ -37,7 +37,7 @@ from benchmarks.contenders import forms
 from benchmarks.contenders import worker
 
 # The largest modules that compile to one graph each. The loop over experts does
-# not, and its products, of other numbers of rows in each step, gain nothing.
+# not, and each expert has another number of rows in each step.
 _PARTS = (
     switch_transformers.SwitchTransformersLayerSelfAttention,
     switch_transformers.SwitchTransformersLayerCrossAttention,
