@@ -32,7 +32,7 @@ BY_NAME = {
 }
 # For fewer rows of a core on average, one product of all experts' slots is
 # faster than one product each without empty slots.
-_RAGGED_ROWS_PER_EXPERT = 128
+_RAGGED_ROWS_PER_EXPERT = 32
 
 
 def dispatcher_class(
