@@ -32,7 +32,7 @@ BY_NAME = {
 }
 # For fewer rows of a core on average, one product of all experts' slots is
 # faster than one product each without empty slots.
-_RAGGED_ROWS_PER_EXPERT = 128
+_RAGGED_ROWS_PER_EXPERT = 32
 # For no more choices of a group's tokens than there are experts, but always for
 # the first number and never for more than the second, a product for each is
 # faster than finding those of an expert.

@@ -162,7 +162,7 @@ class _TokenLossOperation(operations.Operation):
 
   @property
   def scratch(self) -> Sequence[mtf.Tensor]:
-    """The logits of a block and their softmax; its part of the gradient."""
+    """A block's logits, softmax and gradient; its part of the weights'."""
     block = self._tokens
     if block.size > TOKENS_PER_BLOCK:
       block = mtf.Shape([mtf.Dimension("block", TOKENS_PER_BLOCK)])
@@ -170,7 +170,8 @@ class _TokenLossOperation(operations.Operation):
         mtf.Tensor(self, block + x.shape.dims[-1], tf.float32)
         for x in self._products
     ]
-    return [*logits, *logits, *self._gradients[1:]]
+    of_logits = logits[:1] if self._gradients else []
+    return [*logits, *logits, *of_logits, *self._gradients[1:]]
 
   def multiplications(self, slice_size: operations.SliceSize) -> int:
     total = 0

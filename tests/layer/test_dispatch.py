@@ -235,15 +235,15 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
   assert chosen(option, mesh_shape, layout, tokens_per_core=512) == dispatcher
   # With few rows for each expert of a core one product of all slots is faster.
   few = dispatch_lib.IndexDispatcher if option is None else dispatcher
-  assert chosen(option, mesh_shape, layout, tokens_per_core=32) == few
+  assert chosen(option, mesh_shape, layout, tokens_per_core=16) == few
 
 
-@pytest.mark.parametrize("mesh_size, rows", [(1, 256), (2, 128), (4, 64)])
+@pytest.mark.parametrize("mesh_size, rows", [(1, 64), (2, 32), (4, 16)])
 def test_the_rows_of_a_core_decide(mesh_size, rows):
   dispatcher = chosen(
-      None, f"data:{mesh_size}", "batch:data", tokens_per_core=256
+      None, f"data:{mesh_size}", "batch:data", tokens_per_core=64
   )
-  assert (dispatcher == dispatch_lib.RaggedDispatcher) == (rows >= 128)
+  assert (dispatcher == dispatch_lib.RaggedDispatcher) == (rows >= 32)
 
 
 def chosen(option, mesh_shape, layout, tokens_per_core):
