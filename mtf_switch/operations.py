@@ -21,6 +21,7 @@ function of slices, which may compute anything.
 from collections.abc import Callable, Sequence
 
 import mesh_tensorflow as mtf
+import tensorflow.compat.v1 as tf
 
 # From dimensions to the number of entries of a slice that has them.
 SliceSize = Callable[[Sequence[mtf.Dimension]], int]
@@ -186,3 +187,19 @@ def add_over_cores(lowering, mesh_impl, x, output, summed: mtf.Shape, name):
         ),
     )
   lowering.set_tensor_lowering(output, x)
+
+
+def matmul_transposed(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+  """The product of a matrix and another's transpose.
+
+  As a batch of one: oneDNN multiplies few rows by a transposed matrix up to
+  four times as fast in batches, and many rows as fast.
+
+  Args:
+    x: `[rows, inner]`.
+    y: `[columns, inner]`.
+
+  Returns:
+    `[rows, columns]`.
+  """
+  return tf.matmul(x[tf.newaxis], y[tf.newaxis], transpose_b=True)[0]

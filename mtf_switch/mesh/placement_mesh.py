@@ -21,6 +21,7 @@ from mesh_tensorflow import placement_mesh_impl
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops.resource_variable_ops import is_resource_variable
 
+from mtf_switch import operations
 from mtf_switch.mesh import draws
 
 _STATELESS = {
@@ -154,10 +155,10 @@ def _matrix_product(
     rest = [math.prod(size[letter] for letter in group) for group in letters]
     return tf.reshape(x, [size[letter] for letter in batch] + rest)
 
-  y = tf.matmul(
-      matrices(a, *((summed, a_free) if transpose_a else (a_free, summed))),
-      matrices(b, *((b_free, summed) if transpose_b else (summed, b_free))),
-      transpose_a=transpose_a,
-      transpose_b=transpose_b,
-  )
+  a = matrices(a, *((summed, a_free) if transpose_a else (a_free, summed)))
+  b = matrices(b, *((b_free, summed) if transpose_b else (summed, b_free)))
+  if transpose_b and not transpose_a and not batch:
+    y = operations.matmul_transposed(a, b)
+  else:
+    y = tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
   return tf.reshape(y, [size[letter] for letter in output])

@@ -104,7 +104,7 @@ def ragged_matmul(
 def _multiply(x, weights, ends, *rows, transpose=False):
   """Each expert's rows times its matrix, or its matrix transposed."""
   read = _reader(x, *rows)
-  matmul = _matmul_transposed if transpose else tf.matmul
+  matmul = operations.matmul_transposed if transpose else tf.matmul
   row_dims = rows[1].shape if rows else x.shape[:-1]
   ends = _ends_on_core(ends)
   d_output = weights.shape[1 if transpose else 2]
@@ -121,15 +121,6 @@ def _multiply(x, weights, ends, *rows, transpose=False):
       v=tf.zeros([num_rows - ends[-1], d_output], x.dtype),
   )
   return tf.reshape(y, [*row_dims, d_output])
-
-
-def _matmul_transposed(x, weights):
-  """x times the transposed weights.
-
-  As a batch of one: oneDNN multiplies few rows by transposed matrices up to
-  four times as fast in batches.
-  """
-  return tf.matmul(x[tf.newaxis], weights[tf.newaxis], transpose_b=True)[0]
 
 
 def _multiply_transposed(x, y, ends, *rows):
