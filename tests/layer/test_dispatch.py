@@ -64,8 +64,11 @@ def step(dispatch, mesh_shape, layout, **options):
 
 
 def assert_close(one, other):
-  """To 1e-6 of the largest entry; the loss, to that of terms that cancel."""
-  largest = np.abs(other).max() if other.ndim else 0.1
+  """To 1e-6 of the largest entry, the loss to that of its terms' partial sums.
+
+  The terms of the loss, of the order of 1, nearly cancel.
+  """
+  largest = np.abs(other).max() if other.ndim else 1.0
   np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * largest)
 
 
