@@ -169,6 +169,7 @@ def _per_expert(product: Callable, ends, shape, operand) -> tf.Tensor:
     indices, values = product(expert, begins[expert], ends[expert])
     return expert + 1, tf.raw_ops.InplaceUpdate(x=y, i=indices, v=values)
 
+  shape = tf.constant(shape, tf.int32)
   # Without this the memory would be taken when the step begins.
   with tf.control_dependencies([operand]):
     empty = tf.raw_ops.Empty(shape=shape, dtype=operand.dtype)
