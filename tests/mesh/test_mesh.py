@@ -57,7 +57,7 @@ def test_draws_do_not_depend_on_the_mesh(mesh_shape, layout):
 
 
 def test_functions_of_slices_have_a_name_scope_for_each_processor():
-  """Not a variable scope, which takes longer than adding an operation."""
+  """Not a variable scope, which takes more than twice as long."""
   scopes = []
 
   def negative(x):
