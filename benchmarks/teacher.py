@@ -68,8 +68,8 @@ def answer(
   }
   seconds = {what: x for what, (x, _) in facts.items()}
   tensors = {what: x["tensor_bytes"] for what, (_, x) in facts.items()}
-  # The logits, float32.
-  largest = 4 * sizes["batch"] * sizes["targets"] * sizes["vocabulary"]
+  # The softmax of the encoder's attention, float32.
+  largest = 4 * sizes["batch"] * sizes["num_heads"] * sizes["inputs"] ** 2
   goals = [
       questions.goal(
           "teacher asked: time relative to the student alone and the scores",
@@ -78,7 +78,7 @@ def answer(
       ),
       questions.goal(
           "teacher asked: memory relative to the student alone, the teacher's"
-          " weights and logits",
+          " weights and its largest activation",
           tensors[_ASKED]
           / (tensors[_ALONE] + facts[_SCORES][1]["weight_bytes"] + largest),
           _ASKED_AT_MOST,
