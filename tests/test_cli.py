@@ -789,11 +789,11 @@ def test_a_users_own_tasks_are_not_hidden_silently(server, tmp_path):
         ),
         (
             ["--gin_param=constant_learning_rate.learning_rate = 1e38"],
-            "step 2: Inf first in the gradients of decoder, then in that of "
-            "decoder/block_000/layer_001/SwitchFeedForward/experts/wo/kernel; "
-            "see mistake/not_finite.json. There is no checkpoint before it. A "
-            "lower learning rate or a longer warm-up may help, or "
-            "train.on_not_finite = 'skip', which leaves such batches out.",
+            "step 2: NaN first in the gradients of decoder, then in that of "
+            "decoder/rms_norm/scale; see mistake/not_finite.json. There is no "
+            "checkpoint before it. A lower learning rate or a longer warm-up "
+            "may help, or train.on_not_finite = 'skip', which leaves such "
+            "batches out.",
         ),
     ],
 )

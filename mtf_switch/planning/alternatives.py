@@ -81,7 +81,11 @@ def activation_bytes_variants(
 
 
 def smallest_mesh(
-    experiment, variables, schedule: memory.Schedule, memory_bytes: int
+    experiment,
+    variables,
+    schedule: memory.Schedule,
+    memory_bytes: int,
+    teacher=None,
 ) -> str | None:
   """Finds the smallest mesh with the same axes that has enough memory.
 
@@ -90,11 +94,15 @@ def smallest_mesh(
     variables: all variables of the step's graph.
     schedule: the step's schedule.
     memory_bytes: the memory of a core.
+    teacher: the teacher that the step asks; None for none.
 
   Returns:
     a mesh such as "data:4;model:2"; None if no mesh up to 4096 cores along each
     axis has enough memory.
   """
+  numbers = experiment.layout_numbers
+  if teacher:
+    numbers += teacher.layout_numbers
   names = [axis.name for axis in experiment.mesh]
   sizes = [sorted({*_POWERS_OF_2, axis.size}) for axis in experiment.mesh]
   meshes = sorted(
@@ -104,7 +112,7 @@ def smallest_mesh(
   for mesh in meshes:
     axes = dict(zip(names, mesh))
     try:
-      layouts.check(axes, experiment.rules, experiment.layout_numbers)
+      layouts.check(axes, experiment.rules, numbers)
     except errors.UserError:
       continue
     slices = slices_lib.Slices(

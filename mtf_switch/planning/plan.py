@@ -223,7 +223,11 @@ def plan(
       limited_by=max(seconds, key=seconds.get),
       fits=needed <= chip.memory_bytes,
       smallest_mesh=alternatives.smallest_mesh(
-          experiment, graph.all_variables, schedule, chip.memory_bytes
+          experiment,
+          graph.all_variables,
+          schedule,
+          chip.memory_bytes,
+          teacher,
       ),
       evaluations={
           mode: evaluation.evaluate(experiment, chip, mode)

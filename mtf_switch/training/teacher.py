@@ -28,6 +28,7 @@ from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch.mesh import layouts
 from mtf_switch.mesh import splits
 from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import gin_configuration
@@ -107,6 +108,13 @@ class Teacher:
       ) from error
     self._check_fits_student()
     self._mode = evaluation_mode(self._build())
+
+  @property
+  def layout_numbers(self) -> list[layouts.Number]:
+    """The numbers of its model that set the sizes a layout splits."""
+    return layouts.numbers_of_model(
+        self._build(), self._experiment.outer_batch_size
+    )
 
   def change_loss_at(self, step: tf.Tensor) -> loss_lib.ChangeLoss:
     """Returns the change of the loss of a step; see distillation.distill.

@@ -202,8 +202,8 @@ def run_layer(
     wi = graphs.constant(mesh, w_in, [dims.num_experts, dims.d_model, hidden])
     wo = graphs.constant(mesh, w_out, [dims.num_experts, hidden, dims.d_model])
 
-    def feed_forward(expert_inputs, multiply):
-      del multiply
+    def feed_forward(expert_inputs, multiply, choices):
+      del multiply, choices
       h = mtf.einsum(
           [expert_inputs, wi],
           output_shape=expert_inputs.shape.dims[:-1] + [hidden],
@@ -290,8 +290,8 @@ def test_one_expert_with_room_for_all_is_the_dense_layer():
           experts + [hidden, dims.d_model],
       )
 
-      def feed_forward(inner, multiply=None, wi=wi, wo=wo):
-        del multiply
+      def feed_forward(inner, multiply=None, choices=None, wi=wi, wo=wo):
+        del multiply, choices
         h = mtf.einsum(
             [inner, wi], output_shape=inner.shape.dims[:-1] + [hidden]
         )
@@ -372,8 +372,8 @@ def test_jitter_multiplies_the_routers_input_and_spares_the_experts():
     )
     seen = []
 
-    def feed_forward(expert_inputs, multiply):
-      del multiply
+    def feed_forward(expert_inputs, multiply, choices):
+      del multiply, choices
       seen.append(expert_inputs)
       return expert_inputs
 

@@ -162,7 +162,7 @@ def test_the_shipped_fine_tuning_is_evaluated_on_its_cores():
   """One group a core, with einsum's masks, took 80 GiB."""
   chip = chips.find("tpu_v3")
   whole = evaluation.evaluate(shipped(), chip, "score")
-  assert whole.fits and 13 * 2**30 < whole.memory_bytes_per_core < 2**34
+  assert whole.fits and 12 * 2**30 < whole.memory_bytes_per_core < 2**34
   # A layer's slots for 8192 tokens of 128 cores, in bfloat16: at the peak the
   # two projections of a GEGLU expert, their product, and the inputs.
   tokens = 8192 * 128

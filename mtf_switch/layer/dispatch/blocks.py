@@ -117,14 +117,6 @@ class BlockDispatcher(contract.Dispatcher):
         name="to_blocks",
     )
 
-  def choices(self) -> mtf.Tensor:
-    """Refuses: nothing is trained with blocks, and so nothing is drawn.
-
-    Raises:
-      NotImplementedError: always.
-    """
-    raise NotImplementedError("expert dropout is for training")
-
   def multiply(
       self, x: mtf.Tensor, weights: mtf.Tensor, new_dim: mtf.Dimension
   ) -> mtf.Tensor:

@@ -69,14 +69,17 @@ class Dispatcher(abc.ABC):
       the expert inputs, in the strategy's form; zero where there is no token.
     """
 
-  @abc.abstractmethod
   def choices(self) -> mtf.Tensor:
     """The choices that the experts see, for draws that belong to choices.
 
     Returns:
       int32, the form of products' results without new_dim: token * choices +
       choice, counted over the batch; any number where there is no token.
+
+    Raises:
+      NotImplementedError: the strategy is one of inference alone.
     """
+    raise NotImplementedError("expert dropout is for training")
 
   @abc.abstractmethod
   def multiply(
