@@ -30,4 +30,12 @@ from mtf_switch.transformer import sampling  # noqa: F401
 from mtf_switch.transformer import switch_attention  # noqa: F401
 from mtf_switch.transformer.feed_forward import SwitchFeedForward  # noqa: F401
 
-PACKAGES = ("layer", "mesh", "transformer", "training", "planning", "modes")
+PACKAGES = (
+    "paper",
+    "layer",
+    "mesh",
+    "transformer",
+    "training",
+    "planning",
+    "modes",
+)

@@ -14,61 +14,14 @@
 
 """Table 9 of the paper beside the models of gin/models."""
 
-from typing import NamedTuple
-
 import gin
 from mesh_tensorflow.transformer import utils
 import rich.console
 
 from mtf_switch import terminal
+from mtf_switch.paper import tables
 from mtf_switch.planning import accounting
 from mtf_switch.training import strict_gin
-
-
-class Table9Row(NamedTuple):
-  """A row of Table 9, as printed.
-
-  `layers` counts the layers of one stack. Quality is the negative log
-  perplexity.
-  """
-
-  parameters: str
-  flops: str
-  d_model: int
-  geglu: bool
-  d_ff: int
-  d_kv: int
-  heads: int
-  expert_frequency: float | None
-  layers: int
-  experts: int | None
-  at_250k: float
-  at_500k: float
-
-
-TABLE_9 = {
-    "T5-Base": Table9Row(
-        "0.2B", "124B", 768, True, 2048, 64, 12, None, 12, None, -1.599, -1.556
-    ),
-    "T5-Large": Table9Row(
-        "0.7B", "425B", 1024, True, 2816, 64, 16, None, 24, None, -1.402, -1.350
-    ),
-    "T5-XXL": Table9Row(
-        "11B", "6.3T", 4096, True, 10240, 64, 64, None, 24, None, -1.147, -1.095
-    ),
-    "Switch-Base": Table9Row(
-        "7B", "124B", 768, True, 2048, 64, 12, 1 / 2, 12, 128, -1.370, -1.306
-    ),
-    "Switch-Large": Table9Row(
-        "26B", "425B", 1024, True, 2816, 64, 16, 1 / 2, 24, 128, -1.248, -1.177
-    ),
-    "Switch-XXL": Table9Row(
-        "395B", "6.3T", 4096, True, 10240, 64, 64, 1 / 2, 24, 64, -1.086, -1.008
-    ),
-    "Switch-C": Table9Row(
-        "1571B", "890B", 2080, False, 6144, 64, 32, 1, 15, 2048, -1.096, -1.043
-    ),
-}
 
 # Lengths and vocabulary that reproduce the FLOPs: 32000 pieces and 100
 # sentinels, which Mesh TensorFlow rounds up to 32128 rows.
@@ -134,7 +87,7 @@ def flops_per_sequence(size: accounting.ModelSize) -> int:
   return accounting.flops_per_sequence(size, INPUTS_LENGTH, TARGETS_LENGTH)
 
 
-def agrees(row: Table9Row, size: accounting.ModelSize) -> bool:
+def agrees(row: tables.Table9Row, size: accounting.ModelSize) -> bool:
   """Returns whether a model has a row's parameters and FLOPs.
 
   Args:
@@ -164,7 +117,7 @@ def size_in_gin(file: str) -> accounting.ModelSize:
   """
   gin.clear_config()
   # Sizes do not depend on the number of groups, which a sparse model asks for.
-  params = ["num_cores = 1"] if TABLE_9[FILES[file]].experts else []
+  params = ["num_cores = 1"] if tables.TABLE_9[FILES[file]].experts else []
   strict_gin.parse([f"models/{file}.gin"], params, [])
   model = utils.build_model(
       strict_gin.value("%model_type"), VOCABULARY_SIZE, VOCABULARY_SIZE, "", ""
@@ -180,7 +133,7 @@ def show(console: rich.console.Console):
   """
   rows = []
   for file, model in FILES.items():
-    row = TABLE_9[model]
+    row = tables.TABLE_9[model]
     size = size_in_gin(file)
     rows.append(
         (

@@ -20,6 +20,7 @@ import io
 import pytest
 import rich.console
 
+from mtf_switch.paper import tables
 from mtf_switch.planning import table9
 from tests import gin_files
 
@@ -31,7 +32,7 @@ def sizes():
 
 
 def row_of(file):
-  return table9.TABLE_9[table9.FILES[file]]
+  return tables.TABLE_9[table9.FILES[file]]
 
 
 def test_a_row_agrees_or_names_the_inconsistency(sizes):

@@ -20,6 +20,7 @@ needs; the tests hold the gin files to them.
 
 import dataclasses
 
+from mtf_switch.paper import tables
 from mtf_switch.planning import accounting
 from mtf_switch.planning import table9
 
@@ -28,7 +29,7 @@ VOCABULARY_ROWS = 32128
 
 def _table_9(model: str, **corrections) -> accounting.ModelSize:
   """The sizes of a row; the table says nothing of embeddings."""
-  row = table9.TABLE_9[model]
+  row = tables.TABLE_9[model]
   sizes = dict(
       d_model=row.d_model,
       d_ff=row.d_ff,
@@ -75,7 +76,7 @@ def flops(file: str, **changes) -> int:
 
 def printed_flops_ratio(larger: str, smaller: str) -> float:
   """How many times the FLOPs of another model Table 9 prints for a model."""
-  table = table9.TABLE_9
+  table = tables.TABLE_9
   return table9.number(table[larger].flops) / table9.number(
       table[smaller].flops
   )

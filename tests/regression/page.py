@@ -17,10 +17,12 @@
 from collections.abc import Iterable, Sequence
 import pathlib
 
+from mtf_switch.paper import figures
+from mtf_switch.paper import tables
+from mtf_switch.paper import text
 from mtf_switch.planning import accounting
 from mtf_switch.planning import table9
 from tests.regression import ours
-from tests.regression import paper_tables
 
 PATH = pathlib.Path(__file__).resolve().parents[2] / "docs/paper_tables.md"
 
@@ -28,12 +30,12 @@ _PAGE = """\
 # The paper's tables and this code
 
 `python -m tests.regression.page` writes this page from the paper's figures
-(`mtf_switch/planning/table9.py`, `tests/regression/paper_tables.py`) and those
-that `mtf_switch/planning/accounting.py` computes; a test fails if the page is
-out of date. Parameters are counted exactly, in the Mesh TensorFlow graph that
-the gin file builds, with an embedding of {rows} rows. FLOPs are those of the
-forward pass of one sequence of {inputs} inputs and {targets} targets, counted
-as in the paper, after Kaplan et al. (2020), and without the router.
+(`mtf_switch/paper`) and those that `mtf_switch/planning/accounting.py`
+computes; a test fails if the page is out of date. Parameters are counted
+exactly, in the Mesh TensorFlow graph that the gin file builds, with an
+embedding of {rows} rows. FLOPs are those of the forward pass of one sequence of
+{inputs} inputs and {targets} targets, counted as in the paper, after Kaplan et
+al. (2020), and without the router.
 
 ## Table 9: models
 
@@ -93,7 +95,7 @@ def _flops(file: str, unit: str = "B", **changes) -> str:
 def _table_9() -> str:
   rows = []
   for file, model in table9.FILES.items():
-    row = table9.TABLE_9[model]
+    row = tables.TABLE_9[model]
     rows.append(
         [
             model,
@@ -112,15 +114,17 @@ def _table_9() -> str:
 
 def _share_of_gain(distilled: float, teacher: float) -> str:
   low, high = ours.percent_of_gain_range(
-      distilled, paper_tables.TABLE_6_STUDENT_ALONE, teacher
+      distilled, tables.TABLE_6["T5-Base"].quality, teacher
   )
   return f"{low:.1f} to {high:.1f}"
 
 
 def _table_6() -> str:
-  teacher = paper_tables.TABLE_6_TEACHER_QUALITY
+  teacher = tables.TABLE_6["Switch-Base"].quality
   rows = []
-  for technique, (quality, percent) in paper_tables.TABLE_6_DISTILLED.items():
+  for technique, (quality, percent) in tables.TABLE_6.items():
+    if percent is None:
+      continue
     share = _share_of_gain(quality, teacher)
     rows.append([technique, f"{quality:.3f}", str(percent), share])
   return _table(
@@ -131,7 +135,7 @@ def _table_6() -> str:
 def _table_7() -> str:
   student = ours.parameters("t5_base")
   rows = []
-  for experts, column in paper_tables.TABLE_7.items():
+  for experts, column in tables.TABLE_7.items():
     teacher = ours.parameters("switch_base", num_experts=experts)
     small_student = ours.percent_compressed(2e8, table9.number(column.teacher))
     rows.append(
@@ -163,11 +167,11 @@ def _table_7() -> str:
 
 def _figure_1() -> str:
   rows = []
-  for experts in paper_tables.FIGURE_1_EXPERTS:
+  for experts in figures.FIGURE_1_EXPERTS:
     rows.append(
         [
             str(experts),
-            paper_tables.FIGURE_4_ENDS.get(experts, ""),
+            figures.FIGURE_4_ENDS.get(experts, ""),
             _parameters("switch_base", num_experts=experts),
             _flops("switch_base", num_experts=experts),
         ]
@@ -182,7 +186,7 @@ def _ratio(larger: float, smaller: float) -> str:
 def _sizes() -> str:
   """Sizes that the paper gives in two ways, and the gin files' choice."""
   compressed = [
-      str(column.percent_compressed) for column in paper_tables.TABLE_7.values()
+      str(column.percent_compressed) for column in tables.TABLE_7.values()
   ]
   counted = [
       "{:.0f}".format(
@@ -191,7 +195,7 @@ def _sizes() -> str:
               ours.parameters("switch_base", num_experts=experts),
           )
       )
-      for experts in paper_tables.TABLE_7
+      for experts in tables.TABLE_7
   ]
   rows = [
       (
@@ -249,13 +253,13 @@ def _sizes() -> str:
       ),
       (
           "FLOPs of T5-Large to T5-Base",
-          f"section 3.3: {paper_tables.SECTION_3_3_FLOPS_RATIO}",
+          f"section 3.3: {text.SECTION_3_3_FLOPS_RATIO}",
           f"Table 9: {ours.printed_flops_ratio('T5-Large', 'T5-Base'):.2f}",
           _ratio(ours.flops("t5_large"), ours.flops("t5_base")),
       ),
       (
           "FLOPs of Switch-XXL to Switch-C",
-          f"section 5.6: nearly {paper_tables.SECTION_5_6_FLOPS_RATIO}",
+          f"section 5.6: nearly {text.SECTION_5_6_FLOPS_RATIO}",
           f"Table 9: {ours.printed_flops_ratio('Switch-XXL', 'Switch-C'):.2f}",
           _ratio(ours.flops("switch_xxl"), ours.flops("switch_c")),
       ),
@@ -267,8 +271,8 @@ def _sizes() -> str:
       ),
       (
           "parameters of teacher to student",
-          f"caption of Table 6: {paper_tables.TABLE_6_CAPTION_RATIO}",
-          f"text: about {paper_tables.SECTION_4_2_RATIO}",
+          f"caption of Table 6: {tables.TABLE_6_CAPTION_RATIO}",
+          f"text: about {text.SECTION_4_2_RATIO}",
           _ratio(
               ours.parameters("switch_base", num_experts=64),
               ours.parameters("t5_base"),
@@ -279,19 +283,20 @@ def _sizes() -> str:
 
 
 def _results() -> str:
-  table_9 = table9.TABLE_9
+  table_9 = tables.TABLE_9
   t5_xxl = table_9["T5-XXL"].at_250k
   best_of_table_6 = max(
-      quality for quality, _ in paper_tables.TABLE_6_DISTILLED.values()
+      row.quality for row in tables.TABLE_6.values() if row.percent_of_gain
   )
-  table_8 = [
-      str(paper_tables.TABLE_8[model].superglue)
-      for model in paper_tables.TABLE_5_SUPERGLUE
-  ]
+  switch_base = [tables.TABLE_1["Switch-Base", x] for x in (2.0, 1.25, 1.0)]
+  experts_ff = tables.TABLE_10["Experts FF", "float32"]
+  models = ("T5-Base", "Switch-Base")
+  table_5 = [str(tables.TABLE_5[model].super_glue) for model in models]
+  table_8 = [str(tables.TABLE_8[model].super_glue) for model in models]
   rows = [
       (
           "gain over T5-XXL at 250k steps",
-          f"section 5.6: over {paper_tables.SECTION_5_6_GAIN} for both models",
+          f"section 5.6: over {text.SECTION_5_6_GAIN} for both models",
           "Table 9: Switch-XXL"
           f" {table_9['Switch-XXL'].at_250k - t5_xxl:.3f}, Switch-C"
           f" {table_9['Switch-C'].at_250k - t5_xxl:.3f}",
@@ -299,43 +304,36 @@ def _results() -> str:
       (
           "student of the teacher with 64 experts",
           f"Table 6: {best_of_table_6:.3f}",
-          f"Table 7: {paper_tables.TABLE_7[64].distilled:.3f}",
+          f"Table 7: {tables.TABLE_7[64].distilled:.3f}",
       ),
       (
           "SuperGLUE of T5-Base and Switch-Base",
-          "Table 5: "
-          + " and ".join(map(str, paper_tables.TABLE_5_SUPERGLUE.values())),
+          f"Table 5: {' and '.join(table_5)}",
           f"Table 8: {' and '.join(table_8)}",
       ),
       (
           "SQuAD of Switch-XXL",
-          f"section 5.6: {paper_tables.SECTION_5_6_SQUAD}",
-          f"section 8: {paper_tables.SECTION_8_SQUAD}",
+          f"section 5.6: {text.SECTION_5_6_SQUAD}",
+          f"section 8: {text.SECTION_8_SQUAD}",
       ),
       (
           "capacity factors 2.0, 1.25, 1.0",
           "section 2.3: lower ones do better",
           "Table 1: after 100k steps "
-          + ", ".join(
-              f"{quality:.3f}"
-              for quality, _ in paper_tables.TABLE_1_SWITCH_BASE.values()
-          )
+          + ", ".join(f"{row.quality:.3f}" for row in switch_base)
           + "; only in hours "
-          + ", ".join(
-              str(hours)
-              for _, hours in paper_tables.TABLE_1_SWITCH_BASE.values()
-          ),
+          + ", ".join(str(row.hours_to_threshold) for row in switch_base),
       ),
       (
           "examples per second, 32 experts in float32",
-          f"Table 2: {paper_tables.TABLE_2_SPEED}",
-          f"Table 10: {paper_tables.TABLE_10_SPEED}",
+          "Table 2:" f" {tables.TABLE_2['float32'].examples_per_second}",
+          f"Table 10: {experts_ff.examples_per_second}",
       ),
       (
           "Table 11, negative log perplexity",
           "caption: lower is better",
           "header and text: higher is, as with input jitter's"
-          f" {paper_tables.TABLE_11['Input jitter']}",
+          f" {tables.TABLE_11['Input jitter']}",
       ),
   ]
   return _table(["what", "in one place", "in another"], rows)
@@ -353,7 +351,7 @@ def _router_percent(name: str) -> float:
 
 def render() -> str:
   """The page, from the paper's numbers and ours."""
-  table_8 = paper_tables.TABLE_8
+  table_8 = tables.TABLE_8
   return _PAGE.format(
       rows=ours.VOCABULARY_ROWS,
       inputs=table9.INPUTS_LENGTH,
@@ -361,17 +359,17 @@ def render() -> str:
       table_9=_table_9(),
       router_base=_router_percent("switch_base"),
       router_c=_router_percent("switch_c"),
-      student=paper_tables.TABLE_6_STUDENT,
+      student=tables.TABLE_6_STUDENT,
       our_student=_parameters("t5_base", "M"),
       table_6=_table_6(),
       table_7=_table_7(),
       teacher_8=table_8["Switch-Base"].parameters,
       our_teacher_8=_parameters("switch_base", "M"),
-      share_8=paper_tables.TABLE_8_PERCENT_OF_GAIN,
+      share_8=tables.TABLE_8_PERCENT_OF_GAIN,
       our_share_8=ours.percent_of_gain(
-          table_8["Distilled T5-Base"].superglue,
-          table_8["T5-Base"].superglue,
-          table_8["Switch-Base"].superglue,
+          table_8["Distilled T5-Base"].super_glue,
+          table_8["T5-Base"].super_glue,
+          table_8["Switch-Base"].super_glue,
       ),
       figure_1=_figure_1(),
       sizes=_sizes(),

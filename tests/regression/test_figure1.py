@@ -19,11 +19,11 @@ import math
 
 import pytest
 
+from mtf_switch.paper import figures
 from mtf_switch.planning import accounting
 from mtf_switch.planning import table9
 from tests import gin_files
 from tests.regression import ours
-from tests.regression import paper_tables
 
 
 @pytest.mark.filterwarnings("ignore::mtf_switch.errors.UserNotice")
@@ -35,7 +35,7 @@ def test_gin_builds_the_ends_of_the_curve(experts):
   shapes = gin_files.variable_shapes(32100, 4, 512, 114)
   count = sum(map(math.prod, shapes.values()))
   assert count == ours.parameters("switch_base", num_experts=experts)
-  printed = paper_tables.FIGURE_4_ENDS[experts]
+  printed = figures.FIGURE_4_ENDS[experts]
   assert table9.rounded_as(count, printed) == printed
 
 
@@ -49,16 +49,16 @@ def test_one_expert_is_t5_base_and_its_routers():
 def test_each_doubling_adds_the_same_expert_again():
   sizes = [
       ours.parameters("switch_base", num_experts=experts)
-      for experts in paper_tables.FIGURE_1_EXPERTS
+      for experts in figures.FIGURE_1_EXPERTS
   ]
   # 12 Switch layers, each with a GEGLU expert and a column of the router more.
   expert = 12 * (3 * 768 * 2048 + 768)
   for experts, smaller, larger in zip(
-      paper_tables.FIGURE_1_EXPERTS, sizes, sizes[1:]
+      figures.FIGURE_1_EXPERTS, sizes, sizes[1:]
   ):
     assert larger - smaller == experts * expert
 
 
-@pytest.mark.parametrize("experts", paper_tables.FIGURE_1_EXPERTS)
+@pytest.mark.parametrize("experts", figures.FIGURE_1_EXPERTS)
 def test_flops_do_not_depend_on_experts(experts):
   assert ours.flops("switch_base", num_experts=experts) == ours.flops("t5_base")

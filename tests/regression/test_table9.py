@@ -19,11 +19,12 @@ import math
 
 import pytest
 
+from mtf_switch.paper import tables
+from mtf_switch.paper import text
 from mtf_switch.planning import accounting
 from mtf_switch.planning import table9
 from tests import gin_files
 from tests.regression import ours
-from tests.regression import paper_tables
 
 CORRECTED = [file for file in ours.SIZES if not file.endswith("_table9")]
 
@@ -48,7 +49,7 @@ def test_gin_file_builds_a_graph_with_these_parameters(file):
 
 @pytest.mark.parametrize("file", CORRECTED)
 def test_printed_parameters(file):
-  row = table9.TABLE_9[table9.FILES[file]]
+  row = tables.TABLE_9[table9.FILES[file]]
   assert (
       table9.rounded_as(ours.parameters(file), row.parameters) == row.parameters
   )
@@ -56,7 +57,7 @@ def test_printed_parameters(file):
 
 @pytest.mark.parametrize("file", CORRECTED)
 def test_printed_flops(file):
-  row = table9.TABLE_9[table9.FILES[file]]
+  row = tables.TABLE_9[table9.FILES[file]]
   # Kaplan's rule leaves out what is smaller than that.
   assert ours.flops(file) == pytest.approx(table9.number(row.flops), rel=0.01)
 
@@ -64,13 +65,13 @@ def test_printed_flops(file):
 @pytest.mark.parametrize("experts", [1, 128, 2048])
 def test_switch_base_has_the_flops_of_t5_base(experts):
   assert ours.flops("switch_base", num_experts=experts) == ours.flops("t5_base")
-  table = table9.TABLE_9
+  table = tables.TABLE_9
   assert table["Switch-Base"].flops == table["T5-Base"].flops
 
 
 def test_large_is_relu_or_geglu():
   """The row says GEGLU 2816; parameters and FLOPs are those of ReLU 4096."""
-  table = table9.TABLE_9
+  table = tables.TABLE_9
   assert (table["T5-Large"].geglu, table["T5-Large"].d_ff) == (True, 2816)
   assert table9.rounded_as(ours.parameters("t5_large"), "0.7B") == "0.7B"
   assert table9.rounded_as(ours.parameters("t5_large_table9"), "0.7B") == "0.8B"
@@ -101,7 +102,7 @@ def test_embeddings_are_tied_or_not():
 
 def test_xxl_has_64_or_128_experts():
   """The row says 64; its parameters are those of 128."""
-  assert table9.TABLE_9["Switch-XXL"].experts == 64
+  assert tables.TABLE_9["Switch-XXL"].experts == 64
   assert table9.rounded_as(ours.parameters("switch_xxl"), "395B") == "395B"
   assert (
       table9.rounded_as(ours.parameters("switch_xxl_table9"), "395B") == "201B"
@@ -110,7 +111,7 @@ def test_xxl_has_64_or_128_experts():
 
 def test_c_has_32_or_30_heads():
   """The row says 32, and 30 were released; only the FLOPs can tell."""
-  printed = table9.number(table9.TABLE_9["Switch-C"].flops)
+  printed = table9.number(tables.TABLE_9["Switch-C"].flops)
   for heads, error in ((32, 0.0045), (30, -0.0235)):
     assert (
         table9.rounded_as(ours.parameters("switch_c", num_heads=heads), "1571B")
@@ -128,8 +129,8 @@ def test_base_has_12_or_14_heads():
   Heads of 64 fill a width of 768 with 12, and the 896 of Switch-Base+ with 14.
   """
   size = ours.size("switch_base")
-  base, plus = paper_tables.TABLE_1_BASE_PLUS["d_model"]
-  heads, heads_plus = paper_tables.TABLE_1_BASE_PLUS["heads"]
+  base, plus = tables.TABLE_1_BASE_PLUS["d_model"]
+  heads, heads_plus = tables.TABLE_1_BASE_PLUS["heads"]
   assert size.num_heads * size.d_kv == size.d_model == base
   assert heads * size.d_kv == plus
   assert heads_plus * size.d_kv != plus
@@ -141,7 +142,7 @@ def test_t5_large_to_t5_base():
   assert printed == pytest.approx(3.43, abs=0.005)
   ratio = ours.flops("t5_large") / ours.flops("t5_base")
   assert ratio == pytest.approx(3.41, abs=0.005)
-  assert round(ratio, 1) != paper_tables.SECTION_3_3_FLOPS_RATIO
+  assert round(ratio, 1) != text.SECTION_3_3_FLOPS_RATIO
 
 
 def test_switch_xxl_to_switch_c():
@@ -150,13 +151,13 @@ def test_switch_xxl_to_switch_c():
   assert printed == pytest.approx(7.08, abs=0.005)
   ratio = ours.flops("switch_xxl") / ours.flops("switch_c")
   assert ratio == pytest.approx(7.00, abs=0.005)
-  assert ratio < 0.8 * paper_tables.SECTION_5_6_FLOPS_RATIO
+  assert ratio < 0.8 * text.SECTION_5_6_FLOPS_RATIO
 
 
 def test_gains_over_t5_xxl():
   """Section 5.6 says over 0.061 of both models; Switch-C gains 0.051."""
-  table = table9.TABLE_9
+  table = tables.TABLE_9
   t5 = table["T5-XXL"].at_250k
   xxl, c = table["Switch-XXL"].at_250k - t5, table["Switch-C"].at_250k - t5
-  assert xxl == pytest.approx(paper_tables.SECTION_5_6_GAIN, abs=1e-9)
+  assert xxl == pytest.approx(text.SECTION_5_6_GAIN, abs=1e-9)
   assert c == pytest.approx(0.051, abs=1e-9)
