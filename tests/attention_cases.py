@@ -65,15 +65,24 @@ def make_context(mesh, memory_seed=1, model=None, dtype=tf.float32, **kwargs):
   )
 
 
-def set_weights(scale=0.1):
-  """Assigns to each variable what depends on its name and shape only."""
+def set_weights(scale=0.1, bias_scale=None):
+  """Assigns to each variable what depends on its name and shape only.
+
+  Args:
+    scale: of the values.
+    bias_scale: of those of position biases; None for scale.
+  """
   return [
       tf.assign(
           variable,
           np.random.RandomState(len(variable.op.name))
           .randn(*variable.shape.as_list())
           .astype(np.float32)
-          * scale,
+          * (
+              bias_scale
+              if bias_scale and "relative_attention_bias" in variable.op.name
+              else scale
+          ),
       )
       for variable in tf.trainable_variables()
   ]

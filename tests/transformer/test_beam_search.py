@@ -81,6 +81,8 @@ def search(fn, beam, vocabulary, length, alpha, mesh_shape="", **options):
       logits = mtf.einsum(
           [now, mtf.one_hot(last, last_dim)], output_shape=dims + [vocab_dim]
       )
+      # What is added to all logits of a token changes no probability.
+      logits += mtf.cast(last, tf.float32)
       # The state is the ids but the last: what it says is what they say.
       seen = mtf.cast(ids, tf.float32) - steps
       new = mtf.one_hot(step - 1, length_dim) * mtf.cast(last, tf.float32)

@@ -266,7 +266,8 @@ def test_decoding_says_what_upstreams_parts_say(options):
         lambda mesh: [decode(mesh, parts, **options)],
         options.get("mesh_shape", ""),
         options.get("layout", ""),
-        before_run=lambda: cases.set_weights(1.0),
+        # Positions decide which tokens are seen.
+        before_run=lambda: cases.set_weights(1.0, bias_scale=8.0),
     )[0]
 
   (ours,), (upstreams,) = ids(OUR_PARTS), ids(UPSTREAMS_PARTS)
