@@ -145,7 +145,10 @@ _UTF_16 = "is in UTF-16 or UTF-32; convert it to UTF-8."
 @pytest.mark.parametrize(
     "data, problem",
     [
-        (gzip.compress(b"a"), "is compressed; let its name end in .gz."),
+        (
+            gzip.compress(b"a", mtime=0),
+            "is compressed; let its name end in .gz.",
+        ),
         (b"PK\3\4...", "is a zip archive or a spreadsheet, and no text."),
         (b"PAR1...", "is a Parquet file, and no text."),
         ("a\tb\n".encode("utf-16"), _UTF_16),
