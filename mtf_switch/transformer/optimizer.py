@@ -52,7 +52,8 @@ class Adafactor(mtf.optimize.AdafactorOptimizer):
     grad = mtf.to_float(grad)
     mixing_rate = 1.0 - self._decay_rate
     with tf.variable_scope(f"{var.name}/adafactor"):
-      passes = (_InBlocks if _has_blocks(var, factored_dims) else _Whole)(grad)
+      is_in_blocks = self._is_in_blocks(var, factored_dims)
+      passes = (_InBlocks if is_in_blocks else _Whole)(grad)
 
     def slot(name, reduced):
       slot = mtf.get_variable(
@@ -89,23 +90,22 @@ class Adafactor(mtf.optimize.AdafactorOptimizer):
       update = passes.update(var, roots[0] * scale, roots[1])
       return [row_update, column_update, update]
 
+  def _is_in_blocks(self, var, factored_dims) -> bool:
+    """Whether a weight is updated in blocks: large matrices, on CPUs.
+
+    Compilers of other devices need no blocks.
+    """
+    return (
+        set(factored_dims) == set(var.shape.dims[-2:])
+        and var.shape.size > blocks_lib.MOST_ENTRIES
+        and splits.is_on_cpu()
+    )
+
   def _parameter_scale(self, var):
     if self._stacked_dim_names:
       return super()._parameter_scale(var)
     mean_square = _SumOfSquares(var).outputs[0] / var.shape.size
     return mtf.maximum(mtf.sqrt(mean_square), self._epsilon2)
-
-
-def _has_blocks(var, factored_dims) -> bool:
-  """Whether a weight is updated in blocks: matrices of more than one, on CPUs.
-
-  Compilers of other devices need no blocks.
-  """
-  return (
-      set(factored_dims) == set(var.shape.dims[-2:])
-      and var.shape.size > blocks_lib.MOST_ENTRIES
-      and splits.is_on_cpu()
-  )
 
 
 class _Whole:
