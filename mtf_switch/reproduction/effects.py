@@ -33,8 +33,23 @@ Speeds = Mapping[str, float]
 
 
 def curve(record: Record) -> list[tuple[int, float]]:
-  """The (step, quality) of a run's evaluations, in order."""
-  return [(x["step"], x["neg_log_perplexity"]) for x in record.evaluations]
+  """The (step, quality) of a run's evaluations, in order.
+
+  Quality is the mean over the tasks of a mixture. Evaluations that are not
+  finite are left out.
+
+  Args:
+    record: of the run.
+  """
+  by_step = {}
+  for evaluation in record.evaluations:
+    values = by_step.setdefault(evaluation["step"], [])
+    values.append(evaluation["neg_log_perplexity"])
+  return [
+      (step, statistics.mean(values))
+      for step, values in by_step.items()
+      if None not in values
+  ]
 
 
 def quality(record: Record, step: int | None = None) -> float:
@@ -42,24 +57,22 @@ def quality(record: Record, step: int | None = None) -> float:
 
   Args:
     record: of the run.
-    step: one that was evaluated, or None for the last.
+    step: one that was evaluated; None for the last. A run that diverged has the
+      quality of its last finite evaluation before the step.
 
   Raises:
-    KeyError: the step was not evaluated.
+    ValueError: there is no evaluation.
   """
-  return curve(record)[-1][1] if step is None else dict(curve(record))[step]
+  found = [y for x, y in curve(record) if step is None or x <= step]
+  if not found:
+    raise ValueError(f"{record.card}, seed {record.seed}: no evaluation.")
+  return found[-1]
 
 
 def better(records: Sequence[Record], step: int | None = None) -> float:
   """The first run's quality less the second's."""
   first, second = records
   return quality(first, step) - quality(second, step)
-
-
-def no_worse(records: Sequence[Record]) -> float:
-  """The first run's quality less that of the best of the others."""
-  first, *others = records
-  return quality(first) - max(map(quality, others))
 
 
 def slope(
@@ -169,7 +182,10 @@ def more_even(records: Sequence[Record]) -> float:
 
 def better_score(records: Sequence[Record]) -> float:
   """The first run's mean best score less the second's, in points."""
-  first, second = (statistics.mean(x.scores.values()) for x in records)
+  first, second = (
+      statistics.mean(score["value"] for score in record.scores.values())
+      for record in records
+  )
   return first - second
 
 
@@ -191,4 +207,4 @@ def share_of_both_gains(records: Sequence[Record]) -> float:
 def diverges(records: Sequence[Record]) -> float:
   """1 for a run that diverged, else 0."""
   (record,) = records
-  return float(record.diverged)
+  return float(record.diverged is not None)

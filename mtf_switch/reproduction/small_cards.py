@@ -76,8 +76,8 @@ SCALING_EXPERTS = (2, 4, 8, 16, 32, 64)
 _DENSE = "experiments/small_dense_defaults.gin"
 _SWITCH = "experiments/small_switch_defaults.gin"
 _LAYERS = "transformer.make_layer_stack.layers"
-# 3.4 times the FLOPs of the dense model, as T5-Large has 425B to T5-Base's 124B:
-# twice the layers, and wider.
+# 3.4 times the FLOPs of the dense model, as T5-Large to T5-Base: twice the
+# layers, and wider.
 _LARGE = {"d_model": 96, "d_ff": 216, "num_heads": 6, "num_layers": 4}
 # A width of 7/6, and more heads, as in Table 1's Switch-Base+.
 _PLUS = {"d_model": 75, "num_heads": 5, "d_kv": 15}
