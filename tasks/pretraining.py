@@ -27,6 +27,7 @@ from t5.evaluation import metrics
 import tensorflow.compat.v2 as tf
 
 from tasks import corpus
+from tasks import docstring_documents
 from tasks import errors
 from tasks import shared_preprocessing
 from tasks import sources
@@ -147,7 +148,9 @@ def register_span_corruption(
 register(
     "docstrings",
     sources.PreparedTextSource(
-        corpus.docstrings, lambda: "documentation of the installed packages"
+        corpus.docstrings,
+        lambda: "documentation of the installed packages",
+        splits=docstring_documents.SPLITS,
     ),
     vocabulary.LateVocabulary(corpus.docstrings),
 )

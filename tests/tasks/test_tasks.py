@@ -59,10 +59,13 @@ def spans(ids, sentinels):
 
 
 def test_names_and_splits():
-  for name in ("docstrings", "text_files"):
+  for name, splits in (
+      ("docstrings", ("train", "validation", "test")),
+      ("text_files", ("train", "validation")),
+  ):
     task = seqio.get_mixture_or_task(f"{name}_span_corruption")
     assert sorted(task.output_features) == ["inputs", "targets"]
-    assert tuple(task.splits) == ("train", "validation")
+    assert tuple(task.splits) == splits
     language_model = seqio.get_mixture_or_task(f"{name}_full_lm")
     assert sorted(language_model.output_features) == ["targets"]
 
@@ -165,9 +168,20 @@ def test_seqio_shards_the_examples():
 
 def test_an_unknown_split():
   with pytest.raises(errors.DataError) as raised:
-    small_corpus.examples(split="test")
+    small_corpus.examples(split="dev")
   assert str(raised.value) == (
-      "There is no split 'test'; there are train and validation."
+      "There is no split 'dev'; there are train and validation and test."
+  )
+
+
+def test_a_text_too_small_for_a_split():
+  with pytest.raises(errors.EmptySplitError) as raised:
+    small_corpus.examples(split="test")
+  size = corpus.docstrings().num_bytes("train")
+  assert str(raised.value) == (
+      f"documentation of the installed packages: with {size} bytes to train on "
+      "there is nothing for the 'test' split; take more text "
+      "(docstrings.max_bytes of the embedded corpus)."
   )
 
 
