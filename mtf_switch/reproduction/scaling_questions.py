@@ -21,6 +21,7 @@ from mtf_switch.paper import tables
 from mtf_switch.paper import text as paper_text
 from mtf_switch.reproduction import claims
 from mtf_switch.reproduction import effects
+from mtf_switch.reproduction import small_card
 
 _E = small_card.EXPERTS
 _SWITCH = f"switch_e{_E}"
