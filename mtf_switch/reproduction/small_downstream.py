@@ -20,6 +20,7 @@ from mtf_switch.paper import tables
 from mtf_switch.paper import text as paper_text
 from mtf_switch.reproduction import small_card
 
+_SWITCH = "experiments/small_switch_encoder_decoder_defaults.gin"
 _ENCODER_DECODER = "experiments/small_encoder_decoder_defaults.gin"
 _QUESTIONS = "experiments/small_questions_defaults.gin"
 _LANGUAGES = "experiments/small_languages_defaults.gin"
@@ -79,7 +80,7 @@ def _base(experts: int | None) -> tuple[str, str, str, dict[str, Any]]:
   if experts is None:
     return "T5-Base", "dense", small_card.DENSE, {}
   bindings = {"num_experts": experts}
-  return "Switch-Base", "switch", small_card.SWITCH, bindings
+  return "Switch-Base", "switch", _SWITCH, bindings
 
 
 def _pretraining(
