@@ -22,8 +22,10 @@ from collections.abc import Mapping, Sequence
 import contextlib
 import datetime
 import os
+import shlex
 import statistics
 import time
+from typing import Literal
 
 import rich.console
 
@@ -33,6 +35,7 @@ from mtf_switch.reproduction import agenda as agenda_lib
 from mtf_switch.reproduction import configurations
 from mtf_switch.reproduction import estimates
 from mtf_switch.reproduction import output_dir as output_dir_lib
+from mtf_switch.reproduction import paper_runs
 from mtf_switch.reproduction import pool
 from mtf_switch.reproduction import processes
 from mtf_switch.reproduction import questions as questions_lib
@@ -51,6 +54,7 @@ def reproduce(
     experiment: Sequence[str],
     seeds: str | None = None,
     rows: Sequence[str] = (),
+    scale: Literal["small", "paper"] = "small",
     output_dir: str = "reproduction",
     dry_run: bool = False,
 ):
@@ -66,17 +70,28 @@ def reproduce(
     experiment: names of questions, or "all".
     seeds: see runs.parse_seeds.
     rows: names of the cards that count; all of them if empty.
+    scale: "paper" for the paper's own sizes: runs follow one another on a TPU,
+      and leave no records.
     output_dir: the directory for runs and records.
     dry_run: whether to say only what would be done.
 
   Raises:
     UserError: a name is unknown, output_dir is something else's or in use, a
-      record is damaged, the disk is full, or runs failed.
+      record is damaged, the disk is full, or runs failed; the paper's scale
+      without a TPU.
     Stopped: there was a signal; runs that had begun go on later.
   """
+  which = runs_lib.parse_seeds(seeds)
+  if scale == "paper":
+    # Here and not above: plans load TensorFlow.
+    from mtf_switch.reproduction import paper_cards  # pylint: disable=g-import-not-at-top
+
+    cards = paper_runs.select(experiment, rows, paper_cards.PAPER_CARDS)
+    runs = paper_runs.of_cards(cards, which, output_dir)
+    _run_on_tpu(program, runs, dry_run, console)
+    return
   chosen = runs_lib.select(experiment, questions_lib.QUESTIONS)
   runs_lib.check_rows(rows, chosen)
-  which = runs_lib.parse_seeds(seeds)
   output_dir_lib.check(output_dir)
 
   def make_agenda():
@@ -109,6 +124,39 @@ def reproduce(
         f" end, first {run}: {reason.rstrip('.')}. The same command tries them"
         " again."
     )
+
+
+def _run_on_tpu(
+    program: processes.Program,
+    runs: Sequence[paper_runs.PaperRun],
+    dry_run: bool,
+    console: rich.console.Console,
+):
+  """Prints the commands of runs, or runs them one after the other."""
+  if not dry_run and not program.has_tpu:
+    raise errors.UserError(
+        f"--scale=paper has {len(runs)} runs for TPUs; name one with --tpu, or "
+        "list the commands with --dry_run."
+    )
+  cores = os.sched_getaffinity(0)
+  for run in runs:
+    arguments = [*run.flags, *program.flags]
+    terminal.say(console, shlex.join(["run_switch", *arguments]))
+    if dry_run:
+      continue
+    process = processes.Process([*program.command, *arguments], cores)
+    try:
+      status = process.wait()
+    except BaseException:
+      process.stop()
+      process.wait()
+      raise
+    if status:
+      raise errors.UserError(
+          f"{run.card}, seed {run.seed}, ended with status {status}; the same "
+          "command goes on with it."
+      )
+  terminal.say(console, f"{len(runs)} runs.")
 
 
 class _Work:
@@ -247,6 +295,8 @@ class _Display:
     self._bars: dict[runs_lib.Run, contextlib.ExitStack] = {}
     self._reports: dict[runs_lib.Run, progress.Report] = {}
     self._unfinished = dict.fromkeys(agenda.to_make)
+    self._records = list(agenda.records.values())
+    self._estimate = agenda.estimate
 
   def __enter__(self):
     self._display.__enter__()
@@ -279,6 +329,8 @@ class _Display:
   def end(self, run: runs_lib.Run, record: records_lib.Record):
     """Shows how a run has ended."""
     self._remove(run)
+    self._records.append(record)
+    self._estimate = estimates.by_records(self._records, self._agenda.steps_of)
     self._display.note(
         f"{run}: {_outcome(record)}, {progress.duration(record.seconds)};"
         f" {self.count}, about {self._left({})} left"
@@ -312,7 +364,7 @@ class _Display:
   def _left(self, shares: Mapping[runs_lib.Run, float]) -> str:
     return progress.duration(
         estimates.left(
-            self._unfinished, self._agenda.estimate, self._num_cores, shares
+            self._unfinished, self._estimate, self._num_cores, shares
         )
     )
 
