@@ -328,9 +328,9 @@ class _Display:
 
   def end(self, run: runs_lib.Run, record: records_lib.Record):
     """Shows how a run has ended."""
-    self._remove(run)
     self._records.append(record)
     self._estimate = estimates.by_records(self._records, self._agenda.steps_of)
+    self._remove(run)
     self._display.note(
         f"{run}: {_outcome(record)}, {progress.duration(record.seconds)};"
         f" {self.count}, about {self._left({})} left"
@@ -352,14 +352,13 @@ class _Display:
         steps = output_dir_lib.steps_done(self._output_dir, run)
         self._reports[run](steps)
         shares[run] = min(steps / self._agenda.steps_of(run), 1.0)
-      total = len(self._agenda.to_make)
-      self._display.steps(
-          "runs",
-          total - len(self._unfinished),
-          total,
-          f"about {self._left(shares)} left",
-      )
+      self._show_count(shares)
     time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+  def _show_count(self, shares: Mapping[runs_lib.Run, float]):
+    total = len(self._agenda.to_make)
+    done = total - len(self._unfinished)
+    self._display.steps("runs", done, total, f"about {self._left(shares)} left")
 
   def _left(self, shares: Mapping[runs_lib.Run, float]) -> str:
     return progress.duration(
@@ -373,6 +372,7 @@ class _Display:
     if bar := self._bars.pop(run, None):
       bar.close()
       del self._reports[run]
+      self._show_count({})
 
 
 def _outcome(record: records_lib.Record) -> str:

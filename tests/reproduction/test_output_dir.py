@@ -67,6 +67,11 @@ def test_a_run_that_goes_on_finds_what_it_has_left(tmp_path):
   assert (model_dir / "model.ckpt-5.index").exists()
 
 
+def test_a_run_without_a_checkpoint_starts_again_with_its_clock(tmp_path):
+  make_files(prepare(tmp_path), "metrics.jsonl")
+  assert os.listdir(prepare(tmp_path)) == ["reproduction.json"]
+
+
 @pytest.mark.parametrize(
     "again", [dict(configuration="b"), dict(afresh=True)], ids=str
 )
