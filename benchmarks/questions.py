@@ -30,9 +30,9 @@ import sys
 from typing import Any
 
 from benchmarks import contest
-from benchmarks import machine
 from benchmarks import tables
 from benchmarks.contenders import worker
+from mtf_switch import machine
 
 
 @dataclasses.dataclass(frozen=True)

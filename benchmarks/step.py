@@ -20,9 +20,9 @@ upstream's.
 """
 
 from benchmarks import contest
-from benchmarks import machine
 from benchmarks import models
 from benchmarks import questions
+from mtf_switch import machine
 
 _SWITCH, _DENSE = "switch", "dense"
 # The goals: our time relative to the others', by their titles and models.

@@ -346,9 +346,7 @@ def read_json(path: str, shape: Any = Any) -> Any:
 
   Args:
     path: the file, local or remote.
-    shape: what this program has written: an annotation; a dictionary of shapes
-      for an object that has these keys, where a type stands for any key; or a
-      list with one shape for a list of such.
+    shape: what this program has written, of values.has_shape.
 
   Raises:
     UserError: the file has been damaged.
@@ -362,31 +360,13 @@ def read_json(path: str, shape: Any = Any) -> Any:
     is_json, content = False, error
   else:
     is_json = True
-  if is_json and _has_shape(content, shape):
+  if is_json and values.has_shape(content, shape):
     return content
   reason = "has other content than this program writes"
   if not is_json:
     reason = f"is not JSON ({content})"
   raise errors.UserError(
       f"{path} {reason}; restore it from a copy, or remove it."
-  )
-
-
-def _has_shape(content: Any, shape: Any) -> bool:
-  """Whether content has a shape of `read_json`."""
-  if isinstance(shape, list):
-    return isinstance(content, list) and all(
-        _has_shape(x, shape[0]) for x in content
-    )
-  if not isinstance(shape, dict):
-    return values.accepts(shape, content)
-  if not isinstance(content, dict):
-    return False
-  if str in shape:
-    return all(_has_shape(x, shape[str]) for x in content.values())
-  return all(
-      name in content and _has_shape(content[name], expected)
-      for name, expected in shape.items()
   )
 
 

@@ -167,6 +167,31 @@ def _is_a(annotation: Any, value: Any) -> bool:
   return True
 
 
+def has_shape(content: Any, shape: Any) -> bool:
+  """Returns whether the content of a JSON file has a shape.
+
+  Args:
+    content: in JSON types.
+    shape: an annotation; a dictionary of shapes for an object that has these
+      keys, where a type stands for any key; or a list with one shape for a list
+      of such.
+  """
+  if isinstance(shape, list):
+    return isinstance(content, list) and all(
+        has_shape(x, shape[0]) for x in content
+    )
+  if not isinstance(shape, dict):
+    return accepts(shape, content)
+  if not isinstance(content, dict):
+    return False
+  if str in shape:
+    return all(has_shape(x, shape[str]) for x in content.values())
+  return all(
+      name in content and has_shape(content[name], expected)
+      for name, expected in shape.items()
+  )
+
+
 def describe(annotation: Any) -> str:
   """Returns what an annotation takes, in words that follow "must be"."""
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)

@@ -23,12 +23,12 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import contest
-from benchmarks import machine
 from benchmarks import peers
 from benchmarks import plots
 from benchmarks import questions
 from benchmarks import report
 from benchmarks import tables
+from mtf_switch import machine
 
 PEERS = contest.PEERS_PYTHON.exists()
 CONTENDERS = ["mtf_switch", "mesh-tensorflow"] + [

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The machine that measures."""
+"""The machine that this program runs on."""
 
 import os
 import pathlib
