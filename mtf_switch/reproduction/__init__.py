@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Question by question, what of the paper holds here: cards, runs, verdicts."""
+"""The paper as experiments: cards, questions, runs and verdicts."""

@@ -12,92 +12,81 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The questions: each claim of the paper with the rule that answers it."""
+"""Claims of the paper, and how they are answered: the types.
+
+The claims themselves are in questions.py and the modules that it reads. They
+were written before any run that they judge. A verdict follows from the records
+alone (verdicts.py): "reproduced" if the 95% interval of the mean effect over
+the seeds lies above `null`, "opposite" if it lies below, else "no difference
+seen"; and "cannot be seen at this scale" if pilots with other seeds say
+beforehand that so few seeds would probably not show an effect of `worthwhile`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mtf_switch.reproduction import records as records_lib
+# Of all claims but for those that say otherwise.
+SEEDS = range(5)
+# Of the pilots, from which the power of a claim is computed.
+PILOT_SEEDS = range(100, 103)
+# Units and columns of tables.
+NATS = "nats"
+QUALITY = "neg log perplexity"
+SPEED = "examples/s"
 
 
 class Claim(NamedTuple):
-  """A claim of the paper, and the rule that answers it.
+  """A claim of the paper.
 
   Attributes:
-    name: unique among all claims.
-    question: the question that it belongs to, a key of QUESTIONS.
-    statement: the paper's claim, one sentence.
-    source: where it is printed, "Figure 4".
+    name: unique.
+    statement: what the paper says, in a sentence.
+    source: where.
     rows: names of small cards, in the order that `effect` takes them.
-    effect: from the records of one seed, one for each row, to a number that is
-      above `null` if all is as the paper says.
-    unit: that of the effect: "nats", "ratio", "points".
-    seeds: those of its runs.
-    worthwhile: the smallest effect that would matter.
+    effect: a function of effects.py.
+    unit: of the effect.
+    worthwhile: the smallest distance from `null` that would matter.
     worthwhile_source: where that number comes from.
-    null: the effect if there is no difference.
-    over_seeds: of claims about the spread over seeds, a function of all records
-      at once; None of others.
+    kind: what `effect` takes: "quality", the records of a seed; "time", those
+      and the median speeds of a contest; "speed", the speeds of a contest's
+      round; "spread", for each row the qualities of all seeds, whose deviations
+      are compared.
+    null: the effect if there is nothing to see.
+    seeds: of the runs.
   """
 
   name: str
-  question: str
   statement: str
   source: str
   rows: Sequence[str]
-  effect: Callable[[Sequence[records_lib.Record]], float]
+  effect: Callable[..., Any]
   unit: str
-  seeds: Sequence[int]
   worthwhile: float
   worthwhile_source: str
+  kind: str = "quality"
   null: float = 0.0
-  over_seeds: Callable | None = None
+  seeds: Sequence[int] = SEEDS
 
 
 class Question(NamedTuple):
-  """A table or a figure of the paper.
+  """A table or figure of the paper, as --experiment names it.
 
   Attributes:
-    name: as for --experiment.
-    title: "Table 3: smaller initial values".
-    claims: what the paper says of it.
-    timed: whether a contest of speed belongs to it.
-    cards: names of all small cards in its table, in the paper's order.
-    paper: the paper's number for each card that has one.
+    name: the experiment's.
+    title: of its section in docs/results.md.
+    cards: the small cards of its rows, in the paper's order.
+    claims: what it is asked.
+    paper: by card and column, what the paper prints.
+    limits: what a reader may not conclude.
+    contest: whether the speed of its cards is measured.
+    seeds: of its rows.
   """
 
   name: str
   title: str
-  claims: Sequence[Claim]
-  timed: bool
   cards: Sequence[str]
-  paper: Mapping[str, float]
-
-
-def _last_quality(record: records_lib.Record) -> float:
-  return record.evaluations[-1]["neg_log_perplexity"]
-
-
-QUESTIONS = {
-    "figure4": Question(
-        name="figure4",
-        title="Figure 4: more experts",
-        claims=(
-            Claim(
-                name="more_experts_16",
-                question="figure4",
-                statement="16 experts are better than a dense model.",
-                source="Figure 4",
-                rows=("dense", "switch_16"),
-                effect=lambda x: _last_quality(x[1]) - _last_quality(x[0]),
-                unit="nats",
-                seeds=range(3),
-                worthwhile=0.05,
-                worthwhile_source="a stand-in",
-            ),
-        ),
-        timed=False,
-        cards=("dense", "switch_16"),
-        paper={},
-    )
-}
+  claims: Sequence[Claim] = ()
+  paper: Mapping[str, Mapping[str, Any]] = {}
+  limits: str = ""
+  contest: bool = False
+  seeds: Sequence[int] = SEEDS

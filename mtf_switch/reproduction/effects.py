@@ -1,0 +1,210 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Effects: from the records of one seed to one number.
+
+A function takes the records of a claim's rows, in their order, all of one seed.
+Differences are positive, and ratios above 1, where the paper's claim holds.
+Quality is held-out negative log perplexity in nats for each token.
+"""
+
+from collections.abc import Mapping, Sequence
+import math
+import statistics
+
+import numpy as np
+
+from mtf_switch.reproduction import records as records_lib
+
+Record = records_lib.Record
+# Training examples a second of each card, the median of a contest's rounds.
+Speeds = Mapping[str, float]
+
+
+def curve(record: Record) -> list[tuple[int, float]]:
+  """The (step, quality) of a run's evaluations, in order.
+
+  Quality is the mean over the tasks of a mixture. Evaluations that are not
+  finite are left out.
+
+  Args:
+    record: of the run.
+  """
+  by_step = {}
+  for evaluation in record.evaluations:
+    values = by_step.setdefault(evaluation["step"], [])
+    values.append(evaluation["neg_log_perplexity"])
+  return [
+      (step, statistics.mean(values))
+      for step, values in by_step.items()
+      if None not in values
+  ]
+
+
+def quality(record: Record, step: int | None = None) -> float:
+  """The quality of a run.
+
+  Args:
+    record: of the run.
+    step: one that was evaluated; None for the last. A run that diverged has the
+      quality of its last finite evaluation before the step.
+
+  Raises:
+    ValueError: there is no evaluation.
+  """
+  found = [y for x, y in curve(record) if step is None or x <= step]
+  if not found:
+    raise ValueError(f"{record.card}, seed {record.seed}: no evaluation.")
+  return found[-1]
+
+
+def better(records: Sequence[Record], step: int | None = None) -> float:
+  """The first run's quality less the second's."""
+  first, second = records
+  return quality(first, step) - quality(second, step)
+
+
+def slope(
+    records: Sequence[Record], experts: Sequence[int], step: int | None = None
+) -> float:
+  """Quality gained with each doubling of the experts: a least-squares slope.
+
+  Args:
+    records: one for each of `experts`.
+    experts: numbers of experts.
+    step: as for `quality`.
+  """
+  values = [quality(record, step) for record in records]
+  return float(np.polyfit(np.log2(experts), values, 1)[0])
+
+
+def steps_to(record: Record, target: float) -> float:
+  """The steps a run takes to a quality, with lines between evaluations.
+
+  Args:
+    record: of the run.
+    target: the quality.
+
+  Returns:
+    steps; infinite for a run that does not get there.
+  """
+  before = None
+  for step, value in curve(record):
+    if value >= target:
+      if before is None:
+        return float(step)
+      last_step, last_value = before
+      share = (target - last_value) / (value - last_value)
+      return last_step + share * (step - last_step)
+    before = step, value
+  return math.inf
+
+
+def speed_up_in_steps(records: Sequence[Record]) -> float:
+  """How many times fewer steps the first run takes to the second's quality.
+
+  The quality is the lower of the two at the end, so that both get there; the
+  ratio is below 1 where the first run is behind.
+  """
+  first, second = records
+  target = min(quality(first), quality(second))
+  return steps_to(second, target) / steps_to(first, target)
+
+
+def speed_up_in_time(records: Sequence[Record], speeds: Speeds) -> float:
+  """`speed_up_in_steps` in seconds: steps at the speeds of a contest."""
+  first, second = records
+  return speed_up_in_steps(records) * speeds[first.card] / speeds[second.card]
+
+
+def faster(speeds: Sequence[float]) -> float:
+  """How many times as many examples a second the first card has."""
+  first, second = speeds
+  return first / second
+
+
+def share_of_gain(records: Sequence[Record]) -> float:
+  """The share of the teacher's gain over the student alone that is kept.
+
+  Args:
+    records: of the distilled student, the student alone, and the teacher.
+
+  Source: Table 6.
+  """
+  distilled, alone, teacher = map(quality, records)
+  return (distilled - alone) / (teacher - alone)
+
+
+def more_of_the_gain(records: Sequence[Record]) -> float:
+  """`share_of_gain` of the first of two students less that of the second.
+
+  Args:
+    records: of both students, the student alone, and the teacher.
+  """
+  first, second, alone, teacher = records
+  return share_of_gain([first, alone, teacher]) - share_of_gain(
+      [second, alone, teacher]
+  )
+
+
+def fewer_dropped(records: Sequence[Record]) -> float:
+  """The second run's share of dropped tokens less the first's, in percent."""
+  first, second = (x.figures["fraction_dropped"] for x in records)
+  return 100 * (second - first)
+
+
+def within_dropped(records: Sequence[Record], percent: float) -> float:
+  """How far below a limit the dropped tokens of a run are, in percent."""
+  (record,) = records
+  return percent - 100 * record.figures["fraction_dropped"]
+
+
+def more_even(records: Sequence[Record]) -> float:
+  """The second run's load variation less the first's.
+
+  The variation is the standard deviation of the experts' tokens over their
+  mean, averaged over layers and steps.
+  """
+  first, second = (x.figures["load_cv"] for x in records)
+  return second - first
+
+
+def better_score(records: Sequence[Record]) -> float:
+  """The first run's mean best score less the second's, in points."""
+  first, second = (
+      statistics.mean(score["value"] for score in record.scores.values())
+      for record in records
+  )
+  return first - second
+
+
+def share_of_both_gains(records: Sequence[Record]) -> float:
+  """`share_of_gain` of a student less that of another teacher's student.
+
+  Args:
+    records: of a student and its teacher, of another student and its teacher,
+      and of the student alone.
+
+  Source: Table 7.
+  """
+  first, first_teacher, second, second_teacher, alone = records
+  return share_of_gain([first, alone, first_teacher]) - share_of_gain(
+      [second, alone, second_teacher]
+  )
+
+
+def diverges(records: Sequence[Record]) -> float:
+  """1 for a run that diverged, else 0."""
+  (record,) = records
+  return float(record.diverged is not None)
