@@ -42,9 +42,8 @@ class Effect(NamedTuple):
     value: the number.
     lower: where its interval begins.
     upper: where its interval ends.
-    smallest: the smallest difference that these seeds could have shown, or,
-      of a ratio of deviations, the smallest ratio: anything less would have
-      been in an interval with none.
+    smallest: the smallest distance from no effect that these seeds could have
+      shown: with anything less, no effect would be in the interval, too.
     count: the number of seeds.
   """
 
@@ -156,12 +155,12 @@ def ratio_of_deviations(
     raise ValueError("A ratio of deviations needs numbers that differ.")
   ratio = deviations[0] / deviations[1]
   f = scipy.stats.f(len(first) - 1, len(second) - 1)
-  smallest = math.sqrt(f.isf(_TAIL))
+  least = math.sqrt(f.isf(_TAIL))
   return Effect(
       ratio,
-      ratio / smallest,
+      ratio / least,
       ratio / math.sqrt(f.ppf(_TAIL)),
-      smallest,
+      least - 1,
       min(len(first), len(second)),
   )
 

@@ -146,7 +146,7 @@ def test_ratio_of_deviations_by_hand():
   assert effect.value == pytest.approx(3.0)
   assert effect.lower == pytest.approx(3 / math.sqrt(F_4_4), rel=1e-3)
   assert effect.upper == pytest.approx(3 * math.sqrt(F_4_4), rel=1e-3)
-  assert effect.smallest == pytest.approx(math.sqrt(F_4_4), rel=1e-3)
+  assert effect.smallest == pytest.approx(math.sqrt(F_4_4) - 1, rel=1e-3)
   assert effect.count == 5
 
 
