@@ -110,6 +110,8 @@ class _Mode:
     needs: those of them that are required.
     has_model_dir: whether it needs a model's directory.
     reads_gin: whether it reads the gin files itself, perhaps several times.
+    starts_programs: whether it does its work by starting this program again,
+      and is called with a processes.Program instead of a Run.
   """
 
   function: str
@@ -118,6 +120,7 @@ class _Mode:
   needs: Sequence[str] = ()
   has_model_dir: bool = True
   reads_gin: bool = False
+  starts_programs: bool = False
 
 
 _MODES = {
@@ -167,6 +170,14 @@ _MODES = {
         ),
         has_model_dir=False,
         reads_gin=True,
+    ),
+    "reproduce": _Mode(
+        "reproduce.reproduce",
+        "the paper's tables and figures, run by run",
+        flags=("experiment", "seeds", "rows", "output_dir", "dry_run"),
+        needs=("experiment",),
+        has_model_dir=False,
+        starts_programs=True,
     ),
     "tasks": _Mode(
         "data.list_tasks",
@@ -258,7 +269,27 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "cache, teach, compare_*: the directory for what is made.",
+    "cache, teach, compare_*, reproduce: the directory for what is made; for "
+    "reproduce, reproduction if not given.",
+)
+flags.DEFINE_list(
+    "experiment",
+    None,
+    "reproduce: names of tables and figures (table3), or all.",
+)
+flags.DEFINE_string(
+    "seeds",
+    None,
+    "reproduce: how many seeds (3), or which ones (3-7 or 0,2); a question's "
+    "own if not given.",
+)
+flags.DEFINE_list(
+    "rows",
+    None,
+    "reproduce: names of cards; all of --experiment's if not given.",
+)
+flags.DEFINE_bool(
+    "dry_run", False, "reproduce: say only how many runs and hours it takes."
 )
 flags.DEFINE_string(
     "plan_chip",
@@ -319,6 +350,14 @@ flags.DEFINE_integer(
 )
 FLAGS = flags.FLAGS
 
+
+# Flags that each run of --mode=reproduce is given by its card.
+_SETTLED_BY_CARDS = (
+    *("model_dir", "seed", "gin_file", "gin_param", "gin_location_prefix"),
+    *("module_import", "t5_tfds_data_dir", "additional_task_cache_dirs"),
+    *("tpu", "tpu_zone", "gcp_project", "tpu_job_name"),
+    *("mesh_hosts", "mesh_task"),
+)
 
 _MODEL_API = "of T5's model API; here gin has it"
 # What stands here for the flags of T5's program that this one does not have.
@@ -595,8 +634,12 @@ def _main(argv: Sequence[str]) -> int:
 
 def _explain(error: BaseException) -> str | None:
   """One line for an error that the user can correct, None for any other."""
-  launch = sys.modules.get("mtf_switch.modes.launch")
-  return launch.explain(error) if launch else None
+  if launch := sys.modules.get("mtf_switch.modes.launch"):
+    return launch.explain(error)
+  own = sys.modules.get("mtf_switch.errors")  # Without TensorFlow.
+  if own and isinstance(error, (own.UserError, own.Stopped)):
+    return str(error)
+  return None
 
 
 def _check_command_line(
@@ -615,6 +658,8 @@ def _check_command_line(
         "--model_dir is missing, the directory for checkpoints, metrics and "
         "logs."
     )
+  if mode.starts_programs:
+    _check_flags_of_cards()
   _check_mesh_flags(mode)
   _check_tpu_flags()
   of_mode = _flags_of(mode)
@@ -635,6 +680,9 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   # the time until the first step.
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
   console = rich.console.Console(file=log.terminal)
+  if mode.starts_programs:
+    _call_without_tensorflow(mode, of_mode, console)
+    return
   with _shown(console, "loading TensorFlow (5 to 20 s)"):
     # pylint: disable=g-import-not-at-top
     from mtf_switch.mesh import cluster
@@ -674,6 +722,25 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   )
 
 
+def _call_without_tensorflow(mode: _Mode, of_mode: dict[str, Any], console):
+  """Calls a mode that starts this program for what needs TensorFlow."""
+  # Importing these packages registers layers and modes with gin, and loads
+  # TensorFlow for it. Their modules can be found without that.
+  for name in ("mtf_switch", "mtf_switch.modes"):
+    if name not in sys.modules:
+      spec = importlib.util.find_spec(name)
+      sys.modules[name] = importlib.util.module_from_spec(spec)
+  from mtf_switch.reproduction import processes  # pylint: disable=g-import-not-at-top
+
+  name, _, function = mode.function.rpartition(".")
+  module = importlib.import_module(f"mtf_switch.modes.{name}")
+  program = processes.Program(
+      [sys.executable, str(pathlib.Path(__file__).resolve())],
+      _gin_directories(),
+  )
+  getattr(module, function)(program, console, **of_mode)
+
+
 @contextlib.contextmanager
 def _shown(console, text: str) -> Iterator[None]:
   """Shows a text while modules are loaded, on a terminal until they are.
@@ -699,6 +766,16 @@ def _shown(console, text: str) -> Iterator[None]:
   finally:
     if is_terminal:
       console.print(" " * len(text), end="\r")
+
+
+def _check_flags_of_cards():
+  """Refuses flags that are settled by the cards of --mode=reproduce."""
+  for name in _SETTLED_BY_CARDS:
+    if FLAGS[name].present:
+      raise _Mistake(
+          f"--{name} is of no use to --mode={FLAGS.mode}: a card says all of a "
+          "run; --seeds and --rows choose among them."
+      )
 
 
 def _check_mesh_flags(mode: _Mode):

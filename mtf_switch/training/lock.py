@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The lock of a model's directory, in which one run trains at a time."""
+"""The lock of a directory, in which one program does its work at a time."""
 
 from collections.abc import Iterator
 import contextlib
@@ -23,31 +23,33 @@ import socket
 
 from mtf_switch import errors
 
-_NAME = "training.lock"
-
 
 @contextlib.contextmanager
-def hold(model_dir: str) -> Iterator[None]:
-  """Keeps other runs from training in a directory, for a context.
+def hold(
+    directory: str, work: str = "training", flag: str = "--model_dir"
+) -> Iterator[int | None]:
+  """Keeps other programs from the same work in a directory, for a context.
 
-  The kernel releases the lock when the process ends, however it ends; the file
-  stays. Remote directories, and file systems without locks, have none: there,
-  nothing is refused.
+  The kernel releases the lock when the process ends, however it ends, and those
+  that have inherited its descriptor; the file stays. Remote directories, and
+  file systems without locks, have none: there, nothing is refused.
 
   Args:
-    model_dir: the directory; it is created.
+    directory: the directory; it is created.
+    work: what is done there.
+    flag: the flag that names the directory.
 
   Yields:
-    nothing.
+    the descriptor of the lock's file; None in a remote directory.
 
   Raises:
     UserError: another process has the lock.
   """
-  if "://" in model_dir:
-    yield
+  if "://" in directory:
+    yield None
     return
-  os.makedirs(model_dir, exist_ok=True)
-  path = os.path.join(model_dir, _NAME)
+  os.makedirs(directory, exist_ok=True)
+  path = os.path.join(directory, f"{work}.lock")
   descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
   try:
     try:
@@ -55,8 +57,8 @@ def hold(model_dir: str) -> Iterator[None]:
     except BlockingIOError:
       holder = os.read(descriptor, 1000).decode(errors="replace").strip()
       raise errors.UserError(
-          f"{holder or 'another run'} is training in {model_dir!r}; wait for "
-          "its end, stop it, or give another --model_dir."
+          f"{holder or 'another run'} is {work} in {directory!r}; wait for "
+          f"its end, stop it, or give another {flag}."
       ) from None
     except OSError:  # A file system without locks.
       pass
@@ -65,6 +67,6 @@ def hold(model_dir: str) -> Iterator[None]:
     with contextlib.suppress(OSError):  # Of use to the reader only.
       os.ftruncate(descriptor, 0)
       os.write(descriptor, f"{holder}\n".encode())
-    yield
+    yield descriptor
   finally:
     os.close(descriptor)
