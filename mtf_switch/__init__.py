@@ -37,5 +37,6 @@ PACKAGES = (
     "transformer",
     "training",
     "planning",
+    "reproduction",
     "modes",
 )

@@ -28,6 +28,7 @@ import warnings
 
 import gin
 import rich.console
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
@@ -146,6 +147,7 @@ def _write_text(name: str, plan_: card_plans.CardPlan | None):
 
 def main():
   """Writes all cards, and plans those whose configuration has changed."""
+  tf.logging.set_verbosity(tf.logging.ERROR)
   chip = chips.find(CHIP)
   every = paper_cards.PAPER_CARDS
   plans = {

@@ -39,10 +39,18 @@ SHORT_BATCH_CHOICE = cards.Choice(
 )
 CORES_CHOICE = cards.Choice("cores", f"{CORES}, as in Table 1 and Figure 5")
 EXPERTS_CHOICE = cards.Choice("experts", "128, as in Tables 1 and 9")
-LARGE_CHOICE = cards.Choice(
+_BASE_CHOICE = cards.Choice(
+    "feed-forward layers",
+    "Table 9's GEGLU with d_ff 2048; released are ReLU with 3072, which makes"
+    " as many parameters and FLOPs",
+)
+_LARGE_CHOICE = cards.Choice(
     "feed-forward layers",
     "ReLU with d_ff 4096, which the printed parameters and FLOPs need; Table 9"
     " has GEGLU with 2816",
+)
+PLACES_CHOICE = cards.Choice(
+    "sparse layers", "the second of each pair, as released"
 )
 _CAPACITY_CHOICE = cards.Choice(
     "capacity factors", "1.25 in training, 2.0 in evaluation, as released"
@@ -56,8 +64,12 @@ PRECISION_CHOICE = cards.Choice(
 DENSE_PRECISION_CHOICE = cards.Choice(
     "precision", "bfloat16 activations, as in the sparse models"
 )
-_JITTER_CHOICE = cards.Choice(
-    "exploration", "input jitter, the choice of Appendix C, by 0.01 as released"
+_INITIAL_VALUES_CHOICE = cards.Choice(
+    "initial values", "T5's; those of section 2.4 are for sparse models"
+)
+JITTER_CHOICE = cards.Choice(
+    "exploration",
+    "input jitter, the choice of Appendix C, by 0.01 as in Mesh TensorFlow",
 )
 RATE_CHOICE = cards.Choice(
     "optimizer and learning rate",
@@ -114,6 +126,17 @@ def groups_choice(size: str) -> cards.Choice:
   )
 
 
+def feed_forward_choices(model: str) -> list[cards.Choice]:
+  """Says what the paper leaves open about a model's feed-forward layers.
+
+  Args:
+    model: a file of gin/models.
+  """
+  if "large" in model:
+    return [_LARGE_CHOICE]
+  return [_BASE_CHOICE] if "base" in model else []
+
+
 def dense(
     name: str,
     rows_: Sequence[paper_rows.Row],
@@ -144,7 +167,14 @@ def dense(
           "train_steps": steps,
           "activation_dtype": "bfloat16",
       },
-      [*choices, DENSE_PRECISION_CHOICE, RATE_CHOICE, DROPOUT_CHOICE],
+      [
+          *choices,
+          *feed_forward_choices(model),
+          DENSE_PRECISION_CHOICE,
+          _INITIAL_VALUES_CHOICE,
+          RATE_CHOICE,
+          DROPOUT_CHOICE,
+      ],
       **fields,
   )
 
@@ -207,10 +237,12 @@ def sparse(
       },
       [
           *choices,
+          *feed_forward_choices(model),
+          PLACES_CHOICE,
           capacity_choice,
           groups_choice(size),
           *([] if precision else [PRECISION_CHOICE]),
-          *([] if explores else [_JITTER_CHOICE]),
+          *([] if explores else [JITTER_CHOICE]),
           RATE_CHOICE,
           DROPOUT_CHOICE,
       ],

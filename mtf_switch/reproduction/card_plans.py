@@ -137,9 +137,7 @@ def read(directory: pathlib.Path) -> dict[str, CardPlan]:
   Raises:
     UserError: the file is of another format, or damaged.
   """
-  fields = {
-      field.name: field.type for field in dataclasses.fields(CardPlan)
-  }
+  fields = {field.name: field.type for field in dataclasses.fields(CardPlan)}
   content: Any = files.read_json(
       str(directory / FILE), {"format": int, "cards": {str: fields}}
   )

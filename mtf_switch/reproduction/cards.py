@@ -136,16 +136,17 @@ def _command(card: Card) -> Iterable[str]:
 
 def _planned(plan: card_plans.CardPlan) -> str:
   """The plan, in a sentence or two."""
-  evaluation = units.bytes_(plan.evaluation_bytes_per_core)
+  hours = plan.steps * plan.step_seconds / 3600
   return (
-      f"Planned for {plan.cores:,} cores of {plan.chip} ({plan.mesh_shape}): at"
-      f" least {units.seconds(plan.step_seconds)} a step ({plan.limited_by}), so"
-      f" at most {plan.sequences / plan.step_seconds:,.0f} sequences/s and at"
-      f" least {plan.steps * plan.step_seconds / 3600:,.1f} hours for"
-      f" {plan.steps:,} steps. A core needs"
-      f" {units.bytes_(plan.memory_bytes_per_core)} of its"
-      f" {units.bytes_(plan.chip_memory_bytes)}, in --mode="
-      f"{plan.evaluation_mode} {evaluation}."
+      f"Planned for {plan.cores:,} cores of {plan.chip} ({plan.mesh_shape}): a"
+      f" step takes at least {units.seconds(plan.step_seconds)}"
+      f" ({plan.limited_by}), so that there are at most"
+      f" {plan.sequences / plan.step_seconds:,.0f} sequences/s, and"
+      f" {plan.steps:,} steps take at least {hours:,.1f} hours. A core needs"
+      f" {units.bytes_(plan.memory_bytes_per_core)} to train and"
+      f" {units.bytes_(plan.evaluation_bytes_per_core)} to evaluate"
+      f" ({plan.evaluation_mode}); it has"
+      f" {units.bytes_(plan.chip_memory_bytes)}."
   )
 
 

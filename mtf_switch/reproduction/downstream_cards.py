@@ -68,32 +68,22 @@ class _Model(NamedTuple):
     file: in gin/models.
     title: in names of cards.
     size: a key of card_parts.GROUP_SIZES; None for a dense model.
-    choices: what the paper leaves open about it.
+    experts_choices: where its number of experts comes from.
   """
 
   file: str
   title: str
   size: str | None = None
-  choices: Sequence[cards.Choice] = ()
+  experts_choices: Sequence[cards.Choice] = ()
 
 
 _MODELS = {
     "T5-Base": _Model("t5_base", "t5_base"),
     "Switch-Base": _Model(
-        "switch_base",
-        "switch_base_e128",
-        "base",
-        [card_parts.EXPERTS_CHOICE],
+        "switch_base", "switch_base_e128", "base", [card_parts.EXPERTS_CHOICE]
     ),
-    "T5-Large": _Model(
-        "t5_large", "t5_large", None, [card_parts.LARGE_CHOICE]
-    ),
-    "Switch-Large": _Model(
-        "switch_large",
-        "switch_large_e128",
-        "large",
-        [card_parts.LARGE_CHOICE],
-    ),
+    "T5-Large": _Model("t5_large", "t5_large"),
+    "Switch-Large": _Model("switch_large", "switch_large_e128", "large"),
 }
 
 
@@ -130,14 +120,24 @@ def _fine_tuning(
       },
       [
           *choices,
-          *model.choices,
-          cards.Choice("cores", f"{_CORES}, as many as Switch-Base has experts"),
+          *model.experts_choices,
+          *card_parts.feed_forward_choices(model.file),
+          cards.Choice(
+              "cores", f"{_CORES}, as many as Switch-Base has experts"
+          ),
           cards.Choice(
               "lengths",
               f"512 inputs and {task.targets_length} targets, {task.source}",
           ),
-          *([card_parts.groups_choice(model.size)] if model.size else []),
-          cards.Choice("learning rate", "T5's 0.001, which is as released"),
+          *(
+              [card_parts.PLACES_CHOICE, card_parts.groups_choice(model.size)]
+              if model.size
+              else []
+          ),
+          cards.Choice(
+              "learning rate",
+              "T5's, 0.001; released with a warm-up of 1,000 steps",
+          ),
           card_parts.DENSE_PRECISION_CHOICE
           if not model.size
           else card_parts.PRECISION_CHOICE,
@@ -385,9 +385,7 @@ def _table_8() -> list[cards.Card]:
               ),
               cards.Choice("temperature", "1"),
               cards.Choice("cores", "128, as many as the teacher has experts"),
-              cards.Choice(
-                  "learning rate", "0.001, as in T5's fine-tuning"
-              ),
+              cards.Choice("learning rate", "0.001, as in T5's fine-tuning"),
               card_parts.DENSE_PRECISION_CHOICE,
           ],
           mode="distill",

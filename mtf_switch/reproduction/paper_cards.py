@@ -14,8 +14,10 @@
 
 """All cards at the paper's scale."""
 
+from collections.abc import Iterable
 import pathlib
 
+from mtf_switch.reproduction import cards
 from mtf_switch.reproduction import downstream_cards
 from mtf_switch.reproduction import paper_rows
 from mtf_switch.reproduction import pretraining_cards
@@ -29,7 +31,13 @@ PAPER_CARDS = {
 DIRECTORY = pathlib.PurePath("experiments", "paper")
 
 
-def rows_without_a_card() -> list[paper_rows.Row]:
-  """The rows of the paper that no card answers."""
-  answered = {row for card in PAPER_CARDS.values() for row in card.rows}
+def rows_without_a_card(
+    cards_: Iterable[cards.Card],
+) -> list[paper_rows.Row]:
+  """Returns the rows of the paper that none of some cards answers.
+
+  Args:
+    cards_: the cards.
+  """
+  answered = {row for card in cards_ for row in card.rows}
   return [row for row in paper_rows.ROWS.values() if row not in answered]

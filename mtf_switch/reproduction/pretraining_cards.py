@@ -33,6 +33,7 @@ _TABLE_1_STEPS = 250_000
 _INPUTS_LENGTH = 512
 # The last step that Table 9 prints.
 _TABLE_9_STEPS = 500_000
+_MULTILINGUAL_CORES = 256
 # 1024 chips, which trained Switch-C by Patterson et al. (2021).
 _MOST_CORES = 2048
 
@@ -110,7 +111,7 @@ def _figure_1() -> list[cards.Card]:
           "t5_large",
           card_parts.LONG_BATCH,
           text.SECTION_3_STEPS,
-          [_TABLES_CHOICE, card_parts.LARGE_CHOICE],
+          [_TABLES_CHOICE],
       ),
   ]
 
@@ -119,28 +120,41 @@ def _figure_7() -> list[cards.Card]:
   """Figures 7 and 8."""
   choices = [
       cards.Choice("batch", "1024 sequences of 1024 inputs, as in mT5"),
-      cards.Choice("cores", "128, an expert for each"),
+      cards.Choice(
+          "cores", f"{_MULTILINGUAL_CORES}, where the logits have room"
+      ),
       card_parts.RATE_CHOICE,
   ]
-  of_experts = [
-      cards.Choice("experts", "128, as in Switch-Base"),
-      cards.Choice("groups (num_cores)", "a core each, as in Figure 16"),
-  ]
+  recomputed = {"transformer.LayerStack.recompute_grads": True}
+  experts = tables.TABLE_1_EXPERTS
+  file, sizes = card_parts.layout(experts, _MULTILINGUAL_CORES)
   return [
       cards.Card(
-          name,
+          "figure7_mt5_base",
           [
-              *card_parts.rows("Figure 7", label),
-              *card_parts.rows("Figure 8", label),
+              *card_parts.rows("Figure 7", "Dense"),
+              *card_parts.rows("Figure 8", "Dense"),
           ],
-          [f"experiments/multilingual_{label.lower()}.gin"],
-          {"transformer.LayerStack.recompute_grads": True},
-          [*choices, *more],
-      )
-      for name, label, more in (
-          ("figure7_mt5_base", "Dense", []),
-          ("figure7_mswitch_base_e128", "Switch", of_experts),
-      )
+          ["experiments/multilingual_dense.gin"],
+          {"data_parallelism": _MULTILINGUAL_CORES, **recomputed},
+          choices,
+      ),
+      cards.Card(
+          f"figure7_mswitch_base_e{experts}",
+          [
+              *card_parts.rows("Figure 7", "Switch"),
+              *card_parts.rows("Figure 8", "Switch"),
+          ],
+          ["experiments/multilingual_switch.gin", file],
+          {**sizes, "num_cores": _MULTILINGUAL_CORES, **recomputed},
+          [
+              *choices,
+              card_parts.EXPERTS_CHOICE,
+              cards.Choice(
+                  "groups (num_cores)", "a core each, as in Figure 16"
+              ),
+          ],
+      ),
   ]
 
 
@@ -154,9 +168,9 @@ def _table_1_steps() -> cards.Choice:
   ]
   return cards.Choice(
       "steps of a run",
-      f"{_TABLE_1_STEPS:,}; the hours times the examples/s make"
-      f" {min(steps):,.0f} to {max(steps):,.0f} steps of {sequences:,} sequences"
-      f" to {tables.TABLE_1_THRESHOLD:.2f}",
+      f"{_TABLE_1_STEPS:,}; Table 1's hours times its examples/s make"
+      f" {min(steps):,.0f} to {max(steps):,.0f} steps of {sequences:,}"
+      f" sequences to {tables.TABLE_1_THRESHOLD:.2f}",
   )
 
 
@@ -213,7 +227,6 @@ def _table_1() -> list[cards.Card]:
   for model, factor in tables.TABLE_1:
     rows = card_parts.rows("Table 1", paper_rows.table_1_label(model, factor))
     if factor is None:
-      choices = [card_parts.LARGE_CHOICE] if model == "T5-Large" else []
       file = model.lower().replace("-", "_")
       made.append(
           card_parts.dense(
@@ -222,7 +235,7 @@ def _table_1() -> list[cards.Card]:
               file,
               card_parts.SHORT_BATCH,
               _TABLE_1_STEPS,
-              [card_parts.SHORT_BATCH_CHOICE, _table_1_steps(), *choices],
+              [card_parts.SHORT_BATCH_CHOICE, _table_1_steps()],
           )
       )
       continue
@@ -296,7 +309,7 @@ def _table_9() -> list[cards.Card]:
           128,
           card_parts.LONG_BATCH,
           text.SECTION_3_STEPS,
-          [_TABLES_CHOICE, card_parts.LARGE_CHOICE],
+          [_TABLES_CHOICE],
           model="switch_large",
           size="large",
       ),
@@ -317,8 +330,8 @@ def _table_9() -> list[cards.Card]:
               card_parts.DROPOUT_CHOICE,
           ],
           remarks=[
-              "The paper's was trained on an older C4, whose repeated lines make"
-              " it easier."
+              "The paper's was trained on an older C4, whose repeated lines"
+              " make it easier."
           ],
       ),
       cards.Card(
@@ -350,6 +363,8 @@ def _table_9() -> list[cards.Card]:
                   " slots, as released",
               ),
               card_parts.groups_choice("xxl"),
+              card_parts.PRECISION_CHOICE,
+              card_parts.JITTER_CHOICE,
               card_parts.RATE_CHOICE,
               card_parts.DROPOUT_CHOICE,
           ],
@@ -376,6 +391,7 @@ def _table_9() -> list[cards.Card]:
                   " (2021) report",
               ),
               _XXL_BATCH_CHOICE,
+              cards.Choice("heads", "Table 9's 32; released are 30"),
               cards.Choice(
                   "capacity factors",
                   "1.0 in training, 2.0 in evaluation, as released",
@@ -383,9 +399,11 @@ def _table_9() -> list[cards.Card]:
               cards.Choice(
                   "groups (num_cores) and slots",
                   "a core each, with a slot or more for every expert; released"
-                  " are 2048 tokens and 2 slots, but then fewer cores share the"
-                  " batch and their memory is not enough",
+                  " are 2048 tokens and 2 slots, for which a core has too"
+                  " little of the batch",
               ),
+              card_parts.PRECISION_CHOICE,
+              card_parts.JITTER_CHOICE,
               card_parts.RATE_CHOICE,
               card_parts.DROPOUT_CHOICE,
           ],
@@ -426,9 +444,7 @@ def _table_10() -> list[cards.Card]:
       ]
       if more:
         choices.append(
-            cards.Choice(
-                "precision", "selective, with all experts in bfloat16"
-            )
+            cards.Choice("precision", "selective, with all experts in bfloat16")
         )
       made.append(
           card_parts.sparse(
@@ -457,7 +473,7 @@ def _table_11() -> list[cards.Card]:
   model = cards.Choice(
       "model", "Table 1's Switch-Base with capacity factor 1.25"
   )
-  rate = cards.Choice("rate of the input dropout", "0.1, as released")
+  rate = cards.Choice("rate of the input dropout", "0.1, as in Mesh TensorFlow")
   return [
       _of_table_1(
           f"table11_switch_base_e{tables.TABLE_1_EXPERTS}_{policy}",
