@@ -691,7 +691,7 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
   console = rich.console.Console(file=log.terminal)
   if mode.starts_programs:
-    _call_without_tensorflow(mode, of_mode, console)
+    _call_with_program(mode, of_mode, console)
     return
   with _shown(console, "loading TensorFlow (5 to 20 s)"):
     # pylint: disable=g-import-not-at-top
@@ -732,18 +732,23 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   )
 
 
-def _call_without_tensorflow(mode: _Mode, of_mode: dict[str, Any], console):
+def _call_with_program(mode: _Mode, of_mode: dict[str, Any], console):
   """Calls a mode that starts this program for what needs TensorFlow."""
-  # Importing these packages registers layers and modes with gin, and loads
-  # TensorFlow for it. Their modules can be found without that.
-  for name in ("mtf_switch", "mtf_switch.modes"):
-    if name not in sys.modules:
-      spec = importlib.util.find_spec(name)
-      sys.modules[name] = importlib.util.module_from_spec(spec)
-  from mtf_switch.reproduction import processes  # pylint: disable=g-import-not-at-top
+  if FLAGS.scale == "small":
+    # Importing these packages registers layers and modes with gin, and loads
+    # TensorFlow for it. Their modules can be found without that.
+    for name in ("mtf_switch", "mtf_switch.modes"):
+      if name not in sys.modules:
+        spec = importlib.util.find_spec(name)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+    loading = contextlib.nullcontext()
+  else:  # Cards of the paper's sizes are known to modules that plan.
+    loading = _shown(console, "loading TensorFlow (5 to 20 s)")
+  with loading:
+    from mtf_switch.reproduction import processes  # pylint: disable=g-import-not-at-top
 
-  name, _, function = mode.function.rpartition(".")
-  module = importlib.import_module(f"mtf_switch.modes.{name}")
+    name, _, function = mode.function.rpartition(".")
+    module = importlib.import_module(f"mtf_switch.modes.{name}")
   program = processes.Program(
       [sys.executable, str(pathlib.Path(__file__).resolve())],
       _gin_directories(),

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 import contextlib
 import datetime
 import os
+import pathlib
 import shlex
 import statistics
 import time
@@ -46,6 +47,13 @@ from mtf_switch.training import lock
 from mtf_switch.training import progress
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+# In a checkout.
+_PILOTS = (
+    pathlib.Path(__file__).resolve().parents[2]
+    / "benchmarks"
+    / "results"
+    / "reproduction_pilots"
+)
 
 
 def reproduce(
@@ -116,12 +124,13 @@ def reproduce(
       agenda = make_agenda()  # Another process may have ended just now.
       work = _Work(program, output_dir, agenda, descriptor, console)
       failures = work.make(cores)
-  _show_results(agenda, output_dir, console)
+      agenda = make_agenda()
+  _show_results(agenda, console)
   if failures:
     run, reason = next(iter(failures.items()))
     raise errors.UserError(
-        f"{len(failures)} of {len(agenda.to_make)} runs have not come to their"
-        f" end, first {run}: {reason.rstrip('.')}. The same command tries them"
+        f"{len(failures)} of {_runs(work.count)} did not come to an end,"
+        f" first {run}: {reason.rstrip('.')}. The same command tries them"
         " again."
     )
 
@@ -135,8 +144,8 @@ def _run_on_tpu(
   """Prints the commands of runs, or runs them one after the other."""
   if not dry_run and not program.has_tpu:
     raise errors.UserError(
-        f"--scale=paper has {len(runs)} runs for TPUs; name one with --tpu, or "
-        "list the commands with --dry_run."
+        f"--scale=paper has {_runs(len(runs))} for TPUs; name one with --tpu, "
+        "or list the commands with --dry_run."
     )
   cores = os.sched_getaffinity(0)
   for run in runs:
@@ -156,13 +165,14 @@ def _run_on_tpu(
           f"{run.card}, seed {run.seed}, ended with status {status}; the same "
           "command goes on with it."
       )
-  terminal.say(console, f"{len(runs)} runs.")
+  terminal.say(console, f"{_runs(len(runs))}.")
 
 
 class _Work:
   """The runs that are made: started, shown, recorded.
 
   Attributes:
+    count: how many there are.
     failures: by run, why it has failed or was left out.
   """
 
@@ -184,6 +194,7 @@ class _Work:
     }
     self._display = _Display(agenda, self._output_dir, console)
     self._started = {}
+    self.count = len(agenda.to_make)
     self.failures: dict[runs_lib.Run, str] = {}
 
   def make(self, cores: Sequence[int]) -> Mapping[runs_lib.Run, str]:
@@ -311,7 +322,7 @@ class _Display:
   def count(self) -> str:
     """How many runs are made."""
     total = len(self._agenda.to_make)
-    return f"{total - len(self._unfinished)} of {total} runs are made"
+    return f"{total - len(self._unfinished)} of {_runs(total)} made"
 
   def load(self):
     """Loads what is needed when runs end, before their time is taken."""
@@ -420,29 +431,37 @@ def _show_agenda(
   )
   terminal.say(
       console,
-      f"{len(agenda.to_make)} runs to make (one that several experiments share"
+      f"{_runs(len(agenda.to_make))} to make (what several experiments share"
       f" counts for the first): about {_hours(agenda.seconds(num_cores))} hours"
       f" on {cores}, {basis}.",
   )
+  asked = {run for part in agenda.parts for run in part.runs}
+  for runs, what in (
+      (agenda.changed, "made with other settings of the cards"),
+      (agenda.failed, "failed before"),
+  ):
+    if number := len(asked.intersection(runs)):
+      terminal.say(console, f"{_runs(number)} {what}, to be made again.")
 
 
-def _show_results(
-    agenda: agenda_lib.Agenda, output_dir: str, console: rich.console.Console
-):
-  """Shows what runs have come to, those that failed included."""
-  records = records_lib.read_all(output_dir_lib.records(output_dir))
-  by_run = {runs_lib.of_record(record): record for record in records}
+def _show_results(agenda: agenda_lib.Agenda, console: rich.console.Console):
+  """Shows tables and verdicts, and the runs that did not come to their end."""
+  # Here and not above: it loads SciPy.
+  from mtf_switch.reproduction import results_page  # pylint: disable=g-import-not-at-top
+
+  ended = [*agenda.records.values(), *agenda.failed.values()]
+  pilots = records_lib.read_all(str(_PILOTS))
   for part in agenda.parts:
-    terminal.say(console, part.question.title)
-    terminal.table(
-        console,
-        ["run", "outcome"],
-        [
-            [str(run), _outcome(by_run[run]) if run in by_run else "not made"]
-            for run in part.runs
-        ],
-        num_left=2,
-    )
+    results_page.terminal_table(part.question, ended, console, pilots)
+    for record in ended:
+      run = runs_lib.of_record(record)
+      early = record.failed is not None or record.diverged is not None
+      if early and run in part.runs:
+        terminal.say(console, f"{run}: {_outcome(record)}")
+
+
+def _runs(number: int) -> str:
+  return "1 run" if number == 1 else f"{number} runs"
 
 
 def _hours(seconds: float) -> str:

@@ -144,7 +144,7 @@ def test_runs_are_made_recorded_and_shown_once(place):
     assert record.machine["run_cores"] == 1
     assert record.gin == "train_steps = 10\n"
   assert "dense, seed 0: -4.2500 at step 10, 0:00:05;" in place.said
-  assert "3 of 3 runs are made, about 0:00:00 left" in place.said
+  assert "3 of 3 runs made, about 0:00:00 left" in place.said
   assert "Table6" in place.said
   # Weights stay where another card needs them, even if it is not asked for.
   assert place.path.joinpath("out/runs/switch/0/model.ckpt-10.index").exists()
@@ -180,7 +180,7 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_same_command(
   with pytest.raises(errors.UserError) as error:
     place.run("table6", seeds="1")
   assert str(error.value) == (
-      "2 of 3 runs have not come to their end, first switch, seed 0:"
+      "2 of 3 runs did not come to an end, first switch, seed 0:"
       " runs/switch/0/metrics.jsonl: No space left on device. The same command"
       " tries them again."
   )
@@ -189,8 +189,10 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_same_command(
       "runs/switch/0/metrics.jsonl: No space left on device."
   )
   assert "student, seed 0: left out, it needs switch, seed 0" in place.said
-  assert "failed, runs/switch/0" in place.said
+  assert "\nswitch, seed 0: failed, runs/switch/0" in place.said
   assert {card for card, _ in place.started()} == {"dense", "switch"}
+  place.run("table6", seeds="1", dry_run=True)
+  assert "1 run failed before, to be made again." in place.said
   place.write("ends/switch", "")
   place.run("table6", seeds="1")
   assert place.started() == [("switch", "0"), ("student", "0")]
@@ -201,7 +203,7 @@ def test_a_run_that_diverges_is_a_result(place):
   place.write("ends/dense", "diverges")
   place.run("table6", rows=["dense", "switch"], seeds="1")
   assert place.records()[runs.Run("dense", 0)].diverged == 3
-  assert "diverged at step 3" in place.said
+  assert "\ndense, seed 0: diverged at step 3\n" in place.said
   assert len(place.started()) == 2
   place.run("table6", rows=["dense"], seeds="1")
   assert place.started() == []
@@ -219,6 +221,9 @@ def test_runs_whose_card_has_changed_are_made_again(place):
   place.run("table6", rows=["dense", "switch"], seeds="1")
   assert place.started() == []
   place.write(gin_file, "train_steps = 20\n")
+  place.run("table6", rows=["dense", "switch"], seeds="1", dry_run=True)
+  assert "1 run to make" in place.said
+  assert "1 run made with other settings of the cards" in place.said
   place.write("out/runs/dense/0/left_over", "")
   place.run("table6", rows=["dense", "switch"], seeds="1")
   assert place.started() == [("dense", "0")]
@@ -294,9 +299,7 @@ def test_a_signal_stops_the_runs_and_the_same_command_goes_on(
 
   _sleep = time.sleep
   monkeypatch.setattr(time, "sleep", sleep)
-  with pytest.raises(
-      errors.Stopped, match="stopped; 0 of 1 runs are made. Run"
-  ):
+  with pytest.raises(errors.Stopped, match="stopped; 0 of 1 run made. Run"):
     place.run("table6", rows=["dense"], seeds="1")
   monkeypatch.setattr(time, "sleep", _sleep)
   assert place.records() == {}

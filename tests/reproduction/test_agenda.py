@@ -107,6 +107,8 @@ def test_a_record_of_other_settings_does_not_count(gin):
   assert make(gin, "table6", seeds="0-0").to_make == []
   file.write_text(file.read_text().replace("10", "20"))
   # Its student is another one, too.
+  changed = make(gin, "table6", seeds="0-0").changed
+  assert changed == {Run("switch", 0), Run("student", 0)}
   assert make(gin, "table6", seeds="0-0").to_make == [
       Run("switch", 0),
       Run("student", 0),
@@ -118,6 +120,8 @@ def test_a_run_that_failed_is_made_again_and_one_that_diverged_is_not(gin):
   record(gin, "switch", 0, diverged=5)
   found = make(gin, "table6", seeds="0-0", rows=["dense", "switch"])
   assert found.to_make == [Run("dense", 0)]
+  assert set(found.failed) == {Run("dense", 0)}
+  assert set(found.records) == {Run("switch", 0)}
 
 
 def test_records_of_cards_that_are_gone_do_not_count(gin):
