@@ -15,44 +15,16 @@
 """Turns results into the tables and plots of docs/performance.md."""
 
 import argparse
-from collections.abc import Mapping
 import json
 import pathlib
-import re
 
 from benchmarks import contest
 from benchmarks import plots
 from benchmarks import tables
+from mtf_switch import markdown
 
 _PAGE = contest.PROJECT / "docs" / "performance.md"
 _IMAGES = contest.PROJECT / "docs" / "images"
-
-
-def fill(page: str, texts: Mapping[str, str]) -> str:
-  """Replaces the text between the markers of a page.
-
-  Args:
-    page: a page with `<!-- name: begin -->` and `<!-- name: end -->` for each
-      text.
-    texts: the new texts by name.
-
-  Returns:
-    the page.
-
-  Raises:
-    ValueError: markers are missing.
-  """
-  for name, text in texts.items():
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    page, found = re.subn(
-        f"{begin}.*?{end}",
-        lambda _: f"{begin}\n{text}\n{end}",  # noqa: B023  Called at once.
-        page,
-        flags=re.DOTALL,
-    )
-    if found != 1:
-      raise ValueError(f"The page has no place {begin} ... {end}.")
-  return page
 
 
 def main():
@@ -73,7 +45,7 @@ def main():
       if path.exists()
   ]
   texts = {record["question"]: tables.render(record) for record in records}
-  page = fill(
+  page = markdown.fill(
       _PAGE.read_text(), {"goals": tables.render_goals(records), **texts}
   )
   _PAGE.write_text(page)

@@ -14,10 +14,11 @@
 
 """The tables of questions and goals, in Markdown."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import contest
+from mtf_switch import markdown
 
 Row = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -166,13 +167,6 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
 }
 
 
-def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-  """A Markdown table; all columns but the first are right-aligned."""
-  titles = list(titles)
-  lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
-  return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _circumstances(record: Record) -> str:
   """The machine, versions, sizes and rounds of a measurement."""
   device = record["device"]
@@ -206,7 +200,7 @@ def render(record: Record) -> str:
     lines without a trailing newline.
   """
   columns = COLUMNS[record["question"]]
-  table = _table(
+  table = markdown.table(
       [title for title, _ in columns],
       [[cell(row) for _, cell in columns] for row in record["rows"]],
   )
@@ -237,7 +231,7 @@ def render_goals(records: Sequence[Record]) -> str:
       met = _is_met(goal)
     return [question, goal["what"], wanted, measured, met]
 
-  return _table(
+  return markdown.table(
       ["question", "figure", "goal", "measured", "met"],
       [
           cells(record["question"], goal)

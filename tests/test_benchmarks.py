@@ -26,9 +26,9 @@ from benchmarks import contest
 from benchmarks import peers
 from benchmarks import plots
 from benchmarks import questions
-from benchmarks import report
 from benchmarks import tables
 from mtf_switch import machine
+from mtf_switch import markdown
 
 PEERS = contest.PEERS_PYTHON.exists()
 CONTENDERS = ["mtf_switch", "mesh-tensorflow"] + [
@@ -341,18 +341,9 @@ def test_the_report_has_the_figures():
   assert tables.render_goals([RECORD]) == GOALS
 
 
-def test_the_report_fills_the_page_between_its_markers():
-  page = "a\n<!-- step: begin -->\nold\n<!-- step: end -->\nb\n"
-  filled = report.fill(page, {"step": r"new \1"})
-  assert filled == "a\n<!-- step: begin -->\nnew \\1\n<!-- step: end -->\nb\n"
-  assert report.fill(filled, {"step": r"new \1"}) == filled
-  with pytest.raises(ValueError, match="decode: begin"):
-    report.fill(page, {"decode": "new"})
-
-
 def test_the_page_has_a_place_for_each_question():
   page = (contest.PROJECT / "docs" / "performance.md").read_text()
-  report.fill(page, dict.fromkeys(["goals", *tables.COLUMNS], ""))
+  markdown.fill(page, dict.fromkeys(["goals", *tables.COLUMNS], ""))
   for question in plots.PLOTS:
     assert f"(images/performance_{question}.png)" in page
 

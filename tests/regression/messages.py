@@ -24,7 +24,7 @@ import json
 import math
 import pathlib
 
-from benchmarks import report
+from mtf_switch import markdown
 from mtf_switch.training import experiment as experiment_lib
 import tasks  # noqa: F401  Registers them.
 from tests import lowered
@@ -114,17 +114,12 @@ def count(size: str, layout: str) -> dict:
   }
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-  lines = [header, ["---", "---"] + ["---:"] * (len(header) - 2), *rows]
-  return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def kinds(rows: list[dict]) -> str:
   """Returns a table of bytes by kind, in the graph and in the plan."""
   header = ["layout", "mesh"]
   for kind in ("all-to-all", "all-reduce", "permute"):
     header += [f"{kind}: graph", "plan"]
-  return _table(
+  return markdown.table(
       header,
       [
           [
@@ -138,12 +133,13 @@ def kinds(rows: list[dict]) -> str:
           ]
           for row in rows
       ],
+      num_left=2,
   )
 
 
 def purposes(rows: list[dict]) -> str:
   """Returns a table of planned bytes by purpose."""
-  return _table(
+  return markdown.table(
       ["layout", "mesh", "experts", "model parallelism", "gradients", "other"],
       [
           [
@@ -153,6 +149,7 @@ def purposes(rows: list[dict]) -> str:
           ]
           for row in rows
       ],
+      num_left=2,
   )
 
 
@@ -162,7 +159,7 @@ def fill(page: str) -> str:
   tiny, base = (
       [row for row in rows if row["size"] == size] for size in ("tiny", "base")
   )
-  return report.fill(
+  return markdown.fill(
       page, {"tiny": kinds(tiny), "base": kinds(base), "costs": purposes(base)}
   )
 

@@ -17,6 +17,7 @@
 from collections.abc import Iterable, Sequence
 import pathlib
 
+from mtf_switch import markdown
 from mtf_switch.paper import figures
 from mtf_switch.paper import tables
 from mtf_switch.paper import text
@@ -80,8 +81,7 @@ No code here computes these.
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  lines = [header, ["---"] * len(header), *rows]
-  return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+  return markdown.table(header, rows, num_left=len(header))
 
 
 def _parameters(file: str, unit: str = "B", **changes) -> str:
