@@ -685,15 +685,15 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   """Loads TensorFlow and calls the mode."""
   import rich.console  # pylint: disable=g-import-not-at-top
 
-  # Modules and graphs are millions of objects that stay. With Python's own
-  # threshold of 700 new ones, looking for garbage among them takes a tenth of
-  # the time until the first step.
+  # Graphs are millions of objects that stay. With Python's own threshold of 700
+  # new ones, looking for garbage among them takes a tenth of the time until the
+  # first step.
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
   console = rich.console.Console(file=log.terminal)
   if mode.starts_programs:
     _call_with_program(mode, of_mode, console)
     return
-  with _shown(console, "loading TensorFlow (5 to 20 s)"):
+  with _loading(console, "loading TensorFlow (5 to 20 s)"):
     # pylint: disable=g-import-not-at-top
     from mtf_switch.mesh import cluster
     from mtf_switch.modes import launch
@@ -743,7 +743,7 @@ def _call_with_program(mode: _Mode, of_mode: dict[str, Any], console):
         sys.modules[name] = importlib.util.module_from_spec(spec)
     loading = contextlib.nullcontext()
   else:  # Cards of the paper's sizes are known to modules that plan.
-    loading = _shown(console, "loading TensorFlow (5 to 20 s)")
+    loading = _loading(console, "loading TensorFlow (5 to 20 s)")
   with loading:
     from mtf_switch.reproduction import processes  # pylint: disable=g-import-not-at-top
 
@@ -759,8 +759,10 @@ def _call_with_program(mode: _Mode, of_mode: dict[str, Any], console):
 
 
 @contextlib.contextmanager
-def _shown(console, text: str) -> Iterator[None]:
+def _loading(console, text: str) -> Iterator[None]:
   """Shows a text while modules are loaded, on a terminal until they are.
+
+  Modules stay, so that nothing looks for garbage among them.
 
   Not with rich's live displays, whose thread imports modules of its own when it
   first draws: TensorFlow Datasets replaces Python's import for a while as it is
@@ -778,9 +780,12 @@ def _shown(console, text: str) -> Iterator[None]:
     return
   is_terminal = console.is_terminal
   console.print(text, end="\r" if is_terminal else "\n", highlight=False)
+  gc.disable()
   try:
     yield
   finally:
+    gc.freeze()
+    gc.enable()
     if is_terminal:
       console.print(" " * len(text), end="\r")
 

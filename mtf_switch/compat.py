@@ -18,6 +18,7 @@ Each shim names its symptom and the versions that need it. No other module of
 the project assigns to another package's attributes.
 """
 
+from collections.abc import Callable, Sequence
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -26,6 +27,7 @@ import runpy
 import sys
 import threading
 import types
+from typing import Any
 import warnings
 
 # Symptom: ten lines about CUDA and CPU features from TensorFlow's C++ code on
@@ -36,15 +38,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # mesh-tensorflow 0.1.21 imports it, setuptools 67 to 81 warn (82 removed it).
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 
-# Symptom: every start takes a second longer. Keras 2.15 imports pandas,
-# tensorflow-text 2.15.0 tensorflow_hub, seqio 0.0.18 pyglove and t5 0.9.4
-# rouge_scorer (and with it nltk), for functions that a run may never call.
-_LOADED_ON_FIRST_USE = (
-    "pandas",
-    "pyglove",
-    "rouge_score.rouge_scorer",
-    "tensorflow_hub",
-)
+# Symptom: every start takes two seconds longer. Keras 2.15 imports pandas and
+# scipy.ndimage, tensorflow-text 2.15.0 tensorflow_hub, seqio 0.0.18 pyglove and
+# t5 0.9.4 rouge_scorer (and with it nltk), scipy.stats and scikit-learn, for
+# functions that a run may never call. With each module come the functions whose
+# names are looked up on import: t5 asks whether there are these two.
+_LOADED_ON_FIRST_USE = {
+    "pandas": (),
+    "pyglove": (),
+    "rouge_score.rouge_scorer": (),
+    "scipy.ndimage": (),
+    "scipy.stats": (),
+    "sklearn": (),
+    "sklearn.metrics": ("fbeta_score", "matthews_corrcoef"),
+    "tensorflow_hub": (),
+}
 
 
 _loading = threading.RLock()
@@ -62,38 +70,57 @@ class _LazyModule(types.ModuleType):
     return types.ModuleType.__getattribute__(self, name)
 
 
-def _load(module: _LazyModule):
-  """Executes a module once; other threads wait until it is loaded."""
+def _load(module: types.ModuleType | None):
+  """Executes a _LazyModule once; other threads wait until it is loaded."""
+  if not isinstance(module, _LazyModule):
+    return
   with _loading:
     if module.__spec__.loader is not module.__loader__:
+      _load(_parent(module.__name__))
       module.__spec__.loader = module.__loader__
       module.__loader__.exec_module(module)
       module.__class__ = types.ModuleType
 
 
+def _parent(name: str) -> types.ModuleType | None:
+  """The package of a module, if it is imported."""
+  return sys.modules.get(name.rpartition(".")[0])
+
+
 class _LazyLoader(importlib.abc.Loader):
   """Turns a module into a _LazyModule, which another loader then executes."""
 
-  def __init__(self, loader: importlib.abc.Loader):
+  def __init__(self, loader: importlib.abc.Loader, functions: Sequence[str]):
     self._loader = loader
+    self._functions = functions
 
   def exec_module(self, module):
     module.__loader__ = self._loader
     module.__class__ = _LazyModule
+    for name in self._functions:
+      setattr(module, name, _lazy_function(module, name))
+
+
+def _lazy_function(module: _LazyModule, name: str) -> Callable[..., Any]:
+  """A function that stands for one of a module until that is loaded."""
+
+  def call(*args, **kwargs):
+    _load(module)
+    return getattr(module, name)(*args, **kwargs)
+
+  return call
 
 
 class _LazyFinder(importlib.abc.MetaPathFinder):
   """Finds the modules of _LOADED_ON_FIRST_USE where Python would find them."""
 
   def find_spec(self, fullname, path, target=None):
-    parent = sys.modules.get(fullname.rpartition(".")[0])
-    if isinstance(parent, _LazyModule):
-      _load(parent)
     if fullname not in _LOADED_ON_FIRST_USE:
+      _load(_parent(fullname))
       return None
     spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
     if spec is not None:
-      spec.loader = _LazyLoader(spec.loader)
+      spec.loader = _LazyLoader(spec.loader, _LOADED_ON_FIRST_USE[fullname])
     return spec
 
 

@@ -290,24 +290,26 @@ def test_no_thread_imports_while_modules_are_loaded():
   threads of rich import as they draw is then refused.
   """
   script = """
-import io, sys, threading, time
+import gc, io, sys, threading, time
 from etils import epy
 import rich.console
 import run_switch
 shown = io.StringIO()
 console = rich.console.Console(file=shown, force_terminal=True, width=80)
-with run_switch._shown(console, "loading"):
+with run_switch._loading(console, "loading"):
   assert shown.getvalue() == "loading\\r", repr(shown.getvalue())
   assert threading.active_count() == 1
+  assert not gc.isenabled()
+assert gc.isenabled() and gc.get_freeze_count() > 1000
 assert shown.getvalue() == "loading\\r       \\r", repr(shown.getvalue())
 quiet = rich.console.Console(file=io.StringIO())
-with run_switch._shown(quiet, "loading"):
+with run_switch._loading(quiet, "loading"):
   pass
 assert quiet.file.getvalue() == "loading\\n"
 failed = []
 threading.excepthook = failed.append
 for start in range(8):
-  with run_switch._shown(rich.console.Console(file=sys.stderr), "loading"):
+  with run_switch._loading(rich.console.Console(file=sys.stderr), "loading"):
     with epy.lazy_imports():
       time.sleep(0.15)
 sys.exit(f"{len(failed)} starts failed: {failed[0].exc_value}" if failed else 0)

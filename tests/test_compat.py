@@ -65,12 +65,14 @@ def lazy_package(tmp_path, monkeypatch):
       "import pathlib\n"
       "from package_of_test import child\n"
       "load = child.VALUE\n"
+      "def function(x, by=1): return by * x\n"
       "with open(pathlib.Path(__file__).parent / 'loaded', 'a') as file:\n"
       "  file.write('once ')\n"
   )
   (package / "child.py").write_text("VALUE = 3\n")
   monkeypatch.syspath_prepend(tmp_path)
-  monkeypatch.setattr(compat, "_LOADED_ON_FIRST_USE", ("package_of_test",))
+  lazy = {"package_of_test": ("function",)}
+  monkeypatch.setattr(compat, "_LOADED_ON_FIRST_USE", lazy)
   yield package / "loaded"
   for name in ("package_of_test", "package_of_test.child"):
     sys.modules.pop(name, None)
@@ -97,5 +99,30 @@ def test_lazy_module_is_loaded_before_its_children(lazy_package):
   assert lazy_package.read_text() == "once "
 
 
+def test_lazy_child_is_loaded_after_its_package(lazy_package, monkeypatch):
+  lazy = {"package_of_test": (), "package_of_test.child": ()}
+  monkeypatch.setattr(compat, "_LOADED_ON_FIRST_USE", lazy)
+  child = importlib.import_module("package_of_test.child")
+  assert not lazy_package.exists()
+  assert child.VALUE == 3
+  assert lazy_package.read_text() == "once "
+
+
+def test_lazy_function_is_there_before_its_module_is_loaded(lazy_package):
+  package = importlib.import_module("package_of_test")
+  function = package.function
+  assert not lazy_package.exists()
+  assert function(3, by=2) == 6
+  assert lazy_package.read_text() == "once "
+  assert package.function is not function
+
+
 def test_metrics_of_lazy_packages():
   assert metrics.rouge(["a b"], ["a b"])["rouge1"] == pytest.approx(100)
+  matthews = metrics.sklearn_metrics_wrapper("matthews_corrcoef")
+  assert matthews([0, 1, 1], [0, 1, 1])["matthews_corrcoef"] == 1
+  assert metrics.spearman_corrcoef([1, 2, 3], [1, 2, 4])[
+      "spearman_corrcoef"
+  ] == pytest.approx(100)
+  with pytest.raises(ValueError, match="does not have: no_metric"):
+    metrics.sklearn_metrics_wrapper("no_metric")

@@ -97,6 +97,10 @@ def session_config(
       meta_optimizer_iterations=rewriter_config_pb2.RewriterConfig.ONE,
       # It delays the start on TPUs and has little to optimize there.
       disable_meta_optimizer=bool(run.tpu) or not optimizes_graph,
+      # A quarter of its time: orders of an image's dimensions, and another
+      # form of the graph, for inferring shapes, which all are known.
+      layout_optimizer=rewriter_config_pb2.RewriterConfig.OFF,
+      disable_tfg_optimizer=True,
   )
   devices = {d for d in run.devices or () if "cpu" in d.lower()}
   config = tf.ConfigProto(

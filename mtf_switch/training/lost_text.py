@@ -43,6 +43,8 @@ class Tally:
     """
     self._feature = feature
     self._vocabulary = vocabulary
+    # Found once: where a vocabulary is, depends on gin and files.
+    self._unk_id = vocabulary.unk_id
     self._length = length
     self._num_texts = 0
     self._num_cut = 0
@@ -65,7 +67,7 @@ class Tally:
       self._num_cut += 1
       self._first_cut = self._first_cut or place
     self._num_pieces += len(ids)
-    num_unknown = np.count_nonzero(np.equal(ids, self._vocabulary.unk_id))
+    num_unknown = np.count_nonzero(np.equal(ids, self._unk_id))
     self._num_unknown += num_unknown
     if num_unknown and not self._first_unknown:
       piece = _first_unknown_piece(self._vocabulary, text) if text else None

@@ -46,3 +46,11 @@ def test_each_cpu_device_exists(mesh_devices, devices):
   )
   assert run.devices == devices
   assert estimators.session_config(run).device_count["CPU"] == 2
+
+
+def test_graphs_are_rewritten_without_passes_that_find_nothing():
+  run = test_model_functions.make_run("dense")
+  options = estimators.session_config(run).graph_options.rewrite_options
+  assert not options.disable_meta_optimizer
+  assert options.disable_tfg_optimizer
+  assert options.layout_optimizer == options.OFF

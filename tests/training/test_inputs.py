@@ -273,6 +273,20 @@ def test_unknown_pieces_of_examples_are_counted(pieces):
   ]
 
 
+def test_a_vocabulary_is_found_once_however_many_examples_there_are():
+  asked = []
+
+  class Counting(seqio.ByteVocabulary):
+
+    @property
+    def unk_id(self):
+      asked.append(self)
+      return super().unk_id
+
+  losses(counted_task(["a", "b", "c"], ENDS[0], Counting()))
+  assert len(asked) <= 2  # For inputs and for targets.
+
+
 def test_only_preprocessors_that_need_it_are_translated():
   def build(branch):
     statuses = []
