@@ -21,6 +21,8 @@ import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf
 
+from mtf_switch.mesh import splits
+from mtf_switch.transformer import caches
 from mtf_switch.transformer import feed_forward
 from mtf_switch.transformer import loss as loss_lib
 from mtf_switch.transformer import reports
@@ -72,7 +74,10 @@ def decode(experiment, features: Mapping[str, mtf.Tensor]) -> Inference:
   # An encoder-decoder's text begins in the loop; what comes before it is not
   # computed.
   modes = ["first_part" if is_lm else tf.estimator.ModeKeys.PREDICT]
-  return _infer(experiment, ids, [*modes, "incremental"])
+  inferred = _infer(experiment, ids, [*modes, "incremental"])
+  if not splits.is_on_tpu():
+    caches.write_in_place(inferred.results.graph)
+  return inferred
 
 
 def score(experiment, features: Mapping[str, mtf.Tensor]) -> Inference:

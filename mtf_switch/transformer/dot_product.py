@@ -26,7 +26,6 @@ values. Upstream's softmax there, exp(x - log(sum(exp(x)))) for x near -1e9, is
 """
 
 import mesh_tensorflow as mtf
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import operations
@@ -48,47 +47,6 @@ def in_order(x: mtf.Tensor, memory_length_dim: mtf.Dimension) -> mtf.Tensor:
   *dims, last = x.shape.dims
   shared = [d for d in dims if d != memory_length_dim]
   return mtf.transpose(x, mtf.Shape(shared + [memory_length_dim, last]))
-
-
-def write(
-    kept: mtf.Tensor,
-    new: mtf.Tensor,
-    position: mtf.Tensor,
-    memory_length_dim: mtf.Dimension,
-) -> mtf.Tensor:
-  """Replaces one position of decoding's cached keys or values.
-
-  Args:
-    kept: `[batch, heads, memory_length, d_kv]`; memory_length is not split.
-    new: `[batch, heads, d_kv]`.
-    position: dimensions of `[batch, heads]`, int32. A position past the end
-      belongs to a sequence that has ended, which may write anywhere.
-    memory_length_dim: the dimension of positions.
-
-  Returns:
-    as kept.
-  """
-  shared = new.shape.dims[:-1]
-
-  def update(kept, new, position):
-    position = tf.minimum(position, kept.shape[-2] - 1)
-    # `[batch, heads, 3]`: the sequence, the head and the position of each row.
-    places = np.moveaxis(np.indices(position.shape.as_list(), np.int32), 0, -1)
-    return tf.tensor_scatter_nd_update(
-        kept,
-        tf.concat([places, position[..., tf.newaxis]], axis=-1),
-        new,
-    )
-
-  assert kept.shape.dims[-2] == memory_length_dim
-  return operations.slicewise(
-      update,
-      [kept, new, mtf.broadcast(position, mtf.Shape(shared))],
-      multiplications=None,
-      splittable_dims=shared,
-      grad_function=0,
-      name="write",
-  )
 
 
 def attend(

@@ -28,6 +28,7 @@ from mtf_switch import errors
 from mtf_switch import values
 from mtf_switch.layer import initializers
 from mtf_switch.mesh import splits
+from mtf_switch.transformer import caches
 from mtf_switch.transformer import dot_product
 from mtf_switch.transformer import position_biases
 
@@ -285,7 +286,7 @@ class CachedSelfAttention(position_biases.SelfAttention):
     else:
       new = [params.compute_k(x), params.compute_v(x)]
     kept = [
-        dot_product.write(old, row, context.position, memory_length)
+        caches.write(old, row, context.position, memory_length)
         for old, row in zip(context.get_states(len(new)), new)
     ]
     context.record_new_states(kept)

@@ -180,7 +180,15 @@ def test_no_block_without_a_token_is_multiplied():
 
 @pytest.mark.parametrize(
     "requests, experts, rows",
-    [(1, 8, 1), (3, 8, 4), (8, 8, 8), (96, 4, 32), (4096, 8, 64), (64, 1, 64)],
+    [
+        (1, 8, 1),
+        (3, 8, 4),
+        (8, 8, 8),
+        (96, 4, 32),
+        (4096, 8, 64),
+        (8192, 8, 128),
+        (64, 1, 64),
+    ],
 )
 def test_rows_of_a_block(requests, experts, rows):
   assert blocks_lib.rows_per_block(requests, experts) == rows

@@ -21,10 +21,12 @@ import types
 import mesh_tensorflow as mtf
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from mtf_switch.training import estimators
 from mtf_switch.training import inference
 from mtf_switch.training import prediction
+from mtf_switch.transformer import attention
 from tests import graphs
 from tests import plans
 from tests import toy_tasks  # noqa: F401  Registers them.
@@ -141,6 +143,25 @@ def test_scoring_counts_its_drops_and_padding_takes_no_slot():
 def test_without_a_factor_nothing_is_dropped_or_counted():
   _, drops, _ = infer(inference.score, prompts())
   assert not drops
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_decoding_writes_all_that_it_keeps_in_place(beam_size):
+  experiment_ = plans.on_one_cpu(
+      "switch_tiny", f"Bitransformer.decode.beam_size = {beam_size}"
+  )
+  length = experiment_.lengths["inputs"]
+  dims = [mtf.Dimension("batch", BATCH), mtf.Dimension("length", length)]
+  with tf.Graph().as_default():
+    mesh = mtf.Mesh(mtf.Graph(), "mesh")
+    inputs = graphs.constant(mesh, np.ones([BATCH, length], np.int32), dims)
+    decoded = inference.decode(experiment_, {"inputs": inputs})
+    copies = [x for x in mesh.graph.operations if "own_copy" in x.name]
+  decoder = decoded.model.decoder.layer_stack.layers
+  layers = [x for x in decoder if isinstance(x, attention.SelfAttention)]
+  # EncDecAttention is one too, and keeps what does not change.
+  layers = [x for x in layers if not isinstance(x, attention.EncDecAttention)]
+  assert len(copies) == 2 * len(layers) > 0
 
 
 def test_the_share_of_drops_is_said_once_for_all_batches(monkeypatch):

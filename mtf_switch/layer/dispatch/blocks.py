@@ -155,7 +155,7 @@ class BlockDispatcher(contract.Dispatcher):
 
 
 def rows_per_block(num_requests: int, num_experts: int) -> int:
-  """A power of two near the tokens of an expert, from 8 to 64.
+  """A power of two near the tokens of an expert, from 8 to 64, or 128 of many.
 
   Args:
     num_requests: tokens times choices of a group.
@@ -167,6 +167,9 @@ def rows_per_block(num_requests: int, num_experts: int) -> int:
   rows = 8
   while rows < min(64, num_requests / num_experts):
     rows *= 2
+  # Larger products are faster, but half a block of each expert is empty.
+  if num_requests >= 1024 * num_experts:
+    rows = 128
   while rows // 2 >= num_requests:
     rows //= 2
   return rows
@@ -224,27 +227,17 @@ def block_matmul(
 
     def one_block(i, outputs):
       block = used[i]
-      return i + 1, outputs.write(
-          i, tf.matmul(x[block], weights[expert[block]])
-      )
+      product = tf.matmul(x[block], weights[expert[block]])
+      return i + 1, outputs.write(tf.cast(block, tf.int32), product)
 
-    _, outputs = tf.while_loop(
-        lambda i, _: i < count,
-        one_block,
-        [
-            0,
-            tf.TensorArray(
-                x.dtype,
-                size=count,
-                element_shape=[x.shape[1], weights.shape[-1]],
-            ),
-        ],
+    # Blocks that are not written are zeros.
+    outputs = tf.TensorArray(
+        x.dtype,
+        size=groups * num_blocks,
+        element_shape=[x.shape[1], weights.shape[-1]],
     )
-    outputs = tf.scatter_nd(
-        used[:, tf.newaxis],
-        outputs.stack(),
-        tf.constant([x.shape[0], x.shape[1], weights.shape[-1]], used.dtype),
-    )
+    outputs = tf.while_loop(lambda i, _: i < count, one_block, [0, outputs])[1]
+    outputs = outputs.stack()
     return tf.reshape(outputs, [groups, num_blocks, *outputs.shape[1:]])
 
   return operations.slicewise(
