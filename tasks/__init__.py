@@ -18,7 +18,8 @@
 paper's task, and `text_files_span_corruption` reads the user's own text; each
 has a `_prefix_lm` counterpart and, for decoder-only models, `_full_lm`. `mc4`
 and `cldr` are multilingual mixtures, and `pairs_files` reads the user's own
-pairs. The import neither reads nor builds anything; a task's first use does.
+pairs. `offline_downstream` is a mixture of tasks to fine-tune on that need no
+download. The import neither reads nor builds anything; a task's first use does.
 """
 
 import seqio
@@ -28,6 +29,7 @@ from tasks import cldr  # noqa: F401
 from tasks import downstream  # noqa: F401
 from tasks import downstream_mixtures  # noqa: F401
 from tasks import mc4  # noqa: F401
+from tasks import offline  # noqa: F401
 from tasks import pairs_files  # noqa: F401
 from tasks import pretraining  # noqa: F401
 from tasks import sources

@@ -111,7 +111,7 @@ def split(documents: Sequence[list[str]]) -> Iterator[tuple[str, str]]:
   lines = set()
   for text, text_hash in zip(texts, hashes):
     if text_hash >= limit:
-      lines.update(_lines(text))
+      lines.update(lines_of(text))
       yield "train", text
   for name, start, stop in (
       ("validation", test_limit, limit),
@@ -123,16 +123,16 @@ def split(documents: Sequence[list[str]]) -> Iterator[tuple[str, str]]:
         unseen.append([x for x in document if shared(x, lines) <= MAX_SHARED])
     for document in filter(None, unseen):
       text = "\n\n".join(document)
-      lines.update(_lines(text))
+      lines.update(lines_of(text))
       yield name, text
 
 
 def shared(text: str, lines: set[str]) -> float:
   """Returns the share of a text's characters that is in the given lines."""
-  own = _lines(text)
+  own = lines_of(text)
   return sum(len(line) for line in own if line in lines) / sum(map(len, own))
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
   """Returns the lines of a text with their whitespace normalized."""
   return [" ".join(line.split()) for line in text.splitlines()]

@@ -20,13 +20,14 @@ path, so that a worker imports neither `tasks` nor the user's main module.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+from typing import Any, NamedTuple
 import warnings
 
 _DOCUMENTED = (
@@ -39,15 +40,35 @@ _DOCUMENTED = (
 _STATEMENTS = ("body", "handlers", "orelse", "finalbody", "cases")
 
 
+class Documented(NamedTuple):
+  """A docstring and what it describes.
+
+  Attributes:
+    text: the docstring, without indentation.
+    name: of the class or function; "" of a module.
+    parameters: the names of a function's, without self and cls.
+  """
+
+  text: str
+  name: str
+  parameters: list[str]
+
+
 def docstrings(source: bytes) -> list[str] | None:
+  """Returns the texts of `documented`."""
+  found = documented(source)
+  return None if found is None else [one.text for one in found]
+
+
+def documented(source: bytes) -> list[Documented] | None:
   """Returns the docstrings of a source file, in the order of the file.
 
   Args:
     source: the file's bytes, in any encoding that Python recognizes.
 
   Returns:
-    the docstrings of the module, its classes and functions at any depth,
-    without indentation; None if the source is not Python.
+    those of the module, its classes and functions at any depth; None if the
+    source is not Python.
   """
   try:
     with warnings.catch_warnings():
@@ -63,7 +84,10 @@ def docstrings(source: bytes) -> list[str] | None:
       text = (ast.get_docstring(node) or "").strip()
       if text:
         # A lone surrogate is valid in Python but not in UTF-8.
-        found.append(text.encode("utf-8", "ignore").decode("utf-8"))
+        text = text.encode("utf-8", "ignore").decode("utf-8")
+        found.append(
+            Documented(text, getattr(node, "name", ""), _parameters(node))
+        )
     inner = [
         child for field in _STATEMENTS for child in getattr(node, field, ())
     ]
@@ -71,11 +95,31 @@ def docstrings(source: bytes) -> list[str] | None:
   return found
 
 
+def _parameters(node: ast.AST) -> list[str]:
+  """Returns the names of a function's parameters; none of other nodes."""
+  if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+    return []
+  every = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+  return [one.arg for one in every if one.arg not in ("self", "cls")]
+
+
 def read_docstrings(path: str) -> list[str] | None:
   """Returns the docstrings of a file; None if it is not readable Python."""
+  source = _read(path)
+  return None if source is None else docstrings(source)
+
+
+def read_documented(path: str) -> list[Documented] | None:
+  """Returns `documented` of a file; None if it is not readable Python."""
+  source = _read(path)
+  return None if source is None else documented(source)
+
+
+def _read(path: str) -> bytes | None:
+  """Returns the content of a file; None if it cannot be read."""
   try:
     with open(path, "rb") as file:
-      return docstrings(file.read())
+      return file.read()
   except OSError:
     return None
 
@@ -88,30 +132,39 @@ def num_cores() -> int:
 
 
 def extract(
-    paths: Sequence[str], num_workers: int
-) -> Iterator[list[str] | None]:
+    paths: Sequence[str],
+    num_workers: int,
+    read: Callable[[str], list[Any] | None] = read_docstrings,
+) -> Iterator[list[Any] | None]:
   """Yields the docstrings of each file.
 
   Args:
     paths: source files.
     num_workers: processes that read in parallel; with 1 this process reads. The
       result does not depend on it.
+    read: `read_docstrings` or `read_documented`.
 
   Yields:
-    the results of `read_docstrings`, in the order of the paths. If the caller
-    stops early, only the files that workers have read ahead are read in vain.
+    the results of `read`, in the order of the paths. If the caller stops early,
+    only the files that workers have read ahead are read in vain.
 
   Raises:
     RuntimeError: a worker died.
   """
   if num_workers == 1:
-    yield from map(read_docstrings, paths)
+    yield from map(read, paths)
     return
   workers = []
   try:
     for index in range(num_workers):
       worker = subprocess.Popen(
-          [sys.executable, "-I", "-S", os.path.abspath(__file__)],
+          [
+              sys.executable,
+              "-I",
+              "-S",
+              os.path.abspath(__file__),
+              read.__name__,
+          ],
           stdin=subprocess.PIPE,
           stdout=subprocess.PIPE,
       )
@@ -125,7 +178,10 @@ def extract(
         raise RuntimeError(
             f"A worker that reads docstrings ended with {worker.wait()}."
         )
-      yield json.loads(line)
+      found = json.loads(line)
+      if read is read_documented and found is not None:
+        found = [Documented(*one) for one in found]  # JSON has lists.
+      yield found
   finally:
     for worker in workers:
       worker.kill()
@@ -134,13 +190,19 @@ def extract(
 
 
 def main():
-  """Prints a line of JSON for each path of a JSON list on stdin."""
+  """Prints a line of JSON for each path of a JSON list on stdin.
+
+  The program's argument is the name of the function that reads the files.
+  """
   # On Ctrl-C the parent ends its workers; without this each prints a traceback.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   gc.disable()  # Syntax trees have no cycles, and the search for them is slow.
+  read = {f.__name__: f for f in (read_docstrings, read_documented)}[
+      sys.argv[1]
+  ]
   try:
     for path in json.load(sys.stdin):
-      print(json.dumps(read_docstrings(path)))
+      print(json.dumps(read(path)))
     sys.stdout.flush()
   except BrokenPipeError:  # The parent is gone.
     os._exit(1)

@@ -20,6 +20,7 @@ import math
 # The metric that the paper reports, for tasks with several. The score of other
 # tasks is the mean of their metrics, as in GLUE and SuperGLUE.
 REPORTED = {
+    "cldr_names": "em",  # As closed-book questions.
     "cnn_dailymail": "rouge2",
     "natural_questions": "em",
     "squad": "em",

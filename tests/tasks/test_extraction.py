@@ -125,6 +125,42 @@ def test_encodings_and_escapes(source, expected, recwarn):
   assert not recwarn
 
 
+def test_what_is_documented():
+  source = '''
+"""Module."""
+
+class A:
+  """A."""
+
+  def method(self, first, *rest, last=0, **others):
+    """Method."""
+
+  @classmethod
+  async def of_class(cls, only, /):
+    """Of the class."""
+
+def function():
+  """Function."""
+'''
+  assert extraction.documented(source.encode()) == [
+      ("Module.", "", []),
+      ("A.", "A", []),
+      ("Method.", "method", ["first", "last"]),
+      ("Of the class.", "of_class", ["only"]),
+      ("Function.", "function", []),
+  ]
+
+
+def test_workers_find_the_same_documented_functions(tmp_path):
+  paths = [file.path for file in source_trees.make_tree(tmp_path / "tree", 5)]
+  paths.append(str(tmp_path / "absent.py"))
+  read = extraction.read_documented
+  serial = list(extraction.extract(paths, 1, read))
+  assert serial[0][2].name == "f0_2" and serial[5] is None
+  parallel = list(extraction.extract(paths, 2, read))
+  assert parallel == serial and parallel[0][2].name == "f0_2"
+
+
 @pytest.mark.parametrize("num_workers", [2, 3, 7])
 def test_workers_find_the_same_as_one_process(tmp_path, num_workers):
   paths = [file.path for file in source_trees.make_tree(tmp_path / "tree", 20)]
