@@ -174,7 +174,10 @@ _MODES = {
     "reproduce": _Mode(
         "reproduce.reproduce",
         "the paper's tables and figures, run by run",
-        flags=("experiment", "seeds", "rows", "output_dir", "dry_run"),
+        flags=(
+            *("experiment", "seeds", "rows", "scale"),
+            *("output_dir", "dry_run"),
+        ),
         needs=("experiment",),
         has_model_dir=False,
         starts_programs=True,
@@ -288,6 +291,12 @@ flags.DEFINE_list(
     None,
     "reproduce: names of cards; all of --experiment's if not given.",
 )
+flags.DEFINE_enum(
+    "scale",
+    "small",
+    ["small", "paper"],
+    "reproduce: models of minutes on a CPU, or the paper's own with --tpu.",
+)
 flags.DEFINE_bool(
     "dry_run", False, "reproduce: say only how many runs and hours it takes."
 )
@@ -351,12 +360,13 @@ flags.DEFINE_integer(
 FLAGS = flags.FLAGS
 
 
-# Flags that each run of --mode=reproduce is given by its card.
-_SETTLED_BY_CARDS = (
-    *("model_dir", "seed", "gin_file", "gin_param", "gin_location_prefix"),
-    *("module_import", "t5_tfds_data_dir", "additional_task_cache_dirs"),
+# What the cards of --mode=reproduce say of a run, and where it runs: at the
+# paper's scale that is the user's TPU and data.
+_SETTLED_BY_CARDS = ("model_dir", "seed", "mesh_hosts", "mesh_task")
+_SETTLED_AT_SMALL_SCALE = (
+    *("gin_file", "gin_param", "gin_location_prefix", "module_import"),
+    *("t5_tfds_data_dir", "additional_task_cache_dirs"),
     *("tpu", "tpu_zone", "gcp_project", "tpu_job_name"),
-    *("mesh_hosts", "mesh_task"),
 )
 
 _MODEL_API = "of T5's model API; here gin has it"
@@ -681,7 +691,7 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
   console = rich.console.Console(file=log.terminal)
   if mode.starts_programs:
-    _call_without_tensorflow(mode, of_mode, console)
+    _call_with_program(mode, of_mode, console)
     return
   with _shown(console, "loading TensorFlow (5 to 20 s)"):
     # pylint: disable=g-import-not-at-top
@@ -722,21 +732,28 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   )
 
 
-def _call_without_tensorflow(mode: _Mode, of_mode: dict[str, Any], console):
+def _call_with_program(mode: _Mode, of_mode: dict[str, Any], console):
   """Calls a mode that starts this program for what needs TensorFlow."""
-  # Importing these packages registers layers and modes with gin, and loads
-  # TensorFlow for it. Their modules can be found without that.
-  for name in ("mtf_switch", "mtf_switch.modes"):
-    if name not in sys.modules:
-      spec = importlib.util.find_spec(name)
-      sys.modules[name] = importlib.util.module_from_spec(spec)
-  from mtf_switch.reproduction import processes  # pylint: disable=g-import-not-at-top
+  if FLAGS.scale == "small":
+    # Importing these packages registers layers and modes with gin, and loads
+    # TensorFlow for it. Their modules can be found without that.
+    for name in ("mtf_switch", "mtf_switch.modes"):
+      if name not in sys.modules:
+        spec = importlib.util.find_spec(name)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+    loading = contextlib.nullcontext()
+  else:  # Cards of the paper's sizes are known to modules that plan.
+    loading = _shown(console, "loading TensorFlow (5 to 20 s)")
+  with loading:
+    from mtf_switch.reproduction import processes  # pylint: disable=g-import-not-at-top
 
-  name, _, function = mode.function.rpartition(".")
-  module = importlib.import_module(f"mtf_switch.modes.{name}")
+    name, _, function = mode.function.rpartition(".")
+    module = importlib.import_module(f"mtf_switch.modes.{name}")
   program = processes.Program(
       [sys.executable, str(pathlib.Path(__file__).resolve())],
       _gin_directories(),
+      _flags_for_runs(),
+      bool(FLAGS.tpu),
   )
   getattr(module, function)(program, console, **of_mode)
 
@@ -770,12 +787,32 @@ def _shown(console, text: str) -> Iterator[None]:
 
 def _check_flags_of_cards():
   """Refuses flags that are settled by the cards of --mode=reproduce."""
-  for name in _SETTLED_BY_CARDS:
-    if FLAGS[name].present:
+  for name in _SETTLED_BY_CARDS + _SETTLED_AT_SMALL_SCALE:
+    if not FLAGS[name].present:
+      continue
+    if name in _SETTLED_BY_CARDS:
       raise _Mistake(
-          f"--{name} is of no use to --mode={FLAGS.mode}: a card says all of a "
-          "run; --seeds and --rows choose among them."
+          f"--{name} is of no use to --mode=reproduce: the cards settle it; "
+          "--seeds, --rows and --output_dir are for all of their runs."
       )
+    if FLAGS.scale == "small":
+      raise _Mistake(
+          f"--{name} goes with --mode=reproduce at --scale=paper only: small "
+          "cards say all of a run."
+      )
+
+
+def _flags_for_runs() -> list[str]:
+  """The flags that are passed on to runs at the paper's scale."""
+  passed_on = []
+  for name in _SETTLED_AT_SMALL_SCALE:
+    value = FLAGS[name].value
+    if name == "additional_task_cache_dirs":
+      value = ",".join(value)
+    if FLAGS[name].present:
+      values = value if isinstance(value, list) else [value]
+      passed_on += [f"--{name}={x}" for x in values]
+  return passed_on
 
 
 def _check_mesh_flags(mode: _Mode):

@@ -571,6 +571,8 @@ def test_wheel_holds_the_tables(wheel):
   tables = {f"tasks/{path.name}" for path in (ROOT / "tasks").glob("*.tsv")}
   assert tables and tables <= set(wheel.namelist())
   assert "mtf_switch/planning/chips.csv" in wheel.namelist()
+  plans = "mtf_switch/gin_files/experiments/paper/plans.json"
+  assert plans in wheel.namelist()
 
 
 def modules() -> list[pathlib.Path]:

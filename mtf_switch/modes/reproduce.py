@@ -22,8 +22,11 @@ from collections.abc import Mapping, Sequence
 import contextlib
 import datetime
 import os
+import pathlib
+import shlex
 import statistics
 import time
+from typing import Literal
 
 import rich.console
 
@@ -33,6 +36,7 @@ from mtf_switch.reproduction import agenda as agenda_lib
 from mtf_switch.reproduction import configurations
 from mtf_switch.reproduction import estimates
 from mtf_switch.reproduction import output_dir as output_dir_lib
+from mtf_switch.reproduction import paper_runs
 from mtf_switch.reproduction import pool
 from mtf_switch.reproduction import processes
 from mtf_switch.reproduction import questions as questions_lib
@@ -43,6 +47,13 @@ from mtf_switch.training import lock
 from mtf_switch.training import progress
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+# In a checkout.
+_PILOTS = (
+    pathlib.Path(__file__).resolve().parents[2]
+    / "benchmarks"
+    / "results"
+    / "reproduction_pilots"
+)
 
 
 def reproduce(
@@ -51,6 +62,7 @@ def reproduce(
     experiment: Sequence[str],
     seeds: str | None = None,
     rows: Sequence[str] = (),
+    scale: Literal["small", "paper"] = "small",
     output_dir: str = "reproduction",
     dry_run: bool = False,
 ):
@@ -66,17 +78,28 @@ def reproduce(
     experiment: names of questions, or "all".
     seeds: see runs.parse_seeds.
     rows: names of the cards that count; all of them if empty.
+    scale: "paper" for the paper's own sizes: runs follow one another on a TPU,
+      and leave no records.
     output_dir: the directory for runs and records.
     dry_run: whether to say only what would be done.
 
   Raises:
     UserError: a name is unknown, output_dir is something else's or in use, a
-      record is damaged, the disk is full, or runs failed.
+      record is damaged, the disk is full, or runs failed; the paper's scale
+      without a TPU.
     Stopped: there was a signal; runs that had begun go on later.
   """
+  which = runs_lib.parse_seeds(seeds)
+  if scale == "paper":
+    # Here and not above: plans load TensorFlow.
+    from mtf_switch.reproduction import paper_cards  # pylint: disable=g-import-not-at-top
+
+    cards = paper_runs.select(experiment, rows, paper_cards.PAPER_CARDS)
+    runs = paper_runs.of_cards(cards, which, output_dir)
+    _run_on_tpu(program, runs, dry_run, console)
+    return
   chosen = runs_lib.select(experiment, questions_lib.QUESTIONS)
   runs_lib.check_rows(rows, chosen)
-  which = runs_lib.parse_seeds(seeds)
   output_dir_lib.check(output_dir)
 
   def make_agenda():
@@ -101,20 +124,55 @@ def reproduce(
       agenda = make_agenda()  # Another process may have ended just now.
       work = _Work(program, output_dir, agenda, descriptor, console)
       failures = work.make(cores)
-  _show_results(agenda, output_dir, console)
+      agenda = make_agenda()
+  _show_results(agenda, console)
   if failures:
     run, reason = next(iter(failures.items()))
     raise errors.UserError(
-        f"{len(failures)} of {len(agenda.to_make)} runs have not come to their"
-        f" end, first {run}: {reason.rstrip('.')}. The same command tries them"
+        f"{len(failures)} of {_runs(work.count)} did not come to an end,"
+        f" first {run}: {reason.rstrip('.')}. The same command tries them"
         " again."
     )
+
+
+def _run_on_tpu(
+    program: processes.Program,
+    runs: Sequence[paper_runs.PaperRun],
+    dry_run: bool,
+    console: rich.console.Console,
+):
+  """Prints the commands of runs, or runs them one after the other."""
+  if not dry_run and not program.has_tpu:
+    raise errors.UserError(
+        f"--scale=paper has {_runs(len(runs))} for TPUs; name one with --tpu, "
+        "or list the commands with --dry_run."
+    )
+  cores = os.sched_getaffinity(0)
+  for run in runs:
+    arguments = [*run.flags, *program.flags]
+    terminal.say(console, shlex.join(["run_switch", *arguments]))
+    if dry_run:
+      continue
+    process = processes.Process([*program.command, *arguments], cores)
+    try:
+      status = process.wait()
+    except BaseException:
+      process.stop()
+      process.wait()
+      raise
+    if status:
+      raise errors.UserError(
+          f"{run.card}, seed {run.seed}, ended with status {status}; the same "
+          "command goes on with it."
+      )
+  terminal.say(console, f"{_runs(len(runs))}.")
 
 
 class _Work:
   """The runs that are made: started, shown, recorded.
 
   Attributes:
+    count: how many there are.
     failures: by run, why it has failed or was left out.
   """
 
@@ -136,6 +194,7 @@ class _Work:
     }
     self._display = _Display(agenda, self._output_dir, console)
     self._started = {}
+    self.count = len(agenda.to_make)
     self.failures: dict[runs_lib.Run, str] = {}
 
   def make(self, cores: Sequence[int]) -> Mapping[runs_lib.Run, str]:
@@ -247,6 +306,8 @@ class _Display:
     self._bars: dict[runs_lib.Run, contextlib.ExitStack] = {}
     self._reports: dict[runs_lib.Run, progress.Report] = {}
     self._unfinished = dict.fromkeys(agenda.to_make)
+    self._records = list(agenda.records.values())
+    self._estimate = agenda.estimate
 
   def __enter__(self):
     self._display.__enter__()
@@ -261,7 +322,7 @@ class _Display:
   def count(self) -> str:
     """How many runs are made."""
     total = len(self._agenda.to_make)
-    return f"{total - len(self._unfinished)} of {total} runs are made"
+    return f"{total - len(self._unfinished)} of {_runs(total)} made"
 
   def load(self):
     """Loads what is needed when runs end, before their time is taken."""
@@ -278,6 +339,8 @@ class _Display:
 
   def end(self, run: runs_lib.Run, record: records_lib.Record):
     """Shows how a run has ended."""
+    self._records.append(record)
+    self._estimate = estimates.by_records(self._records, self._agenda.steps_of)
     self._remove(run)
     self._display.note(
         f"{run}: {_outcome(record)}, {progress.duration(record.seconds)};"
@@ -300,19 +363,18 @@ class _Display:
         steps = output_dir_lib.steps_done(self._output_dir, run)
         self._reports[run](steps)
         shares[run] = min(steps / self._agenda.steps_of(run), 1.0)
-      total = len(self._agenda.to_make)
-      self._display.steps(
-          "runs",
-          total - len(self._unfinished),
-          total,
-          f"about {self._left(shares)} left",
-      )
+      self._show_count(shares)
     time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+  def _show_count(self, shares: Mapping[runs_lib.Run, float]):
+    total = len(self._agenda.to_make)
+    done = total - len(self._unfinished)
+    self._display.steps("runs", done, total, f"about {self._left(shares)} left")
 
   def _left(self, shares: Mapping[runs_lib.Run, float]) -> str:
     return progress.duration(
         estimates.left(
-            self._unfinished, self._agenda.estimate, self._num_cores, shares
+            self._unfinished, self._estimate, self._num_cores, shares
         )
     )
 
@@ -321,6 +383,7 @@ class _Display:
     if bar := self._bars.pop(run, None):
       bar.close()
       del self._reports[run]
+      self._show_count({})
 
 
 def _outcome(record: records_lib.Record) -> str:
@@ -368,29 +431,37 @@ def _show_agenda(
   )
   terminal.say(
       console,
-      f"{len(agenda.to_make)} runs to make (one that several experiments share"
+      f"{_runs(len(agenda.to_make))} to make (what several experiments share"
       f" counts for the first): about {_hours(agenda.seconds(num_cores))} hours"
       f" on {cores}, {basis}.",
   )
+  asked = {run for part in agenda.parts for run in part.runs}
+  for runs, what in (
+      (agenda.changed, "made with other settings of the cards"),
+      (agenda.failed, "failed before"),
+  ):
+    if number := len(asked.intersection(runs)):
+      terminal.say(console, f"{_runs(number)} {what}, to be made again.")
 
 
-def _show_results(
-    agenda: agenda_lib.Agenda, output_dir: str, console: rich.console.Console
-):
-  """Shows what runs have come to, those that failed included."""
-  records = records_lib.read_all(output_dir_lib.records(output_dir))
-  by_run = {runs_lib.of_record(record): record for record in records}
+def _show_results(agenda: agenda_lib.Agenda, console: rich.console.Console):
+  """Shows tables and verdicts, and the runs that did not come to their end."""
+  # Here and not above: it loads SciPy.
+  from mtf_switch.reproduction import results_page  # pylint: disable=g-import-not-at-top
+
+  ended = [*agenda.records.values(), *agenda.failed.values()]
+  pilots = records_lib.read_all(str(_PILOTS))
   for part in agenda.parts:
-    terminal.say(console, part.question.title)
-    terminal.table(
-        console,
-        ["run", "outcome"],
-        [
-            [str(run), _outcome(by_run[run]) if run in by_run else "not made"]
-            for run in part.runs
-        ],
-        num_left=2,
-    )
+    results_page.terminal_table(part.question, ended, console, pilots)
+    for record in ended:
+      run = runs_lib.of_record(record)
+      early = record.failed is not None or record.diverged is not None
+      if early and run in part.runs:
+        terminal.say(console, f"{run}: {_outcome(record)}")
+
+
+def _runs(number: int) -> str:
+  return "1 run" if number == 1 else f"{number} runs"
 
 
 def _hours(seconds: float) -> str:

@@ -12,4 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The paper as experiments: cards, questions, runs and verdicts."""
+"""The paper's tables and figures as runs: cards, and what answers the claims.
+
+A card is a gin file of a whole run, in gin/experiments/; docs/experiments.md is
+about them.
+"""

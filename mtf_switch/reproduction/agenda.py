@@ -48,6 +48,8 @@ class Agenda(NamedTuple):
     parts: of each question.
     records: by run, those that count: finished, with the settings that the
       cards have now.
+    failed: by run, the records of runs that failed with these settings.
+    changed: the runs whose records are of other settings.
     configurations: by card, the hash of its settings.
     to_make: all runs to make, in order.
     steps_of: the training steps of a run.
@@ -56,6 +58,8 @@ class Agenda(NamedTuple):
 
   parts: Sequence[Part]
   records: Mapping[runs_lib.Run, records_lib.Record]
+  failed: Mapping[runs_lib.Run, records_lib.Record]
+  changed: Collection[runs_lib.Run]
   configurations: Mapping[str, str]
   to_make: Sequence[runs_lib.Run]
   steps_of: Callable[[runs_lib.Run], int]
@@ -92,13 +96,6 @@ def make(
   def hash_of(card):
     return configurations.hash_of(card, cards, directories)
 
-  def counts(record):
-    return (
-        record.failed is None
-        and record.card in cards
-        and record.configuration == hash_of(record.card)
-    )
-
   @functools.cache
   def steps_of(run):
     if run.is_timed:
@@ -106,9 +103,13 @@ def make(
     return configurations.train_steps(run.card, directories)
 
   records = records_lib.read_all(output_dir_lib.records(output_dir))
-  known = {
-      runs_lib.of_record(record): record for record in records if counts(record)
-  }
+  known, failed, changed = {}, {}, set()
+  for record in records:
+    run = runs_lib.of_record(record)
+    if run.card not in cards or record.configuration != hash_of(run.card):
+      changed.add(run)
+    else:
+      (known if record.failed is None else failed)[run] = record
   parts, to_make, contests = [], {}, {}
   for question in questions:
     runs = runs_lib.of_question(question, seeds, rows)
@@ -127,6 +128,8 @@ def make(
   return Agenda(
       parts,
       known,
+      failed,
+      changed,
       {run.card: hash_of(run.card) for run in (*to_make, *contests)},
       [*to_make, *contests],
       steps_of,

@@ -15,9 +15,8 @@
 """The record of a run, made of the files that the run has left behind."""
 
 from collections.abc import Iterable, Mapping, Sequence
-import importlib.metadata
 import os
-import platform
+import pathlib
 import shlex
 import statistics
 from typing import Any
@@ -28,15 +27,13 @@ from mtf_switch.reproduction import records as records_lib
 from mtf_switch.reproduction import runs as runs_lib
 from mtf_switch.training import metrics_file
 
-# Libraries on which the numbers of a run depend.
+# What the numbers of a run depend on, as versions.txt names it.
 _LIBRARIES = (
-    "mtf_switch",
-    "tensorflow",
-    "mesh-tensorflow",
-    "t5",
-    "seqio",
-    "numpy",
+    *("python", "mtf_switch", "tensorflow", "mesh-tensorflow", "t5"),
+    *("seqio-nightly", "numpy"),
 )
+# As files.read_json takes it.
+_MODEL = {"parameters": int, "flops_per_sequence": float | None}
 _NOT_FINITE = "not_finite.json"
 _MEANS_OF_LAYERS = ("load_max", "load_cv")
 # Lines of metrics.jsonl at the start, while memory is taken for the first time.
@@ -81,10 +78,7 @@ def record_of(
   if failure:
     # Records are of no machine's paths.
     failure = failure.replace(os.path.join(output_dir, ""), "")
-  model = files.read_json(
-      os.path.join(directory, "model.json"),
-      {"parameters": int, "flops_per_sequence": float | None},
-  )
+  model = files.read_json(os.path.join(directory, "model.json"), _MODEL) or {}
   best = files.read_json(
       os.path.join(directory, "best.json"),
       [{"task": str, "metric": str, "step": int, "value": float}],
@@ -100,7 +94,7 @@ def record_of(
       command=shlex.join(command),
       gin=gin,
       configuration=configuration,
-      versions=_versions(),
+      versions=_versions(directory),
       machine={**machine.device(), "run_cores": num_cores},
       started=started,
       seconds=max((line.get("seconds") or 0.0 for line in lines), default=0.0),
@@ -118,7 +112,10 @@ def record_of(
           }
           for score in best or ()
       },
-      figures=figures_of(lines, run.is_timed) | (model or {}),
+      figures={
+          **{name: model.get(name) for name in _MODEL},
+          **figures_of(lines, run.is_timed),
+      },
       diverged=diverged,
       failed=failure,
   )
@@ -159,9 +156,11 @@ def _mean(numbers: Iterable[float | None]) -> float | None:
   return statistics.fmean(known) if known else None
 
 
-def _versions() -> dict[str, str]:
-  """The versions of Python and of the libraries."""
-  return {
-      "python": platform.python_version(),
-      **{name: importlib.metadata.version(name) for name in _LIBRARIES},
-  }
+def _versions(directory: str) -> dict[str, str]:
+  """The versions of _LIBRARIES in the versions.txt of a run."""
+  path = pathlib.Path(directory, "versions.txt")
+  if not path.exists():  # The program ended before it opened the directory.
+    return {}
+  pairs = (line.partition("==") for line in path.read_text().splitlines())
+  versions = {name: version for name, _, version in pairs}
+  return {name: versions[name] for name in _LIBRARIES if name in versions}

@@ -93,13 +93,15 @@ def prepare(
     run: the run.
     configuration: the hash of its settings. What a run with others has left is
       removed.
-    afresh: whether what a run with the same settings has left is, too.
+    afresh: whether what a run with the same settings has left is, too. Without
+      a checkpoint it always is: the run starts at step 0.
   """
   directory = pathlib.Path(runs_lib.model_dir(output_dir, run))
   mark_of_run = directory / _MARK
   content = json.dumps({"configuration": configuration})
   is_same = mark_of_run.exists() and mark_of_run.read_text() == content
-  if directory.exists() and (afresh or not is_same):
+  goes_on = is_same and not afresh and _checkpoints(directory)
+  if directory.exists() and not goes_on:
     shutil.rmtree(directory)
   directory.mkdir(parents=True, exist_ok=True)
   mark_of_run.write_text(content)

@@ -15,6 +15,7 @@
 """The runs as processes of this program, each on cores of its own."""
 
 from collections.abc import Sequence
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -34,11 +35,13 @@ class Program(NamedTuple):
     command: the interpreter and the file of run_switch.
     gin_directories: those of the project's gin files.
     flags: flags that every run gets as well.
+    has_tpu: whether they name a TPU.
   """
 
   command: Sequence[str]
   gin_directories: Sequence[str]
   flags: Sequence[str] = ()
+  has_tpu: bool = False
 
 
 class Process:
@@ -48,7 +51,7 @@ class Process:
       self,
       command: Sequence[str],
       cores: Sequence[int],
-      output: str,
+      output: str | None = None,
       kept: Sequence[int] = (),
   ):
     """Starts a run.
@@ -59,7 +62,8 @@ class Process:
     Args:
       command: the command.
       cores: the numbers of its cores.
-      output: the file to which its output is appended.
+      output: the file to which its output is appended; None if it has this
+        program's.
       kept: descriptors of files that stay open in it, such as that of a lock.
     """
     prctl = ctypes.CDLL(None).prctl
@@ -68,12 +72,13 @@ class Process:
       prctl(_SET_SIGNAL_OF_PARENTS_DEATH, signal.SIGTERM)
       os.sched_setaffinity(0, cores)
 
-    with open(output, "ab") as file:
+    file = open(output, "ab") if output else contextlib.nullcontext()
+    with file as file:
       self._process = subprocess.Popen(
           command,
           stdin=subprocess.DEVNULL,
           stdout=file,
-          stderr=subprocess.STDOUT,
+          stderr=file and subprocess.STDOUT,
           start_new_session=True,
           pass_fds=kept,
           preexec_fn=prepare,
@@ -88,9 +93,9 @@ class Process:
     if self._process.poll() is None:
       self._process.terminate()
 
-  def wait(self):
-    """Waits until it has ended."""
-    self._process.wait()
+  def wait(self) -> int:
+    """Waits until it has ended and returns the exit status."""
+    return self._process.wait()
 
 
 def explain(status: int, output: str) -> str:

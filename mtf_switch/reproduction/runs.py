@@ -85,18 +85,18 @@ def parse_seeds(text: str | None) -> Seeds:
     return Seeds()
   if re.fullmatch(r"[1-9]\d{0,8}", text):
     return Seeds(count=int(text))
-  chosen: set[int] = set()
-  for part in text.split(","):
-    numbers = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
-    if numbers and text != numbers[1]:  # 0 alone is no number of seeds.
-      first, last = int(numbers[1]), int(numbers[2] or numbers[1])
-      chosen.update(range(first, last + 1))
-  if not chosen or not re.fullmatch(r"[\d,-]*", text):
+  found = [
+      re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
+      for part in text.split(",")
+  ]
+  ranges = [range(int(x[1]), int(x[2] or x[1]) + 1) for x in found if x]
+  is_one_number = len(found) == 1 and found[0] and found[0][2] is None
+  if is_one_number or not all(found) or not all(ranges):
     raise errors.UserError(
         f"--seeds={errors.shown(text)} is neither how many (5) nor which ones "
         "(3-7 or 0,2,5)."
     )
-  return Seeds(chosen=sorted(chosen))
+  return Seeds(chosen=sorted(set().union(*ranges)))
 
 
 def select(

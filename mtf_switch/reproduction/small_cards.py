@@ -60,7 +60,7 @@ LEARNING_RATES = {
     "top2": 0.6,
     "attention": 0.6,
 }
-TRIED_LEARNING_RATES = (0.3, 0.6, 1.2)
+TRIED_LEARNING_RATES = (0.3, 0.6, 1.2, 2.4)
 TUNING_STEPS = 750
 TUNING_SEED = 10
 
@@ -78,9 +78,9 @@ _SWITCH = "experiments/small_switch_defaults.gin"
 _LAYERS = "transformer.make_layer_stack.layers"
 # 3.4 times the FLOPs of the dense model, as T5-Large to T5-Base: twice the
 # layers, and wider.
-_LARGE = {"d_model": 96, "d_ff": 216, "num_heads": 6, "num_layers": 4}
+_LARGE = {"d_model": 56, "d_ff": 90, "num_heads": 7, "num_layers": 4}
 # A width of 7/6, and more heads, as in Table 1's Switch-Base+.
-_PLUS = {"d_model": 75, "num_heads": 5, "d_kv": 15}
+_PLUS = {"d_model": 37, "num_heads": 5}
 _TOP_2 = {
     "SwitchFeedForward.router": "@top_2_router",
 }

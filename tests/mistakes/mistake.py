@@ -46,6 +46,7 @@ class Mistake:
     flags: further flags; a later --model_dir replaces "m".
     files: what else is in the directory, by name.
     exit_status: that of the program.
+    is_whole: whether the flags are the whole command.
   """
 
   contains: Sequence[str]
@@ -53,6 +54,7 @@ class Mistake:
   flags: Sequence[str] = ()
   files: Mapping[str, _Made] = dataclasses.field(default_factory=dict)
   exit_status: int = 1
+  is_whole: bool = False
 
   def __str__(self) -> str:
     return " ".join([*self.params, *self.flags])
@@ -60,6 +62,8 @@ class Mistake:
   @property
   def arguments(self) -> list[str]:
     """The command line."""
+    if self.is_whole:
+      return list(self.flags)
     return [
         "--gin_file=mine.gin",
         "--module_import=tests.toy_tasks",

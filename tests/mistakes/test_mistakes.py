@@ -22,6 +22,7 @@ import pytest
 
 from tests.mistakes import checkpoints
 from tests.mistakes import models
+from tests.mistakes import reproductions
 from tests.mistakes import runs
 from tests.mistakes import surroundings
 from tests.mistakes.mistake import Mistake
@@ -31,6 +32,7 @@ _MISTAKES = [
     *runs.MISTAKES,
     *checkpoints.MISTAKES,
     *surroundings.MISTAKES,
+    *reproductions.MISTAKES,
 ]
 _SECONDS = 60
 # What may come before the line.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""All modes are called as `mode(run, console, **flags)`."""
+"""All modes are called as `mode(run, console, **flags)`, or with a program."""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import importlib
@@ -29,7 +29,10 @@ from tests import programs
 _SCRIPT = """
 import json, run_switch
 modes = run_switch._MODES.values()
-print(json.dumps([[mode.function, mode.flags, mode.needs] for mode in modes]))
+print(json.dumps([
+    [x.function, x.flags, x.needs, "program" if x.starts_programs else "run"]
+    for x in modes
+]))
 """
 MODES = json.loads(
     subprocess.run(
@@ -41,12 +44,12 @@ MODES = json.loads(
 )
 
 
-@pytest.mark.parametrize("function, flags, needs", MODES)
-def test_modes_have_one_signature(function, flags, needs):
+@pytest.mark.parametrize("function, flags, needs, first", MODES)
+def test_modes_have_one_signature(function, flags, needs, first):
   module, _, name = function.rpartition(".")
   mode = getattr(importlib.import_module(f"mtf_switch.modes.{module}"), name)
   parameters = inspect.signature(mode).parameters
-  assert list(parameters)[:2] == ["run", "console"]
+  assert list(parameters)[:2] == [first, "console"]
   assert set(flags) <= set(parameters)
   for flag in set(flags) - set(needs):
     assert parameters[flag].default is not inspect.Parameter.empty, flag
