@@ -58,8 +58,9 @@ def quality(record: Record, step: int | None = None) -> float:
 
   Args:
     record: of the run.
-    step: one that was evaluated; None for the last. A run that diverged has the
-      quality of its last finite evaluation before the step.
+    step: one that was evaluated; None for the last. Without a finite evaluation
+      there, the quality of the last one before it; verdicts.completed says
+      what counts of runs that diverged.
 
   Raises:
     ValueError: there is no evaluation.
