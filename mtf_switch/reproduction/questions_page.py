@@ -115,7 +115,7 @@ def _power(
     return f"{text}, whatever the deviations are."
   text += (
       f", given a deviation of {power.deviation:.3g} among {power.pilots}"
-      " pilots;"
+      f" pilots{' of other cards' if power.pooled else ''};"
   )
   if power.needed is None:
     return f"{text} no number of seeds in reach would see what would matter."

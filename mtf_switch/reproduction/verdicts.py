@@ -21,11 +21,13 @@ seen, before the runs that are judged.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import itertools
 import math
 import statistics as standard_statistics
 from typing import NamedTuple
 
 from mtf_switch.reproduction import claims
+from mtf_switch.reproduction import effects
 from mtf_switch.reproduction import records as records_lib
 from mtf_switch.reproduction import runs as runs_lib
 from mtf_switch.reproduction import statistics
@@ -55,7 +57,9 @@ RULES = {
         f" {statistics.PROBABILITY:g}, given the deviation among the pilots, is"
         " larger than the smallest that would matter. Pilots are runs with"
         " other seeds, so that this is decided before the runs that are judged;"
-        " it goes before the other verdicts"
+        " it goes before the other verdicts. A difference in nats between cards"
+        " without pilots has the deviation of such differences between those"
+        " that have some: the root of the mean variance of all pairs"
     ),
     NOT_ANSWERED_YET: (
         "a run is missing. Nothing is computed from some of the seeds, so that"
@@ -98,6 +102,7 @@ class Power(NamedTuple):
     deviation: of the effect over the pilots; None of claims about spread, whose
       power does not depend on it.
     pilots: the number of pilot seeds.
+    pooled: whether the pilots are those of other cards.
     seen: the smallest distance from no effect that is seen with probability
       statistics.PROBABILITY.
     needed: how many seeds would see the smallest that would matter; None if
@@ -108,6 +113,7 @@ class Power(NamedTuple):
   pilots: int
   seen: float
   needed: int | None
+  pooled: bool = False
 
 
 def judge(
@@ -177,19 +183,53 @@ def power(
   if claim.kind != "speed":
     pilots = [x for x in pilots if x.contest or x.seed not in claim.seeds]
   runs = [x for x in _runs(claim, contest, pilots).values() if not _failed(x)]
-  if len(runs) < 2:
-    return None
-  try:
-    values = _effects(claim, runs, speeds(claim.rows, contest, pilots))
-  except ValueError:
-    return None
-  deviation = standard_statistics.stdev(values)
+  pooled = len(runs) < 2
+  if pooled:
+    found = _pooled_deviation(pilots) if claim.unit == claims.NATS else None
+    if found is None:
+      return None
+    deviation, size = found
+  else:
+    try:
+      values = _effects(claim, runs, speeds(claim.rows, contest, pilots))
+    except ValueError:
+      return None
+    deviation, size = standard_statistics.stdev(values), len(values)
   return Power(
       deviation,
-      len(values),
+      size,
       statistics.seen_difference(deviation, count),
       statistics.needed_seeds(claim.worthwhile, deviation),
+      pooled,
   )
+
+
+def _pooled_deviation(pilots: Sequence[Record]) -> tuple[float, int] | None:
+  """The deviation, over seeds, of the difference in quality of two cards.
+
+  Args:
+    pilots: records; those of contests, and runs that failed or diverged, do not
+      count.
+
+  Returns:
+    the root of the mean variance over all pairs of cards, and the largest
+    number of seeds of a pair; None without a pair that has two seeds.
+  """
+  qualities = {}
+  for record in pilots:
+    if not record.contest and not record.failed and diverged(record) is None:
+      by_seed = qualities.setdefault(record.card, {})
+      by_seed[record.seed] = effects.quality(record)
+  variances, sizes = [], []
+  for first, second in itertools.combinations(qualities.values(), 2):
+    seeds = sorted(set(first) & set(second))
+    if len(seeds) > 1:
+      differences = [first[x] - second[x] for x in seeds]
+      variances.append(standard_statistics.variance(differences))
+      sizes.append(len(seeds))
+  if not variances:
+    return None
+  return math.sqrt(standard_statistics.mean(variances)), max(sizes)
 
 
 def numbers(claim: claims.Claim) -> Sequence[int]:

@@ -289,6 +289,25 @@ def test_what_are_no_pilots():
   assert verdicts.power(question, CONTEST, failed) is None
 
 
+def test_cards_without_pilots_have_the_deviation_of_others_by_hand():
+  others = [
+      made_records.made(card, seed, quality)
+      for card, qualities in {
+          "a": [-3.0, -3.0],
+          "b": [-2.0, -4.0],  # Less a: 1, -1; a variance of 2.
+          "c": [-2.0, -3.0],  # Less a: 1, 0; 1/2. Less b: 0, 1; 1/2.
+      }.items()
+      for seed, quality in enumerate(qualities, 100)
+  ]
+  power = verdicts.power(claim(), CONTEST, others)
+  assert power.pooled
+  assert power.pilots == 2
+  assert power.deviation == pytest.approx(1.0)
+  # Its own pilots go first; and other units have no such deviation.
+  assert not verdicts.power(claim(), CONTEST, [*others, *WIDE]).pooled
+  assert verdicts.power(claim(unit="points"), CONTEST, others) is None
+
+
 # Contests, and spread.
 
 
