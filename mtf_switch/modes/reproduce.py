@@ -18,7 +18,7 @@ It starts this program for each run and loads no TensorFlow until then, so that
 --dry_run answers at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import datetime
 import os
@@ -119,8 +119,7 @@ def reproduce(
     return
   failures = {}
   if agenda.to_make:
-    with lock.hold(output_dir, "reproducing", "--output_dir") as descriptor:
-      output_dir_lib.mark(output_dir)
+    with _opened(output_dir) as descriptor:
       agenda = make_agenda()  # Another process may have ended just now.
       work = _Work(program, output_dir, agenda, descriptor, console)
       failures = work.make(cores)
@@ -133,6 +132,22 @@ def reproduce(
         f" first {run}: {reason.rstrip('.')}. The same command tries them"
         " again."
     )
+
+
+@contextlib.contextmanager
+def _opened(output_dir: str) -> Iterator[int]:
+  """Holds a directory for this reproduction alone, and marks it."""
+  with contextlib.ExitStack() as stack:
+    try:
+      descriptor = stack.enter_context(
+          lock.hold(output_dir, "reproducing", "--output_dir")
+      )
+      output_dir_lib.mark(output_dir)
+    except OSError as error:
+      raise errors.UserError(
+          f"--output_dir={output_dir} cannot be written: {error.strerror}."
+      ) from error
+    yield descriptor
 
 
 def _run_on_tpu(
@@ -236,6 +251,7 @@ class _Work:
         self._agenda.configurations[run.card],
         afresh=run.is_timed or run in self._agenda.records,
     )
+    self._usable.discard(run)
     self._started[run] = (
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         len(cores),
@@ -273,7 +289,9 @@ class _Work:
         num_cores,
         failure,
     )
-    records_lib.write(output_dir_lib.records(self._output_dir), record)
+    # One that was made again for its weights has a record already.
+    if record.failed is None or run not in self._agenda.records:
+      records_lib.write(output_dir_lib.records(self._output_dir), record)
     self._display.end(run, record)
     if record.failed is not None:
       self.failures[run] = record.failed

@@ -89,6 +89,10 @@ MISTAKES = [
     _table3(
         "--output_dir=gs://bucket/out", contains=["is not on this machine"]
     ),
+    _table3(
+        "--output_dir=/proc/nothing",
+        contains=["--output_dir=/proc/nothing cannot be written: No such file"],
+    ),
     _table3("--output_dir=mine.gin", contains=["mine.gin: Not a directory"]),
     _table3(
         _OUT,

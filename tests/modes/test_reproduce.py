@@ -199,6 +199,18 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_same_command(
   assert place.records()[runs.Run("switch", 0)].failed is None
 
 
+def test_a_run_that_is_only_made_for_its_weights_keeps_its_record(place):
+  place.run("table6", rows=["switch"], seeds="1")
+  place.path.joinpath("out/runs/switch/0/model.ckpt-10.index").unlink()
+  place.started()
+  place.write("ends/switch", "fails")
+  with pytest.raises(errors.UserError, match="2 of 2 runs did not"):
+    place.run("table6", rows=["student"], seeds="1")
+  # Its student has not been started on nothing.
+  assert place.started() == [("switch", "0")]
+  assert place.records()[runs.Run("switch", 0)].failed is None
+
+
 def test_a_run_that_diverges_is_a_result(place):
   place.write("ends/dense", "diverges")
   place.run("table6", rows=["dense", "switch"], seeds="1")
