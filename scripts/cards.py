@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Writes the cards of the paper; run `python -m scripts.cards`.
+"""Writes the cards, at both scales; run `python -m scripts.cards`.
 
 Plans each card at the paper's scale whose configuration has changed, and writes
 gin/experiments/paper after each of them, so that it can be stopped and run
@@ -39,11 +39,14 @@ from mtf_switch.planning import plan as plan_lib
 from mtf_switch.reproduction import card_plans
 from mtf_switch.reproduction import cards
 from mtf_switch.reproduction import paper_cards
+from mtf_switch.reproduction import small_card
+from mtf_switch.reproduction import small_cards
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
 
 GIN = pathlib.Path(__file__).resolve().parents[1] / "gin"
 DIRECTORY = GIN / paper_cards.DIRECTORY
+SMALL_DIRECTORY = GIN / "experiments" / "small"
 CHIP = "tpu_v3"
 
 
@@ -145,9 +148,21 @@ def _write_text(name: str, plan_: card_plans.CardPlan | None):
   files.write_bytes(str(DIRECTORY / f"{name}.gin"), text.encode())
 
 
+def _write_small():
+  """Writes the cards at small scale, and removes those that are gone."""
+  every = small_cards.SMALL_CARDS
+  for path in SMALL_DIRECTORY.glob("*.gin"):
+    if path.stem not in every:
+      path.unlink()
+  for name, card in every.items():
+    path = SMALL_DIRECTORY / f"{name}.gin"
+    files.write_bytes(str(path), small_card.text(card).encode())
+
+
 def main():
   """Writes all cards, and plans those whose configuration has changed."""
   tf.logging.set_verbosity(tf.logging.ERROR)
+  _write_small()
   chip = chips.find(CHIP)
   every = paper_cards.PAPER_CARDS
   plans = {
