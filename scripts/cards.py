@@ -22,6 +22,7 @@ again.
 import mtf_switch  # isort: skip  # noqa: F401
 import dataclasses
 import hashlib
+import logging
 import pathlib
 import time
 import warnings
@@ -147,7 +148,9 @@ def _write_text(name: str, plan_: card_plans.CardPlan | None):
 
 def main():
   """Writes all cards, and plans those whose configuration has changed."""
-  tf.logging.set_verbosity(tf.logging.ERROR)
+  # Mesh TensorFlow's notes, and gin's of each place where a file is not.
+  tf.logging.set_verbosity(tf.logging.FATAL)
+  logging.disable(logging.ERROR)
   chip = chips.find(CHIP)
   every = paper_cards.PAPER_CARDS
   plans = {
