@@ -191,10 +191,11 @@ def sparse(
     size: str = "base",
     capacity_factor: float | None = None,
     precision: str | None = None,
+    cores: int = CORES,
     bindings: Mapping[str, Any] | None = None,
     **fields,
 ) -> cards.Card:
-  """A sparse model's pre-training on the cores of Table 1.
+  """A sparse model's pre-training with expert and data parallelism.
 
   Args:
     name: the card's.
@@ -207,11 +208,12 @@ def sparse(
     size: a key of GROUP_SIZES.
     capacity_factor: of training, where the paper states it.
     precision: a file of gin/precision, where the paper states it.
+    cores: the cores of the mesh.
     bindings: further ones.
     **fields: further fields of the card.
   """
   bindings = bindings or {}
-  file, sizes = layout(experts, CORES)
+  file, sizes = layout(experts, cores)
   capacity, capacity_choice = {}, _CAPACITY_CHOICE
   if capacity_factor is not None:
     capacity = {"capacity_factor_train": capacity_factor}

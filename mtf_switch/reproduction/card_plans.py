@@ -37,6 +37,10 @@ _NOT_PLANNED = re.compile(
     r"|^train\.(?:eval_every|metrics_every|save_checkpoints_steps) = .*\n",
     re.MULTILINE,
 )
+# Nor on the rate of a dropout that is there.
+_RATE = re.compile(
+    r"^((?:expert_)?dropout_rate = )0\.\d*[1-9].*$", re.MULTILINE
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +91,7 @@ def planned_part(configuration_: str) -> str:
   Args:
     configuration_: see `configuration`.
   """
-  return _NOT_PLANNED.sub("", configuration_)
+  return _RATE.sub(r"\1any", _NOT_PLANNED.sub("", configuration_))
 
 
 def card_plan(

@@ -27,6 +27,9 @@ from mtf_switch.reproduction import pretraining_cards
 # A core for each expert, as Appendix D advises.
 _CORES = 128
 _TEACHER_OF_TABLE_6 = 64
+# By a teacher's experts, the cores of its student where those of Table 1 have
+# no room for both.
+_CORES_OF_STUDENTS = {256: 64}
 
 
 class _Task(NamedTuple):
@@ -266,7 +269,11 @@ def _student(
 ) -> cards.Card:
   """T5-Base taught by a Switch-Base of Figure 1."""
   teacher = pretraining_cards.switch_base(experts)
-  file, sizes = card_parts.layout(experts, card_parts.CORES)
+  cores, cores_choice = card_parts.CORES, card_parts.CORES_CHOICE
+  if experts in _CORES_OF_STUDENTS:
+    cores = _CORES_OF_STUDENTS[experts]
+    cores_choice = cards.Choice("cores", f"{cores}, where there is room for it")
+  file, sizes = card_parts.layout(experts, cores)
   of_table_9 = tables.TABLE_9["T5-Base"].at_250k
   alone = tables.TABLE_6["T5-Base"].quality
   return cards.Card(
@@ -295,7 +302,7 @@ def _student(
               "what dense layers start from in the place of experts",
               "their own initial values",
           ),
-          card_parts.CORES_CHOICE,
+          cores_choice,
           card_parts.DENSE_PRECISION_CHOICE,
           card_parts.RATE_CHOICE,
           card_parts.DROPOUT_CHOICE,

@@ -34,6 +34,7 @@ _INPUTS_LENGTH = 512
 # The last step that Table 9 prints.
 _TABLE_9_STEPS = 500_000
 _MULTILINGUAL_CORES = 256
+_LARGE_CORES = 64
 # 1024 chips, which trained Switch-C by Patterson et al. (2021).
 _MOST_CORES = 2048
 
@@ -309,9 +310,15 @@ def _table_9() -> list[cards.Card]:
           128,
           card_parts.LONG_BATCH,
           text.SECTION_3_STEPS,
-          [_TABLES_CHOICE],
+          [
+              cards.Choice("tokens of a batch and steps", "those of section 3"),
+              cards.Choice(
+                  "cores", f"{_LARGE_CORES}, where there is room for it"
+              ),
+          ],
           model="switch_large",
           size="large",
+          cores=_LARGE_CORES,
       ),
       cards.Card(
           "table9_t5_xxl",

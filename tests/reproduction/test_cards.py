@@ -153,8 +153,25 @@ def test_cards_with_the_same_needs_share_a_plan():
       for task in ("web_questions", "trivia_qa")
   )
   assert web == trivia
-  base = program.planned_configuration(CARDS["table5_t5_base_squad"])
-  assert card_plans.planned_part(base) != web
+  squad = program.planned_configuration(CARDS["table5_t5_base_squad"])
+  assert card_plans.planned_part(squad) != web
+
+
+@pytest.mark.parametrize(
+    "line, other, same",
+    [
+        ("dropout_rate = 0.1\n", "dropout_rate = 0.3\n", True),
+        ("expert_dropout_rate = 0.1\n", "expert_dropout_rate = 0.4\n", True),
+        ("dropout_rate = 0.0\n", "dropout_rate = 0.1\n", False),
+        ("train_steps = 10\n", "train_steps = 20\n", True),
+        ("train.eval_every = 10\n", "train.eval_every = 20\n", True),
+        ("num_experts = 10\n", "num_experts = 20\n", False),
+    ],
+)
+def test_what_plans_depend_on(line, other, same):
+  parts = [card_plans.planned_part(f"a = 1\n{x}b = 1\n") for x in (line, other)]
+  assert (parts[0] == parts[1]) == same
+  assert all(part.startswith("a = 1\n") for part in parts)
 
 
 def test_a_plan_of_a_student_depends_on_its_teacher():
