@@ -16,9 +16,9 @@
 
 `docstrings_span_corruption` needs no download, `c4_span_corruption` is the
 paper's task, and `text_files_span_corruption` reads the user's own text; each
-has a `_full_lm` counterpart for decoder-only models. `mc4` and `cldr` are
-multilingual mixtures, and `pairs_files` reads the user's own pairs. The import
-neither reads nor builds anything; a task's first use does.
+has a `_prefix_lm` counterpart and, for decoder-only models, `_full_lm`. `mc4`
+and `cldr` are multilingual mixtures, and `pairs_files` reads the user's own
+pairs. The import neither reads nor builds anything; a task's first use does.
 """
 
 import seqio

@@ -22,7 +22,6 @@ import rich.progress
 
 from tasks import corpus
 from tasks import errors
-from tasks import prepared_text
 from tasks import vocabulary
 from tasks import vocabulary_training
 from tasks import waits
@@ -58,7 +57,7 @@ def main():
         model = vocabulary_training.trained_on(text, arguments.vocabulary_size)
   except errors.DataError as error:
     parser.exit(1, f"{error}\n")
-  for name in prepared_text.SPLITS:
+  for name in text.splits:
     print(
         f"{name}: {text.num_documents(name)} documents, "
         f"{text.num_bytes(name) / 1e6:.2f} MB"

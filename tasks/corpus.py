@@ -64,7 +64,7 @@ DISTRIBUTIONS = (
 )
 
 # Part of the cache key; increased when the same packages give different text.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class SourceFile(NamedTuple):
@@ -136,7 +136,7 @@ def build(
     description: entries of the manifest, in JSON types.
 
   Raises:
-    DataError: there is too little text for two splits.
+    DataError: there is too little text to train on and to validate with.
   """
   counts = collections.Counter()
   documents = []
@@ -147,13 +147,18 @@ def build(
       done = counts["files"] / len(files)
       report(max(done, counts["bytes"] / (max_bytes or math.inf)))
   pairs = list(docstring_documents.split(documents)) if documents else []
-  if {name for name, _ in pairs} != set(prepared_text.SPLITS):
+  if not {"train", "validation"} <= {name for name, _ in pairs}:
     raise errors.DataError(
         f"{counts['bytes']} bytes of docstrings are too few to train on and "
         "to validate with"
         + ("." if max_bytes is None else "; increase docstrings.max_bytes.")
     )
-  prepared_text.write(directory, pairs, {**description, "extracted": counts})
+  prepared_text.write(
+      directory,
+      pairs,
+      {**description, "extracted": counts},
+      docstring_documents.SPLITS,
+  )
   report(1.0)
 
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The documents of the embedded corpus, from docstrings to two splits."""
+"""The documents of the embedded corpus, from docstrings to three splits."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -25,8 +25,10 @@ MIN_CHARACTERS = 100
 # size: long enough to fill a sequence, short enough to mix well when shuffled.
 DOCUMENT_CHARACTERS = 8192
 
-# A share of a validation docstring's characters; see `split`.
-MAX_SHARED_WITH_TRAIN = 0.5
+SPLITS = ("train", "validation", "test")
+
+# A share of a held-out docstring's characters; see `split`.
+MAX_SHARED = 0.5
 
 
 def select(
@@ -87,33 +89,42 @@ def group(docstrings: Iterable[str]) -> Iterator[list[str]]:
 def split(documents: Sequence[list[str]]) -> Iterator[tuple[str, str]]:
   """Yields documents with their split, which a hash of their text determines.
 
-  Packages repeat paragraphs from function to function. So that validation tests
-  on new text, it omits docstrings that share more than MAX_SHARED_WITH_TRAIN of
-  their characters with lines of the training text.
+  Of the documents that `prepared_text.validation_limit` holds out, the half
+  with the smaller hashes is for testing; a single one is for validation.
+
+  Packages repeat paragraphs from function to function. So that each split has
+  new text, validation omits docstrings that share more than MAX_SHARED of their
+  characters with lines of the training text, and testing those that share as
+  much with lines of the other two.
 
   Args:
     documents: lists of docstrings.
 
   Yields:
-    pairs of split and text.
+    pairs of one of SPLITS and a text.
   """
   texts = ["\n\n".join(document) for document in documents]
   hashes = [prepared_text.text_hash(text) for text in texts]
   limit = prepared_text.validation_limit(hashes)
-  train_lines = set()
+  held_out = sorted(text_hash for text_hash in hashes if text_hash < limit)
+  test_limit = held_out[len(held_out) // 2]
+  lines = set()
   for text, text_hash in zip(texts, hashes):
     if text_hash >= limit:
-      train_lines.update(_lines(text))
+      lines.update(_lines(text))
       yield "train", text
-  for document, text_hash in zip(documents, hashes):
-    if text_hash < limit:
-      unseen = [
-          text
-          for text in document
-          if shared(text, train_lines) <= MAX_SHARED_WITH_TRAIN
-      ]
-      if unseen:
-        yield "validation", "\n\n".join(unseen)
+  for name, start, stop in (
+      ("validation", test_limit, limit),
+      ("test", 0, test_limit),
+  ):
+    unseen = []
+    for document, text_hash in zip(documents, hashes):
+      if start <= text_hash < stop:
+        unseen.append([x for x in document if shared(x, lines) <= MAX_SHARED])
+    for document in filter(None, unseen):
+      text = "\n\n".join(document)
+      lines.update(_lines(text))
+      yield name, text
 
 
 def shared(text: str, lines: set[str]) -> float:

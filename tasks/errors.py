@@ -24,6 +24,10 @@ class DataError(ValueError):
   """Unusable data; the message is one line and says what to change."""
 
 
+class EmptySplitError(DataError):
+  """A split without data, because the whole is too small to have it."""
+
+
 class DataNotice(UserWarning):
   """Information about data that asks for no correction, on one line."""
 

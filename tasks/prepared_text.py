@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Prepared text, the format that tasks read: documents in two splits.
+"""Prepared text, the format that tasks read: documents in splits.
 
 A directory holds a TFRecord file for each split, whose records are documents in
 UTF-8, and a manifest that describes the text. tf.data reads TFRecord files at
 the speed of the disk and without Python.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -33,6 +33,7 @@ import tensorflow.compat.v1 as tf
 from tasks import cache
 from tasks import waits
 
+# Those of a text unless it has others.
 SPLITS = ("train", "validation")
 
 # Documents between two reports of progress.
@@ -56,6 +57,11 @@ class PreparedText:
   def manifest(self) -> dict[str, Any]:
     """The description of the text; see `write` for its entries."""
     return cache.read_json(self.directory / "manifest.json", ["splits"])
+
+  @property
+  def splits(self) -> list[str]:
+    """The names of the splits."""
+    return list(self.manifest["splits"])
 
   def path(self, split: str) -> str:
     """Returns the TFRecord file of a split."""
@@ -108,6 +114,7 @@ def write(
     directory: pathlib.Path,
     documents: Iterable[tuple[str, str]],
     description: dict[str, Any],
+    splits: Sequence[str] = SPLITS,
 ) -> None:
   """Writes documents and their manifest.
 
@@ -118,22 +125,23 @@ def write(
     directory: an existing directory, whose text is replaced.
     documents: pairs of split and text.
     description: further entries of the manifest, in JSON types.
+    splits: the names of the splits, also of those without a document.
   """
   text = PreparedText(directory)
-  writers = {split: tf.io.TFRecordWriter(text.path(split)) for split in SPLITS}
-  hashes = {split: hashlib.sha256() for split in SPLITS}
-  splits = {split: {"documents": 0, "bytes": 0} for split in SPLITS}
+  writers = {split: tf.io.TFRecordWriter(text.path(split)) for split in splits}
+  hashes = {split: hashlib.sha256() for split in splits}
+  entries = {split: {"documents": 0, "bytes": 0} for split in splits}
   with waits.work("preparing the text", unit="documents") as report:
     for number, (split, document) in enumerate(documents, start=1):
       record = document.encode("utf-8")
       writers[split].write(record)
       hashes[split].update(len(record).to_bytes(8, "big") + record)
-      splits[split]["documents"] += 1
-      splits[split]["bytes"] += len(record)
+      entries[split]["documents"] += 1
+      entries[split]["bytes"] += len(record)
       if number % _DOCUMENTS_A_REPORT == 0:
         report(number)
-  for split in SPLITS:
+  for split in splits:
     writers[split].close()
-    splits[split]["sha256"] = hashes[split].hexdigest()
-  manifest = {**description, "splits": splits}
+    entries[split]["sha256"] = hashes[split].hexdigest()
+  manifest = {**description, "splits": entries}
   (directory / "manifest.json").write_text(json.dumps(manifest, indent=2))

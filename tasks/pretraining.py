@@ -14,8 +14,8 @@
 
 """The pre-training tasks, with T5's preprocessors.
 
-Each text makes two tasks: `_span_corruption` for models with an encoder and a
-decoder, and `_full_lm` for models with a decoder only.
+Each text makes three tasks: `_span_corruption` and `_prefix_lm` for models with
+an encoder and a decoder, and `_full_lm` for models with a decoder only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,11 +27,15 @@ from t5.evaluation import metrics
 import tensorflow.compat.v2 as tf
 
 from tasks import corpus
+from tasks import docstring_documents
 from tasks import errors
 from tasks import shared_preprocessing
 from tasks import sources
 from tasks import text_files
 from tasks import vocabulary
+
+# T5 takes as many tokens of a longer document, from a random place.
+MAX_TOKENS = 65536
 
 
 def span_corruption(
@@ -65,16 +69,68 @@ def span_corruption(
     ) from error
 
 
+def prefix_lm(
+    dataset: tf.data.Dataset,
+    sequence_length: Mapping[str, int],
+    output_features: Mapping[str, seqio.Feature],
+) -> tf.data.Dataset:
+  """Applies prefix language modelling: the start of a segment, and the rest.
+
+  T5 parts a segment as long as the inputs at a random place, so that half of
+  all positions stay empty, of the inputs and of the targets: rarely do two such
+  examples fit into one sequence. Here segments are as long as both together, of
+  documents joined as for span corruption, and fill both.
+
+  Args:
+    dataset: examples with tokenized "targets".
+    sequence_length: positions of "inputs" and "targets", each with one for the
+      end.
+    output_features: the task's.
+
+  Returns:
+    examples with "inputs" and "targets". Segments at the end of the text, which
+    are shorter, are parted in the same proportion.
+
+  Raises:
+    DataError: a length is less than 2.
+
+  Source: T5 (Raffel et al. 2019), section 3.3.1.
+  """
+  length = sum(sequence_length[name] - 1 for name in ("inputs", "targets"))
+  if min(sequence_length.values()) < 2:
+    raise errors.DataError(
+        f"sequence_length = {dict(sequence_length)}: inputs and targets need "
+        "at least 2 positions each, one of them for the end."
+    )
+
+  def part(example):
+    tokens = example["targets"]
+    size = tf.size(tokens) * (sequence_length["inputs"] - 1) // length
+    return {"inputs": tokens[:size], "targets": tokens[size:]}
+
+  dataset = preprocessors.select_random_chunk(
+      dataset, output_features, max_length=MAX_TOKENS
+  )
+  dataset = preprocessors.reduce_concat_tokens(dataset)
+  dataset = preprocessors.split_tokens(dataset, max_tokens_per_segment=length)
+  return dataset.map(part, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _preprocessors(objective: Callable) -> tuple[Callable, ...]:
+  """Returns the steps from a text to inputs and targets."""
+  return (
+      functools.partial(
+          seqio.preprocessors.rekey, key_map={"inputs": None, "targets": "text"}
+      ),
+      seqio.preprocessors.tokenize,
+      seqio.CacheDatasetPlaceholder(),
+      objective,
+      seqio.preprocessors.append_eos_after_trim,
+  )
+
+
 # The same objects for all tasks, which share them.
-SPAN_CORRUPTION = (
-    functools.partial(
-        seqio.preprocessors.rekey, key_map={"inputs": None, "targets": "text"}
-    ),
-    seqio.preprocessors.tokenize,
-    seqio.CacheDatasetPlaceholder(),
-    span_corruption,
-    seqio.preprocessors.append_eos_after_trim,
-)
+SPAN_CORRUPTION = _preprocessors(span_corruption)
 
 
 Preprocessors = Sequence[Callable[[tf.data.Dataset], tf.data.Dataset]]
@@ -86,7 +142,7 @@ def register(
     words: seqio.Vocabulary,
     cleaning: Preprocessors = (),
 ) -> None:
-  """Registers the two tasks of a text with seqio.
+  """Registers the three tasks of a text with seqio.
 
   Args:
     name: the start of the tasks' names.
@@ -95,6 +151,15 @@ def register(
     cleaning: preprocessors to apply before tokenization.
   """
   register_span_corruption(f"{name}_span_corruption", source, words, cleaning)
+  feature = seqio.Feature(words, add_eos=True)
+  # As in T5's "c4_v220_prefix_lm".
+  seqio.TaskRegistry.add(
+      f"{name}_prefix_lm",
+      source=source,
+      preprocessors=[*cleaning, *_preprocessors(prefix_lm)],
+      output_features={"inputs": feature, "targets": feature},
+      metric_fns=[],
+  )
   # As in T5's "c4_v220_full_lm".
   seqio.TaskRegistry.add(
       f"{name}_full_lm",
@@ -108,7 +173,7 @@ def register(
           seqio.CacheDatasetPlaceholder(),
           preprocessors.full_lm,
       ],
-      output_features={"targets": seqio.Feature(words, add_eos=True)},
+      output_features={"targets": feature},
       metric_fns=[],
   )
 
@@ -147,7 +212,9 @@ def register_span_corruption(
 register(
     "docstrings",
     sources.PreparedTextSource(
-        corpus.docstrings, lambda: "documentation of the installed packages"
+        corpus.docstrings,
+        lambda: "documentation of the installed packages",
+        splits=docstring_documents.SPLITS,
     ),
     vocabulary.LateVocabulary(corpus.docstrings),
 )

@@ -60,6 +60,7 @@ class PreparedTextSource(Source):
       text: Callable[[], prepared_text.PreparedText],
       describe: Callable[[], str],
       is_present: Callable[[], bool] = lambda: True,
+      splits: Sequence[str] = prepared_text.SPLITS,
   ):
     """Stores the arguments; reads nothing.
 
@@ -67,8 +68,9 @@ class PreparedTextSource(Source):
       text: returns the text.
       describe: describes the origin of the text.
       is_present: returns whether the data to prepare the text from is present.
+      splits: the names of the text's splits.
     """
-    super().__init__(splits=prepared_text.SPLITS)
+    super().__init__(splits=splits)
     self._text = text
     self._describe = describe
     self._is_present = is_present
@@ -86,8 +88,8 @@ class PreparedTextSource(Source):
     return [split]
 
   def num_input_examples(self, split: str) -> int:
-    """Returns the number of documents in a split."""
-    return self._text().num_documents(split)
+    """Returns the number of documents; an EmptySplitError without any."""
+    return self._text_with(split).num_documents(split)
 
   def get_dataset(
       self,
@@ -100,7 +102,7 @@ class PreparedTextSource(Source):
     """Returns the documents.
 
     Args:
-      split: one of prepared_text.SPLITS.
+      split: one of the text's.
       shuffle: whether to shuffle the documents.
       seed: of the shuffling.
       shard_info: unused, because seqio asks for as many parts as `list_shards`
@@ -111,11 +113,11 @@ class PreparedTextSource(Source):
       examples with one feature, "text".
 
     Raises:
-      DataError: there is no such split.
+      DataError: there is no such split, or an EmptySplitError.
     """
     check_split(split, self.splits)
     waits.source_opened()
-    text = self._text()
+    text = self._text_with(split)
     dataset = tf.data.TFRecordDataset(text.path(split))
     if shuffle:
       num_documents = text.num_documents(split)
@@ -123,6 +125,17 @@ class PreparedTextSource(Source):
       buffer_size = min(num_documents, int(SHUFFLE_BYTES / bytes_a_document))
       dataset = dataset.shuffle(max(1, buffer_size), seed=seed)
     return dataset.map(lambda document: {"text": document})
+
+  def _text_with(self, split: str) -> prepared_text.PreparedText:
+    """Returns the text, whose split has documents."""
+    text = self._text()
+    if not text.num_documents(split):
+      raise errors.EmptySplitError(
+          f"{self.describe()}: with {text.num_bytes('train')} bytes to train "
+          f"on there is nothing for the {split!r} split; take more text "
+          "(docstrings.max_bytes of the embedded corpus)."
+      )
+    return text
 
 
 class TfdsSource(Source, seqio.TfdsDataSource):

@@ -17,9 +17,9 @@
 from mtf_switch.paper import tables
 from mtf_switch.reproduction import claims
 from mtf_switch.reproduction import effects
-from mtf_switch.reproduction import small_cards
+from mtf_switch.reproduction import small_card
 
-_E = small_cards.EXPERTS
+_E = small_card.EXPERTS
 _SWITCH = f"switch_e{_E}"
 
 
@@ -102,7 +102,7 @@ def table_6() -> claims.Question:
 def table_7() -> claims.Question:
   """The question of Table 7."""
   columns = tables.TABLE_7
-  teachers = small_cards.SCALING_EXPERTS[1:]
+  teachers = small_card.SCALING_EXPERTS[1:]
   students = [f"student_of_e{x}" for x in teachers]
   shares = [x.percent_of_gain / 100 for x in columns.values()]
   paper = {

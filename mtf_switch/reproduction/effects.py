@@ -32,19 +32,20 @@ Record = records_lib.Record
 Speeds = Mapping[str, float]
 
 
-def curve(record: Record) -> list[tuple[int, float]]:
+def curve(record: Record, task: str | None = None) -> list[tuple[int, float]]:
   """The (step, quality) of a run's evaluations, in order.
 
-  Quality is the mean over the tasks of a mixture. Evaluations that are not
-  finite are left out.
+  Evaluations that are not finite are left out.
 
   Args:
     record: of the run.
+    task: one of a mixture; None for the mean over all.
   """
   by_step = {}
   for evaluation in record.evaluations:
-    values = by_step.setdefault(evaluation["step"], [])
-    values.append(evaluation["neg_log_perplexity"])
+    if task in (None, evaluation["task"]):
+      values = by_step.setdefault(evaluation["step"], [])
+      values.append(evaluation["neg_log_perplexity"])
   return [
       (step, statistics.mean(values))
       for step, values in by_step.items()
@@ -89,18 +90,18 @@ def slope(
   return float(np.polyfit(np.log2(experts), values, 1)[0])
 
 
-def steps_to(record: Record, target: float) -> float:
-  """The steps a run takes to a quality, with lines between evaluations.
+def steps_to(points: Sequence[tuple[int, float]], target: float) -> float:
+  """The steps to a quality, with straight lines between evaluations.
 
   Args:
-    record: of the run.
+    points: from `curve`.
     target: the quality.
 
   Returns:
-    steps; infinite for a run that does not get there.
+    steps; infinite if it is not reached.
   """
   before = None
-  for step, value in curve(record):
+  for step, value in points:
     if value >= target:
       if before is None:
         return float(step)
@@ -111,15 +112,51 @@ def steps_to(record: Record, target: float) -> float:
   return math.inf
 
 
-def speed_up_in_steps(records: Sequence[Record]) -> float:
+def speed_up_in_steps(
+    records: Sequence[Record], task: str | None = None
+) -> float:
   """How many times fewer steps the first run takes to the second's quality.
 
   The quality is the lower of the two at the end, so that both get there; the
   ratio is below 1 where the first run is behind.
+
+  Args:
+    records: of the two runs.
+    task: as for `curve`.
   """
-  first, second = records
-  target = min(quality(first), quality(second))
+  first, second = (curve(x, task) for x in records)
+  target = min(first[-1][1], second[-1][1])
   return steps_to(second, target) / steps_to(first, target)
+
+
+def _tasks(record: Record) -> list[str]:
+  return sorted({x["task"] for x in record.evaluations})
+
+
+def share_of_tasks_improved(records: Sequence[Record]) -> float:
+  """The share of tasks at which the first run ends better than the second."""
+  first, second = records
+  return statistics.mean(
+      float(curve(first, task)[-1][1] > curve(second, task)[-1][1])
+      for task in _tasks(second)
+  )
+
+
+def mean_speed_up_of_tasks(records: Sequence[Record]) -> float:
+  """The mean over tasks of `speed_up_in_steps`."""
+  return statistics.mean(
+      speed_up_in_steps(records, task) for task in _tasks(records[1])
+  )
+
+
+def share_of_tasks_speeding_up(
+    records: Sequence[Record], times: float
+) -> float:
+  """The share of tasks with at least so large a `speed_up_in_steps`."""
+  return statistics.mean(
+      float(speed_up_in_steps(records, task) >= times)
+      for task in _tasks(records[1])
+  )
 
 
 def speed_up_in_time(records: Sequence[Record], speeds: Speeds) -> float:
@@ -180,13 +217,36 @@ def more_even(records: Sequence[Record]) -> float:
   return second - first
 
 
-def better_score(records: Sequence[Record]) -> float:
-  """The first run's mean best score less the second's, in points."""
-  first, second = (
-      statistics.mean(score["value"] for score in record.scores.values())
-      for record in records
+def score(record: Record) -> float:
+  """The mean over its tasks of a run's best scores, in points.
+
+  A mixture's own score, which is such a mean, does not count.
+
+  Args:
+    record: of a run that was evaluated by decoding.
+  """
+  tasks = set(_tasks(record)) or set(record.scores)
+  return statistics.mean(
+      x["value"] for task, x in record.scores.items() if task in tasks
   )
-  return first - second
+
+
+def better_scores(records: Sequence[Record]) -> float:
+  """The mean score of the first half of the runs less the second half's."""
+  half = len(records) // 2
+  scores = [score(x) for x in records]
+  return statistics.mean(scores[:half]) - statistics.mean(scores[half:])
+
+
+def downstream_slope(records: Sequence[Record]) -> float:
+  """Points of score for each nat of quality in pre-training: a fitted slope.
+
+  Args:
+    records: of pre-trained models, then of the same models fine-tuned.
+  """
+  half = len(records) // 2
+  qualities = [quality(x) for x in records[:half]]
+  return float(np.polyfit(qualities, [score(x) for x in records[half:]], 1)[0])
 
 
 def share_of_both_gains(records: Sequence[Record]) -> float:

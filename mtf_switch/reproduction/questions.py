@@ -16,7 +16,9 @@
 
 from mtf_switch.reproduction import claims
 from mtf_switch.reproduction import distillation_questions
+from mtf_switch.reproduction import downstream_questions
 from mtf_switch.reproduction import scaling_questions
+from mtf_switch.reproduction import small_card
 from mtf_switch.reproduction import small_cards
 from mtf_switch.reproduction import training_questions
 
@@ -27,7 +29,7 @@ def _learning_rates() -> claims.Question:
       "The learning rates",
       [x for x in small_cards.SMALL_CARDS if x.startswith("tuning_")],
       limits="This question answers no claim: it chooses what the others use.",
-      seeds=[small_cards.TUNING_SEED],
+      seeds=[small_card.TUNING_SEED],
   )
 
 
@@ -46,6 +48,12 @@ QUESTIONS = {
         training_questions.table_11(),
         distillation_questions.table_7(),
         training_questions.appendix_b(),
+        downstream_questions.table_5(),
+        downstream_questions.table_4(),
+        downstream_questions.section_5_6(),
+        downstream_questions.table_8(),
+        downstream_questions.figure_13(),
+        downstream_questions.figure_7(),
     )
 }
 

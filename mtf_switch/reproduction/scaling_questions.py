@@ -21,17 +21,17 @@ from mtf_switch.paper import tables
 from mtf_switch.paper import text as paper_text
 from mtf_switch.reproduction import claims
 from mtf_switch.reproduction import effects
-from mtf_switch.reproduction import small_cards
+from mtf_switch.reproduction import small_card
 
-_E = small_cards.EXPERTS
+_E = small_card.EXPERTS
 _SWITCH = f"switch_e{_E}"
-_SCALING = ["dense", *(f"switch_e{x}" for x in small_cards.SCALING_EXPERTS)]
+_SCALING = ["dense", *(f"switch_e{x}" for x in small_card.SCALING_EXPERTS)]
 _MOST = _SCALING[-1]
 
 
 def scaling() -> claims.Question:
   """The question of Figures 1, 4 and 12."""
-  counts = (1, *small_cards.SCALING_EXPERTS)
+  counts = (1, *small_card.SCALING_EXPERTS)
   teachers = tables.TABLE_7
   per_doubling = (
       teachers[256].teacher_quality - teachers[16].teacher_quality
@@ -66,7 +66,7 @@ def scaling() -> claims.Question:
           ),
           claims.Claim(
               "most_experts_help",
-              f"{small_cards.SCALING_EXPERTS[-1]} experts are better than"
+              f"{small_card.SCALING_EXPERTS[-1]} experts are better than"
               f" {_E}.",
               "Figure 4, right",
               [_MOST, _SWITCH],

@@ -20,9 +20,9 @@ from mtf_switch.paper import tables
 from mtf_switch.paper import text as paper_text
 from mtf_switch.reproduction import claims
 from mtf_switch.reproduction import effects
-from mtf_switch.reproduction import small_cards
+from mtf_switch.reproduction import small_card
 
-_E = small_cards.EXPERTS
+_E = small_card.EXPERTS
 _SWITCH = f"switch_e{_E}"
 
 
@@ -156,7 +156,7 @@ def table_3() -> claims.Question:
     return f"{_SWITCH}_s{scale}_lr{rate}"
 
   asked = []
-  for rate in small_cards.EARLY_RATES:
+  for rate in small_card.EARLY_RATES:
     rows = [card(small, rate), card(large, rate)]
     at = f"at {rate} x T5's learning rate"
     asked += [
@@ -186,13 +186,13 @@ def table_3() -> claims.Question:
             seeds=seeds,
         ),
     ]
-  rate = small_cards.LEARNING_RATES["switch"]
+  rate = small_card.LEARNING_RATES["switch"]
   return claims.Question(
       "table3",
       "Table 3: smaller initial values",
       [
           card(scale, x)
-          for x in small_cards.EARLY_RATES
+          for x in small_card.EARLY_RATES
           for scale in tables.TABLE_3
       ],
       asked,
@@ -202,7 +202,7 @@ def table_3() -> claims.Question:
               "deviation": row.standard_deviation,
           }
           for scale, row in tables.TABLE_3.items()
-          if rate in small_cards.EARLY_RATES
+          if rate in small_card.EARLY_RATES
       },
       "How initial values matter in deep models, whose instability two layers"
       " do not have.",

@@ -148,7 +148,8 @@ def _splits(
         splits[name] = cached_split.Split(task, name)
     except task_errors.DataError as error:
       knows_missing = hasattr(task.source, "missing_splits")
-      if knows_missing and name not in task.source.missing_splits():
+      is_broken = knows_missing and name not in task.source.missing_splits()
+      if is_broken and not isinstance(error, task_errors.EmptySplitError):
         raise
       missing = error
       display.note(f"{task.name} {name}: left out. {error}")

@@ -187,7 +187,8 @@ def test_the_list_of_tasks(server, tmp_path):
   assert len(rows) == len(lines)
   own = "sequence_accuracy, edit_distance"
   assert rows["docstrings_span_corruption"] == [
-      "yes", "documentation of the installed packages", "train, validation", own
+      "yes", "documentation of the installed packages",
+      "train, validation, test", own,
   ]  # fmt: skip
   assert rows["text_files_full_lm"][0] == "no"
   assert rows["glue_cola"] == [

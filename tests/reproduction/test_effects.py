@@ -34,9 +34,8 @@ def record(card="a", curve=((100, -3.0), (200, -2.0)), **changes):
       for x, y in curve
   ]
   values = {x.name: None for x in dataclasses.fields(records.Record)}
-  return records.Record(
-      **{**values, "card": card, "evaluations": evaluations, **changes}
-  )
+  values |= {"card": card, "evaluations": evaluations, **changes}
+  return records.Record(**values)
 
 
 def test_quality_is_that_of_the_step():
@@ -77,9 +76,9 @@ def test_slope_is_that_of_a_line():
 
 
 def test_steps_between_evaluations_by_hand():
-  assert effects.steps_to(record(), -2.25) == 175.0
-  assert effects.steps_to(record(), -3.5) == 100.0
-  assert effects.steps_to(record(), -1.0) == math.inf
+  assert effects.steps_to(effects.curve(record()), -2.25) == 175.0
+  assert effects.steps_to(effects.curve(record()), -3.5) == 100.0
+  assert effects.steps_to(effects.curve(record()), -1.0) == math.inf
 
 
 def test_speed_up_by_hand():
@@ -144,8 +143,49 @@ def test_figures_of_routing_by_hand():
   assert effects.within_dropped([first], percent=1) == 1.0
 
 
-def test_scores_are_means_over_tasks():
-  def run(*values):
-    return record(scores={str(x): {"value": x} for x in values})
+def scored(*values):
+  """A fine-tuned run with these best scores of its tasks."""
+  tasks = [f"task{x}" for x in range(len(values))]
+  scores = {x: {"value": y} for x, y in zip(tasks, values)}
+  evaluations = [
+      {"step": 1, "task": x, "neg_log_perplexity": -1} for x in tasks
+  ]
+  return record(scores=scores, evaluations=evaluations)
 
-  assert effects.better_score([run(80.0, 90.0), run(60.0)]) == 25.0
+
+def test_scores_by_hand():
+  run = scored(80.0, 90.0)
+  assert effects.score(run) == 85.0
+  run.scores["mixture"] = {"value": 0.0}
+  assert effects.score(run) == 85.0
+  runs = [scored(80.0), scored(90.0), scored(60.0), scored(50.0)]
+  assert effects.better_scores(runs) == 30.0
+
+
+def test_downstream_slope_by_hand():
+  pretrained = [record(curve=[(1, x)]) for x in (-3.0, -2.5, -2.0)]
+  runs = [*pretrained, scored(10.0), scored(20.0), scored(30.0)]
+  # Exact but for the rounding of a least-squares solution.
+  assert effects.downstream_slope(runs) == pytest.approx(20.0, abs=1e-10)
+
+
+def languages(*curves):
+  """A run that was evaluated on as many tasks as it has curves."""
+  evaluations = [
+      {"step": step, "task": f"task{number}", "neg_log_perplexity": quality}
+      for number, curve in enumerate(curves)
+      for step, quality in curve
+  ]
+  return record(evaluations=evaluations)
+
+
+def test_many_languages_by_hand():
+  line = [(100, -3.0), (200, -2.0), (400, -1.0)]
+  fast = [(100, -1.0), (200, -0.5), (400, -0.25)]
+  slow = [(100, -4.0), (200, -3.5), (400, -3.0)]
+  runs = [languages(fast, slow), languages(line, line)]
+  assert effects.share_of_tasks_improved(runs) == 0.5
+  # 400 steps to 100; 100 to 400.
+  assert effects.mean_speed_up_of_tasks(runs) == (4 + 0.25) / 2
+  assert effects.share_of_tasks_speeding_up(runs, times=4.0) == 0.5
+  assert effects.share_of_tasks_speeding_up(runs, times=4.5) == 0.0

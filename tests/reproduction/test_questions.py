@@ -64,6 +64,7 @@ def test_every_row_of_the_papers_tables_is_there():
   assert rows["table1"] == len(tables.TABLE_1)
   assert rows["table2"] == len(tables.TABLE_2)
   assert rows["table6"] == len(tables.TABLE_6)
+  assert rows["table4"] == len(tables.TABLE_4)
   assert rows["table7"] == len(tables.TABLE_7)
   assert rows["table10"] == len(tables.TABLE_10)
   assert rows["table11"] == len(tables.TABLE_11)

@@ -55,6 +55,7 @@ def test_build_writes_the_same_bytes_on_any_number_of_cores(tmp_path):
   parallel = build(tmp_path / "parallel", files, num_workers=2)
   assert sorted(files_of(first)) == [
       "manifest.json",
+      "test.tfrecord",
       "train.tfrecord",
       "validation.tfrecord",
   ]
@@ -62,7 +63,7 @@ def test_build_writes_the_same_bytes_on_any_number_of_cores(tmp_path):
 
 
 def test_build_keeps_every_docstring_once(tmp_path):
-  files = source_trees.make_tree(tmp_path / "tree")
+  files = source_trees.make_tree(tmp_path / "tree", 120)
   (tmp_path / "copy.py").write_text(source_trees.module("f1_0", "f2_2", "f3_1"))
   (tmp_path / "new.py").write_text(source_trees.module("caf\u00e9"))
   files += [
@@ -71,16 +72,16 @@ def test_build_keeps_every_docstring_once(tmp_path):
   ]
   shares = []
   text = build(tmp_path / "out", files, report=shares.append)
-  documents = {s: list(text.documents(s)) for s in prepared_text.SPLITS}
+  documents = {s: list(text.documents(s)) for s in text.splits}
   every = sum(documents.values(), [])
   docstrings = "\n\n".join(every).split("\n\n")
   expected = [
-      source_trees.sentence(f"f{i}_{j}") for i in range(60) for j in range(3)
+      source_trees.sentence(f"f{i}_{j}") for i in range(120) for j in range(3)
   ]
   assert sorted(docstrings) == sorted(
       expected + [source_trees.sentence("caf\u00e9")]
   )
-  for split in prepared_text.SPLITS:
+  for split in ("train", "validation", "test"):
     assert documents[split]
     assert text.num_documents(split) == len(documents[split])
     assert text.num_bytes(split) == sum(
@@ -91,13 +92,13 @@ def test_build_keeps_every_docstring_once(tmp_path):
     data = b"".join(sum(zip(lengths, records), ()))
     assert text.sha256(split) == hashlib.sha256(data).hexdigest()
   assert text.manifest["extracted"] == {
-      "files": 62,
+      "files": 122,
       "files_not_python": 0,
-      "docstrings": 181,
+      "docstrings": 361,
       "duplicates": 3,
       "bytes": sum(len(docstring.encode()) for docstring in docstrings),
   }
-  assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) == 63
+  assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) == 123
 
 
 def test_a_limited_build_is_the_start_of_the_whole(tmp_path):
@@ -105,8 +106,8 @@ def test_a_limited_build_is_the_start_of_the_whole(tmp_path):
   whole = build(tmp_path / "whole", files)
   capped = build(tmp_path / "capped", files, max_bytes=20_000, num_workers=2)
   assert 19_000 < capped.manifest["extracted"]["bytes"] <= 20_000
-  every = sum((list(whole.documents(s)) for s in prepared_text.SPLITS), [])
-  for split in prepared_text.SPLITS:
+  every = sum((list(whole.documents(s)) for s in whole.splits), [])
+  for split in capped.splits:
     for document in capped.documents(split):
       assert any(text.startswith(document) for text in every)
 

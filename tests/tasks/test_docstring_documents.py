@@ -12,14 +12,16 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""From docstrings to documents in two splits."""
+"""From docstrings to documents in three splits."""
 
 import collections
+import itertools
 import re
 
 import pytest
 
 from tasks import docstring_documents
+from tasks import prepared_text
 from tests import source_trees
 
 
@@ -79,6 +81,42 @@ def test_documents_are_consecutive_docstrings_up_to_a_size(monkeypatch):
   assert not list(docstring_documents.group([]))
 
 
+def test_the_lower_half_of_the_held_out_hashes_is_for_testing():
+  documents = [[source_trees.sentence(f"a{i}")] for i in range(400)]
+  texts = collections.defaultdict(list)
+  for split, text in docstring_documents.split(documents):
+    texts[split].append(prepared_text.text_hash(text))
+  every = [prepared_text.text_hash(document[0]) for document in documents]
+  limit = prepared_text.validation_limit(every)
+  assert sorted(texts["train"]) == sorted(x for x in every if x >= limit)
+  held_out = sorted(x for x in every if x < limit)
+  half = len(held_out) // 2
+  assert sorted(texts["test"]) == held_out[:half] and half >= 2
+  assert sorted(texts["validation"]) == held_out[half:]
+
+
+def test_a_single_held_out_document_is_for_validation():
+  documents = [["only this"], ["and that"]]
+  pairs = list(docstring_documents.split(documents))
+  assert sorted(split for split, _ in pairs) == ["train", "validation"]
+
+
+def test_testing_omits_docstrings_of_validation():
+  documents = [[source_trees.sentence(f"a{i}")] for i in range(400)]
+  pairs = list(docstring_documents.split(documents))
+  smallest = min(prepared_text.text_hash(text) for _, text in pairs)
+  # The largest hash of all that are held out stays with validation.
+  repeated = max(
+      (text for split, text in pairs if split == "validation"),
+      key=prepared_text.text_hash,
+  )
+  copies = (f"{repeated}\nand {number}" for number in itertools.count())
+  copy = next(x for x in copies if prepared_text.text_hash(x) < smallest)
+  pairs = list(docstring_documents.split([*documents, [copy]]))
+  assert ("validation", repeated) in pairs
+  assert copy not in [text for _, text in pairs]
+
+
 def test_validation_omits_docstrings_of_the_training_text():
   shared_lines = "\n".join(f"    parameter {i} is common" for i in range(5))
   documents = [
@@ -95,10 +133,10 @@ def test_validation_omits_docstrings_of_the_training_text():
     texts[split].append(text)
   joined = ["\n\n".join(document) for document in documents]
   assert set(texts["train"]) <= set(joined)
-  num_validation = len(texts["validation"])
-  assert len(texts["train"]) + num_validation == 400
-  assert 2 <= num_validation <= 25  # 10 expected: 2.5% of 400.
-  for text in texts["validation"]:
+  held_out = texts["validation"] + texts["test"]
+  assert len(texts["train"]) + len(held_out) == 400
+  assert 4 <= len(held_out) <= 25  # 10 expected: 2.5% of 400.
+  for text in held_out:
     (i,) = set(re.findall(r"own(\d+)", text))
     assert text == "\n\n".join(documents[int(i)][:2])
 
@@ -112,7 +150,7 @@ def test_validation_omits_documents_of_the_training_text():
   ]
   pairs = list(docstring_documents.split(documents))
   train = [text for split, text in pairs if split == "train"]
-  validation = [text for split, text in pairs if split == "validation"]
-  assert validation
-  for text in validation:
+  held_out = [text for split, text in pairs if split != "train"]
+  assert held_out
+  for text in held_out:
     assert not any(text in document for document in train)

@@ -59,10 +59,15 @@ def spans(ids, sentinels):
 
 
 def test_names_and_splits():
-  for name in ("docstrings", "text_files"):
+  for name, splits in (
+      ("docstrings", ("train", "validation", "test")),
+      ("text_files", ("train", "validation")),
+  ):
     task = seqio.get_mixture_or_task(f"{name}_span_corruption")
     assert sorted(task.output_features) == ["inputs", "targets"]
-    assert tuple(task.splits) == ("train", "validation")
+    assert tuple(task.splits) == splits
+    prefix_lm = seqio.get_mixture_or_task(f"{name}_prefix_lm")
+    assert sorted(prefix_lm.output_features) == ["inputs", "targets"]
     language_model = seqio.get_mixture_or_task(f"{name}_full_lm")
     assert sorted(language_model.output_features) == ["targets"]
 
@@ -165,9 +170,20 @@ def test_seqio_shards_the_examples():
 
 def test_an_unknown_split():
   with pytest.raises(errors.DataError) as raised:
-    small_corpus.examples(split="test")
+    small_corpus.examples(split="dev")
   assert str(raised.value) == (
-      "There is no split 'test'; there are train and validation."
+      "There is no split 'dev'; there are train and validation and test."
+  )
+
+
+def test_a_text_too_small_for_a_split():
+  with pytest.raises(errors.EmptySplitError) as raised:
+    small_corpus.examples(split="test")
+  size = corpus.docstrings().num_bytes("train")
+  assert str(raised.value) == (
+      f"documentation of the installed packages: with {size} bytes to train on "
+      "there is nothing for the 'test' split; take more text "
+      "(docstrings.max_bytes of the embedded corpus)."
   )
 
 
@@ -342,3 +358,45 @@ def test_the_metrics_compare_texts():
     results.update(metric(["a b", "c d"], ["a b", "c e"]))
   assert results["sequence_accuracy"] == 50.0
   assert results["mean_edit"] == 0.5
+
+
+# Prefix language modelling.
+
+
+def prefix_lm_examples(**lengths):
+  return small_corpus.examples("docstrings_prefix_lm", sequence_length=lengths)
+
+
+def test_inputs_and_then_targets_are_the_text():
+  """Without shuffling, the segments are the concatenated documents."""
+  words = (
+      seqio.get_mixture_or_task("docstrings_prefix_lm")
+      .output_features["targets"]
+      .vocabulary
+  )
+  restored = []
+  for example in prefix_lm_examples(inputs=64, targets=32):
+    assert example["inputs"][-1] == example["targets"][-1] == words.eos_id
+    restored += example["inputs"][:-1] + example["targets"][:-1]
+  expected = []
+  for document in corpus.docstrings().documents("train"):
+    expected += words.encode(document)
+  assert restored == expected
+
+
+def test_both_parts_of_a_segment_are_full():
+  *full, last = prefix_lm_examples(inputs=64, targets=32)
+  assert len(full) > 300
+  assert {(len(x["inputs"]), len(x["targets"])) for x in full} == {(64, 32)}
+  # 63 : 31, as in the others.
+  given, asked = len(last["inputs"]) - 1, len(last["targets"]) - 1
+  assert given == (given + asked) * 63 // 94 and asked >= 1
+
+
+def test_prefix_lm_needs_room_for_a_token_and_the_end():
+  with pytest.raises(errors.DataError) as raised:
+    prefix_lm_examples(inputs=64, targets=1)
+  assert str(raised.value) == (
+      "sequence_length = {'inputs': 64, 'targets': 1}: inputs and targets need "
+      "at least 2 positions each, one of them for the end."
+  )

@@ -35,10 +35,13 @@ from mtf_switch.training import caching
 from mtf_switch.training import inputs
 from mtf_switch.training import one_pass
 from mtf_switch.training import progress
+from tasks import docstring_documents
 from tasks import errors as task_errors
 from tasks import file_sources
 from tasks import pair_options
 from tasks import pairs_files
+from tasks import prepared_text
+from tasks import sources
 from tests import toy_tasks
 
 LENGTHS = {"inputs": 48, "targets": 40}
@@ -384,6 +387,35 @@ def test_a_split_of_broken_data_is_not_left_out(tmp_path):
   task = toy_task(source=pairs_files.PairsSource(lambda: options))
   with pytest.raises(task_errors.DataError, match="no column 'inputs'"):
     write(task, tmp_path / "caches")
+
+
+def test_an_empty_split_is_left_out(tmp_path):
+  prepared_text.write(
+      tmp_path,
+      [("train", "a b"), ("train", "c d"), ("validation", "e f")],
+      {},
+      docstring_documents.SPLITS,
+  )
+  source = sources.PreparedTextSource(
+      lambda: prepared_text.PreparedText(tmp_path),
+      lambda: "a short text",
+      splits=docstring_documents.SPLITS,
+  )
+  task = toy_task(
+      source=source,
+      preprocessors=[
+          lambda dataset: dataset.map(lambda x: {"inputs": x["text"]}),
+          lambda dataset: dataset.map(lambda x: {**x, "targets": x["inputs"]}),
+          seqio.preprocessors.tokenize,
+          seqio.CacheDatasetPlaceholder(),
+      ],
+  )
+  shown = write(task, tmp_path / "caches")
+  assert (
+      "toy_copy test: left out. a short text: with 6 bytes to train on there "
+      "is nothing for the 'test' split" in shown
+  )
+  assert "validation: left out" not in shown
 
 
 def test_a_split_without_files_is_left_out(tmp_path, global_cache_dirs):
