@@ -165,6 +165,7 @@ class Run:
       devices: Sequence[str] | None = None,
       target: str = "",
       seed: int = 0,
+      num_threads: int = 0,
   ):
     """Builds the graph.
 
@@ -175,6 +176,8 @@ class Run:
       devices: one for each core; None for CPUs of this process.
       target: the session's, for example "grpc://localhost:1234".
       seed: of the noise and the initial weights.
+      num_threads: of an operation; the first session of a process decides for
+        all that follow. 0 for one a core.
     """
     gin_files.clear()
     strict_gin.parse(
@@ -195,6 +198,7 @@ class Run:
         self._graph,
         tf.ConfigProto(
             device_count={"CPU": num_cores},
+            intra_op_parallelism_threads=num_threads,
             # Otherwise servers share variables between their sessions.
             isolate_session_state=True,
             # Optimizing the graph takes longer than the steps.
@@ -244,16 +248,10 @@ class Run:
       number: the step's and the batch's.
       noise: the step whose noise to use; None for its own.
     """
-    self._session.run(
-        self._set_global_step,
-        {self._new_global_step: number if noise is None else noise},
-    )
-    feed = {
-        self._features[name]: x
-        for name, x in batch(number, self._lengths).items()
-    }
-    loss, sums, gradients, _ = self._session.run(
-        [self._loss, self._sums, self._gradient_slices, self._updates], feed
+    loss, sums, gradients, _ = self._run(
+        number,
+        number if noise is None else noise,
+        [self._loss, self._sums, self._gradient_slices, self._updates],
     )
     return Step(
         loss,
@@ -265,6 +263,25 @@ class Run:
         },
         self._state(),
     )
+
+  def loss(self, step: int, number: int) -> float:
+    """Makes a step, and returns its loss alone.
+
+    Args:
+      step: its number.
+      number: its batch's.
+    """
+    loss, _ = self._run(number, step, [self._loss, self._updates])
+    return float(loss)
+
+  def _run(self, number: int, step: int, fetches):
+    """Fetches tensors of a step, from a batch of this number."""
+    self._session.run(self._set_global_step, {self._new_global_step: step})
+    feed = {
+        self._features[name]: x
+        for name, x in batch(number, self._lengths).items()
+    }
+    return self._session.run(fetches, feed)
 
   def _state(self) -> dict[str, np.ndarray]:
     """Returns the values of the variables, from the slices of the cores."""

@@ -14,6 +14,7 @@
 
 """The tables, texts and pictures of results, from runs that were never made."""
 
+import dataclasses
 import functools
 import io
 import random
@@ -271,8 +272,11 @@ def test_the_page_follows_from_the_records_alone():
   expected = page(records)
   assert page(records) == expected
   # Runs of other questions, which change the counts of the summary alone.
-  other = made_records.made("switch_e2", 0)
-  _, sections = page([*records, other]).split("\n## ", 1)
+  others = [
+      made_records.made("switch_e2", 0),
+      dataclasses.replace(CONTEST[0], contest="another", round=7),
+  ]
+  _, sections = page([*records, *others]).split("\n## ", 1)
   assert sections == expected.split("\n## ", 1)[1]
   _, sections = page(shuffled).split("\n## ", 1)
   assert "0.18 [-0.01, 0.37]" in sections
@@ -361,7 +365,10 @@ def test_the_list_says_what_needs_no_pilots_and_what_is_out_of_reach():
 
 def test_the_picture_has_every_run_and_every_effect():
   found = verdicts.judge(QUESTION, RUNS + CONTEST)
-  figure = plots.draw(QUESTION, RUNS + CONTEST, found)
+  timed = [
+      dataclasses.replace(x, evaluations=RUNS[0].evaluations) for x in CONTEST
+  ]
+  figure = plots.draw(QUESTION, RUNS + timed, found)
   curves, ends, effects_ = figure.axes
   assert len(curves.lines) == len(RUNS)
   assert list(curves.lines[0].get_ydata()) == [-4.0, -3.5]
@@ -380,7 +387,9 @@ def test_the_picture_shows_scores_where_there_are_some():
       name: {"metric": "accuracy", "step": 10, "value": value}
       for name, value in (("a", 60.0), ("b", 70.0))
   }
-  records = [run(DENSE, 0, -3.0, scores=scores)]
+  # One that has failed at once has no curve.
+  failed = made_records.made(DENSE, 1, evaluations=[], failed="no memory")
+  records = [made_records.made(DENSE, 0, evaluations=[], scores=scores), failed]
   figure = plots.draw(QUESTION, records, verdicts.judge(QUESTION, records))
   _, ends = figure.axes
   assert list(ends.lines[0].get_xdata()) == [65.0]
