@@ -47,13 +47,10 @@ from mtf_switch.training import lock
 from mtf_switch.training import progress
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-# In a checkout.
-_PILOTS = (
-    pathlib.Path(__file__).resolve().parents[2]
-    / "benchmarks"
-    / "results"
-    / "reproduction_pilots"
-)
+# In a checkout, the project's own records.
+_RESULTS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks/results"
+_RECORDS = _RESULTS / "reproduction"
+_PILOTS = _RESULTS / "reproduction_pilots"
 
 
 def reproduce(
@@ -102,6 +99,8 @@ def reproduce(
   runs_lib.check_rows(rows, chosen)
   output_dir_lib.check(output_dir)
 
+  elsewhere = records_lib.read_all(str(_RECORDS))
+
   def make_agenda():
     return agenda_lib.make(
         chosen,
@@ -110,6 +109,7 @@ def reproduce(
         small_cards.SMALL_CARDS,
         program.gin_directories,
         output_dir,
+        elsewhere,
     )
 
   cores = sorted(os.sched_getaffinity(0))
@@ -442,16 +442,11 @@ def _show_agenda(
       ],
   )
   cores = "1 core" if num_cores == 1 else f"{num_cores} cores"
-  basis = (
-      "by the runs that are finished"
-      if agenda.records
-      else "as stated, without" " a finished run"
-  )
   terminal.say(
       console,
       f"{_runs(len(agenda.to_make))} to make (what several experiments share"
       f" counts for the first): about {_hours(agenda.seconds(num_cores))} hours"
-      f" on {cores}, {basis}.",
+      f" on {cores}, {agenda.basis}.",
   )
   asked = {run for part in agenda.parts for run in part.runs}
   for runs, what in (

@@ -54,6 +54,7 @@ class Agenda(NamedTuple):
     to_make: all runs to make, in order.
     steps_of: the training steps of a run.
     estimate: the seconds of a run.
+    basis: what the estimate rests on.
   """
 
   parts: Sequence[Part]
@@ -64,6 +65,7 @@ class Agenda(NamedTuple):
   to_make: Sequence[runs_lib.Run]
   steps_of: Callable[[runs_lib.Run], int]
   estimate: Callable[[runs_lib.Run], float]
+  basis: str
 
   def seconds(self, num_cores: int) -> float:
     """The seconds until all is made."""
@@ -77,6 +79,7 @@ def make(
     cards: runs_lib.Cards,
     directories: Sequence[str],
     output_dir: str,
+    elsewhere: Sequence[records_lib.Record] = (),
 ) -> Agenda:
   """Returns what is to be done, by the records that are there.
 
@@ -87,6 +90,8 @@ def make(
     cards: all small cards, by name.
     directories: those of the project's gin files.
     output_dir: the directory of the runs and records.
+    elsewhere: records of other directories, which tell how long runs take as
+      long as there are none here.
 
   Raises:
     UserError: a record or a card cannot be read.
@@ -110,6 +115,11 @@ def make(
       changed.add(run)
     else:
       (known if record.failed is None else failed)[run] = record
+  measured, basis = (), "as stated, without a finished run"
+  if records:
+    measured, basis = records, "by the runs that are finished"
+  elif elsewhere:
+    measured, basis = elsewhere, "by the project's own records"
   parts, to_make, contests = [], {}, {}
   for question in questions:
     runs = runs_lib.of_question(question, seeds, rows)
@@ -133,5 +143,6 @@ def make(
       {run.card: hash_of(run.card) for run in (*to_make, *contests)},
       [*to_make, *contests],
       steps_of,
-      estimates.by_records(records, steps_of),
+      estimates.by_records(measured, steps_of),
+      basis,
   )

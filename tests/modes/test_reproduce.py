@@ -123,6 +123,7 @@ class Place:
 def place(tmp_path, monkeypatch):
   monkeypatch.setattr(small_cards, "SMALL_CARDS", CARDS)
   monkeypatch.setattr(questions, "QUESTIONS", QUESTIONS)
+  monkeypatch.setattr(reproduce, "_RECORDS", tmp_path / "elsewhere")
   monkeypatch.setattr(reproduce, "_SECONDS_BETWEEN_LOOKS", 0.01)
   return Place(tmp_path)
 

@@ -41,7 +41,7 @@ def gin(tmp_path):
   return tmp_path / "gin"
 
 
-def make(gin, *names, seeds=None, rows=()):
+def make(gin, *names, seeds=None, rows=(), elsewhere=()):
   return agenda.make(
       [QUESTIONS[name] for name in names],
       runs.parse_seeds(seeds),
@@ -49,6 +49,7 @@ def make(gin, *names, seeds=None, rows=()):
       CARDS,
       [str(gin)],
       str(gin.parent / "out"),
+      elsewhere,
   )
 
 
@@ -122,6 +123,19 @@ def test_a_run_that_failed_is_made_again_and_one_that_diverged_is_not(gin):
   assert found.to_make == [Run("dense", 0)]
   assert set(found.failed) == {Run("dense", 0)}
   assert set(found.records) == {Run("switch", 0)}
+
+
+def test_records_of_another_directory_tell_how_long_runs_take(gin):
+  assert make(gin, "table6").basis == "as stated, without a finished run"
+  other = made("dense", 7, seconds=33.0, figures={"steps": 10})
+  found = make(gin, "table6", elsewhere=[other])
+  assert found.basis == "by the project's own records"
+  assert found.estimate(Run("dense", 0)) == 33
+  assert not found.records
+  record(gin, "dense", 0, seconds=44.0, figures={"steps": 10})
+  found = make(gin, "table6", elsewhere=[other])
+  assert found.basis == "by the runs that are finished"
+  assert found.estimate(Run("dense", 1)) == 44
 
 
 def test_records_of_cards_that_are_gone_do_not_count(gin):
