@@ -76,6 +76,19 @@ def test_known_facts(facts):
   assert min(counts.values()) == offline_names.MIN_LANGUAGES
 
 
+def test_a_question_with_two_answers_is_no_fact(monkeypatch):
+  names = {
+      "en": {"currency OLD": "Frank", "currency NEW": "Frank"},
+      "fr": {"currency OLD": "Franc ancien", "currency NEW": "Franc nouveau"},
+      "it": {"currency OLD": "Franco", "currency NEW": "Franco"},
+  }
+  names["en"] |= {"language fr": "French", "language it": "Italian"}
+  monkeypatch.setattr(offline_names.cldr, "names_of", names.get)
+  monkeypatch.setattr(offline_names, "LANGUAGES", ["fr", "it"])
+  monkeypatch.setattr(offline_names, "MIN_LANGUAGES", 1)
+  assert offline_names.facts() == [("currency", "Frank", "Italian", "Franco")]
+
+
 def test_the_text_states_every_fact_in_at_least_three_forms(facts):
   documents = offline_names.documents(facts)
   lines = {"train": [], "validation": []}
@@ -229,11 +242,11 @@ def test_packages_have_equal_shares(monkeypatch):
 
 def test_a_question_which_docstring_belongs_to_a_signature():
   right, other = described("right", "alpha", "x"), described("wrong", "beta")
-  too_near = described("near", "alpha", "beta")
+  too_near = [described(f"near{n}", "alpha", "delta") for n in range(20)]
   elsewhere = described("elsewhere", "gamma")
   questions = offline_docstrings.signature_questions(
       [
-          module("numpy", "train", right, too_near, other),
+          module("numpy", "train", right, *too_near, other),
           module("scipy", "train", elsewhere),
       ]
   )
