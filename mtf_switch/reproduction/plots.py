@@ -149,6 +149,7 @@ def _draw_effects(
     axes.plot(value, place, "ko", ms=4)
   # Some effects are tens of times what would matter.
   axes.set_xscale("symlog", linthresh=2)
+  axes.minorticks_off()
   axes.axvline(0, color="black", lw=1)
   axes.axvline(1, color="black", lw=1, linestyle=":")
   axes.set_yticks(range(len(answered)), [x.name for x, _ in answered])
