@@ -264,7 +264,11 @@ pretrained_dir = "runs/paper/other"
 def test_lines_of_headers_are_short():
   for name, card in CARDS.items():
     lines = cards_lib.text(card, PLANS[name]).splitlines()
-    long = [x for x in lines if len(x) > 80 and "_file=" not in x and "_dir=" not in x]
+    long = [
+        x
+        for x in lines
+        if len(x) > 80 and "_file=" not in x and "_dir=" not in x
+    ]
     assert not long, name
 
 
