@@ -648,6 +648,24 @@ def test_installed_wheel_without_packages_says_what_completes_it(
   assert (tmp_path / lock).read_text() == LOCK
 
 
+def test_installed_wheel_has_the_papers_experiments(wheel, tmp_path):
+  wheel.extractall(tmp_path / "installed")
+  done = subprocess.run(
+      [
+          *(sys.executable, "-c", "import run_switch; run_switch.main()"),
+          *("--mode=reproduce", "--experiment=all", "--dry_run"),
+      ],
+      cwd=tmp_path,
+      env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+      capture_output=True,
+      text=True,
+      check=False,
+  )
+  assert not done.returncode, done.stderr
+  # The project's records are in the checkout only.
+  assert "as stated, without a finished run" in done.stderr
+
+
 @pytest.mark.parametrize(
     "flags, problem",
     [("-S", "absl is not installed"), ("", "Python 3.12.3 is not 3.11")],

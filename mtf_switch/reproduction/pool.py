@@ -94,7 +94,7 @@ def make(
           continue
         if not run.is_timed:
           begin(run, [min(free)])
-        elif not going and run == waiting[0]:
+        elif not going:
           begin(run, sorted(free))
       if not going and not waiting:
         return
