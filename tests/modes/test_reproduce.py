@@ -27,6 +27,7 @@ import pytest
 import rich.console
 
 from mtf_switch import errors
+from mtf_switch import reproduction
 from mtf_switch.modes import reproduce
 from mtf_switch.reproduction import configurations
 from mtf_switch.reproduction import processes
@@ -343,11 +344,11 @@ def paper(monkeypatch):
       )
       for name in ("a", "b")
   }
-  monkeypatch.setitem(
-      sys.modules,
-      "mtf_switch.reproduction.paper_cards",
-      types.SimpleNamespace(PAPER_CARDS=cards),
-  )
+  # In both places where an import looks, whatever has been imported before.
+  module = types.SimpleNamespace(PAPER_CARDS=cards)
+  name = "mtf_switch.reproduction.paper_cards"
+  monkeypatch.setitem(sys.modules, name, module)
+  monkeypatch.setattr(reproduction, "paper_cards", module, raising=False)
 
 
 def test_at_the_papers_scale_commands_are_listed(place, paper):

@@ -347,7 +347,10 @@ def test_the_list_of_claims_says_how_each_is_answered():
       f" deviation of 0.0141 among 2 pilots; {power.needed} seeds would see"
   ) in text
   assert "of each round of a contest" in text and "rounds 0 to 4." in text
-  assert "Power: there are no pilots yet." in text
+  assert "Power: there are no pilots yet." not in text
+  assert "2 pilots of other cards;" in text
+  without = questions_page.render(QUESTIONS, [])
+  assert "Power: there are no pilots yet." in without
   for name in verdicts.RULES:
     assert f"**{name}**" in text
 

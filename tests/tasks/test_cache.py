@@ -140,6 +140,7 @@ def test_a_killed_build_leaves_no_entry_and_the_next_one_works(
   entry = cache.build_once("docstrings", 1, build_corpus)
   assert sorted(p.name for p in entry.iterdir()) == [
       "manifest.json",
+      "test.tfrecord",
       "train.tfrecord",
       "validation.tfrecord",
   ]

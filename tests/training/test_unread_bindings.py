@@ -193,7 +193,7 @@ def test_a_macro_of_the_users_that_only_unread_bindings_take():
 
 def test_files_of_the_project_are_not_the_users(tmp_path):
   every_file = [
-      f"{path.parent.name}/{path.name}"
+      str(path.relative_to(gin_files.ROOT))
       for path in gin_files.ROOT.rglob("*.gin")
   ]
   for name in every_file:
