@@ -127,11 +127,9 @@ def _command(card: Card) -> Iterable[str]:
   yield f"    --model_dir={RUNS}/{card.name} \\"
   yield f"    --gin_file={card.file}"
   if card.seeds > 1:
+    seeds = " and ".join(f"--seed={x}" for x in range(1, card.seeds))
     yield ""
-    yield from _wrapped(
-        f"and with --seed=1 to {card.seeds - 1}, each in a directory of its"
-        " own."
-    )
+    yield from _wrapped(f"and with {seeds}, each in a directory of its own.")
 
 
 def _planned(plan: card_plans.CardPlan) -> str:

@@ -239,7 +239,7 @@ def test_text_of_a_card():
 #     --model_dir=runs/paper/table0_tiny \\
 #     --gin_file=experiments/paper/table0_tiny.gin
 #
-# and with --seed=1 to 2, each in a directory of its own.
+# and with --seed=1 and --seed=2, each in a directory of its own.
 #
 # Planned for 4 cores of fast (data:4): a step takes at least 500 ms (memory),
 #   so that there are at most 200 sequences/s, and 7,200 steps take at least 1.0
