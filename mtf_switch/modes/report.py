@@ -49,7 +49,7 @@ def report(
   del run
   with (
       progress.Display(console) as display,
-      display.working(f"reading {len(model_dirs)} runs"),
+      display.working("reading " + ", ".join(model_dirs)),
   ):
     runs = run_files.read_all(model_dirs)
     page = report_page.render(runs)

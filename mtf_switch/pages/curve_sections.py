@@ -83,18 +83,20 @@ def axes(runs: Sequence[Run]) -> list[Axis]:
   Args:
     runs: all runs, which share a unit of time.
   """
-  seconds = [
-      run_files.number(record.get("seconds"))
-      for run in runs
-      for record in [*run.training[-1:], *run.evaluations[-1:]]
-  ]
-  longest = max((x for x in seconds if math.isfinite(x)), default=0.0)
+  longest = max(map(last_second, runs))
   unit, length = next(x[1:] for x in _TIMES if longest < x[0])
   return [
       Axis("step", lambda run, steps, seconds: steps),
       Axis("tokens", lambda run, steps, seconds: steps * _positions(run)),
       Axis(unit, lambda run, steps, seconds: seconds / length),
   ]
+
+
+def last_second(run: Run) -> float:
+  """Returns the time of a run's last line, 0 if none has one."""
+  lines = [*run.training[-1:], *run.evaluations[-1:]]
+  seconds = [run_files.number(line.get("seconds")) for line in lines]
+  return max((x for x in seconds if math.isfinite(x)), default=0.0)
 
 
 def _positions(run: Run) -> float:
@@ -110,10 +112,10 @@ def quality_curve(run: Run, tasks: Sequence[str]) -> QualityCurve:
     tasks: names of tasks.
   """
   by_step = {}
-  for record in run.evaluations:
-    if record["task"] in tasks:
+  for task in tasks:
+    for record in run.evaluations_of_tasks.get(task, ()):
       by_step.setdefault(record["step"], []).append(record)
-  whole = [x for x in by_step.values() if len(x) == len(tasks)]
+  whole = [x for _, x in sorted(by_step.items()) if len(x) == len(tasks)]
   values = [run_files.column(x, "neg_log_perplexity").mean() for x in whole]
   seconds = [
       max(run_files.number(x.get("seconds")) for x in records)
@@ -211,7 +213,12 @@ def speed_up(runs: Sequence[Run]) -> page.Section:
   found = [(run, curve) for run, curve in found if len(curve.steps)]
   if len(found) < 2:
     return page.Section(
-        title, [page.paragraph("Two runs with evaluations are needed for it.")]
+        title,
+        [
+            page.paragraph(
+                "Two runs with evaluations of the same tasks are needed for it."
+            )
+        ],
     )
   reference, slowest = min(found, key=lambda x: x[1].values[-1])
   rows = []
@@ -294,9 +301,7 @@ def training(runs: Sequence[Run]) -> page.Section:
       )
   )
   names = dict.fromkeys(_TITLES)
-  names |= dict.fromkeys(
-      name for run in runs for x in run.training for name in x
-  )
+  names |= dict.fromkeys(name for run in runs for name in run.figures)
   blocks.append(
       page.side_by_side(
           _training_chart(runs, name, axes(runs)[0])
@@ -311,11 +316,11 @@ def _training_chart(runs: Sequence[Run], name: str, axis: Axis) -> page.Markup:
   """The chart of a figure, or nothing if no run has it."""
   drawn = []
   for place, run in enumerate(runs):
-    steps = run_files.column(run.training, "step")
-    seconds = run_files.column(run.training, "seconds")
-    values = run_files.column(run.training, name)
-    x = axis.values(run, steps, seconds)
-    drawn.append(_curve(run.name, place, x, values))
+    if name in run.figures:
+      steps = run.figures["step"]
+      unknown = np.full(len(steps), np.nan)
+      x = axis.values(run, steps, run.figures.get("seconds", unknown))
+      drawn.append(_curve(run.name, place, x, run.figures[name]))
   return charts.curves(
       _TITLES.get(name, name.replace("_", " ")), axis.label, drawn
   )

@@ -56,13 +56,6 @@ class Loads(NamedTuple):
   values: np.ndarray
 
 
-def layer_names(run: Run) -> list[str]:
-  """Returns the names of a run's Switch layers, in the order of the file."""
-  return list(
-      dict.fromkeys(x for r in run.training for x in run_files.layers(r))
-  )
-
-
 def loads(run: Run, layer: str) -> Loads | None:
   """Returns the loads that the lines of training have; None if none has them.
 
@@ -89,7 +82,7 @@ def histograms(run: Run, layer: str) -> Loads | None:
 def _lists(run: Run, layer: str, name: str) -> Loads | None:
   """The lists of a name that are as long as the last one."""
   steps, rows = [], []
-  for record in run.training:
+  for record in run.some_training:
     row = run_files.layers(record).get(layer, {}).get(name)
     if isinstance(row, list) and row:
       steps.append(record["step"])
@@ -145,7 +138,7 @@ def load(runs: Sequence[Run]) -> page.Section:
   """The section of the load of each expert over time."""
   blocks = []
   for run in runs:
-    names = layer_names(run)
+    names = run.layer_names
     if not names:
       blocks.append(page.paragraph(f"{run.name} has no Switch layers."))
       continue
@@ -232,7 +225,7 @@ def routing(runs: Sequence[Run]) -> page.Section:
   rows = []
   for run in runs:
     last = run.training[-max(1, round(_LATE_SHARE * len(run.training))) :]
-    for layer in layer_names(run):
+    for layer in run.layer_names:
       of_layer = [run_files.layers(x).get(layer, {}) for x in last]
       rows.append([run.name, layer, *_cells(of_layer)])
   if not rows:

@@ -16,7 +16,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import math
-import statistics
 
 import numpy as np
 
@@ -66,19 +65,20 @@ def overview(runs: Sequence[Run]) -> page.Section:
       for run in runs
       if run.not_finite
   ]
+  columns = ["", *(run.name for run in runs)]
   rows = [[title, *map(of_run, runs)] for title, of_run in _OVERVIEW.items()]
   return page.Section(
       "Runs",
       [
           *map(page.note, notes),
-          page.table(["", *(run.name for run in runs)], rows),
+          page.table(columns, rows, len(columns)),
       ],
   )
 
 
 def _model(run: Run) -> str:
-  layers = load_sections.layer_names(run)
-  return f"{len(layers)} Switch layers" if layers else "dense"
+  count = len(run.layer_names)
+  return f"Switch layers: {count}" if count else "dense"
 
 
 def _steps(run: Run) -> str:
@@ -105,31 +105,27 @@ def _quality(choose: Callable[[np.ndarray], int]) -> Callable[[Run], str]:
 
 
 def _speed(run: Run) -> str:
-  known = run_files.column(run.training, "tokens_per_second")
-  known = known[np.isfinite(known)]
-  return f"{statistics.median(known):,.0f}" if len(known) else ""
+  known = run.figures.get("tokens_per_second")
+  return "" if known is None else f"{np.nanmedian(known):,.0f}"
 
 
 def _time(run: Run) -> str:
-  lines = [*run.training, *run.evaluations]
-  seconds = run_files.column(lines, "seconds")
-  seconds = seconds[np.isfinite(seconds)]
-  return progress.duration(seconds.max()) if len(seconds) else ""
+  seconds = curve_sections.last_second(run)
+  return progress.duration(seconds) if seconds else ""
 
 
 def _dropped(run: Run) -> str:
-  if not run.training:
+  shares = run.figures.get("fraction_dropped")
+  if shares is None:
     return ""
-  share = load_sections.late(run_files.column(run.training, "fraction_dropped"))
+  share = load_sections.late(shares)
   return "" if np.isnan(share) else f"{share:.2%}"
 
 
 def _dates(run: Run) -> str:
-  dates = [
-      str(line["date"])
-      for line in [*run.training, *run.evaluations]
-      if line.get("date")
-  ]
+  lines = [*run.training[:1], *run.evaluations[:1]]
+  lines += [*run.training[-1:], *run.evaluations[-1:]]
+  dates = [str(line["date"]) for line in lines if line.get("date")]
   return f"{min(dates)} to {max(dates)}" if dates else ""
 
 

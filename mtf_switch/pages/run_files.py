@@ -20,6 +20,7 @@ mistake that the user is told of; lines of metrics.jsonl are left out and noted.
 
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
+import functools
 import math
 import os
 from typing import Any
@@ -38,6 +39,10 @@ Record = Mapping[str, Any]
 
 # Steps of larger numbers are no steps.
 _MOST_STEPS = 2**53
+# Of maps with a hundred columns: their means are as good as those of all.
+_LINES_OF_MAPS = 6000
+# The object of a line with the figures of a student.
+_OF_TEACHER = "distillation"
 _OPERATIVE_CONFIG = "operative_config.gin"
 
 
@@ -81,7 +86,37 @@ class Run:
   @property
   def tasks(self) -> list[str]:
     """The tasks of the evaluations, in their order."""
-    return list(dict.fromkeys(x["task"] for x in self.evaluations))
+    return list(self.evaluations_of_tasks)
+
+  @functools.cached_property
+  def evaluations_of_tasks(self) -> Mapping[str, Sequence[Record]]:
+    """The evaluations by task."""
+    found = {}
+    for record in self.evaluations:
+      found.setdefault(record["task"], []).append(record)
+    return found
+
+  @functools.cached_property
+  def figures(self) -> Mapping[str, np.ndarray]:
+    """The numbers of `training` by name, [lines], NaN where there is none."""
+    names = dict.fromkeys(name for x in self.training for name in x)
+    columns = {name: column(self.training, name) for name in names}
+    if _OF_TEACHER in names:
+      lines = [_object(x.get(_OF_TEACHER)) for x in self.training]
+      names = dict.fromkeys(name for x in lines for name in x)
+      columns |= {f"{_OF_TEACHER}: {x}": column(lines, x) for x in names}
+    return {name: x for name, x in columns.items() if np.isfinite(x).any()}
+
+  @functools.cached_property
+  def some_training(self) -> Sequence[Record]:
+    """Lines of `training` at equal distances, enough for a map of layers."""
+    every = max(1, len(self.training) // _LINES_OF_MAPS)
+    return self.training[::-every][::-1]
+
+  @functools.cached_property
+  def layer_names(self) -> Sequence[str]:
+    """The names of the Switch layers, in the order of the file."""
+    return list(dict.fromkeys(x for r in self.some_training for x in layers(r)))
 
 
 def read_all(directories: Sequence[str]) -> list[Run]:
@@ -253,11 +288,12 @@ def column(records: Sequence[Record], name: str) -> np.ndarray:
 
 def layers(record: Record) -> Mapping[str, Record]:
   """Returns the figures of a record's Switch layers, by their names."""
-  found = record.get("layers")
-  if not isinstance(found, Mapping):
-    return {}
+  found = _object(record.get("layers"))
   return {
-      name: figures
-      for name, figures in found.items()
-      if isinstance(figures, Mapping)
+      name: figures for name, figures in found.items() if type(figures) is dict
   }
+
+
+def _object(value: Any) -> Record:
+  """An object of a record, without content for what is none."""
+  return value if type(value) is dict else {}
