@@ -404,7 +404,8 @@ def _write_model_size(
 ):
   """Writes model.json: parameters, FLOPs of the forward pass, and the steps.
 
-  Of steps, the positions in a batch and the last one. FLOPs are null for a model with layers that Table 9's rule does not cover.
+  Of steps, the positions in a batch and the last one. FLOPs are null for a
+  model with layers that Table 9's rule does not cover.
   """
   variables = graph.lowering.graph.trainable_variables
   size = {

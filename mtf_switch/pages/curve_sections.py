@@ -156,7 +156,8 @@ def quality(runs: Sequence[Run]) -> page.Section:
             f"{QUALITY.capitalize()} of "
             + (tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks, the mean")
             + ", without auxiliary losses; higher is better. Tokens are "
-            "positions of inputs and targets, padding included."
+            "positions of inputs and targets, padding included. Here and "
+            "below, the first tenth of a curve may lie outside of its frame."
         )
     )
     blocks.append(_over_axes(runs, tasks))

@@ -138,13 +138,14 @@ def load(runs: Sequence[Run]) -> page.Section:
   """The section of the load of each expert over time."""
   blocks = []
   for run in runs:
-    names = run.layer_names
-    if not names:
+    if not run.layer_names:
       blocks.append(page.paragraph(f"{run.name} has no Switch layers."))
       continue
     blocks.append(page.heading(run.name))
-    blocks.append(_dead_and_hot(run, names))
-    blocks.append(page.side_by_side(_map(run, name) for name in names))
+    blocks.append(_dead_and_hot(run))
+    blocks.append(
+        page.side_by_side(_map(run, name) for name in run.layer_names)
+    )
   return page.Section("Load of experts", blocks)
 
 
@@ -175,18 +176,17 @@ def _map(run: Run, layer: str) -> page.Markup:
   return page.paragraph(f"{layer} has no loads.")
 
 
-def dead_and_hot(run: Run, names: Sequence[str]) -> tuple[list[str], list[str]]:
+def dead_and_hot(run: Run) -> tuple[list[str], list[str]]:
   """Returns the experts with a late load out of bounds, each by its name.
 
   Args:
     run: the run.
-    names: of its layers.
 
   Returns:
     those below DEAD_BELOW and those above HOT_ABOVE, with their loads.
   """
   dead, hot = [], []
-  for layer in names:
+  for layer in run.layer_names:
     if (found := loads(run, layer)) is None:
       continue
     for expert, value in enumerate(late(found.values)):
@@ -198,9 +198,9 @@ def dead_and_hot(run: Run, names: Sequence[str]) -> tuple[list[str], list[str]]:
   return dead, hot
 
 
-def _dead_and_hot(run: Run, names: Sequence[str]) -> page.Markup:
+def _dead_and_hot(run: Run) -> page.Markup:
   """The experts by name, or what is known without their loads."""
-  if not any(loads(run, name) for name in names):
+  if not any(loads(run, name) for name in run.layer_names):
     return page.paragraph(
         "The lines of this run have no load for each expert; the table of "
         "routing has the smallest and the greatest of each layer."
@@ -209,7 +209,7 @@ def _dead_and_hot(run: Run, names: Sequence[str]) -> page.Markup:
   for kind, bound, found in zip(
       ("Dead", "Hot"),
       (f"below {DEAD_BELOW:g}", f"above {HOT_ABOVE:g}"),
-      dead_and_hot(run, names),
+      dead_and_hot(run),
   ):
     title = f"{kind} experts (load {bound} of the mean): {len(found)}"
     blocks.append(page.paragraph(title))
