@@ -160,7 +160,7 @@ def curves(
 
 def _first_late(curve: Curve) -> int:
   """The first point after a tenth of a curve."""
-  return min(int(np.ceil(len(curve.x) / 10)), len(curve.x) - 1)
+  return len(curve.x) // 10
 
 
 def _range(

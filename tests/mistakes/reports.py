@@ -49,7 +49,7 @@ MISTAKES = [
     ),
     _report(
         *("--model_dir=a", "--model_dir=a/", "--output_dir=out"),
-        contains=["--model_dir=a/ is given twice"],
+        contains=["--model_dir=a is given twice"],
     ),
     _report(
         *("--model_dir=a", "--output_dir=out"),
