@@ -229,24 +229,25 @@ def speed_up(runs: Sequence[Run]) -> page.Section:
     for run, curve in found:
       own_steps = _reach(curve.steps, curve.values, target)
       own_seconds = _reach(curve.seconds, curve.values, target)
-      rows.append(
-          [
-              f"{target:.4f}",
-              run.name,
-              _count(own_steps),
-              _count(own_steps * _positions(run)),
-              _time(own_seconds),
-              _times(steps / own_steps if own_steps else math.nan),
-              _times(seconds / own_seconds if own_seconds else math.nan),
-          ]
-      )
+      # A curve that begins higher may have been as good earlier.
+      is_bound = curve.values[0] > target
+      most, least = ("at most ", "at least ") if is_bound else ("", "")
+      cells = [
+          (most, _count(own_steps)),
+          (most, _count(own_steps * _positions(run))),
+          (most, _time(own_seconds)),
+          (least, _times(steps, own_steps)),
+          (least, _times(seconds, own_seconds)),
+      ]
+      known = [(x if y[0].isdigit() else "") + y for x, y in cells]
+      rows.append([f"{target:.4f}", run.name, *known])
   return page.Section(
       title,
       [
           page.paragraph(
               f"How soon each run has a quality that {reference.name} has on "
-              "its way, with straight lines between evaluations; before the "
-              "first evaluation nothing is known. The speed-up is "
+              "its way, with straight lines between evaluations; before a "
+              "run's first evaluation nothing is known. The speed-up is "
               f"{reference.name}'s steps, or time, divided by the run's."
           ),
           page.table(
@@ -284,13 +285,13 @@ def _count(number: float) -> str:
 
 
 def _time(seconds: float) -> str:
-  if math.isfinite(seconds):
-    return progress.duration(seconds)
-  return _count(seconds)
+  return (progress.duration if math.isfinite(seconds) else _count)(seconds)
 
 
-def _times(ratio: float) -> str:
-  return f"{ratio:.2f} x" if ratio and math.isfinite(ratio) else ""
+def _times(reference: float, own: float) -> str:
+  """How many times as soon a run is, where both numbers are known."""
+  ratio = reference / own if own and math.isfinite(own) else math.nan
+  return f"{ratio:.2f} x" if math.isfinite(ratio) else "-"
 
 
 def training(runs: Sequence[Run]) -> page.Section:

@@ -80,7 +80,10 @@ def test_speed_up_by_hand(read):
       "0.40 x",
   ] in rows
   # Before the first evaluation nothing is known.
-  assert rows[1][2] == "100"
+  assert rows[1] == [
+      *("-4.0000", "switch", "at most 100", "at most 10,000"),
+      *("at most 0:16:40", "at least 1.00 x", "at least 0.20 x"),
+  ]
   assert len(rows) == 8
 
 
@@ -107,7 +110,7 @@ def test_without_seconds_and_positions_times_are_unknown(tmp_path):
   del lines[0]["seconds"]
   paths = [made_runs.write(tmp_path / x, lines) for x in "ab"]
   rows = table_rows(curve_sections.speed_up(run_files.read_all(paths)))
-  assert rows[0] == ["-1.0000", "a", "10", "unknown", "unknown", "1.00 x", ""]
+  assert rows[0] == ["-1.0000", "a", "10", "unknown", "unknown", "1.00 x", "-"]
 
 
 def test_the_mean_is_over_steps_with_all_tasks(read):
