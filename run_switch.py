@@ -109,6 +109,8 @@ class _Mode:
     flags: its flags, beside those of all modes.
     needs: those of them that are required.
     has_model_dir: whether it needs a model's directory.
+    reads_model_dirs: whether it reads those of one or more models instead, and
+      is called with model_dirs.
     reads_gin: whether it reads the gin files itself, perhaps several times.
     starts_programs: whether it does its work by starting this program again,
       and is called with a processes.Program instead of a Run.
@@ -119,6 +121,7 @@ class _Mode:
   flags: Sequence[str] = ()
   needs: Sequence[str] = ()
   has_model_dir: bool = True
+  reads_model_dirs: bool = False
   reads_gin: bool = False
   starts_programs: bool = False
 
@@ -214,6 +217,14 @@ _MODES = {
         needs=("compare_dir", "output_dir"),
         has_model_dir=False,
     ),
+    "report": _Mode(
+        "report.report",
+        "a page of curves, loads and settings of one or more runs",
+        flags=("output_dir",),
+        needs=("output_dir",),
+        has_model_dir=False,
+        reads_model_dirs=True,
+    ),
 }
 
 flags.DEFINE_enum(
@@ -223,8 +234,10 @@ flags.DEFINE_enum(
     "; ".join(f"{name}: {mode.does}" for name, mode in _MODES.items()) + ".",
     allow_overwrite=False,
 )
-flags.DEFINE_string(
-    "model_dir", None, "Directory of checkpoints, metrics and logs."
+flags.DEFINE_multi_string(
+    "model_dir",
+    None,
+    "Directory of checkpoints, metrics and logs; report: repeatable.",
 )
 flags.DEFINE_multi_string(
     "gin_file", [], "Gin file, in the working directory or in gin/; repeatable."
@@ -272,8 +285,8 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "cache, teach, compare_*, reproduce: the directory for what is made; for "
-    "reproduce, reproduction if not given.",
+    "cache, teach, compare_*, report, reproduce: the directory for what is "
+    "made; for reproduce, reproduction if not given.",
 )
 flags.DEFINE_list(
     "experiment",
@@ -663,11 +676,7 @@ def _check_command_line(
   except OSError as error:
     message = "the working directory is gone; change to another one."
     raise _Mistake(message) from error
-  if mode.has_model_dir and not (FLAGS.model_dir or "").strip():
-    raise _Mistake(
-        "--model_dir is missing, the directory for checkpoints, metrics and "
-        "logs."
-    )
+  _check_model_dirs(mode)
   if mode.starts_programs:
     _check_flags_of_cards()
   _check_mesh_flags(mode)
@@ -679,6 +688,22 @@ def _check_command_line(
     _check_gin_file("plan_compare", layout.split(",")[0])
   _check_tasks(log)
   return of_mode
+
+
+def _check_model_dirs(mode: _Mode):
+  """Refuses a missing --model_dir, and more of them than a mode reads."""
+  given = FLAGS.model_dir or [""]
+  needs_one = mode.has_model_dir or mode.reads_model_dirs
+  if needs_one and not all(path.strip() for path in given):
+    raise _Mistake(
+        "--model_dir is missing, the directory for checkpoints, metrics and "
+        "logs."
+    )
+  if len(given) > 1 and not mode.reads_model_dirs:
+    raise _Mistake(
+        f"--model_dir is given {len(given)} times, and --mode={FLAGS.mode} "
+        "takes one; --mode=report takes several."
+    )
 
 
 def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
@@ -712,10 +737,12 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   processes = None
   if FLAGS.mesh_hosts is not None:
     processes = cluster.parse(FLAGS.mesh_hosts, FLAGS.mesh_task)
+  if mode.reads_model_dirs:
+    of_mode = {**of_mode, "model_dirs": FLAGS.model_dir}
   launch.call(
       function,
       run.Run(
-          model_dir=FLAGS.model_dir if mode.has_model_dir else None,
+          model_dir=FLAGS.model_dir[0] if mode.has_model_dir else None,
           seed=FLAGS.seed,
           tpu=tpu,
           cluster=processes,

@@ -38,5 +38,6 @@ PACKAGES = (
     "training",
     "planning",
     "reproduction",
+    "pages",
     "modes",
 )

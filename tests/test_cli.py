@@ -463,7 +463,10 @@ def test_training_leaves_what_it_promises(straight, directory):
   assert "Loss for final step" in log  # TensorFlow's own.
   size = json.loads((model_dir / "model.json").read_text())
   assert size["parameters"] > 259 * 16
-  assert set(size) == {"parameters", "flops_per_sequence", "train_steps"}
+  assert set(size) == {
+      *("parameters", "flops_per_sequence"),
+      *("positions_per_batch", "train_steps"),
+  }
   assert list(model_dir.glob("events.out.tfevents.*"))
   assert list((model_dir / "eval_toy_copy").glob("events.out.tfevents.*"))
 

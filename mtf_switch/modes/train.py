@@ -402,9 +402,10 @@ def _progress_hook(
 def _write_model_size(
     run: run_lib.Run, graph: model_functions.TrainingGraph, steps: int
 ):
-  """Writes model.json: parameters, FLOPs of the forward pass, and last step.
+  """Writes model.json: parameters, FLOPs of the forward pass, and the steps.
 
-  FLOPs are null for a model with layers that Table 9's rule does not cover.
+  Of steps, the positions in a batch and the last one. FLOPs are null for a
+  model with layers that Table 9's rule does not cover.
   """
   variables = graph.lowering.graph.trainable_variables
   size = {
@@ -412,6 +413,7 @@ def _write_model_size(
       "flops_per_sequence": accounting.flops_of_model(
           graph.model, run.experiment.lengths
       ),
+      "positions_per_batch": run.experiment.positions_per_batch,
       "train_steps": steps,
   }
   path = os.path.join(run.model_dir, "model.json")

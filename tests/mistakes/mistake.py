@@ -43,7 +43,7 @@ class Mistake:
   Attributes:
     contains: texts that the line must have.
     params: gin bindings.
-    flags: further flags; a later --model_dir replaces "m".
+    flags: further flags; a --model_dir replaces "m".
     files: what else is in the directory, by name.
     exit_status: that of the program.
     is_whole: whether the flags are the whole command.
@@ -64,10 +64,11 @@ class Mistake:
     """The command line."""
     if self.is_whole:
       return list(self.flags)
+    has_model_dir = any(x.startswith("--model_dir=") for x in self.flags)
     return [
         "--gin_file=mine.gin",
         "--module_import=tests.toy_tasks",
-        "--model_dir=m",
+        *([] if has_model_dir else ["--model_dir=m"]),
         *[f"--gin_param={param}" for param in self.params],
         *self.flags,
     ]

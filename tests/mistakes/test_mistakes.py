@@ -22,6 +22,7 @@ import pytest
 
 from tests.mistakes import checkpoints
 from tests.mistakes import models
+from tests.mistakes import reports
 from tests.mistakes import reproductions
 from tests.mistakes import runs
 from tests.mistakes import surroundings
@@ -33,6 +34,7 @@ _MISTAKES = [
     *checkpoints.MISTAKES,
     *surroundings.MISTAKES,
     *reproductions.MISTAKES,
+    *reports.MISTAKES,
 ]
 _SECONDS = 60
 # What may come before the line.
