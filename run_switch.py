@@ -56,18 +56,30 @@ from typing import Any
 _ROOT = pathlib.Path(__file__).resolve().parent
 
 
-def _incomplete(problem: str) -> str:
-  """A line for an environment that lacks something, with what completes it."""
+def _locks() -> list[str]:
+  """The file with the libraries' versions: in the checkout, or installed."""
   lock = _ROOT / "requirements.txt"
   if lock.exists():
-    return (
-        f"{problem}; use {_ROOT / '.venv/bin/python'}, which `make setup` in"
-        f" {_ROOT} makes and completes."
-    )
+    return [str(lock)]
   files = importlib.metadata.files("mtf_switch") or ()
-  locks = [str(x.locate().resolve()) for x in files if x.name == lock.name]
-  command = [sys.executable, "-m", "pip", "install", "--no-deps", "-r", *locks]
-  return f"{problem}; complete the installation with: {shlex.join(command)}"
+  return [str(x.locate().resolve()) for x in files if x.name == lock.name]
+
+
+def _completion() -> str:
+  """How to complete an environment that lacks something."""
+  if (_ROOT / "requirements.txt").exists():
+    return (
+        f"use {_ROOT / '.venv/bin/python'}, which `make setup` in {_ROOT} makes"
+        " and completes"
+    )
+  options = ["-m", "pip", "install", "--no-deps", "-r", *_locks()]
+  command = shlex.join([sys.executable, *options])
+  return f"complete the installation with: {command}"
+
+
+def _incomplete(problem: str) -> str:
+  """A line for an environment that lacks something, with what completes it."""
+  return f"{problem}; {_completion()}"
 
 
 if sys.version_info[:2] != (3, 11):
@@ -114,6 +126,8 @@ class _Mode:
     reads_gin: whether it reads the gin files itself, perhaps several times.
     starts_programs: whether it does its work by starting this program again,
       and is called with a processes.Program instead of a Run.
+    looks_first: whether it looks at the installation before anything is loaded,
+      and is called with a doctor.Installation alone.
   """
 
   function: str
@@ -124,6 +138,7 @@ class _Mode:
   reads_model_dirs: bool = False
   reads_gin: bool = False
   starts_programs: bool = False
+  looks_first: bool = False
 
 
 _MODES = {
@@ -184,6 +199,13 @@ _MODES = {
         needs=("experiment",),
         has_model_dir=False,
         starts_programs=True,
+    ),
+    "doctor": _Mode(
+        "doctor.doctor",
+        "say what is wrong with the installation or a run, and what to do",
+        flags=("ask_remote",),
+        has_model_dir=False,
+        looks_first=True,
     ),
     "tasks": _Mode(
         "data.list_tasks",
@@ -312,6 +334,11 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_bool(
     "dry_run", False, "reproduce: say only how many runs and hours it takes."
+)
+flags.DEFINE_bool(
+    "ask_remote",
+    False,
+    "doctor: ask the TPU, and look at remote directories and vocabularies.",
 )
 flags.DEFINE_string(
     "plan_chip",
@@ -706,8 +733,16 @@ def _check_model_dirs(mode: _Mode):
     )
 
 
+def _model_dir() -> str | None:
+  """The --model_dir of a mode that takes one."""
+  return FLAGS.model_dir[0] if FLAGS.model_dir else None
+
+
 def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   """Loads TensorFlow and calls the mode."""
+  if mode.looks_first:
+    _call_with_installation(mode, of_mode, log)
+    return
   import rich.console  # pylint: disable=g-import-not-at-top
 
   # Graphs are millions of objects that stay. With Python's own threshold of 700
@@ -718,7 +753,36 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   if mode.starts_programs:
     _call_with_program(mode, of_mode, console)
     return
+  run = _load_run(mode, console)
+  from mtf_switch.modes import launch  # pylint: disable=g-import-not-at-top
+
+  if mode.reads_model_dirs:
+    of_mode = {**of_mode, "model_dirs": FLAGS.model_dir}
+  launch.call(
+      launch.load(mode.function),
+      run,
+      console,
+      of_mode,
+      mode.reads_gin,
+      log.move_to,
+  )
+
+
+def _load_run(mode: _Mode, console, ask_remote: bool = True, load=None):
+  """Loads TensorFlow, the mode and the user's modules.
+
+  Args:
+    mode: the mode.
+    console: a rich.console.Console.
+    ask_remote: whether remote directories of data are used.
+    load: what else there is to load first, if anything.
+
+  Returns:
+    the run.Run that the flags describe.
+  """
   with _loading(console, "loading TensorFlow (5 to 20 s)"):
+    if load:
+      load()
     # pylint: disable=g-import-not-at-top
     from mtf_switch.mesh import cluster
     from mtf_switch.modes import launch
@@ -726,9 +790,13 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
     from mtf_switch.training import run
     # pylint: enable=g-import-not-at-top
 
-    function = launch.load(mode.function)
+    launch.load(mode.function)
   users_modules.load(FLAGS.module_import)
-  launch.find_data(FLAGS.t5_tfds_data_dir, FLAGS.additional_task_cache_dirs)
+  data_dir, *cache_dirs = [
+      path if ask_remote or "://" not in (path or "") else None
+      for path in (FLAGS.t5_tfds_data_dir, *FLAGS.additional_task_cache_dirs)
+  ]
+  launch.find_data(data_dir, [x for x in cache_dirs if x is not None])
   tpu = None
   if FLAGS.tpu:
     tpu = run.Tpu(
@@ -737,37 +805,67 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
   processes = None
   if FLAGS.mesh_hosts is not None:
     processes = cluster.parse(FLAGS.mesh_hosts, FLAGS.mesh_task)
-  if mode.reads_model_dirs:
-    of_mode = {**of_mode, "model_dirs": FLAGS.model_dir}
-  launch.call(
-      function,
-      run.Run(
-          model_dir=FLAGS.model_dir[0] if mode.has_model_dir else None,
-          seed=FLAGS.seed,
-          tpu=tpu,
-          cluster=processes,
-          gin_files=FLAGS.gin_file,
-          gin_params=FLAGS.gin_param,
-          gin_directories=_gin_directories(),
-          gin_location_prefixes=_gin_location_prefixes(),
-          mode=FLAGS.mode,
-      ),
-      console,
-      of_mode,
-      mode.reads_gin,
-      log.move_to,
+  return run.Run(
+      model_dir=_model_dir() if mode.has_model_dir else None,
+      seed=FLAGS.seed,
+      tpu=tpu,
+      cluster=processes,
+      gin_files=FLAGS.gin_file,
+      gin_params=FLAGS.gin_param,
+      gin_directories=_gin_directories(),
+      gin_location_prefixes=_gin_location_prefixes(),
+      mode=FLAGS.mode,
   )
+
+
+def _find_packages() -> list[Any]:
+  """Has modules found whose packages load TensorFlow.
+
+  Importing these packages registers layers and modes with gin, and loads
+  TensorFlow for it.
+
+  Returns:
+    the packages that are found and have not done so.
+  """
+  found = []
+  for name in ("mtf_switch", "mtf_switch.modes"):
+    if name not in sys.modules:
+      spec = importlib.util.find_spec(name)
+      sys.modules[name] = importlib.util.module_from_spec(spec)
+      found.append(sys.modules[name])
+  return found
+
+
+def _call_with_installation(mode: _Mode, of_mode: dict[str, Any], log: _Log):
+  """Calls a mode that loads libraries itself, after it has looked for them."""
+  packages = _find_packages()
+
+  def load(ask_remote):
+    import rich.console  # pylint: disable=g-import-not-at-top
+
+    def register():
+      for package in packages:
+        package.__spec__.loader.exec_module(package)
+
+    console = rich.console.Console(file=log.terminal)
+    return _load_run(mode, console, ask_remote, register), console
+
+  from mtf_switch.modes import doctor  # pylint: disable=g-import-not-at-top
+
+  locks = _locks()
+  installation = doctor.Installation(
+      lock=locks[0] if locks else None,
+      completion=_completion(),
+      model_dir=_model_dir(),
+      load=load,
+  )
+  doctor.doctor(installation, **of_mode)
 
 
 def _call_with_program(mode: _Mode, of_mode: dict[str, Any], console):
   """Calls a mode that starts this program for what needs TensorFlow."""
   if FLAGS.scale == "small":
-    # Importing these packages registers layers and modes with gin, and loads
-    # TensorFlow for it. Their modules can be found without that.
-    for name in ("mtf_switch", "mtf_switch.modes"):
-      if name not in sys.modules:
-        spec = importlib.util.find_spec(name)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
+    _find_packages()
     loading = contextlib.nullcontext()
   else:  # Cards of the paper's sizes are known to modules that plan.
     loading = _loading(console, "loading TensorFlow (5 to 20 s)")

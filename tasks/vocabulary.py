@@ -152,6 +152,17 @@ class LateVocabulary(seqio.Vocabulary):
         return
 
   @property
+  def path(self) -> str | None:
+    """The model that gin selects, local or remote; None if it is made here."""
+    return None if _is_trained(self._default) else _path_of(self._default)
+
+  @property
+  def is_at_hand(self) -> bool:
+    """Whether its first use trains nothing: it is a file, a copy or bytes."""
+    is_kept = _choice(self._default) in _kept
+    return is_kept or not _is_trained(self._default)
+
+  @property
   def kept_description(self) -> Mapping[str, Any] | None:
     """The record of the run whose copy is used; None without one."""
     kept = _kept.get(_choice(self._default))
@@ -307,11 +318,17 @@ def _can_be(default, description: Mapping[str, Any]) -> bool:
   if _is_trained(default):
     report = description.get("training") or {}
     return report.get("size", options.size) == options.size
-  choice = default if options.name is None else options.name
-  path = options.path or PUBLISHED.get(choice)
+  path = _path_of(default)
   return path == description["path"] is not None and (
       "://" in path or not tf.io.gfile.exists(path)
   )
+
+
+def _path_of(default) -> str | None:
+  """The path of gin's vocabulary that is not trained; None for bytes."""
+  options = Options()
+  choice = default if options.name is None else options.name
+  return options.path or PUBLISHED.get(choice)
 
 
 def _training_text(default) -> prepared_text.PreparedText | None:

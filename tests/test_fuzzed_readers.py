@@ -14,10 +14,12 @@
 
 """Readers of files and texts get anything, and answer with a line or skip it.
 
-Records of data sets are in tests/tasks/test_broken_records.py.
+Records of data sets are in tests/tasks/test_broken_records.py, checkpoints,
+vocabularies and records of runs in test_fuzzed_models.py.
 """
 
 import mtf_switch  # isort: skip  # noqa: F401
+import gzip
 import json
 import logging
 import pathlib
@@ -32,21 +34,25 @@ from mtf_switch import files
 from mtf_switch.mesh import cluster
 from mtf_switch.modes import compare_downstream
 from mtf_switch.modes import compare_languages
+from mtf_switch.modes import distill
+from mtf_switch.modes import findings
 from mtf_switch.modes import plan
 from mtf_switch.planning import chips
+from mtf_switch.reproduction import card_plans
 from mtf_switch.training import caching
 from mtf_switch.training import experiment
 from mtf_switch.training import metrics_file
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import strict_gin
+from mtf_switch.training import teacher_cache
 from mtf_switch.training import vocabulary_record
 from mtf_switch.training import watching
-from tasks import errors as task_errors
 from tasks import prepared_text
 from tasks import records
 from tasks import text_files
 from tasks import vocabulary_training
+from tests import fuzzing
 from tests import gin_files
 from tests import toy_tasks  # noqa: F401
 
@@ -57,94 +63,6 @@ def no_log():
   logging.disable(logging.CRITICAL)
   yield
   logging.disable(logging.NOTSET)
-
-
-_LINES = (errors.UserError, task_errors.DataError)
-_QUICK = hypothesis.settings(
-    deadline=None, max_examples=60, database=None, derandomize=True
-)
-_NUMBERS = strategies.sampled_from(
-    [0, -1, 1.5, 1e308, 10**400, float("nan"), float("inf"), True, 2**63]
-)
-_TEXTS = strategies.text(max_size=4) | strategies.sampled_from(
-    ["\ud83d", "\0", "a\r\nb", "\u2028"]
-)
-_JSON = strategies.recursive(
-    strategies.none() | _NUMBERS | _TEXTS,
-    lambda inner: strategies.lists(inner, max_size=3)
-    | strategies.dictionaries(strategies.text(max_size=3), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def _damaged(content) -> strategies.SearchStrategy[bytes]:
-  """JSON with another value somewhere, or other bytes."""
-
-  def with_other(path_and_value):
-    path, value = path_and_value
-    changed = json.loads(json.dumps(content))
-    if not path:
-      return json.dumps(value).encode()
-    owner = changed
-    for key in path[:-1]:
-      owner = owner[key]
-    if value is _GONE:
-      del owner[path[-1]]
-    else:
-      owner[path[-1]] = value
-    return json.dumps(changed).encode()
-
-  def with_bytes(at_and_noise):
-    at, noise = at_and_noise
-    text = json.dumps(content).encode()
-    at %= len(text)
-    return text[:at] + noise + text[at + 1 :]
-
-  values = strategies.tuples(
-      strategies.sampled_from(list(_paths(content))), _JSON
-  )
-  gone = strategies.tuples(
-      strategies.sampled_from([x for x in _paths(content) if x]),
-      strategies.just(_GONE),
-  )
-  noise = strategies.tuples(
-      strategies.integers(0, 999), strategies.binary(max_size=3)
-  )
-  return (
-      values.map(with_other)
-      | gone.map(with_other)
-      | noise.map(with_bytes)
-      | strategies.binary(max_size=20)
-      | strategies.sampled_from([b"[" * 5_000, b"9" * 5000])
-  )
-
-
-_GONE = object()
-
-
-def _paths(content, path=()):
-  """The places in JSON, the whole first."""
-  yield path
-  keys = ()
-  if isinstance(content, dict):
-    keys = content
-  elif isinstance(content, list):
-    keys = range(len(content))
-  for key in keys:
-    yield from _paths(content[key], (*path, key))
-
-
-def _answered(function, *arguments):
-  """Calls a function; an error must be one line of ours."""
-  with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    try:
-      return function(*arguments)
-    except _LINES as error:
-      assert str(error).split("\n")[0].strip()
-    except ValueError as error:
-      # Gin's copy of one of ours, with the place in a second line.
-      assert isinstance(error.__context__, _LINES), repr(error)
 
 
 _RECORD = {
@@ -169,8 +87,27 @@ _VOCABULARY = {
 }
 
 
-@_QUICK
-@hypothesis.given(strategies.lists(_damaged(_RECORD), max_size=3))
+_TEACHER = {
+    "version": 1,
+    "teacher_dir": "a",
+    "teacher_step": 3,
+    "teacher_sha256": "7d27",
+    "task": "a",
+    "features": ["targets"],
+    "seed": 0,
+    "sequence_length": {"targets": 8},
+    "batch_size": 4,
+    "steps_per_block": 2,
+    "steps": 4,
+    "choices": 2,
+    "temperature": 1.0,
+    "steps_per_file": 2,
+    "vocabularies": _VOCABULARY,
+}
+
+
+@fuzzing.QUICK
+@hypothesis.given(strategies.lists(fuzzing.damaged(_RECORD), max_size=3))
 def test_lines_of_metrics(lines):
   directory = "ram://metrics"
   good = json.dumps(_RECORD).encode()
@@ -182,7 +119,7 @@ def test_lines_of_metrics(lines):
     metrics_file.evaluations(found)
     metrics_file.MetricsFile(directory).drop_after(3)
   assert found
-  _answered(compare_languages._read_curves, directory)
+  fuzzing.answered(compare_languages._read_curves, directory)
 
 
 def _fuzzed_file(name, content, read):
@@ -224,6 +161,25 @@ def _fuzzed_file(name, content, read):
             lambda place: caching._data(caching._read_manifest(place)),
         ),
         _fuzzed_file(
+            "distillation.json",
+            {"teacher_dir": "a", "step": 3, "teacher_sha256": "7d27"},
+            lambda place: distill._check_same_teacher(
+                place, distill._begun(place), distill._begun(place)
+            ),
+        ),
+        _fuzzed_file(
+            "teacher.json",
+            _TEACHER,
+            lambda place: teacher_cache.paths(
+                place, teacher_cache.read_record(place)
+            ),
+        ),
+        _fuzzed_file(
+            "plans.json",
+            {"format": 1, "cards": {}},
+            lambda place: card_plans.read(pathlib.Path(place)),
+        ),
+        _fuzzed_file(
             "pretrained.json",
             {
                 "pretrained_dir": "a",
@@ -254,11 +210,11 @@ def _fuzzed_file(name, content, read):
 def test_files_of_a_run(name, content, read):
   directory = "ram://run"
 
-  @_QUICK
-  @hypothesis.given(_damaged(content))
+  @fuzzing.QUICK
+  @hypothesis.given(fuzzing.damaged(content))
   def read_damaged(damaged):
     files.write_bytes(f"{directory}/{name}", damaged)
-    _answered(read, directory)
+    fuzzing.answered(read, directory)
 
   files.write_json(f"{directory}/{name}", content)
   read(directory)
@@ -269,13 +225,15 @@ def test_files_of_the_cache(tmp_path):
   manifest = {"splits": {"train": {"documents": 1, "bytes": 2, "sha256": ""}}}
   report = dict.fromkeys(vocabulary_training._REPORTED, 1)
 
-  @_QUICK
-  @hypothesis.given(_damaged(manifest), _damaged(report))
+  @fuzzing.QUICK
+  @hypothesis.given(fuzzing.damaged(manifest), fuzzing.damaged(report))
   def read_damaged(manifest, report):
     (tmp_path / "manifest.json").write_bytes(manifest)
-    _answered(lambda: prepared_text.PreparedText(tmp_path).manifest["splits"])
+    fuzzing.answered(
+        lambda: prepared_text.PreparedText(tmp_path).manifest["splits"]
+    )
     (tmp_path / "report.json").write_bytes(report)
-    _answered(vocabulary_training.report_of, str(tmp_path / "a.model"))
+    fuzzing.answered(vocabulary_training.report_of, str(tmp_path / "a.model"))
 
   read_damaged()
 
@@ -291,12 +249,12 @@ _MESHES = (
     strategies.tuples(_PAIRS, strategies.sampled_from(",;")).map(
         lambda x: x[1].join(x[0])
     )
-    | _JSON
+    | fuzzing.JSON
     | strategies.text(max_size=8)
 )
 
 
-@_QUICK
+@fuzzing.QUICK
 @hypothesis.given(_MESHES, _MESHES)
 def test_meshes_and_layouts(mesh, rules):
   def read():
@@ -310,14 +268,14 @@ def test_meshes_and_layouts(mesh, rules):
     )
     return made.mesh, made.layout, made.rules
 
-  _answered(read)
-  _answered(cluster.parse, str(mesh), None)
+  fuzzing.answered(read)
+  fuzzing.answered(cluster.parse, str(mesh), None)
 
 
-@_QUICK
+@fuzzing.QUICK
 @hypothesis.given(
     strategies.lists(
-        _TEXTS
+        fuzzing.TEXTS
         | strategies.sampled_from(
             ["layouts/single.gin", "num_cores=2", "a=", "=", "x=1 2", "%a=%b"]
         ),
@@ -336,10 +294,10 @@ def test_layouts_to_compare(parts):
       gin_directories=[str(gin_files.ROOT)],
   )
   layout = ",".join(parts).replace("\0", "")  # No command line has it.
-  _answered(lambda: list(plan._experiments(run, [layout])))
+  fuzzing.answered(lambda: list(plan._experiments(run, [layout])))
 
 
-@_QUICK
+@fuzzing.QUICK
 @hypothesis.given(
     strategies.binary(max_size=30)
     | strategies.tuples(
@@ -353,11 +311,11 @@ def test_tables_of_chips(noise):
     table = chips.TABLE.read_bytes()
     noise = table[:at] + noise + table[at + 1 :]
   path.write_bytes(noise)
-  _answered(chips.read, path)
+  fuzzing.answered(chips.read, path)
   path.unlink()
 
 
-@_QUICK
+@fuzzing.QUICK
 @hypothesis.given(
     strategies.binary(max_size=30)
     | strategies.lists(
@@ -372,14 +330,14 @@ def test_gin_files(content):
   path = pathlib.Path("/dev/shm/mtf_switch_fuzzed.gin")
   path.write_bytes(content)
   gin_files.clear()
-  _answered(strict_gin.parse, [str(path)], [], [str(gin_files.ROOT)])
+  fuzzing.answered(strict_gin.parse, [str(path)], [], [str(gin_files.ROOT)])
   gin_files.clear()
   text = content.decode("utf-8", "surrogateescape")
-  _answered(strict_gin.parse, [], [text], [str(gin_files.ROOT)])
+  fuzzing.answered(strict_gin.parse, [], [text], [str(gin_files.ROOT)])
   path.unlink()
 
 
-@_QUICK
+@fuzzing.QUICK
 @hypothesis.given(
     strategies.lists(
         strategies.sampled_from(
@@ -395,7 +353,35 @@ def test_texts(content, name):
   files.write_bytes(path, content)
   for unit in ("line", "paragraph"):
     documents = text_files.read_documents(path, unit)
-    for document in _answered(list, documents) or ():
+    for document in fuzzing.answered(list, documents) or ():
       document.encode()
   files.write_bytes("ram://texts/lines", content)
-  _answered(list, records.numbered_lines("ram://texts/lines"))
+  fuzzing.answered(list, records.numbered_lines("ram://texts/lines"))
+
+
+def test_a_teachers_cache_without_files_is_damaged():
+  for name in ("steps", "steps_per_file"):
+    files.write_json("ram://cache/teacher.json", {**_TEACHER, name: 0})
+    with pytest.raises(errors.UserError, match="other content than this"):
+      teacher_cache.read_record("ram://cache")
+
+
+@fuzzing.QUICK
+@hypothesis.given(fuzzing.noisy(gzip.compress(b'{"text": "a b"}\n' * 9)))
+def test_compressed_texts(content):
+  files.write_bytes("ram://texts/a.jsonl.gz", content)
+  for row in (
+      fuzzing.answered(list, records.json_objects("ram://texts/a.jsonl.gz"))
+      or ()
+  ):
+    assert row
+
+
+@fuzzing.QUICK
+@hypothesis.given(
+    fuzzing.noisy(b"numpy==1.26.4\n    # via\n    #   -r requirements.in\n")
+)
+def test_locks_and_tables_of_the_machine(content):
+  text = content.decode(errors="replace")
+  findings.needed_by_runs(findings.read_lock(text))
+  assert findings.available_memory(f"MemAvailable: {text}", [text], 7) >= 0

@@ -128,7 +128,7 @@ def _is_here(name: str) -> bool:
     addresses = socket.getaddrinfo(
         name.rpartition(":")[0], None, type=socket.SOCK_STREAM
     )
-  except socket.gaierror:
+  except (socket.gaierror, UnicodeError):
     return False
   for family, kind, _, _, address in addresses:
     with contextlib.suppress(OSError), socket.socket(family, kind) as here:

@@ -17,12 +17,16 @@
 They are the tasks of a job, each with a TensorFlow server. Task 0 does all the
 work of a run: it builds the graph, reads the data, holds the variables that are
 saved, and writes. The others lend their devices until it ends.
+
+Whoever reaches a server can have it compute anything, and read and write files:
+TensorFlow asks nobody for a name. On one machine only that machine reaches it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import dataclasses
 import functools
+import ipaddress
 import multiprocessing
 import os
 import signal
@@ -30,6 +34,7 @@ import socket
 import threading
 import time
 from typing import Any
+import warnings
 
 import tensorflow.compat.v1 as tf
 
@@ -79,8 +84,22 @@ def _configuration(num_cpus: int) -> tf.ConfigProto:
   return config
 
 
-def _start_server(cluster: cluster_lib.Cluster, mesh_size: int):
-  """Starts the server of the cluster's task, for the life of the process."""
+def _start_server(
+    cluster: cluster_lib.Cluster, mesh_size: int
+) -> OSError | None:
+  """Starts the server of the cluster's task, for the life of the process.
+
+  Args:
+    cluster: the cluster.
+    mesh_size: the processors of the mesh, of all tasks.
+
+  Returns:
+    why other machines reach the server of a mesh on this one; None if they do
+    not, or belong to the mesh.
+
+  Raises:
+    UserError: the port is in use.
+  """
   host = cluster.hosts[cluster.task]
   with socket.socket() as own:
     # TensorFlow would share the port with a server that already uses it.
@@ -103,6 +122,61 @@ def _start_server(cluster: cluster_lib.Cluster, mesh_size: int):
           cluster_lib.devices_per_task(mesh_size, len(cluster.hosts))
       ),
   )
+  name, _, port = host.rpartition(":")
+  return _close_to_others(int(port)) if _is_loopback(name) else None
+
+
+def _is_loopback(name: str) -> bool:
+  """Whether a name is only known to the machine itself, as localhost is."""
+  try:
+    found = socket.getaddrinfo(name.strip("[]"), None)
+  except (OSError, UnicodeError):
+    return False
+  return all(ipaddress.ip_address(x[4][0]).is_loopback for x in found)
+
+
+def _close_to_others(port: int) -> OSError | None:
+  """Has this process's server accept what comes from this machine only.
+
+  TensorFlow has every server listen on all of a machine's addresses. Its socket
+  is found among the open files and bound to the loopback device.
+
+  Args:
+    port: the server's.
+
+  Returns:
+    why that failed, if it did.
+  """
+  for descriptor in os.listdir("/proc/self/fd"):
+    try:
+      listener = socket.socket(fileno=os.dup(int(descriptor)))
+    except OSError:  # Another kind of file, or already closed.
+      continue
+    with listener:
+      if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        continue
+      if listener.getsockname()[1] != port or not listener.getsockopt(
+          socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+      ):
+        continue
+      try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
+      except OSError as error:
+        return error
+  return None
+
+
+def _note_open(problem: OSError | None):
+  """Says that other machines reach the server, if they do."""
+  if problem:
+    warnings.warn(
+        "other machines can reach the processes of this mesh, and through them "
+        "compute and read and write files here: their ports cannot be bound to "
+        f"the loopback device ({problem.strerror}); use a firewall, or leave "
+        "--mesh_hosts out.",
+        errors.UserNotice,
+        stacklevel=3,
+    )
 
 
 def serve(cluster: cluster_lib.Cluster, mesh_size: int):
@@ -115,7 +189,7 @@ def serve(cluster: cluster_lib.Cluster, mesh_size: int):
   Raises:
     UserError: task 0 does not start, or the port is in use.
   """
-  _start_server(cluster, mesh_size)
+  _note_open(_start_server(cluster, mesh_size))
   _first_lost({0: _wait_for(cluster, 0, lambda: True)}, threading.Event())
 
 
@@ -174,7 +248,7 @@ def connected(
   try:
     for process in started.values():
       process.start()
-    _start_server(cluster, mesh_size)
+    _note_open(_start_server(cluster, mesh_size))
     is_there = {}
     for task in range(1, len(cluster.hosts)):
       process = started.get(task)

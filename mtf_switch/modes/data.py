@@ -63,14 +63,14 @@ def list_tasks(run: run_lib.Run, console: rich.console.Console):
   own = sorted(set(seqio.TaskRegistry.names()) - tasks_lib.T5_TASKS)
   found = [seqio.TaskRegistry.get(name) for name in own]
   if output.is_terminal:
-    groups = itertools.groupby(found, lambda task: _family(task.name))
+    groups = itertools.groupby(found, lambda task: family(task.name))
     rows = [_row(name, list(group)) for name, group in groups]
   else:
     rows = [_row(task.name, [task]) for task in found]
   for name in sorted(seqio.MixtureRegistry.names()):
     parts = seqio.get_subtasks(seqio.MixtureRegistry.get(name))
     if not {task.name for task in parts} <= tasks_lib.T5_TASKS:
-      families = dict.fromkeys(sorted(_family(task.name) for task in parts))
+      families = dict.fromkeys(sorted(family(task.name) for task in parts))
       source = f"mixture of {', '.join(families)}"
       if len(families) < len(parts):
         source += f", {len(parts)} tasks"
@@ -87,7 +87,7 @@ def list_tasks(run: run_lib.Run, console: rich.console.Console):
     )
 
 
-def _family(name: str) -> str:
+def family(name: str) -> str:
   """The name that the languages of a corpus share: "mc4.*" of "mc4.de"."""
   family, dot, _ = name.partition(".")
   return f"{family}.*" if dot else name
@@ -102,7 +102,7 @@ def _row(name: str, tasks: Sequence[seqio.Task]) -> tuple[str, ...]:
   count = f", {len(tasks)} tasks" if len(tasks) > 1 else ""
   return (
       name,
-      _presence(tasks),
+      presence(tasks),
       _source(tasks[0]) + count,
       ", ".join(splits),
       ", ".join(metrics),
@@ -132,7 +132,7 @@ def _splits(task: seqio.Task) -> Sequence[str]:
   return list(task.splits)
 
 
-def _presence(tasks: Sequence[seqio.Task]) -> str:
+def presence(tasks: Sequence[seqio.Task]) -> str:
   """Whether the data of tasks is there.
 
   Args:

@@ -138,17 +138,18 @@ def distill(
   }
   if begun:
     _check_same_teacher(model_dir, begun, record)
-  make_teacher = functools.cache(
-      functools.partial(
-          teacher_lib.Teacher,
-          run.experiment,
-          teacher_lib.gin_files(teacher_dir, teacher_gin),
-          teacher_params,
-          (run.gin_directories, run.gin_location_prefixes),
-          mix,
-          path,
-      )
-  )
+
+  @functools.cache
+  def make_teacher():
+    return teacher_lib.Teacher(
+        run.experiment,
+        teacher_lib.gin_files(teacher_dir, teacher_gin),
+        teacher_params,
+        (run.gin_directories, run.gin_location_prefixes),
+        mix,
+        path,
+    )
+
   lessons = cached or make_teacher()
   make_initial = None
   if is_new and initialize_from_teacher:

@@ -43,12 +43,13 @@ def fault(path: str) -> str | None:
   if not tf.io.gfile.exists(path + ".index"):
     return "has no index file"
   try:
-    expected = _size_of_variables(path)
-    data = _data_files(path)
+    expected = size_of_variables(path)
+    count = _number_of_data_files(path)
   except _UNREADABLE:
     return "has a damaged index file"
   size = 0
-  for file in data:
+  for number in range(count):
+    file = f"{path}.data-{number:05d}-of-{count:05d}"
     try:
       size += tf.io.gfile.stat(file).length
     except tf.errors.NotFoundError:
@@ -127,10 +128,13 @@ def _files(path: str) -> list[str]:
   return [os.path.join(directory, x) for x in found]
 
 
-def _size_of_variables(path: str) -> int:
-  """The bytes of all variables, by the index; those of strings are not there.
+def size_of_variables(path: str) -> int:
+  """Returns the bytes of all variables, by the index; strings are left out.
 
   The reader compares the index with the CRC32C of its blocks.
+
+  Args:
+    path: the checkpoint, as tf.train.Saver expects it.
   """
   reader = tf.train.load_checkpoint(path)
   dtypes = reader.get_variable_to_dtype_map()
@@ -140,8 +144,8 @@ def _size_of_variables(path: str) -> int:
   )
 
 
-def _data_files(path: str) -> list[str]:
-  """The paths of the data files that a checkpoint's index names."""
+def _number_of_data_files(path: str) -> int:
+  """How many data files a checkpoint's index names."""
   # The index starts with the lengths of what its first key shares with the one
   # before, of the rest of the key, both 0, and of the value, which comes next.
   with tf.io.gfile.GFile(path + ".index", "rb") as file:
@@ -149,5 +153,4 @@ def _data_files(path: str) -> list[str]:
   header = tensor_bundle_pb2.BundleHeaderProto.FromString(
       start[3 : 3 + start[2]]
   )
-  count = header.num_shards
-  return [f"{path}.data-{i:05d}-of-{count:05d}" for i in range(count)]
+  return header.num_shards

@@ -143,6 +143,23 @@ def parse_text(text: str):
   gin.parse_config(t5_names.readable(text, is_known, READ_HERE))
 
 
+def statements(name: str) -> Iterator[Any]:
+  """Returns gin's statements of a file as gin reads it, references as written.
+
+  Args:
+    name: the file's; without one there are none, as after what is not gin.
+  """
+  path = find(name)
+  if path is None:
+    return iter(())
+  try:
+    text = _text_of(path)
+  except (OSError, ValueError, tf.errors.OpError):
+    return iter(())
+  text = t5_names.readable(text, is_known)
+  return t5_names.statements(text, _References())
+
+
 def find(name: str) -> str | None:
   """Returns the path of a gin file; None if there is none.
 

@@ -57,8 +57,8 @@ def hold(
     except BlockingIOError:
       holder = os.read(descriptor, 1000).decode(errors="replace").strip()
       raise errors.UserError(
-          f"{holder or 'another run'} is {work} in {directory!r}; wait for "
-          f"its end, stop it, or give another {flag}."
+          f"{errors.shown(holder) or 'another run'} is {work} in {directory!r};"
+          f" wait for its end, stop it, or give another {flag}."
       ) from None
     except OSError:  # A file system without locks.
       pass

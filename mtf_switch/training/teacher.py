@@ -32,6 +32,7 @@ from mtf_switch.mesh import layouts
 from mtf_switch.mesh import splits
 from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import gin_configuration
+from mtf_switch.training import recorded_gin
 from mtf_switch.training import strict_gin
 from mtf_switch.transformer import distillation
 from mtf_switch.transformer import feed_forward
@@ -230,10 +231,17 @@ def gin_files(
     directory: its model_dir.
     given: those that the user names, if any; by default it is the
       operative_config.gin that its run has left behind.
+
+  Raises:
+    UserError: what the run has left behind is more than a configuration.
   """
   if isinstance(given, str):
     return [given]
-  return given or [f"{directory}/operative_config.gin"]
+  if given:
+    return given
+  left_behind = f"{directory}/operative_config.gin"
+  recorded_gin.check(left_behind)
+  return [left_behind]
 
 
 def evaluation_mode(model) -> str:

@@ -29,6 +29,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import values
 from mtf_switch.training import checkpoints
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import vocabulary_record
@@ -49,10 +50,10 @@ _SHAPE = {
     "sequence_length": {str: int},
     "batch_size": int,
     "steps_per_block": int,
-    "steps": int,
+    "steps": values.Count,
     "choices": int,
     "temperature": float | int,
-    "steps_per_file": int,
+    "steps_per_file": values.Count,
     "vocabularies": vocabulary_record.SHAPE,
 }
 

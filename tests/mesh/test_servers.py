@@ -15,6 +15,7 @@
 """Meshes of several processes on one machine, as users start them."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import ctypes
 import json
 import os
 import socket
@@ -26,6 +27,7 @@ import psutil
 import pytest
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import errors
 from mtf_switch.mesh import cluster as cluster_lib
 from mtf_switch.mesh import servers
 from tests import programs
@@ -299,6 +301,28 @@ with servers.connected(all_three, 6, print):
 """
 
 
+def listening(pid):
+  """The devices that the listening sockets of a process are bound to."""
+  pidfd_getfd = 438  # Linux's number of it; Python has no function.
+  process = os.pidfd_open(pid)
+  devices = []
+  for descriptor in os.listdir(f"/proc/{pid}/fd"):
+    copy = ctypes.CDLL(None).syscall(pidfd_getfd, process, int(descriptor), 0)
+    try:
+      opened = socket.socket(fileno=copy)
+    except OSError:  # Another kind of file.
+      os.close(copy)
+      continue
+    with opened:
+      is_of_net = opened.family in (socket.AF_INET, socket.AF_INET6)
+      options = (socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+      if is_of_net and opened.getsockopt(*options):
+        options = (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16)
+        devices.append(opened.getsockopt(*options).rstrip(b"\0"))
+  os.close(process)
+  return devices
+
+
 def test_nobody_serves_a_task_0_that_is_killed():
   first = subprocess.Popen(
       [sys.executable, "-c", HOLD],
@@ -315,14 +339,37 @@ def test_nobody_serves_a_task_0_that_is_killed():
   ]
   others = psutil.Process(first.pid).children()
   assert len(others) == 2
+  # No other machine reaches them.
+  bound = [listening(process.pid) for process in (first, *others)]
   first.kill()
   first.wait()
+  assert bound == 3 * [[b"lo"]]
   try:
     wait_until(lambda: all(map(is_gone, others)))
   finally:
     for other in others:
       if not is_gone(other):
         other.kill()
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("192.0.2.1", False),
+        ("no name", False),
+    ],
+)
+def test_names_that_only_the_machine_itself_knows(name, expected):
+  assert servers._is_loopback(name) is expected
+
+
+def test_a_kernel_that_does_not_bind_to_devices_is_noted():
+  problem = PermissionError(1, "Operation not permitted")
+  with pytest.warns(errors.UserNotice, match=r"\(Operation not permitted\)"):
+    servers._note_open(problem)
 
 
 def test_a_port_that_is_in_use_is_refused():

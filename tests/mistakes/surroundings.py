@@ -246,6 +246,11 @@ MISTAKES = [
         ["--mesh_task=2 is not one of the 2 tasks", "0 to 1"],
         flags=["--mesh_hosts=host0:1,host1:1", "--mesh_task=2"],
     ),
+    Mistake(["--ask_remote goes with --mode=doctor"], flags=["--ask_remote"]),
+    Mistake(
+        ["--gin_file=nothing.gin is neither in the working directory nor in"],
+        flags=["--mode=doctor", "--gin_file=nothing.gin"],
+    ),
     Mistake(["--mesh_task goes with --mesh_hosts"], flags=["--mesh_task=1"]),
     Mistake(["--tpu_zone goes with --tpu"], flags=["--tpu_zone=a"]),
     Mistake(["--gcp_project goes with --tpu"], flags=["--gcp_project=a"]),

@@ -229,8 +229,8 @@ def test_the_data_of_a_task_without_some_splits(tmp_path):
   tasks = [seqio.TaskRegistry.get(name) for name in names]
 
   def presence():
-    each = [data._presence([task]) for task in tasks]
-    return each, data._presence(tasks)
+    each = [data.presence([task]) for task in tasks]
+    return each, data.presence(tasks)
 
   assert presence() == (["yes", "no", "no"], "1 of 3")
   official_zips.write_super_glue(tmp_path, "axb")

@@ -12,7 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""All modes are called as `mode(run, console, **flags)`, or with a program."""
+"""All modes are called as `mode(run, console, **flags)`.
+
+Those that start programs get a program, one that looks first an installation.
+"""
 
 import mtf_switch  # isort: skip  # noqa: F401
 import importlib
@@ -30,7 +33,13 @@ _SCRIPT = """
 import json, run_switch
 modes = run_switch._MODES.values()
 print(json.dumps([
-    [x.function, x.flags, x.needs, "program" if x.starts_programs else "run"]
+    [
+        x.function,
+        x.flags,
+        x.needs,
+        ["installation"] if x.looks_first
+        else ["program" if x.starts_programs else "run", "console"],
+    ]
     for x in modes
 ]))
 """
@@ -49,7 +58,7 @@ def test_modes_have_one_signature(function, flags, needs, first):
   module, _, name = function.rpartition(".")
   mode = getattr(importlib.import_module(f"mtf_switch.modes.{module}"), name)
   parameters = inspect.signature(mode).parameters
-  assert list(parameters)[:2] == [first, "console"]
+  assert list(parameters)[: len(first)] == first
   assert set(flags) <= set(parameters)
   for flag in set(flags) - set(needs):
     assert parameters[flag].default is not inspect.Parameter.empty, flag
