@@ -70,7 +70,7 @@ def _completion() -> str:
   if (_ROOT / "requirements.txt").exists():
     return (
         f"use {_ROOT / '.venv/bin/python'}, which `make setup` in {_ROOT} makes"
-        " and completes"
+        " and completes."
     )
   options = ["-m", "pip", "install", "--no-deps", "-r", *_locks()]
   command = shlex.join([sys.executable, *options])
