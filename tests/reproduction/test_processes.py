@@ -16,6 +16,7 @@
 
 import mtf_switch  # isort: skip  # noqa: F401
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ import pytest
 from mtf_switch.reproduction import processes
 from tests import programs
 
-_SECONDS = 60
+_SECONDS = 30
 
 
 def start(tmp_path, code, cores=None, **options):
@@ -105,9 +106,12 @@ def test_a_process_ends_with_its_parent_and_keeps_a_lock_until_then(tmp_path):
   )
   os.close(writer)
   assert process.stdout.readline() == b"ready\n"
+  assert not select.select([reader], [], [], 0)[0]  # The run has it open.
   process.send_signal(signal.SIGKILL)
   process.wait()
-  assert os.read(reader, 1) == b""  # When the last process has closed it.
+  # Until the last process has closed it.
+  assert select.select([reader], [], [], _SECONDS)[0]
+  assert os.read(reader, 1) == b""
   os.close(reader)
 
 
