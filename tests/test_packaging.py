@@ -571,6 +571,8 @@ def test_wheel_holds_the_tables(wheel):
   tables = {f"tasks/{path.name}" for path in (ROOT / "tasks").glob("*.tsv")}
   assert tables and tables <= set(wheel.namelist())
   assert "mtf_switch/planning/chips.csv" in wheel.namelist()
+  of_pages = {f"mtf_switch/pages/{name}" for name in ("page.css", "page.js")}
+  assert of_pages <= set(wheel.namelist())
   plans = "mtf_switch/gin_files/experiments/paper/plans.json"
   assert plans in wheel.namelist()
 

@@ -123,6 +123,12 @@ def test_numbers():
   assert run_files.number(3) == 3.0
 
 
+def test_steps_that_are_none(tmp_path):
+  lines = [{**made_runs.train(1), "step": x} for x in (-1, 10**400, 5)]
+  (run,) = run_files.read_all([made_runs.write(tmp_path / "m", lines)])
+  assert [x["step"] for x in run.training] == [5]
+
+
 def test_figures_of_a_student(tmp_path):
   lines = [
       made_runs.train(1, distillation={"agreement": 0.5, "loss": None}),

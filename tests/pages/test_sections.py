@@ -213,11 +213,14 @@ def test_a_warning_has_a_beginning_and_an_end(read):
       warning(10, "began"),
       warning(15, "began", where="layer"),
       warning(20, "ended"),
+      warning(25, "ended"),
       warning(30, "began"),
   ]
   assert table_rows(record_sections.warnings(read(m=lines))) == [
       ["m", "spike", "", "loss 2", "10", "20"],
       ["m", "spike", "layer", "loss 2", "15", "not yet"],
+      # Its beginning was in lines that are gone.
+      ["m", "spike", "", "loss 2", "", "25"],
       ["m", "spike", "", "loss 2", "30", "not yet"],
   ]
 
