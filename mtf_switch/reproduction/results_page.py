@@ -223,7 +223,7 @@ def render_summary(
     records: Sequence[Record],
     pilots: Sequence[Record],
 ) -> str:
-  """The part of the README: a picture, and a line for each verdict.
+  """The part of the README: a picture, and a line for each verdict on runs.
 
   Args:
     questions: all questions, in their order.
@@ -233,7 +233,7 @@ def render_summary(
   Returns:
     Markdown.
   """
-  lines, waiting, shown = [], 0, None
+  lines, waiting, too_few, shown = [], 0, 0, None
   for question in questions.values():
     if question.claims and shown is None and of_question(question, records):
       shown = question
@@ -241,6 +241,9 @@ def render_summary(
     for claim, verdict in zip(question.claims, verdicts):
       if verdict.verdict == verdicts_lib.NOT_ANSWERED_YET:
         waiting += 1
+        continue
+      if not verdict.seeds and verdict.verdict == verdicts_lib.CANNOT_BE_SEEN:
+        too_few += 1  # By the pilots alone.
         continue
       effect = ""
       if verdict.effect:
@@ -256,6 +259,11 @@ def render_summary(
     parts.append("\n".join(lines))
   if waiting:
     parts.append(f"Claims that are not answered yet: {waiting}.")
+  if too_few:
+    parts.append(
+        "Claims without runs that, by the pilots, so few seeds cannot show at"
+        f" this scale: {too_few}."
+    )
   return "\n\n".join(parts)
 
 

@@ -293,6 +293,11 @@ def test_the_readme_has_a_picture_and_a_line_for_each_verdict():
   assert results_page.render_summary(QUESTIONS, [], []) == (
       "Claims that are not answered yet: 2."
   )
+  small = QUESTION._replace(claims=[claim(worthwhile=1e-6)])
+  assert results_page.render_summary({"table0": small}, [], PILOTS) == (
+      "Claims without runs that, by the pilots, so few seeds cannot show at"
+      " this scale: 1."
+  )
 
 
 # The terminal.
