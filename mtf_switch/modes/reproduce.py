@@ -249,7 +249,7 @@ class _Work:
         self._output_dir,
         run,
         self._agenda.configurations[run.card],
-        afresh=run.is_timed or run in self._agenda.records,
+        afresh=run.is_timed,
     )
     self._usable.discard(run)
     self._started[run] = (

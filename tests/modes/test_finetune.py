@@ -27,8 +27,11 @@ import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.modes import finetune
+from mtf_switch.reproduction import outcomes
+from mtf_switch.reproduction import runs
 from mtf_switch.training import checkpoints
 from tests import small_model
+from tests.reproduction import made_questions
 
 COMMON = f"""
 sequence_length = {{"inputs": 24, "targets": 16}}
@@ -274,6 +277,41 @@ def test_fine_tuning_leaves_what_it_promises(straight, directory):
   # The counter and the optimizer started afresh.
   lines = (model_dir / "metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_runs_leave_what_their_records_are_made_of(
+    straight, directory, tmp_path
+):
+  """For --mode=reproduce, which finds them in its own directory."""
+  assert straight.returncode == 0, straight.stderr
+
+  def record_of(card, name):
+    (tmp_path / "runs" / card).mkdir(parents=True)
+    (tmp_path / "runs" / card / "0").symlink_to(directory / name)
+    return outcomes.record_of(
+        runs.Run(card, 0),
+        made_questions.CARDS,
+        str(tmp_path),
+        gin="",
+        configuration="",
+        started="",
+        num_cores=1,
+        failure=None,
+    )
+
+  pretrained = record_of("switch", "pretrained")
+  assert [x["step"] for x in pretrained.evaluations] == [2, 4]
+  assert all(x["neg_log_perplexity"] < 0 for x in pretrained.evaluations)
+  assert pretrained.figures["parameters"] > 1000
+  assert pretrained.seconds > 0 and pretrained.versions["tensorflow"]
+  tuned = record_of("tuned", "straight")
+  best = read(directory / "straight" / "best.json")
+  assert {task: x["value"] for task, x in tuned.scores.items()} == {
+      x["task"]: x["value"] for x in best
+  }
+  figures = tuned.figures
+  assert figures["steps"] == 6 and figures["tokens_per_second"] > 0
+  assert figures["load_max"] >= 1 and 0 <= figures["fraction_dropped"] <= 1
 
 
 def test_weights_are_initialized_before_the_first_checkpoint_only(

@@ -15,6 +15,8 @@
 """--mode=reproduce, with a program that only pretends to train."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import contextlib
+import dataclasses
 import errno
 import io
 import os
@@ -37,6 +39,7 @@ from mtf_switch.reproduction import runs
 from mtf_switch.reproduction import small_cards
 from mtf_switch.training import lock
 from tests import programs
+from tests.reproduction import made_records
 from tests.reproduction.made_questions import CARDS
 from tests.reproduction.made_questions import QUESTIONS
 
@@ -47,8 +50,9 @@ flags = dict(x[2:].split("=", 1) for x in sys.argv[1:])
 place = pathlib.Path(flags["model_dir"])
 card = pathlib.Path(flags["gin_file"]).stem
 out = pathlib.Path(__file__).parent
+weights = place / "model.ckpt-10.index"
 with open(out / "commands", "a") as file:
-  print(card, place.name, file=file)
+  print(card, place.name, "again" * weights.exists(), file=file)
 end = out / "ends" / card
 end = end.read_text() if end.exists() else ""
 if end == "waits":
@@ -57,6 +61,7 @@ if end == "waits":
 if end == "diverges":
   (place / "not_finite.json").write_text('[{"step": 3}]')
   sys.exit(f"run_switch: step 3: NaN in a; see {place}/not_finite.json.")
+weights.write_text("")
 if end == "fails":
   sys.exit(f"run_switch: {place}/metrics.jsonl: No space left on device.")
 line = dict(step=10, task="toy", seconds=5.0, neg_log_perplexity=-4.25)
@@ -65,7 +70,6 @@ with open(place / "metrics.jsonl", "w") as file:
   print(json.dumps(dict(line, kind="train", tokens_per_second=20.0)), file=file)
   print(json.dumps(dict(line, kind="train", tokens_per_second=30.0)), file=file)
   print(json.dumps(dict(line, kind="eval")), file=file)
-(place / "model.ckpt-10.index").write_text("")
 """
 CONTEST = 2 * runs.ROUNDS
 
@@ -175,6 +179,41 @@ def test_contests_have_records_of_their_own(place):
   assert place.started() == []
 
 
+def test_a_run_for_speed_does_not_go_on_in_the_middle(place):
+  place.run("table6", rows=["dense"], seeds="1")
+  place.write("ends/dense", "fails")
+  with pytest.raises(errors.UserError, match="5 of 5 runs did not"):
+    place.run("table1", rows=["dense"], seeds="1")
+  place.write("ends/dense", "")
+  place.started()
+  place.run("table1", rows=["dense"], seeds="1")
+  assert place.started() == [
+      ("dense", f"speed_table1_{number}") for number in range(runs.ROUNDS)
+  ]
+
+
+def test_what_another_command_has_just_made_is_not_made_again(
+    place, monkeypatch
+):
+  hold = lock.hold
+  record = dataclasses.replace(
+      made_records.made("dense"),
+      configuration=configurations.hash_of(
+          "dense", CARDS, [str(place.path / "gin")]
+      ),
+  )
+
+  @contextlib.contextmanager
+  def hold_at_last(*args):
+    with hold(*args) as descriptor:
+      records.write(str(place.path / "out" / "records"), record)
+      yield descriptor
+
+  monkeypatch.setattr(lock, "hold", hold_at_last)
+  place.run("table6", rows=["dense"])
+  assert place.started() == [("dense", "1")]
+
+
 def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_same_command(
     place,
 ):
@@ -197,7 +236,7 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again_by_the_same_command(
   assert "1 run failed before, to be made again." in place.said
   place.write("ends/switch", "")
   place.run("table6", seeds="1")
-  assert place.started() == [("switch", "0"), ("student", "0")]
+  assert place.started() == [("switch", "0", "again"), ("student", "0")]
   assert place.records()[runs.Run("switch", 0)].failed is None
 
 
@@ -380,7 +419,7 @@ def test_on_a_tpu_runs_follow_one_another(place, paper):
   place.write("ends/a", "fails")
   with pytest.raises(errors.UserError, match="a, seed 0, ended with status 1"):
     place.run("table3", **kwargs)
-  assert place.started() == [("a", "0")]
+  assert place.started() == [("a", "0", "again")]
 
 
 def test_a_dry_run_of_all_does_not_load_tensorflow(tmp_path):
