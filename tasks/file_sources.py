@@ -15,12 +15,14 @@
 """Sources of records in files, alone or in place of TensorFlow Datasets."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import functools
 import itertools
 
 import seqio
 import tensorflow.compat.v2 as tf
 
 from tasks import errors
+from tasks import shared_preprocessing
 from tasks import sources
 from tasks import waits
 
@@ -131,6 +133,19 @@ class FilesSource(sources.Source):
       files = files.shard(shard_info.num_shards, shard_info.index)
     if shuffle:
       files = files.shuffle(len(paths), seed=seed)
+
+    # The reader is the source itself if a subclass reads in its own way.
+    reader = self._read if type(self).read is FilesSource.read else self
+    return shared_preprocessing.traced_once(
+        (reader, self._parse, split, shuffle),
+        functools.partial(self._examples, split=split, shuffle=shuffle),
+        files,
+    )
+
+  def _examples(
+      self, files: tf.data.Dataset, split: str, shuffle: bool
+  ) -> tf.data.Dataset:
+    """The examples of files, in the order of the files unless shuffled."""
 
     def chunks(file):
       with errors.in_dataset():

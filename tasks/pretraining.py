@@ -34,8 +34,13 @@ from tasks import sources
 from tasks import text_files
 from tasks import vocabulary
 
-# T5 takes as many tokens of a longer document, from a random place.
-MAX_TOKENS = 65536
+# T5's (Raffel et al. 2019), section 3.3.4.
+_NOISE_DENSITY = 0.15
+_MEAN_NOISE_SPAN_LENGTH = 3.0
+# T5's code merges as many documents before it cuts them, and takes as many
+# tokens of a longer one, from a random place.
+_MERGED_DOCUMENTS = 128
+_MAX_TOKENS = 65536
 
 
 def span_corruption(
@@ -59,14 +64,65 @@ def span_corruption(
 
   Source: T5 (Raffel et al. 2019), section 3.3.4.
   """
+  # The steps of T5's function of this name, with its seeds and its examples.
   try:
-    return preprocessors.span_corruption(
-        dataset, sequence_length, output_features
+    tokens, targets = preprocessors.random_spans_helper(
+        inputs_length=sequence_length["inputs"],
+        noise_density=_NOISE_DENSITY,
+        mean_noise_span_length=_MEAN_NOISE_SPAN_LENGTH,
+        extra_tokens_per_span_inputs=1,
+        extra_tokens_per_span_targets=1,
     )
   except ValueError as error:
     raise errors.DataError(
         f"sequence_length = {dict(sequence_length)}: {error}"
     ) from error
+  if sequence_length["targets"] < targets:
+    raise errors.DataError(
+        f"sequence_length = {dict(sequence_length)}: Expected targets length "
+        f"for span corruption ({targets}) is greater than configured targets "
+        f"length ({sequence_length['targets']})"
+    )
+  dataset = preprocessors.select_random_chunk(
+      dataset,
+      output_features=output_features,
+      feature_key="targets",
+      max_length=_MAX_TOKENS,
+  )
+  return preprocessors.denoise(
+      _segments(dataset, tokens),
+      output_features,
+      inputs_fn=preprocessors.noise_span_to_unique_sentinel,
+      targets_fn=preprocessors.nonnoise_span_to_unique_sentinel,
+      noise_density=_NOISE_DENSITY,
+      noise_mask_fn=functools.partial(
+          preprocessors.random_spans_noise_mask,
+          mean_noise_span_length=_MEAN_NOISE_SPAN_LENGTH,
+      ),
+      input_feature_key="inputs",
+  )
+
+
+def _segments(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
+  """Merges documents and cuts them into segments of a number of tokens.
+
+  T5's two steps, applied to the documents that are merged rather than to the
+  dataset: each of their parallel calls would read such a number of documents
+  ahead, five times as many as are needed for the first segment of a task.
+  """
+
+  def of_merged(documents):
+    tokens = documents["targets"].map(lambda ids: {"targets": ids})
+    return preprocessors.split_tokens(
+        preprocessors.reduce_concat_tokens(
+            tokens, feature_key="targets", batch_size=_MERGED_DOCUMENTS
+        ),
+        feature_key="targets",
+        min_tokens_per_segment=None,
+        max_tokens_per_segment=length,
+    )
+
+  return dataset.window(_MERGED_DOCUMENTS).flat_map(of_merged)
 
 
 def prefix_lm(
@@ -109,10 +165,9 @@ def prefix_lm(
     return {"inputs": tokens[:size], "targets": tokens[size:]}
 
   dataset = preprocessors.select_random_chunk(
-      dataset, output_features, max_length=MAX_TOKENS
+      dataset, output_features, max_length=_MAX_TOKENS
   )
-  dataset = preprocessors.reduce_concat_tokens(dataset)
-  dataset = preprocessors.split_tokens(dataset, max_tokens_per_segment=length)
+  dataset = _segments(dataset, length)
   return dataset.map(part, num_parallel_calls=tf.data.AUTOTUNE)
 
 

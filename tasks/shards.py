@@ -94,13 +94,18 @@ def source(
       file_sources.FilesSource(
           find_files,
           texts,
-          lambda text: {"text": text},
+          _example,
           tfds_source.splits,
           lambda: f"{option} = {patterns()!r}",
       ),
       tfds_source,
       lambda: patterns() is not None,
   )
+
+
+def _example(text: tf.Tensor) -> dict[str, tf.Tensor]:
+  """The same object for all sources, which share what it is traced to."""
+  return {"text": text}
 
 
 def texts(file: str) -> Iterator[bytes]:

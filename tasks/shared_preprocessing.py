@@ -30,6 +30,36 @@ import tensorflow.compat.v1 as tf
 _TRACES = object()
 
 
+def traced_once(
+    key: Any,
+    build: Callable[[tf.data.Dataset], tf.data.Dataset],
+    dataset: tf.data.Dataset,
+) -> tf.data.Dataset:
+  """Returns `build(dataset)`, as a function that a graph has once.
+
+  Args:
+    key: equal for all calls with datasets of equal elements whose functions do
+      the same.
+    build: the function. What differs between the calls is in its argument.
+    dataset: its argument.
+  """
+  if tf.executing_eagerly():
+    return build(dataset)
+  # Keys may have no hash: features have none.
+  traces = tf.get_collection_ref(_TRACES)
+  for other, function in traces:
+    if other == key:
+      return function(dataset)
+  # Where TensorFlow puts a function's body in the place of its call, each call
+  # has functions of datasets of its own again.
+  function = tf.function(
+      build, autograph=False, experimental_attributes={"_noinline": True}
+  )
+  result = function(dataset)
+  traces.append((key, function))
+  return result
+
+
 class SharedTask(seqio.Task):
   """A task whose preprocessing a graph has once for all tasks that share it.
 
@@ -57,6 +87,16 @@ class SharedTask(seqio.Task):
         seed=seed,
     )
 
+  def _trim_output_features(
+      self,
+      dataset: tf.data.Dataset,
+      sequence_length: Mapping[str, int] | None,
+  ) -> tf.data.Dataset:
+    """See base class."""
+    return self._traced_once(
+        super()._trim_output_features, dataset, sequence_length=sequence_length
+    )
+
   def replace(self, **changes: Any) -> "SharedTask":
     """Returns a changed copy, of this class; see base class."""
     task = super().replace(**changes)
@@ -77,22 +117,12 @@ class SharedTask(seqio.Task):
       **arguments: Any,
   ) -> tf.data.Dataset:
     """Calls a method of the base class as a function of the graph."""
-    if tf.executing_eagerly():
-      return preprocess(dataset, **arguments)
     key = (
         preprocess.__name__,
         arguments,
         self.preprocessors,
         self.output_features,
     )
-    # Features have no hash.
-    traces = tf.get_collection_ref(_TRACES)
-    for other, function in traces:
-      if other == key:
-        return function(dataset)
-    function = tf.function(
-        lambda dataset: preprocess(dataset, **arguments), autograph=False
+    return traced_once(
+        key, lambda dataset: preprocess(dataset, **arguments), dataset
     )
-    preprocessed = function(dataset)
-    traces.append((key, function))
-    return preprocessed

@@ -50,6 +50,9 @@ EVALUATION_EXAMPLES_COUNTED = 10_000
 _PIECES_AN_EXAMPLE = 200
 _MAX_TASKS_COUNTED = 25
 
+# Of a mixture whose pipelines TensorFlow tunes while they run.
+_MAX_TASKS_TUNED = 50
+
 
 def block_seed(seed: int, block: int) -> int:
   """Returns the seed of one block: 31 bits, unrelated to its neighbours'."""
@@ -103,6 +106,9 @@ def training_batches(
     )
   options = tf.data.Options()
   options.deterministic = True
+  num_tasks = len(seqio.get_subtasks(seqio.get_mixture_or_task(task)))
+  # Its search takes longer than the pipelines that it is to make faster.
+  options.autotune.enabled = num_tasks <= _MAX_TASKS_TUNED
   batches = as_built(batches.with_options(options))
   return batches.prefetch(tf.data.AUTOTUNE)
 

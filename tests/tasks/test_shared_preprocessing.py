@@ -22,6 +22,7 @@ import seqio
 import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
+from tasks import file_sources
 from tasks import pretraining
 from tasks import shared_preprocessing
 
@@ -57,13 +58,14 @@ def mixture(task_class, preprocessors, features):
   return seqio.Mixture("languages", [(task, float(n)) for n, task in rates])
 
 
+FEATURES = {
+    name: seqio.Feature(seqio.ByteVocabulary(), add_eos=True)
+    for name in ("inputs", "targets")
+}
+
+
 def span_corruption(task_class):
-  feature = seqio.Feature(seqio.ByteVocabulary(), add_eos=True)
-  return mixture(
-      task_class,
-      pretraining.SPAN_CORRUPTION,
-      {"inputs": feature, "targets": feature},
-  )
+  return mixture(task_class, pretraining.SPAN_CORRUPTION, FEATURES)
 
 
 def examples_of(provider, seed, num_examples=40):
@@ -97,9 +99,68 @@ def test_examples_and_their_order_are_those_of_separate_tasks(seed):
 def test_a_graph_has_the_preprocessing_of_many_tasks_once():
   task_of_many = span_corruption(shared_preprocessing.SharedTask)
   one = count_functions(task_of_many.tasks[0])
-  # More tasks add their sources, cuts and choices of features only.
-  assert count_functions(task_of_many) - one <= 3 * 3
+  # Each of more tasks adds its choice of features only.
+  assert count_functions(task_of_many) - one <= 3 + 1
   assert count_functions(span_corruption(seqio.Task)) > 2 * one
+
+
+def test_tasks_of_files_share_the_reading_too():
+  def of_files(languages):
+    return seqio.Mixture(
+        "languages",
+        [
+            shared_preprocessing.SharedTask(
+                language,
+                source=file_sources.FilesSource(
+                    lambda split, language=language: [f"{language}.txt"],
+                    read_file,
+                    as_example,
+                    ["train"],
+                    lambda: "files",
+                ),
+                preprocessors=pretraining.SPAN_CORRUPTION,
+                output_features=FEATURES,
+                shuffle_buffer_size=10,
+            )
+            for language in languages
+        ],
+        default_rate=1.0,
+    )
+
+  many = count_functions(of_files(["elvish", "klingon", "volapuk"]))
+  # The choice of features, and that of the task.
+  assert many - count_functions(of_files(["elvish"])) <= 2 + 1
+  read = examples_of(of_files(["elvish", "klingon"]), seed=3)
+  texts = [FEATURES["inputs"].vocabulary.decode(x["inputs"]) for x in read]
+  assert any("elv" in x for x in texts) and any("kli" in x for x in texts)
+
+
+def read_file(file):
+  return (f"{file[:3]} {n}".encode() * 3 for n in range(9))
+
+
+def as_example(text):
+  return {"text": text}
+
+
+def test_calls_are_left_as_they_are():
+  """TensorFlow prepares the functions in a call's place for each call."""
+  with tf.Graph().as_default() as graph:
+    span_corruption(shared_preprocessing.SharedTask).get_dataset(
+        LENGTHS, "train", shuffle=True, seed=0
+    )
+  definition = graph.as_graph_def()
+  called = {
+      node.attr["f"].func.name
+      for node in definition.node
+      if node.op in ("PartitionedCall", "StatefulPartitionedCall")
+  }
+  functions = {
+      function.signature.name: function
+      for function in definition.library.function
+  }
+  assert len(called) == 3  # Before the cache, after it, and the cuts.
+  assert all(functions[name].attr["_noinline"].b for name in called)
 
 
 def note(dataset, output_features, calls):

@@ -33,11 +33,15 @@ def read(file):
     yield f"{file}{number}".encode()
 
 
+def parsed(record):
+  return {"text": tf.strings.join([record, "!"])}
+
+
 def files_source(read_file=read, files=tuple(NUM_RECORDS), **kwargs):
   return file_sources.FilesSource(
       lambda split: list(files) if split == "train" else [],
       read_file,
-      lambda record: {"text": tf.strings.join([record, "!"])},
+      parsed,
       ["train", "validation"],
       lambda: "three files",
       **kwargs,
@@ -72,6 +76,27 @@ def test_the_seed_determines_the_shuffling():
       len(list(run)) for _, run in itertools.groupby(x[0] for x in shuffled)
   ]
   assert max(runs[:4]) <= 16
+
+
+def test_sources_of_one_graph_are_told_apart():
+  """They share functions of the graph if they read in the same way."""
+
+  class InCapitals(file_sources.FilesSource):
+
+    def read(self, file, split):
+      return (record.upper() for record in super().read(file, split))
+
+  capitals = InCapitals(
+      lambda split: ["c"], read, parsed, ["train"], lambda: "capitals"
+  )
+  others = [files_source(files="ab"), files_source(files="c"), capitals]
+  with tf.Graph().as_default():
+    datasets = [source.get_dataset("train", shuffle=False) for source in others]
+    found = [
+        [example["text"].decode() for example in tfds.as_numpy(dataset)]
+        for dataset in datasets
+    ]
+  assert found == [ALL[:170], ALL[170:], ["C0!", "C1!", "C2!"]]
 
 
 def test_a_share_of_the_files():

@@ -25,12 +25,15 @@ import sys
 import numpy as np
 import pytest
 import seqio
+from t5.data import preprocessors
 from t5.models import mesh_transformer
 import tensorflow.compat.v2 as tf
+import tensorflow_datasets as tfds
 
 from mtf_switch.training import inputs
 from tasks import corpus
 from tasks import errors
+from tasks import pretraining
 from tasks import sources
 from tests import small_corpus
 
@@ -251,6 +254,51 @@ def test_sequences_are_full(length, targets):
   ]
   # Except at the ends of the 128 documents that T5 concatenates.
   assert sum(full) >= len(full) - 2 and len(full) > 50
+
+
+def documents_of(number, shortest, read):
+  """A dataset of tokenized documents; `read` gets each when it is read."""
+
+  def documents():
+    for n in range(number):
+      read.append(n)
+      ids = np.arange(3, 3 + shortest + n % 20, dtype=np.int32)
+      yield {"targets": ids}
+
+  signature = {"targets": tf.TensorSpec([None], tf.int32)}
+  return tf.data.Dataset.from_generator(documents, output_signature=signature)
+
+
+def span_corruption_of(corrupt, documents, count=-1):
+  """Examples of span corruption, from documents."""
+  feature = seqio.Feature(seqio.ByteVocabulary())
+  with seqio.utils.map_seed_manager(7):
+    examples = corrupt(
+        documents,
+        sequence_length={"inputs": 32, "targets": 12},
+        output_features={"inputs": feature, "targets": feature},
+    )
+  return list(tfds.as_numpy(examples.take(count)))
+
+
+def test_span_corruption_is_that_of_t5():
+  """Bit for bit: 300 documents are merged in three parts."""
+  documents = documents_of(300, shortest=1, read=[]).repeat(2)
+  ours = span_corruption_of(pretraining.span_corruption, documents)
+  theirs = span_corruption_of(preprocessors.span_corruption, documents)
+  assert len(ours) == len(theirs) > 100
+  for one, other in zip(ours, theirs):
+    assert one.keys() == other.keys()
+    for name in one:
+      np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_the_first_examples_need_the_first_documents_only():
+  read = []
+  documents = documents_of(128 * 20, shortest=180, read=read)
+  # Of 713 in the documents that are merged.
+  assert span_corruption_of(pretraining.span_corruption, documents, count=600)
+  assert 128 <= len(read) < 2 * 128
 
 
 def test_the_targets_need_room():

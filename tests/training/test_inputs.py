@@ -77,6 +77,17 @@ def twelve_batches():
   return training_batches(0, 12)
 
 
+def test_pipelines_of_many_tasks_are_not_tuned(monkeypatch):
+  def is_tuned(task):
+    with tf.Graph().as_default():
+      batches = inputs.training_batches(task, LENGTHS, 2, 0, 0, 10)
+      return batches.options().autotune.enabled
+
+  assert is_tuned("toy_mixture")
+  monkeypatch.setattr(inputs, "_MAX_TASKS_TUNED", 1)
+  assert is_tuned("toy_copy") and not is_tuned("toy_mixture")
+
+
 # In the middle of a block, at its end, and in a later one.
 @pytest.mark.parametrize("first_step", [3, 5, 11])
 def test_a_resumed_run_reads_the_batches_of_an_uninterrupted_one(
