@@ -236,13 +236,24 @@ class Experiment:
         *layouts.numbers_of_model(self.build_model(), self.outer_batch_size),
     ]
 
+  def check_splits(self, numbers: Sequence[layouts.Number]):
+    """Refuses numbers that the layout cannot split.
+
+    Args:
+      numbers: of this model, or of another one on its mesh.
+
+    Raises:
+      UserError: with the numbers, and the nearest layouts that work.
+    """
+    layouts.check(self._axes, self.rules, numbers)
+
   def check_layout(self):
     """Refuses a layout that cannot work, before any graph is built.
 
     Raises:
       UserError: with the numbers, and the nearest layouts that work.
     """
-    layouts.check(self._axes, self.rules, self.layout_numbers)
+    self.check_splits(self.layout_numbers)
     layouts.warn_of_idle_axes(self._axes, self.rules)
 
 

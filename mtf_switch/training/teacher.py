@@ -18,7 +18,8 @@ Its variables are in the graph under "teacher/", read from its checkpoint in
 each session, not trained and not saved.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import functools
 from typing import Any
 import warnings
@@ -83,14 +84,15 @@ class Teacher:
       path: the teacher's checkpoint; None for a graph that is never run.
 
     Raises:
-      UserError: the gin files do not describe a model of the student's type.
+      UserError: the gin files do not describe a model of the student's type
+        that the student's mesh can hold.
     """
     self._path = path
     self._experiment = experiment
     self._mix = mix
     self._files = gin_files
     of_student = strict_gin.macros()
-    try:
+    with self._named():
       self._configuration = gin_configuration.Configuration(
           functools.partial(
               strict_gin.parse,
@@ -102,20 +104,20 @@ class Teacher:
               },
           )
       )
-    except errors.UserError as error:
-      raise errors.UserError(
-          f"the teacher's gin files, {', '.join(self._files)}: {error} "
-          "(distill.teacher_params takes bindings of the teacher's.)"
-      ) from error
     self._check_fits_student()
     self._mode = evaluation_mode(self._build())
+    with self._named():
+      experiment.check_splits(self.layout_numbers)
 
   @property
   def layout_numbers(self) -> list[layouts.Number]:
     """The numbers of its model that set the sizes a layout splits."""
-    return layouts.numbers_of_model(
+    numbers = layouts.numbers_of_model(
         self._build(), self._experiment.outer_batch_size
     )
+    # Where it drops no tokens, they are in no groups.
+    drops = self._mode != tf.estimator.ModeKeys.PREDICT
+    return [x for x in numbers if drops or x.name != "num_cores"]
 
   def change_loss_at(self, step: tf.Tensor) -> loss_lib.ChangeLoss:
     """Returns the change of the loss of a step; see distillation.distill.
@@ -163,12 +165,14 @@ class Teacher:
       mode: of tf.estimator.ModeKeys; None for that in which it teaches.
 
     Raises:
-      UserError: the checkpoint does not fit the configuration.
+      UserError: the checkpoint does not fit the configuration, or the
+        configuration the batch.
     """
     graph = features["targets"].mesh.graph
     known = set(graph.all_variables)
     restored = self._path and _Restored(self._path)
     with (
+        self._named(),
         self._configuration.in_place(),
         tf.variable_scope(
             SCOPE[:-1], custom_getter=restored.get if restored else None
@@ -183,6 +187,18 @@ class Teacher:
         [v for v in graph.all_variables if v not in known]
     )
     return logits
+
+  @contextlib.contextmanager
+  def _named(self) -> Iterator[None]:
+    """Says of a mistake that it is the teacher's, and where it is mended."""
+    try:
+      yield
+    except errors.UserError as error:
+      message, *_ = str(error).splitlines()  # Gin appends lines.
+      raise errors.UserError(
+          f"the teacher's gin files, {', '.join(self._files)}: {message} "
+          "(distill.teacher_params takes bindings of the teacher's.)"
+      ) from error
 
   def _build(self):
     """The teacher's model, on the student's mesh."""

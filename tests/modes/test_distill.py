@@ -622,6 +622,52 @@ def test_bindings_of_student_and_teacher_do_not_mix(apart):
   assert shapes[f"{LAYER}/SwitchFeedForward/experts/wi/kernel"] == [4, 16, 32]
 
 
+@pytest.mark.parametrize(
+    "rules, params, expected",
+    [
+        ("batch:all,experts:all", ["num_cores = 3"], "num_cores = 2 or 4."),
+        ("batch:all,experts:all", ["num_cores = 1"], "num_cores = 2."),
+        ("experts:all", ["num_experts = 3"], "num_experts = 2 or 4."),
+        ("d_ff:all", ["d_ff = 33"], "d_ff = 32 or 34."),
+    ],
+)
+def test_a_teacher_that_the_mesh_cannot_split_is_refused(
+    teacher, rules, params, expected
+):
+  run = configured(
+      "unused",
+      "dense",
+      ["runs/pretrain.gin"],
+      "mesh_shape = 'all:2'",
+      f"layout_rules = '{rules}'",
+  )
+  with pytest.raises(errors.UserError) as raised:
+    teacher_of(run, teacher, *params)
+  message = str(raised.value)
+  assert message.startswith(f"the teacher's gin files, {teacher}/")
+  assert f"{expected} (distill.teacher_params takes bindings" in message
+  assert "\n" not in message
+
+
+def test_a_teacher_that_drops_no_token_needs_no_groups(teacher):
+  run = configured(
+      "unused", "dense", ["runs/pretrain.gin"], "mesh_shape = 'all:2'"
+  )
+  found = teacher_of(run, teacher, "num_cores = 3")
+  assert "num_cores" not in {number.name for number in found.layout_numbers}
+  # But the choice of the experts that most tokens take does.
+  mesh = mtf.Mesh(mtf.Graph(), "mesh")
+  with tf.Graph().as_default():
+    features = model_graph.import_features(
+        run.experiment, mesh, {"targets": tf.constant(batch())}
+    )
+    with pytest.raises(errors.UserError) as raised:
+      found.expert_loads(features)
+  message = str(raised.value)
+  assert message.startswith(f"the teacher's gin files, {teacher}/")
+  assert "num_cores = 3 groups" in message and "\n" not in message
+
+
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(student):
   run = configured(
       "unused", "dense", ["runs/pretrain.gin"], "Unitransformer.z_loss = 0.0"
