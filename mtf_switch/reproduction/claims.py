@@ -16,17 +16,22 @@
 
 The claims themselves are in questions.py and the modules that it reads. They
 were written before any run that they judge. A verdict follows from the records
-alone (verdicts.py): "reproduced" if the 95% interval of the mean effect over
-the seeds lies above `null`, "opposite" if it lies below, else "no difference
-seen"; and "cannot be seen at this scale" if pilots with other seeds say
-beforehand that so few seeds would probably not show an effect of `worthwhile`.
+alone, by the rules of verdicts.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-# Of all claims but for those that say otherwise.
+# How many seeds a claim has was decided from the pilots of figure1, before any
+# run that is judged (docs/experiments.md has their power): five show what would
+# matter to most claims, and some have as many more as they need.
 SEEDS = range(5)
+# Of claims that would need dozens, and of rows that only stand in a table.
+FEW_SEEDS = range(3)
+# What "no worse" means, in nats: a fifth of what 16 experts gain over the dense
+# model in the pilots; five seeds show it.
+MARGIN = 0.05
+MARGIN_SOURCE = "a margin of this project: a fifth of the gain of the experts"
 # Of the pilots, from which the power of a claim is computed.
 PILOT_SEEDS = range(100, 103)
 # Units and columns of tables.
@@ -52,7 +57,7 @@ class Claim(NamedTuple):
       round; "spread", for each row the qualities of all seeds, whose deviations
       are compared.
     null: the effect if there is nothing to see.
-    seeds: of the runs.
+    seeds: of the runs; a claim of the kind "speed" has rounds instead.
   """
 
   name: str

@@ -178,7 +178,9 @@ def _seeds_of(question: claims.Question) -> dict[str, set[int]]:
   seeds = {card: set(question.seeds) for card in question.cards}
   for claim in question.claims:
     for card in claim.rows:
-      seeds.setdefault(card, set()).update(claim.seeds)
+      # A contest has rounds instead.
+      own = () if claim.kind == "speed" else claim.seeds
+      seeds.setdefault(card, set()).update(own)
   return seeds
 
 

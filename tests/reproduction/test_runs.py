@@ -111,6 +111,12 @@ def test_claims_may_have_more_seeds_and_cards_than_the_table():
   ]
 
 
+def test_claims_of_speed_have_rounds_in_the_place_of_seeds():
+  speed = claim("dense", "switch")._replace(kind="speed")
+  asked = question("a", "dense", claims_=[speed], seeds=[7])
+  assert runs.of_question(asked, ALL) == [Run("dense", 7)]
+
+
 @pytest.mark.parametrize(
     "seeds, expected",
     [
