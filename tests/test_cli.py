@@ -507,7 +507,9 @@ def stop_after(server, signal_, step, model_dir):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_the_first_step(server, directory, number):
-  pid = server.start([*RUN, f"--model_dir=before_{number.name}"], directory)
+  # Many layers, so that the signal comes while they are built.
+  arguments = [f"--model_dir=before_{number.name}", "--gin_param=num_blocks=40"]
+  pid = server.start([*RUN, *arguments], directory)
   while "building" not in (directory / ".err").read_text():
     os.kill(pid, 0)
     time.sleep(0.001)
