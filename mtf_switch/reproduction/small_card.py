@@ -17,6 +17,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mtf_switch.reproduction import cards
+
 # By family of models, the multiplier of T5's learning rate (of fine-tuning, the
 # rate itself): the best of
 # TRIED_LEARNING_RATES on the split "validation", which no verdict uses, after
@@ -87,16 +89,7 @@ def text(card: SmallCard) -> str:
       + "".join(f'include "{x}"\n' for x in card.includes)
       + "\n"
       + "".join(
-          f"{name} = {_value(x)}\n"
+          f"{name} = {cards.gin_value(x)}\n"
           for name, x in {**card.bindings, **needed}.items()
       )
   )
-
-
-def _value(value: Any) -> str:
-  """A value as gin writes it; strings with @ or % are references."""
-  if isinstance(value, str):
-    return value if value[0] in "@%" else f'"{value}"'
-  if isinstance(value, list):
-    return "[\n" + "".join(f"    {_value(x)},\n" for x in value) + "]"
-  return repr(value)
