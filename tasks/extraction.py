@@ -40,16 +40,22 @@ _DOCUMENTED = (
 _STATEMENTS = ("body", "handlers", "orelse", "finalbody", "cases")
 
 
+# The names of a method's first parameter.
+_RECEIVERS = {"self", "cls"}
+
+
 class Documented(NamedTuple):
   """A docstring and what it describes.
 
   Attributes:
     text: the docstring, without indentation.
+    kind: "module", "class", "function" or "method".
     name: of the class or function; "" of a module.
     parameters: the names of a function's, without self and cls.
   """
 
   text: str
+  kind: str
   name: str
   parameters: list[str]
 
@@ -86,7 +92,9 @@ def documented(source: bytes) -> list[Documented] | None:
         # A lone surrogate is valid in Python but not in UTF-8.
         text = text.encode("utf-8", "ignore").decode("utf-8")
         found.append(
-            Documented(text, getattr(node, "name", ""), _parameters(node))
+            Documented(
+                text, _kind(node), getattr(node, "name", ""), _parameters(node)
+            )
         )
     inner = [
         child for field in _STATEMENTS for child in getattr(node, field, ())
@@ -95,12 +103,26 @@ def documented(source: bytes) -> list[Documented] | None:
   return found
 
 
+def _kind(node: ast.AST) -> str:
+  """Returns the kind of what is documented; methods have a receiver."""
+  if isinstance(node, ast.Module):
+    return "module"
+  if isinstance(node, ast.ClassDef):
+    return "class"
+  return "method" if set(_own(node)[:1]) & _RECEIVERS else "function"
+
+
 def _parameters(node: ast.AST) -> list[str]:
   """Returns the names of a function's parameters; none of other nodes."""
+  return [name for name in _own(node) if name not in _RECEIVERS]
+
+
+def _own(node: ast.AST) -> list[str]:
+  """Returns the names of all parameters of a function."""
   if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
     return []
   every = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
-  return [one.arg for one in every if one.arg not in ("self", "cls")]
+  return [one.arg for one in every]
 
 
 def read_docstrings(path: str) -> list[str] | None:

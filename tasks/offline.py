@@ -13,12 +13,13 @@
 # limitations under the License.
 """Downstream tasks without a download, and the facts that they ask for.
 
-`cldr_names` is a closed-book task (offline_names.py); `docstring_package` and
-`docstring_signature` ask about passages that are read (offline_docstrings.py).
-`offline_downstream` is their mixture. `cldr_facts` is the text with the answers
-of the first; the mixtures `offline_span_corruption`, `offline_prefix_lm` and
-`offline_full_lm` pre-train on it and on the embedded corpus. All have the
-vocabulary of that corpus.
+`cldr_names` is a closed-book task (offline_names.py); `docstring_package`,
+`docstring_kind` and `docstring_signature` ask about passages that are read
+(offline_docstrings.py). `offline_downstream` is their mixture, and
+`offline_understanding` that of the first two about passages. `cldr_facts` is
+the text with the answers of the first; the mixtures `offline_span_corruption`,
+`offline_prefix_lm` and `offline_full_lm` pre-train on it and on the embedded
+corpus. All have the vocabulary of that corpus.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ from tasks import vocabulary
 from tasks import waits
 
 # Part of the cache key; increased when the same packages give other questions.
-_FORMAT = 1
+_FORMAT = 2
 
 # Sequences of the embedded corpus for one of facts. Those are a text of 1.7 MB,
 # which has to be read often.
@@ -79,7 +80,7 @@ def build_docstrings(
 
   Args:
     directory: an existing, empty directory; it receives a subdirectory for each
-      of `docstring_package` and `docstring_signature`.
+      of `docstring_package`, `docstring_kind` and `docstring_signature`.
     files: source files, in an order that mixes the packages.
     num_workers: processes that read; the result does not depend on it.
   """
@@ -92,6 +93,7 @@ def build_docstrings(
       report(len(modules))
     for name, questions in (
         ("docstring_package", offline_docstrings.package_questions),
+        ("docstring_kind", offline_docstrings.kind_questions),
         ("docstring_signature", offline_docstrings.signature_questions),
     ):
       offline_questions.write(
@@ -196,12 +198,19 @@ _register(
     postprocessors.qa,
 )
 _register_classes("docstring_package", offline_docstrings.PACKAGES)
+_register_classes("docstring_kind", offline_docstrings.KINDS)
 _register_classes("docstring_signature", offline_docstrings.CHOICES)
-seqio.MixtureRegistry.add(
-    "offline_downstream",
-    ["cldr_names", "docstring_package", "docstring_signature"],
-    default_rate=seqio.mixing_rate_num_examples,
-)
+for _mixture, _tasks in {
+    # What models learn that train on a CPU for a few minutes.
+    "offline_understanding": ["docstring_package", "docstring_kind"],
+    "offline_downstream": [
+        *("cldr_names", "docstring_package", "docstring_kind"),
+        "docstring_signature",
+    ],
+}.items():
+  seqio.MixtureRegistry.add(
+      _mixture, _tasks, default_rate=seqio.mixing_rate_num_examples
+  )
 
 pretraining.register(
     "cldr_facts",

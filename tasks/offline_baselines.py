@@ -76,6 +76,7 @@ def score(questions: Questions, split: str, answers: Sequence[str]) -> float:
 BASELINES = {
     "cldr_names": (majority,),
     "docstring_package": (majority, bag_of_words),
+    "docstring_kind": (majority, bag_of_words),
     "docstring_signature": (majority, bag_of_words, same_words),
 }
 

@@ -69,6 +69,8 @@ MIN_PARAMETER_CHARACTERS = 3
 
 CHOICES = ("choice1", "choice2")
 
+KINDS = ("module", "class", "function", "method")
+
 
 class Module(NamedTuple):
   """A file.
@@ -92,7 +94,7 @@ class _Passage(NamedTuple):
 
   Attributes:
     split: its module's.
-    package: the package it is from.
+    label: what the question asks for, or the package it is from.
     lines: as they are in the docstring, to find repetitions.
     text: what the question shows.
     signature: the function's; "" if there is none.
@@ -100,7 +102,7 @@ class _Passage(NamedTuple):
   """
 
   split: str
-  package: str
+  label: str
   lines: str
   text: str
   signature: str = ""
@@ -141,8 +143,24 @@ def package_questions(
 ) -> Mapping[str, Sequence[Question]]:
   """Returns questions which package the start of a docstring is from.
 
-  All packages' names are masked, and each package has as many questions of a
-  split as the others, if it has enough docstrings.
+  Args:
+    modules: in an order that mixes the packages.
+
+  Returns:
+    the questions of each split.
+  """
+  labelled = (
+      (module, one.text, module.package)
+      for module in modules
+      for one in module.documented
+  )
+  return _label_questions("package", labelled, PACKAGES)
+
+
+def kind_questions(
+    modules: Sequence[Module],
+) -> Mapping[str, Sequence[Question]]:
+  """Returns questions what the start of a docstring describes, of KINDS.
 
   Args:
     modules: in an order that mixes the packages.
@@ -150,26 +168,49 @@ def package_questions(
   Returns:
     the questions of each split.
   """
+  labelled = (
+      (module, one.text, one.kind)
+      for module in modules
+      for one in module.documented
+  )
+  return _label_questions("kind", labelled, KINDS)
+
+
+def _label_questions(
+    asked: str,
+    labelled: Iterable[tuple[Module, str, str]],
+    labels: Sequence[str],
+) -> dict[str, list[Question]]:
+  """Returns questions which label the start of a docstring has.
+
+  All packages' names are masked, and each label has as many questions of a
+  split as the others, if there are enough docstrings.
+
+  Args:
+    asked: the first word of the inputs.
+    labelled: modules, docstrings and their labels, in an order that mixes the
+      packages.
+    labels: all of them.
+  """
   passages = []
-  for module in modules:
+  for module, docstring, label in labelled:
     split = offline_questions.split_of(module.name)
-    for one in module.documented:
-      start = one.text[: 4 * PASSAGE_CHARACTERS]  # Much of it may be spaces.
-      text = cut(masked(start), PASSAGE_CHARACTERS)
-      if len(text) >= MIN_PASSAGE_CHARACTERS:
-        lines = one.text[:PASSAGE_CHARACTERS]
-        passages.append(_Passage(split, module.package, lines, text))
+    start = docstring[: 4 * PASSAGE_CHARACTERS]  # Much of it may be spaces.
+    text = cut(masked(start), PASSAGE_CHARACTERS)
+    if len(text) >= MIN_PASSAGE_CHARACTERS:
+      lines = docstring[:PASSAGE_CHARACTERS]
+      passages.append(_Passage(split, label, lines, text))
   owners = collections.defaultdict(set)
   for passage in passages:
-    owners[passage.text].add(passage.package)
+    owners[passage.text].add(passage.label)
   passages = [x for x in passages if len(owners[x.text]) == 1]
   kept = {}
   for split, unseen in _without_repetitions(passages).items():
-    limit = offline_questions.SIZES[split] // len(PACKAGES)
+    limit = offline_questions.SIZES[split] // len(labels)
     counts = collections.Counter()
     kept[split] = []
     for question in offline_questions.in_hash_order(
-        Question(f"package: {x.text}", x.package) for x in unseen
+        Question(f"{asked}: {x.text}", x.label) for x in unseen
     ):
       counts[question.targets] += 1
       if counts[question.targets] <= limit:
@@ -211,10 +252,10 @@ def signature_questions(
   for split, unseen in _without_repetitions(passages).items():
     of_package = collections.defaultdict(list)
     for passage in unseen:
-      of_package[passage.package].append(passage)
+      of_package[passage.label].append(passage)
     questions = []
     for passage in unseen:
-      wrong = _other(passage, of_package[passage.package])
+      wrong = _other(passage, of_package[passage.label])
       if wrong is not None:
         questions.append(_choice(passage, wrong))
     kept[split] = offline_questions.in_hash_order(questions)[

@@ -26,8 +26,8 @@ _QUESTIONS = "experiments/small_questions_defaults.gin"
 _LANGUAGES = "experiments/small_languages_defaults.gin"
 _RATE = "learning_rate_schedules.constant_learning_rate.learning_rate"
 # The tasks that stand for those of Tables 4, 5 and 8, and their mixture.
-TASKS = ("cldr_names", "docstring_package", "docstring_signature")
-MIXTURE = "offline_downstream"
+TASKS = ("docstring_package", "docstring_kind")
+MIXTURE = "offline_understanding"
 # The models of Figure 13 by their experts; None for the dense one.
 PRETRAINED_EXPERTS = (None, 4, small_card.EXPERTS, 64)
 

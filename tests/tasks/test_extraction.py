@@ -143,11 +143,11 @@ def function():
   """Function."""
 '''
   assert extraction.documented(source.encode()) == [
-      ("Module.", "", []),
-      ("A.", "A", []),
-      ("Method.", "method", ["first", "last"]),
-      ("Of the class.", "of_class", ["only"]),
-      ("Function.", "function", []),
+      ("Module.", "module", "", []),
+      ("A.", "class", "A", []),
+      ("Method.", "method", "method", ["first", "last"]),
+      ("Of the class.", "method", "of_class", ["only"]),
+      ("Function.", "function", "function", []),
   ]
 
 

@@ -147,6 +147,11 @@ def whose(modules):
 
 
 @pytest.fixture(scope="module")
+def what(modules):
+  return offline_docstrings.kind_questions(modules)
+
+
+@pytest.fixture(scope="module")
 def which(modules):
   return offline_docstrings.signature_questions(modules)
 
@@ -165,18 +170,20 @@ def described(name: str, *parameters: str) -> Documented:
   """Returns a docstring of its own."""
   named = " and ".join(parameters)
   text = f"Returns {name} of its {named}, {f'{name} ' * 30}all."
-  return Documented(text, name, list(parameters))
+  return Documented(text, "function", name, list(parameters))
 
 
-def test_the_sample_has_questions_of_all_kinds(whose, which):
-  for questions in (whose, which):
+def test_the_sample_has_questions_of_all_kinds(whose, what, which):
+  for questions in (whose, what, which):
     counts = [len(questions[split]) for split in SPLITS]
     assert counts[0] > 200 and min(counts) > 15
   assert set(x.targets for x in whose["train"]) == set(
       offline_docstrings.PACKAGES
   )
-  assert [digest(whose), digest(which)] == [
+  assert set(x.targets for x in what["train"]) == set(offline_docstrings.KINDS)
+  assert [digest(whose), digest(what), digest(which)] == [
       "17532712e9c5d48a",
+      "9feb5e7b45649fcc",
       "0f646657290bb61f",
   ]
 
@@ -186,7 +193,7 @@ def test_a_question_whose_a_docstring_is():
       "Makes a NumPy array, np.array, with jax.numpy or\n  numpy. " + "ab " * 60
   )
   questions = offline_docstrings.package_questions(
-      [module("numpy", "train", Documented(text, "f", []))]
+      [module("numpy", "train", Documented(text, "function", "f", []))]
   )
   (question,) = questions["train"]
   assert question.targets == "numpy"
@@ -194,6 +201,22 @@ def test_a_question_whose_a_docstring_is():
       "package: Makes a _ array, _.array, with _._ or _. ab ab "
   )
   assert question.inputs.endswith(" ab") and len(question.inputs) <= 189
+
+
+def test_a_question_what_a_docstring_describes():
+  text = "Makes a numpy array " + "ab " * 60
+  documented = [
+      Documented(f"{kind}: {text}", kind, "", [])
+      for kind in offline_docstrings.KINDS
+  ]
+  questions = offline_docstrings.kind_questions(
+      [module("numpy", "train", *documented)]
+  )
+  start = " Makes a _ array ab ab"
+  assert {
+      question.targets: question.inputs.partition(start)[0]
+      for question in questions["train"]
+  } == {kind: f"kind: {kind}:" for kind in offline_docstrings.KINDS}
 
 
 @pytest.mark.parametrize(
@@ -209,9 +232,9 @@ def test_names_of_packages_are_masked(text, expected):
   assert offline_docstrings.masked(text) == expected
 
 
-def test_no_input_names_a_package(whose):
+def test_no_input_names_a_package(whose, what):
   for split in SPLITS:
-    for question in whose[split]:
+    for question in [*whose[split], *what[split]]:
       for package in offline_docstrings.PACKAGES:
         assert package not in question.inputs.casefold()
       assert len(question.inputs) <= 9 + offline_docstrings.PASSAGE_CHARACTERS
@@ -264,7 +287,7 @@ def test_a_question_which_docstring_belongs_to_a_signature():
 
 def test_the_passage_begins_where_a_parameter_is_named():
   text = "Computes it.\n\nArgs:\n  axis: the axis.\n  out: the output."
-  documented = Documented(text, "f", ["x", "axis", "out"])
+  documented = Documented(text, "function", "f", ["x", "axis", "out"])
   other = described("wrong", "beta")
   questions = offline_docstrings.signature_questions(
       [module("numpy", "train", documented, other)]
@@ -286,14 +309,15 @@ def test_every_signature_can_be_told_by_its_parameters(which):
     assert max(len(x.inputs) for x in which[split]) <= 211
 
 
-def test_questions_about_docstrings_do_not_leak(modules, whose, which):
+def test_questions_about_docstrings_do_not_leak(modules, whose, what, which):
   # All splits are among the first files, of which the questions are made.
   splits = [offline_questions.split_of(one.name) for one in modules]
   assert splits.count("test") / len(splits) == pytest.approx(0.12, abs=0.06)
   for first, second in itertools.combinations(SPLITS, 2):
-    assert not {x.inputs for x in whose[first]} & {
-        x.inputs for x in whose[second]
-    }
+    for questions in (whose, what):
+      assert not {x.inputs for x in questions[first]} & {
+          x.inputs for x in questions[second]
+      }
     texts = [
         {
             text
@@ -307,11 +331,13 @@ def test_questions_about_docstrings_do_not_leak(modules, whose, which):
     assert not texts[0] & texts[1]
 
 
-@pytest.mark.parametrize("make", ["package_questions", "signature_questions"])
+@pytest.mark.parametrize(
+    "make", ["package_questions", "kind_questions", "signature_questions"]
+)
 def test_what_repeats_an_earlier_split_is_left_out(make):
   line = "alpha : int, the first of all that are common to all of these."
   repeated = [
-      Documented(f"{line}\n{line}\nby {n}", f"f{n}", ["alpha"])
+      Documented(f"{line}\n{line}\nby {n}", "function", f"f{n}", ["alpha"])
       for n in range(3)
   ]
   other = [described(f"own{n}", "beta") for n in range(3)]
@@ -324,7 +350,7 @@ def test_what_repeats_an_earlier_split_is_left_out(make):
   shown = {s: " ".join(x.inputs for x in questions[s]) for s in SPLITS}
   assert line in shown["train"]
   assert line not in shown["validation"] and line not in shown["test"]
-  if make == "package_questions":
+  if make != "signature_questions":
     assert "own1" in shown["validation"] and "own2" in shown["test"]
 
 
@@ -353,7 +379,10 @@ def examples(name, split, **kwargs):
 
 def test_tasks_have_the_questions_and_mixtures_their_shares(small_tasks, names):
   vocabulary = seqio.ByteVocabulary()
-  for name in ("cldr_names", "docstring_package", "docstring_signature"):
+  for name in (
+      *("cldr_names", "docstring_package", "docstring_kind"),
+      "docstring_signature",
+  ):
     task = seqio.TaskRegistry.get(name)
     assert tuple(task.splits) == SPLITS
     text = offline.names_text if name == "cldr_names" else (
@@ -370,11 +399,15 @@ def test_tasks_have_the_questions_and_mixtures_their_shares(small_tasks, names):
           for key in ("inputs", "targets")
       ]
       assert decoded == [question.inputs[:255], question.targets]
-  mixture = seqio.get_mixture_or_task("offline_downstream")
-  for task in mixture.tasks:
-    count = task.source.num_input_examples("train")
-    assert mixture.get_rate(task) == count
-  assert len(mixture.tasks) == 3
+  for name, num_tasks in (
+      ("offline_downstream", 4),
+      ("offline_understanding", 2),
+  ):
+    mixture = seqio.get_mixture_or_task(name)
+    for task in mixture.tasks:
+      count = task.source.num_input_examples("train")
+      assert mixture.get_rate(task) == count
+    assert len(mixture.tasks) == num_tasks
 
 
 def test_the_mixtures_to_pre_train_on():
@@ -408,6 +441,7 @@ def measured(name, targets, predictions):
         ("cldr_names", ["Kuba"], ["Kuba"], 100.0),
         ("docstring_package", ["jax", "scipy"], ["jax", "numpy"], 50.0),
         ("docstring_package", ["jax"], ["nonsense"], 0.0),
+        ("docstring_kind", ["module", "class"], ["class", "class"], 50.0),
         ("docstring_signature", ["choice1"] * 4, ["choice1"] * 3 + ["x"], 75.0),
     ],
 )
