@@ -414,6 +414,9 @@ def test_training_prints_progress_and_nothing_else(straight):
   assert len(lines) < 20
 
 
+OF_TRAINING = ("learning_rate", "gradient_norm", "weight_norm")
+
+
 def test_training_leaves_what_it_promises(straight, directory):
   del straight
   model_dir = directory / "straight"
@@ -425,7 +428,9 @@ def test_training_leaves_what_it_promises(straight, directory):
         "step", "kind", "cross_entropy", "neg_log_perplexity", "aux_loss",
         "z_loss", "fraction_dropped", "packing_efficiency", "tokens_per_second",
         "seconds", "date", "task", "layers",
+        *(OF_TRAINING if record["kind"] == "train" else ()),
     ]  # fmt: skip
+    assert all(record[x] > 0 for x in OF_TRAINING if x in record)
     assert record["neg_log_perplexity"] == -record["cross_entropy"] < 0
     assert record["aux_loss"] > 0
     assert record["z_loss"] == 0  # Off, unless asked for.
@@ -435,6 +440,7 @@ def test_training_leaves_what_it_promises(straight, directory):
     for of_layer in record["layers"].values():
       assert set(of_layer) == set(figures.LAYER_FIGURES)
       assert sum(of_layer["load_histogram"]) == 4  # Experts.
+      assert sum(of_layer["load"]) == pytest.approx(4, abs=1e-3)
     assert record["aux_loss"] == pytest.approx(
         sum(of_layer["aux_loss"] for of_layer in record["layers"].values())
     )
@@ -486,10 +492,16 @@ def test_tensorboard_shows_each_switch_layer(straight, directory):
   for layer, of_layer in record["layers"].items():
     histogram = shown.pop(f"{layer}/load_histogram").histo
     assert list(histogram.bucket) == of_layer.pop("load_histogram")
+    assert len(of_layer.pop("load")) == 4  # In one picture, of all layers.
     for name, value in of_layer.items():
       scalar = shown.pop(f"{layer}/{name}").simple_value
       assert scalar == pytest.approx(value, abs=1e-12)
   assert not [name for name in shown if "/layer_" in name]
+  picture = shown["load_of_experts"].image
+  assert picture.height * 4 == picture.width * len(record["layers"])
+  for name in OF_TRAINING:
+    scalar = shown[name].simple_value
+    assert scalar == pytest.approx(record[name], rel=1e-6)
 
 
 def stop_after(server, signal_, step, model_dir):

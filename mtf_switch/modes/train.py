@@ -204,7 +204,11 @@ def train(
     estimator = estimators.make(
         run,
         model_functions.training_model_fn(
-            run, steps, make_hooks, change_loss_at=change_loss_at
+            run,
+            steps,
+            make_hooks,
+            change_loss_at=change_loss_at,
+            norms_every=metrics_every,
         ),
         iterations_per_loop,
     )

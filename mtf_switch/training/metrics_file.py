@@ -33,6 +33,10 @@ _NAME = "metrics.jsonl"
 # Lines of steps that were made again, and lines that are no records.
 _DROPPED = "metrics.dropped.jsonl"
 _BROKEN = "metrics.broken.jsonl"
+# The figures of a training step alone.
+_OF_TRAINING = ("learning_rate", "gradient_norm", "weight_norm")
+# Of the load of each expert, of which there may be thousands in a line.
+_DIGITS_OF_LOAD = 4
 
 
 def read(model_dir: str) -> list[dict[str, Any]]:
@@ -184,7 +188,8 @@ class MetricsFile:
         for sparse models, "aux_loss", "z_loss", "fraction_dropped" and
         "<layer>/<name>", which become the object "layers". Those of
         figures.OF_DISTILLATION become the object "distillation", which is there
-        only with them; others are left out.
+        only with them, as "learning_rate", "gradient_norm" and "weight_norm"
+        are; others are left out.
       tokens_per_second: positions of inputs and targets, padding included.
       evaluated: which examples these are, if not all: see
         evaluated_examples.Cap.record.
@@ -193,6 +198,8 @@ class MetricsFile:
     for path, value in figures.items():
       layer, _, name = path.rpartition("/")
       if layer:
+        if name == "load":
+          value = [round(float(x), _DIGITS_OF_LOAD) for x in value]
         layers.setdefault(layer, {})[name] = value
     record = {
         "step": int(step),
@@ -210,6 +217,7 @@ class MetricsFile:
         ),
         "task": task,
         "layers": layers or None,
+        **{name: figures[name] for name in _OF_TRAINING if name in figures},
         **(evaluated or {}),
     }
     of_distillation = {

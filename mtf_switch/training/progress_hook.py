@@ -25,6 +25,8 @@ from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import progress
 from mtf_switch.training import tensorboard
 
+_MAP_OF_LOADS = "load_of_experts"
+
 
 class ProgressHook(tf.train.SessionRunHook):
   """Follows a training session: the display, metrics.jsonl and TensorBoard.
@@ -52,8 +54,8 @@ class ProgressHook(tf.train.SessionRunHook):
       model_dir: the directory for TensorBoard.
       task: the name of the task or mixture.
       figures: scalar tensors or variables that are shown and recorded.
-      layer_figures: figures of layers, which are recorded: scalars or, for the
-        bins of figures.LOAD_BINS, vectors; see figures.LAYER_FIGURES.
+      layer_figures: figures of layers, which are recorded: scalars and vectors
+        of figures.LAYER_FIGURES, as "<layer>/<name>".
       summaries: scalars for TensorBoard only.
       display: the display.
       metrics_file: the file of the records.
@@ -144,11 +146,19 @@ class ProgressHook(tf.train.SessionRunHook):
     scalars = {**summaries, **figures}
     if rate:
       scalars["tokens_per_second"] = rate
-    for name in [name for name, x in scalars.items() if np.ndim(x)]:
-      histogram = tensorboard.histogram_of(
-          name, figures_lib.LOAD_BINS, scalars.pop(name)
+    vectors = {name: x for name, x in scalars.items() if np.ndim(x)}
+    loads = [x for name, x in vectors.items() if name.endswith("/load")]
+    for name in vectors:
+      value = scalars.pop(name)
+      if name.endswith("/load_histogram"):
+        self._writer.add_summary(
+            tensorboard.histogram_of(name, figures_lib.LOAD_BINS, value),
+            self._step,
+        )
+    if loads:
+      self._writer.add_summary(
+          tensorboard.map_of(_MAP_OF_LOADS, loads), self._step
       )
-      self._writer.add_summary(histogram, self._step)
     self._writer.add_summary(tensorboard.summary_of(scalars), self._step)
     self._writer.flush()
 

@@ -224,7 +224,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     )
     microbatches.report_first_choices(context, self._name_in_reports(), routing)
     if context.mode in sizes_lib.EVALUATED_BY_BATCHES:
-      self._add_losses(context, routing)
+      self._add_losses(context, routing, dims)
     else:
       reports.add_drops(context, routing)
     return outputs
@@ -278,7 +278,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
         **{name: getattr(self, name) for name in sizes_lib.Sizes._fields}
     )
 
-  def _add_losses(self, context, routing: routing_lib.Routing):
+  def _add_losses(
+      self, context, routing: routing_lib.Routing, dims: dims_lib.SwitchDims
+  ):
     """Adds the losses to the trained loss, and reports the routing."""
     divisor = 1
     if not microbatches.batch_is_known(context):
@@ -297,7 +299,12 @@ class SwitchFeedForward(transformer.TransformerLayer):
     if context.train:
       loss_lib.add_router_loss(context, aux_loss + z_loss)
     reports.add_routing(
-        context.model, self._name_in_reports(), routing, aux_loss, z_loss
+        context.model,
+        self._name_in_reports(),
+        routing,
+        mtf.Shape(dims.groups).size * dims.expert_capacity.size,
+        aux_loss,
+        z_loss,
     )
 
   def _check(self, context):

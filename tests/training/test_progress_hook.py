@@ -51,6 +51,7 @@ def run_hook(
         {
             "a/layer/load_max": step,
             "a/layer/load_histogram": tf.stack([step] + [0.0] * 7 + [1.0]),
+            "a/layer/load": tf.stack([step, 2 / 3]),
         },
         {"of_another_layer": step},
         display,
@@ -82,7 +83,11 @@ def test_hook_records_every_so_many_steps(tmp_path):
   assert [record["cross_entropy"] for record in records] == [9.0, 7.0, 5.0]
   assert {record["kind"] for record in records} == {"train"}
   assert records[0]["layers"] == {
-      "a/layer": {"load_max": 1.0, "load_histogram": [1.0] + [0.0] * 7 + [1.0]}
+      "a/layer": {
+          "load_max": 1.0,
+          "load_histogram": [1.0] + [0.0] * 7 + [1.0],
+          "load": [1.0, 0.6667],
+      }
   }
   # The first call of a session, which is slow, does not count: nothing is left
   # to be measured for step 4, the first of the second session.
@@ -156,6 +161,9 @@ def test_hook_writes_what_tensorboard_shows(tmp_path):
   assert list(histogram.bucket) == [1.0] + [0.0] * 7 + [1.0]
   assert list(histogram.bucket_limit) == [*figures.LOAD_BINS[1:], 8.0]
   assert values.pop((4, "a/layer/load_histogram")).histo.num == 4
+  for step in (2, 4):
+    picture = values.pop((step, "load_of_experts")).image
+    assert (picture.height, picture.width) == (256, 512)  # 1 layer, 2 experts.
   assert {v.WhichOneof("value") for v in values.values()} == {"simple_value"}
   scalars = {key: value.simple_value for key, value in values.items()}
   assert scalars[2, "cross_entropy"] == 9
