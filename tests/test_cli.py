@@ -401,11 +401,13 @@ def test_training_prints_progress_and_nothing_else(straight):
   ]
   assert len(notes) == 4
   assert lines[0] == "building the model, to train from step 0"
-  assert re.fullmatch(r"step 1/12  loss \d\.\d{4}", lines[1])
+  routed = r"\d+\.\d% dropped  load up to \d\.\d\d"
+  assert re.fullmatch(rf"step 1/12  loss \d\.\d{{4}}  {routed}", lines[1])
   assert re.fullmatch(
-      r"step 12/12  loss \d\.\d{4}  [\d,]+ tokens/s  0:00:00 left", lines[-3]
+      rf"step 12/12  loss \d\.\d{{4}}  [\d,]+ tokens/s  {routed}  0:00:00 left",
+      lines[-3],
   )
-  assert lines[-2] == "evaluating toy_copy at step 12"
+  assert lines[-2].split("  ")[0] == "evaluating toy_copy at step 12"
   assert re.fullmatch(
       r"step 12  toy_copy  neg_log_perplexity -\d\.\d{4}  "
       r"fraction_dropped \d\.\d{4}",
@@ -420,7 +422,15 @@ OF_TRAINING = ("learning_rate", "gradient_norm", "weight_norm")
 def test_training_leaves_what_it_promises(straight, directory):
   del straight
   model_dir = directory / "straight"
-  metrics = read_metrics(model_dir)
+  *losses, first = read_metrics(model_dir)[:5]
+  assert (first["step"], first["kind"]) == (1, "train")
+  assert [(x["what"], x["where"], x["state"]) for x in losses] == [
+      ("texts are cut", f"{feature} of the {split} split", "began")
+      for split in ("train", "validation")
+      for feature in ("inputs", "targets")
+  ]
+  assert losses[0]["numbers"] == {"cut": 6, "of": 50}
+  metrics = [r for r in read_metrics(model_dir) if r["kind"] != "warning"]
   assert [r["step"] for r in metrics if r["kind"] == "train"] == [*range(1, 13)]
   assert [r["step"] for r in metrics if r["kind"] == "eval"] == [6, 12]
   for record in metrics:

@@ -30,6 +30,7 @@ from mtf_switch import values
 from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
 from mtf_switch.planning import least_memory
+from mtf_switch.training import alarms
 from mtf_switch.training import best_checkpoints
 from mtf_switch.training import checkpoint_hook
 from mtf_switch.training import checkpoints
@@ -48,6 +49,7 @@ from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import stopping
 from mtf_switch.training import vocabulary_record
+from mtf_switch.transformer import feed_forward
 
 STEPS_PER_BLOCK = 10_000
 
@@ -143,7 +145,9 @@ def train(
           f"{first_step}, and train.steps = {steps}"
       )
     elif not first_step:
-      _warn_of_losses(run, eval_split if eval_every else None, display)
+      _warn_of_losses(
+          run, eval_split if eval_every else None, metrics_file, display
+      )
     # A block's pipeline is a graph of its own: a large one for a mixture of a
     # hundred tasks.
     checkpoint_periods = [save_checkpoints_steps]
@@ -335,20 +339,29 @@ def _check_and_record(run: run_lib.Run, eval_split: str | None):
 
 
 def _warn_of_losses(
-    run: run_lib.Run, eval_split: str | None, display: progress.Display
+    run: run_lib.Run,
+    eval_split: str | None,
+    metrics_file: metrics_file_lib.MetricsFile,
+    display: progress.Display,
 ):
-  """Says how many of the first examples are cut, and pieces unknown."""
+  """Says how many of the first examples are cut, and pieces unknown.
+
+  Of a run that was killed before its first checkpoint, the file has it already.
+  """
+  recorded = alarms.begun(metrics_file.read())
   splits = {"train": "mesh_train_dataset_fn"}
   if eval_split:
     splits[eval_split] = "mesh_eval_dataset_fn"
   for split, reader in splits.items():
-    inputs.warn_of_losses(
+    for change in inputs.warn_of_losses(
         run.experiment,
         split,
         reader,
         inputs.TRAINING_EXAMPLES_COUNTED,
         display,
-    )
+    ):
+      if (change.what, change.where) not in recorded:
+        metrics_file.append_warning(0, run.experiment.task, change)
 
 
 def _batches(
@@ -400,6 +413,11 @@ def _progress_hook(
       steps,
       run.experiment.positions_per_batch,
       metrics_every,
+      {
+          name: alarms.Layer(dims.expert_capacity.size, switch.num_choices)
+          for switch in feed_forward.switches(graph.model)
+          for name, dims in switch.dims_in_reports.items()
+      },
   )
 
 
