@@ -20,6 +20,7 @@ import os
 from typing import Any, Literal
 
 import gin
+import mesh_tensorflow as mtf
 import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
@@ -34,6 +35,7 @@ from mtf_switch.training import alarms
 from mtf_switch.training import best_checkpoints
 from mtf_switch.training import checkpoint_hook
 from mtf_switch.training import checkpoints
+from mtf_switch.training import counted_lowering
 from mtf_switch.training import data_checks
 from mtf_switch.training import endings
 from mtf_switch.training import estimators
@@ -49,7 +51,6 @@ from mtf_switch.training import run as run_lib
 from mtf_switch.training import skipped_batches
 from mtf_switch.training import stopping
 from mtf_switch.training import vocabulary_record
-from mtf_switch.transformer import feed_forward
 
 STEPS_PER_BLOCK = 10_000
 
@@ -138,7 +139,8 @@ def train(
       endings.losing_nothing(run.model_dir) as request,
       progress.Display(console) as display,
   ):
-    first_step = checkpoints.resume(run.model_dir)
+    with display.working("reading the checkpoint to go on from"):
+      first_step = checkpoints.resume(run.model_dir)
     if first_step >= steps:
       display.note(
           f"nothing to train: {run.model_dir} has a checkpoint of step "
@@ -211,6 +213,7 @@ def train(
             run,
             steps,
             make_hooks,
+            functools.partial(_lower, display),
             change_loss_at=change_loss_at,
             norms_every=metrics_every,
         ),
@@ -393,6 +396,13 @@ def _batches(
   return batches
 
 
+def _lower(display: progress.Display, graph, mesh_to_impl) -> mtf.Lowering:
+  """Lowers the graph of a training step, and shows how far it is."""
+  total = counted_lowering.count(graph)
+  with display.working("lowering the graph", total, "tensors") as report:
+    return counted_lowering.lower(report, graph, mesh_to_impl)
+
+
 def _progress_hook(
     run: run_lib.Run,
     graph: model_functions.TrainingGraph,
@@ -413,11 +423,7 @@ def _progress_hook(
       steps,
       run.experiment.positions_per_batch,
       metrics_every,
-      {
-          name: alarms.Layer(dims.expert_capacity.size, switch.num_choices)
-          for switch in feed_forward.switches(graph.model)
-          for name, dims in switch.dims_in_reports.items()
-      },
+      progress_hook.layers_of(graph.model),
   )
 
 

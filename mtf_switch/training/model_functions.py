@@ -202,12 +202,17 @@ def training_model_fn(
   return model_fn
 
 
-def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
+def perplexity_model_fn(
+    run: run_lib.Run,
+    num_datasets: int,
+    lower: Callable[..., mtf.Lowering] = mtf.Lowering,
+):
   """Returns a model function whose metrics are figures over whole datasets.
 
   Args:
     run: the run.
     num_datasets: the number of datasets in inputs.evaluation_batches.
+    lower: makes the lowering, as mtf.Lowering does.
 
   Returns:
     a function for estimators.make.
@@ -226,7 +231,7 @@ def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
     _, sums = loss_lib.loss_and_sums(
         experiment.build_model(), features, mode, utils.get_variable_dtype()
     )
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    lowering = lower(mesh.graph, {mesh: mesh_impl})
     sums = {
         name: tf.expand_dims(lowering.export_to_tf_tensor(x), 0)
         for name, x in sums.items()

@@ -27,6 +27,7 @@ from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import progress
 from mtf_switch.training import tensorboard
+from mtf_switch.transformer import feed_forward
 
 _MAP_OF_LOADS = "load_of_experts"
 # Of the last steps, the newer half is compared with the older.
@@ -186,6 +187,19 @@ class ProgressHook(tf.train.SessionRunHook):
     self._writer.flush()
 
 
+def layers_of(model) -> dict[str, alarms.Layer]:
+  """Returns what warnings need to know of each Switch layer of a model.
+
+  Args:
+    model: a Bitransformer or Unitransformer that has been called.
+  """
+  return {
+      name: alarms.Layer(dims.expert_capacity.size, switch.num_choices)
+      for switch in feed_forward.switches(model)
+      for name, dims in switch.dims_in_reports.items()
+  }
+
+
 def trend(losses: Sequence[float]) -> float | None:
   """Returns how far the mean of the newer half is from that of the older.
 
@@ -255,7 +269,11 @@ class SavingListener(tf.train.CheckpointSaverListener):
 
 
 class BatchesHook(tf.train.SessionRunHook):
-  """Reports what a session is at that evaluates or predicts."""
+  """Reports what a session is at that evaluates or predicts.
+
+  Attributes:
+    done: the number of batches so far.
+  """
 
   def __init__(self, report: progress.Report):
     """Creates the hook.
@@ -265,7 +283,7 @@ class BatchesHook(tf.train.SessionRunHook):
         before the first one is.
     """
     self._report = report
-    self._done = 0
+    self.done = 0
 
   def begin(self):
     """Called when the graph is built."""
@@ -279,5 +297,5 @@ class BatchesHook(tf.train.SessionRunHook):
   def after_run(self, run_context, run_values):
     """Counts a batch."""
     del run_context, run_values
-    self._done += 1
-    self._report(self._done)
+    self.done += 1
+    self._report(self.done)
