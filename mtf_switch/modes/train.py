@@ -20,7 +20,6 @@ import os
 from typing import Any, Literal
 
 import gin
-import mesh_tensorflow as mtf
 import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
@@ -213,7 +212,7 @@ def train(
             run,
             steps,
             make_hooks,
-            functools.partial(_lower, display),
+            counted_lowering.shown_by(display),
             change_loss_at=change_loss_at,
             norms_every=metrics_every,
         ),
@@ -394,13 +393,6 @@ def _batches(
     first_batch = skipped_batches.batch_of(first_step, skipped)
     batches = change_batches(batches, first_batch, skipped)
   return batches
-
-
-def _lower(display: progress.Display, graph, mesh_to_impl) -> mtf.Lowering:
-  """Lowers the graph of a training step, and shows how far it is."""
-  total = counted_lowering.count(graph)
-  with display.working("lowering the graph", total, "tensors") as report:
-    return counted_lowering.lower(report, graph, mesh_to_impl)
 
 
 def _progress_hook(

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 
 import mesh_tensorflow as mtf
 
+from mtf_switch.training import progress
+
 # A report of each would take longer than some of them.
 _TENSORS_BETWEEN_REPORTS = 100
 
@@ -46,6 +48,21 @@ def lower(
     mesh_to_impl: the implementation of each mesh.
   """
   return _Lowering(report, graph, mesh_to_impl)
+
+
+def shown_by(display: progress.Display) -> Callable[..., mtf.Lowering]:
+  """Returns a function like mtf.Lowering, of which a display shows the work.
+
+  Args:
+    display: the display.
+  """
+
+  def lower_and_show(graph, mesh_to_impl):
+    total = count(graph)
+    with display.working("lowering the graph", total, "tensors") as report:
+      return lower(report, graph, mesh_to_impl)
+
+  return lower_and_show
 
 
 class _Lowering(mtf.Lowering):

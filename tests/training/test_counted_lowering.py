@@ -14,14 +14,21 @@
 
 """How far the lowering of a graph is."""
 
+import io
+
 import mesh_tensorflow as mtf
+import pytest
+import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.mesh import placement_mesh
 from mtf_switch.training import counted_lowering
+from mtf_switch.training import progress
 
 
-def test_tensors_are_counted_while_they_are_lowered():
+@pytest.fixture
+def graph():
+  """A graph of 9 variables and more than 250 tensors, and its mesh."""
   with tf.Graph().as_default():
     mesh = mtf.Mesh(mtf.Graph(), "mesh")
     x = mtf.ones(mesh, [mtf.Dimension("rows", 2)])
@@ -32,14 +39,30 @@ def test_tensors_are_counted_while_they_are_lowered():
     for _ in range(240):
       x += 1
     mesh_impl = placement_mesh.PlacementMeshImpl("", "", ["cpu:0"])
-    total = counted_lowering.count(mesh.graph)
-    reports = []
-    lowering = counted_lowering.lower(
-        reports.append, mesh.graph, {mesh: mesh_impl}
-    )
-    assert 250 < total == sum(len(o.outputs) for o in mesh.graph.operations)
-    assert reports == [100, 200]
-    with tf.Session() as session:
-      session.run(tf.global_variables_initializer())
-      session.run(lowering.copy_masters_to_slices())
-      assert session.run(lowering.export_to_tf_tensor(x)).shape == (2,)
+    yield mesh.graph, {mesh: mesh_impl}, x
+
+
+def test_tensors_are_counted_while_they_are_lowered(graph):
+  graph, mesh_to_impl, x = graph
+  total = counted_lowering.count(graph)
+  reports = []
+  lowering = counted_lowering.lower(reports.append, graph, mesh_to_impl)
+  assert 250 < total == sum(len(o.outputs) for o in graph.operations)
+  assert reports == [100, 200]
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    session.run(lowering.copy_masters_to_slices())
+    assert session.run(lowering.export_to_tf_tensor(x)).shape == (2,)
+
+
+def test_a_display_shows_how_much_is_left(graph, monkeypatch):
+  monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+  graph, mesh_to_impl, x = graph
+  console = rich.console.Console(file=io.StringIO())
+  with progress.Display(console) as display:
+    lowering = counted_lowering.shown_by(display)(graph, mesh_to_impl)
+  assert lowering.export_to_tf_tensor(x).shape == (2,)
+  total = counted_lowering.count(graph)
+  assert console.file.getvalue().splitlines() == [
+      f"lowering the graph: {done} of {total} tensors" for done in (100, 200)
+  ]
