@@ -167,8 +167,8 @@ def test_the_figures_of_a_step_in_words():
       "decoder/layer/load_max": 2.346,
       "decoder/layer/fraction_dropped": 0.5,
   }
-  assert progress_hook.describe(sparse, -0.01249, 1234.5, 3725.4) == (
-      "loss 2.1234 (-0.012)  1,234 tokens/s  1.2% dropped  load up to 2.35  "
+  assert progress_hook.describe(sparse, 0.01249, 1234.5, 3725.4) == (
+      "loss 2.1234 (+0.012)  1,234 tokens/s  1.2% dropped  load up to 2.35  "
       "1:02:05 left"
   )
 
