@@ -394,7 +394,9 @@ def _numbers(values: Any) -> np.ndarray | None:
   """A list of numbers of a record; None if one is none, or all are 0."""
   if not isinstance(values, Sequence) or isinstance(values, str):
     return None
-  numbers = [_number(x) for x in values]
-  if None in numbers or not any(numbers):
+  try:
+    numbers = np.array(values, float)  # None becomes NaN.
+  except (OverflowError, TypeError, ValueError):
     return None
-  return np.array(numbers)
+  is_list = numbers.ndim == 1 and np.isfinite(numbers).all() and numbers.any()
+  return numbers if is_list else None

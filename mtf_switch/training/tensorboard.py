@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 # The pixels of a picture's longer side, if it has not more places than that.
-_SIDE = 512
+_SIDE = 256
 
 
 def summary_of(scalars: Mapping[str, Any]) -> tf.Summary:

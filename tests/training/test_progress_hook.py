@@ -217,7 +217,7 @@ def test_hook_writes_what_tensorboard_shows(tmp_path):
   assert values.pop((4, "a/layer/load_histogram")).histo.num == 4
   for step in (2, 4):
     picture = values.pop((step, "load_of_experts")).image
-    assert (picture.height, picture.width) == (256, 512)  # 1 layer, 2 experts.
+    assert (picture.height, picture.width) == (128, 256)  # 1 layer, 2 experts.
   assert {v.WhichOneof("value") for v in values.values()} == {"simple_value"}
   scalars = {key: value.simple_value for key, value in values.items()}
   assert scalars[2, "cross_entropy"] == 9

@@ -45,7 +45,7 @@ def test_a_map_has_a_row_for_each_layer_and_a_place_for_each_expert():
   picture = matplotlib.image.imread(
       io.BytesIO(value.image.encoded_image_string)
   )
-  side = 512 // 4
+  side = 256 // 4
   assert picture.shape == (2 * side, 4 * side, 4)
   assert (value.image.height, value.image.width) == picture.shape[:2]
   places = picture[side // 2 :: side, side // 2 :: side]
