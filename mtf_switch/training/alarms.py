@@ -28,7 +28,6 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.special
 
 IDLE = "expert without tokens"
 GREEDY = "one expert takes most"
@@ -337,11 +336,14 @@ def explained_drop(load: np.ndarray, capacity: float, slots: int) -> float:
     capacity: the slots of an expert, relative to the mean load.
     slots: of an expert in a group.
   """
+  # A quarter of a second of every start, also of runs without Switch layers.
+  from scipy import special  # pylint: disable=g-import-not-at-top
+
   mean = slots / capacity
   choices = mean * np.asarray(load, float)
   # pdtrc(k, m) is the probability of more than k.
-  over = choices * scipy.special.pdtrc(slots - 1, choices)
-  over -= slots * scipy.special.pdtrc(slots, choices)
+  over = choices * special.pdtrc(slots - 1, choices)
+  over -= slots * special.pdtrc(slots, choices)
   return float(over.mean() / mean)
 
 
