@@ -24,6 +24,7 @@ from benchmarks import slots
 from benchmarks import startup
 from benchmarks import step
 from benchmarks import teacher
+from benchmarks import watching
 
 QUESTIONS = [
     module.QUESTION
@@ -31,6 +32,7 @@ QUESTIONS = [
         layer,
         slots,
         step,
+        watching,
         teacher,
         decode,
         scaling,

@@ -84,6 +84,11 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         *_RATE,
         _MEMORY,
     ),
+    "watching": (
+        ("", lambda row: row["what"]),
+        ("ms of 10 steps", _TIME[1]),
+        _MEMORY,
+    ),
     "teacher": (
         ("", lambda row: row["what"]),
         ("by", _CONTENDER[1]),

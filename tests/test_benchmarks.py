@@ -190,6 +190,11 @@ def test_empty_slots_are_kept_or_left_out_in_each_case(directory):
   ]
 
 
+def test_steps_are_watched_or_not(directory):
+  rows = read(directory, "watching")["rows"]
+  assert [row["what"] for row in rows] == ["steps alone", "watched"]
+
+
 def test_the_fastest_form_has_what_eager_mode_has_not():
   eager, fastest = contest.entrants_of(
       "hugging_face", "step", {"batch": 2}, {"model": "switch"}

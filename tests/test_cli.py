@@ -401,11 +401,13 @@ def test_training_prints_progress_and_nothing_else(straight):
   ]
   assert len(notes) == 4
   assert lines[0] == "building the model, to train from step 0"
-  assert re.fullmatch(r"step 1/12  loss \d\.\d{4}", lines[1])
+  routed = r"\d+\.\d% dropped  load up to \d\.\d\d"
+  assert re.fullmatch(rf"step 1/12  loss \d\.\d{{4}}  {routed}", lines[1])
   assert re.fullmatch(
-      r"step 12/12  loss \d\.\d{4}  [\d,]+ tokens/s  0:00:00 left", lines[-3]
+      rf"step 12/12  loss \d\.\d{{4}}  [\d,]+ tokens/s  {routed}  0:00:00 left",
+      lines[-3],
   )
-  assert lines[-2] == "evaluating toy_copy at step 12"
+  assert lines[-2].split("  ")[0] == "evaluating toy_copy at step 12"
   assert re.fullmatch(
       r"step 12  toy_copy  neg_log_perplexity -\d\.\d{4}  "
       r"fraction_dropped \d\.\d{4}",
@@ -414,10 +416,21 @@ def test_training_prints_progress_and_nothing_else(straight):
   assert len(lines) < 20
 
 
+OF_TRAINING = ("learning_rate", "gradient_norm", "weight_norm")
+
+
 def test_training_leaves_what_it_promises(straight, directory):
   del straight
   model_dir = directory / "straight"
-  metrics = read_metrics(model_dir)
+  *losses, first = read_metrics(model_dir)[:5]
+  assert (first["step"], first["kind"]) == (1, "train")
+  assert [(x["what"], x["where"], x["state"]) for x in losses] == [
+      ("texts are cut", f"{feature} of the {split} split", "began")
+      for split in ("train", "validation")
+      for feature in ("inputs", "targets")
+  ]
+  assert losses[0]["numbers"] == {"cut": 6, "of": 50}
+  metrics = [r for r in read_metrics(model_dir) if r["kind"] != "warning"]
   assert [r["step"] for r in metrics if r["kind"] == "train"] == [*range(1, 13)]
   assert [r["step"] for r in metrics if r["kind"] == "eval"] == [6, 12]
   for record in metrics:
@@ -425,7 +438,9 @@ def test_training_leaves_what_it_promises(straight, directory):
         "step", "kind", "cross_entropy", "neg_log_perplexity", "aux_loss",
         "z_loss", "fraction_dropped", "packing_efficiency", "tokens_per_second",
         "seconds", "date", "task", "layers",
+        *(OF_TRAINING if record["kind"] == "train" else ()),
     ]  # fmt: skip
+    assert all(record[x] > 0 for x in OF_TRAINING if x in record)
     assert record["neg_log_perplexity"] == -record["cross_entropy"] < 0
     assert record["aux_loss"] > 0
     assert record["z_loss"] == 0  # Off, unless asked for.
@@ -435,6 +450,7 @@ def test_training_leaves_what_it_promises(straight, directory):
     for of_layer in record["layers"].values():
       assert set(of_layer) == set(figures.LAYER_FIGURES)
       assert sum(of_layer["load_histogram"]) == 4  # Experts.
+      assert sum(of_layer["load"]) == pytest.approx(4, abs=1e-3)
     assert record["aux_loss"] == pytest.approx(
         sum(of_layer["aux_loss"] for of_layer in record["layers"].values())
     )
@@ -486,10 +502,16 @@ def test_tensorboard_shows_each_switch_layer(straight, directory):
   for layer, of_layer in record["layers"].items():
     histogram = shown.pop(f"{layer}/load_histogram").histo
     assert list(histogram.bucket) == of_layer.pop("load_histogram")
+    assert len(of_layer.pop("load")) == 4  # In one picture, of all layers.
     for name, value in of_layer.items():
       scalar = shown.pop(f"{layer}/{name}").simple_value
       assert scalar == pytest.approx(value, abs=1e-12)
   assert not [name for name in shown if "/layer_" in name]
+  picture = shown["load_of_experts"].image
+  assert picture.height * 4 == picture.width * len(record["layers"])
+  for name in OF_TRAINING:
+    scalar = shown[name].simple_value
+    assert scalar == pytest.approx(record[name], rel=1e-6)
 
 
 def stop_after(server, signal_, step, model_dir):

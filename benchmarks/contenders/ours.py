@@ -28,6 +28,7 @@ import tensorflow.compat.v1 as tf
 
 from benchmarks.contenders import runs
 from benchmarks.contenders import teachers
+from benchmarks.contenders import watchers
 from benchmarks.contenders import whole_tensors  # noqa: F401  For gin.
 from benchmarks.contenders import worker
 from mtf_switch.mesh import draws
@@ -349,6 +350,7 @@ if __name__ == "__main__":
               tensors,
               teachers.student,
               teachers.score,
+              watchers.steps,
               update,
               decode,
               small_step,

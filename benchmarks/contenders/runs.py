@@ -149,6 +149,8 @@ def training_work(
     run: Run,
     features: Mapping[str, tf.Tensor] | None = None,
     change_loss_at: model_functions.ChangeLossAt | None = None,
+    make_more_hooks: model_functions.MakeHooks = lambda graph: (),
+    norms_every: int | None = None,
 ) -> worker.Work:
   """A training step, and its forward pass alone.
 
@@ -156,6 +158,8 @@ def training_work(
     run: the run.
     features: the batch; None for features_of the run's experiment.
     change_loss_at: see model_functions.training_model_fn.
+    make_more_hooks: makes hooks of the session.
+    norms_every: see model_functions.training_model_fn.
 
   Returns:
     the runs "step" and "forward".
@@ -165,11 +169,15 @@ def training_work(
 
   def make_hooks(graph):
     training_graphs.append(graph)
-    return []
+    return make_more_hooks(graph)
 
   tf.train.create_global_step()
   spec = model_functions.training_model_fn(
-      run, 1000, make_hooks, change_loss_at=change_loss_at
+      run,
+      1000,
+      make_hooks,
+      change_loss_at=change_loss_at,
+      norms_every=norms_every,
   )(features or features_of(experiment), None, tf.estimator.ModeKeys.TRAIN, {})
   (graph,) = training_graphs
   session = graphs.open_session(config(run), spec.training_hooks)

@@ -21,6 +21,7 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch import values
 from mtf_switch.training import checkpoints
+from mtf_switch.training import counted_lowering
 from mtf_switch.training import decoded_evaluation
 from mtf_switch.training import inputs
 from mtf_switch.training import prediction
@@ -182,7 +183,9 @@ def score(
         float(scored["score"])
         for scored in prediction.predict(
             run,
-            prediction_functions.scoring_model_fn(run),
+            prediction_functions.scoring_model_fn(
+                run, counted_lowering.shown_by(display)
+            ),
             features,
             step,
             display,

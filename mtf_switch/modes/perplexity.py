@@ -17,6 +17,7 @@
 Configured by gin.
 """
 
+from collections.abc import Sequence
 import functools
 import math
 import os
@@ -33,6 +34,7 @@ from mtf_switch.training import best_checkpoints
 from mtf_switch.training import caching
 from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
+from mtf_switch.training import counted_lowering
 from mtf_switch.training import estimators
 from mtf_switch.training import evaluated_examples
 from mtf_switch.training import inputs
@@ -81,8 +83,9 @@ def perplexity_eval(
         inputs.EVALUATION_EXAMPLES_COUNTED,
         display,
     )
+    counts = {}
     for step in steps:
-      _evaluate(run, step, split, display, again=True)
+      _evaluate(run, step, split, display, counts, again=True)
     if watch:
       watching.evaluate(
           run,
@@ -109,7 +112,7 @@ def make_evaluate(
   """
   return best_checkpoints.Evaluation(
       functools.partial(
-          _evaluate, run, split=split, display=display, again=False
+          _evaluate, run, split=split, display=display, counts={}, again=False
       ),
       lambda: best_checkpoints.mean_perplexities(
           run.metrics_file.read(),
@@ -123,6 +126,7 @@ def _evaluate(
     step: int,
     split: str,
     display: progress.Display,
+    counts: dict[Sequence[str], int],
     again: bool,
 ):
   """Measures each task at one step and appends a line to metrics.jsonl.
@@ -132,6 +136,8 @@ def _evaluate(
     step: the step of the checkpoint.
     split: the split.
     display: the display for progress and figures.
+    counts: the batches of tasks that have been measured before, by the names of
+      the tasks; those of this call are added.
     again: whether to measure tasks that metrics.jsonl already has.
 
   Raises:
@@ -151,12 +157,16 @@ def _evaluate(
   ]
   if not datasets:
     return
-  names = [dataset.name for dataset in datasets]
+  names = tuple(dataset.name for dataset in datasets)
   tasks = names[0] if len(names) == 1 else f"{len(names)} tasks"
   dataset_fns = [dataset.dataset_fn for dataset in datasets]
   text = f"evaluating {tasks} at step {step}"
-  with display.working(text, unit="batches", at_once=True) as report:
-    all_figures = _figures_of(run, step, dataset_fns, report)
+  with display.working(
+      text, counts.get(names), "batches", at_once=True
+  ) as report:
+    batches = progress_hook.BatchesHook(report)
+    all_figures = _figures_of(run, step, dataset_fns, report, batches)
+  counts[names] = batches.done
   cap = evaluated_examples.cap()
   for number, name in enumerate(names):
     figures = {key: values[number] for key, values in all_figures.items()}
@@ -188,7 +198,11 @@ def _evaluate(
 
 
 def _figures_of(
-    run: run_lib.Run, step: int, dataset_fns, report: progress.Report
+    run: run_lib.Run,
+    step: int,
+    dataset_fns,
+    report: progress.Report,
+    batches: progress_hook.BatchesHook,
 ):
   """The figures of a checkpoint over datasets, `[num_datasets, ...]` by name.
 
@@ -200,8 +214,18 @@ def _figures_of(
   if run.tpu:  # Elsewhere the examples end by themselves.
     num_batches = inputs.count_batches(dataset_fns, batch_size)
   path = checkpoints.path(run.model_dir, step)
+
+  def lower(graph, mesh_to_impl):
+    of = f"of {counted_lowering.count(graph):,} tensors"
+    return counted_lowering.lower(
+        lambda done: report(0, f"building the model: {done:,} {of}"),
+        graph,
+        mesh_to_impl,
+    )
+
   estimator = estimators.make(
-      run, model_functions.perplexity_model_fn(run, len(dataset_fns))
+      run,
+      model_functions.perplexity_model_fn(run, len(dataset_fns), lower),
   )
   with tf.Graph().as_default():
     # The Estimator takes this writer and adds no graph of megabytes to it.
@@ -209,10 +233,7 @@ def _figures_of(
   figures = estimator.evaluate(
       lambda params: inputs.evaluation_batches(dataset_fns, batch_size, report),
       steps=num_batches,
-      hooks=[
-          checkpoint_fit.CheckHook(path),
-          progress_hook.BatchesHook(report),
-      ],
+      hooks=[checkpoint_fit.CheckHook(path), batches],
       checkpoint_path=path,
   )
   # The figures that the Estimator adds are of all batches together.

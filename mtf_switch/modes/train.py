@@ -30,9 +30,11 @@ from mtf_switch import values
 from mtf_switch.modes import perplexity
 from mtf_switch.planning import accounting
 from mtf_switch.planning import least_memory
+from mtf_switch.training import alarms
 from mtf_switch.training import best_checkpoints
 from mtf_switch.training import checkpoint_hook
 from mtf_switch.training import checkpoints
+from mtf_switch.training import counted_lowering
 from mtf_switch.training import data_checks
 from mtf_switch.training import endings
 from mtf_switch.training import estimators
@@ -136,14 +138,17 @@ def train(
       endings.losing_nothing(run.model_dir) as request,
       progress.Display(console) as display,
   ):
-    first_step = checkpoints.resume(run.model_dir)
+    with display.working("reading the checkpoint to go on from"):
+      first_step = checkpoints.resume(run.model_dir)
     if first_step >= steps:
       display.note(
           f"nothing to train: {run.model_dir} has a checkpoint of step "
           f"{first_step}, and train.steps = {steps}"
       )
     elif not first_step:
-      _warn_of_losses(run, eval_split if eval_every else None, display)
+      _warn_of_losses(
+          run, eval_split if eval_every else None, metrics_file, display
+      )
     # A block's pipeline is a graph of its own: a large one for a mixture of a
     # hundred tasks.
     checkpoint_periods = [save_checkpoints_steps]
@@ -204,7 +209,12 @@ def train(
     estimator = estimators.make(
         run,
         model_functions.training_model_fn(
-            run, steps, make_hooks, change_loss_at=change_loss_at
+            run,
+            steps,
+            make_hooks,
+            counted_lowering.shown_by(display),
+            change_loss_at=change_loss_at,
+            norms_every=metrics_every,
         ),
         iterations_per_loop,
     )
@@ -331,20 +341,29 @@ def _check_and_record(run: run_lib.Run, eval_split: str | None):
 
 
 def _warn_of_losses(
-    run: run_lib.Run, eval_split: str | None, display: progress.Display
+    run: run_lib.Run,
+    eval_split: str | None,
+    metrics_file: metrics_file_lib.MetricsFile,
+    display: progress.Display,
 ):
-  """Says how many of the first examples are cut, and pieces unknown."""
+  """Says how many of the first examples are cut, and pieces unknown.
+
+  Of a run that was killed before its first checkpoint, the file has it already.
+  """
+  recorded = alarms.begun(metrics_file.read())
   splits = {"train": "mesh_train_dataset_fn"}
   if eval_split:
     splits[eval_split] = "mesh_eval_dataset_fn"
   for split, reader in splits.items():
-    inputs.warn_of_losses(
+    for change in inputs.warn_of_losses(
         run.experiment,
         split,
         reader,
         inputs.TRAINING_EXAMPLES_COUNTED,
         display,
-    )
+    ):
+      if (change.what, change.where) not in recorded:
+        metrics_file.append_warning(0, run.experiment.task, change)
 
 
 def _batches(
@@ -396,6 +415,7 @@ def _progress_hook(
       steps,
       run.experiment.positions_per_batch,
       metrics_every,
+      progress_hook.layers_of(graph.model),
   )
 
 

@@ -106,6 +106,8 @@ LAYER_FIGURES = {
     "load_histogram": "how many experts lie in each of the bins of LOAD_BINS",
     "aux_loss": "the load-balance loss, alpha included",
     "z_loss": "the router z-loss, its coefficient included",
+    "load": "the load of each expert",
+    "capacity": "the slots of an expert, relative to the mean load",
 }
 # The lower ends of the bins; the last one has no upper end.
 LOAD_BINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
@@ -114,8 +116,8 @@ LOAD_BINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
 def _figures_of_layer(sums, divide) -> dict[str, Any]:
   """The figures of one layer; see LAYER_FIGURES."""
   load = sums["expert_load"]
-  load = divide(load, tf.reduce_mean(load, axis=-1, keepdims=True))
-  load = tf.cast(load, tf.float32)
+  mean = tf.reduce_mean(load, axis=-1, keepdims=True)
+  load = tf.cast(divide(load, mean), tf.float32)
   # Comparisons, so that a load that is not a number is in no bin.
   is_at_least = load[..., tf.newaxis] >= tf.constant(LOAD_BINS)
   at_least = tf.reduce_sum(tf.cast(is_at_least, tf.float32), axis=-2)
@@ -132,6 +134,8 @@ def _figures_of_layer(sums, divide) -> dict[str, Any]:
       "load_histogram": at_least - above,
       "aux_loss": sums["aux_loss"],
       "z_loss": sums["z_loss"],
+      "load": load,
+      "capacity": divide(sums["slots"], tf.squeeze(mean, axis=-1)),
   }
 
 

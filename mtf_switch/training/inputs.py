@@ -34,6 +34,7 @@ import tensorflow.compat.v1 as tf
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch.training import alarms
 from mtf_switch.training import evaluated_examples
 from mtf_switch.training import lost_text
 from mtf_switch.training import progress
@@ -300,7 +301,7 @@ def warn_of_losses(
     reader: str,
     max_examples: int,
     display: progress.Display,
-):
+) -> list[alarms.Change]:
   """Says how many examples are cut and how many pieces are unknown.
 
   Args:
@@ -310,6 +311,9 @@ def warn_of_losses(
     max_examples: the number of examples to read, of all tasks together; fewer
       if they are long.
     display: the display for progress.
+
+  Returns:
+    those losses that are warnings of a run.
   """
   provider, lengths = experiment.provider, experiment.lengths
   tasks = [x for x in seqio.get_subtasks(provider) if split in x.splits]
@@ -352,6 +356,11 @@ def warn_of_losses(
   sample = ", of which only the first examples were read" if is_sample else ""
   for tally in tallies.values():
     tally.warn(f"{split} split{sample}: ")
+  return [
+      change
+      for name, tally in tallies.items()
+      for change in tally.changes(f"{name} of the {split} split")
+  ]
 
 
 def _before_cuts(

@@ -25,6 +25,13 @@ import numpy as np
 import seqio
 
 from mtf_switch import errors
+from mtf_switch.training import alarms
+
+CUT = "texts are cut"
+UNKNOWN = "many unknown pieces"
+# A vocabulary knows all but a few of 10,000 pieces of the texts that it was
+# made for; one of a hundred is too many for a feature to be understood.
+MANY_UNKNOWN = 0.01
 
 # Of an unknown piece, in a notice.
 _MAX_CHARACTERS = 20
@@ -95,6 +102,21 @@ class Tally:
           f"{self._feature} {are} unknown to the vocabulary "
           f"({self._first_unknown})."
       )
+
+  def changes(self, where: str) -> list[alarms.Change]:
+    """Returns the losses as warnings of a run, which do not end.
+
+    Args:
+      where: what the texts are.
+    """
+    found = []
+    if self._num_cut:
+      numbers = {"cut": self._num_cut, "of": self._num_texts}
+      found.append(alarms.Change(CUT, where, "began", numbers))
+    if self._num_unknown > MANY_UNKNOWN * self._num_pieces:
+      numbers = {"unknown": int(self._num_unknown), "of": self._num_pieces}
+      found.append(alarms.Change(UNKNOWN, where, "began", numbers))
+    return found
 
 
 def _warn(message: str):

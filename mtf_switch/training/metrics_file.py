@@ -27,12 +27,17 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch.training import alarms
 from mtf_switch.training import figures as figures_lib
 
 _NAME = "metrics.jsonl"
 # Lines of steps that were made again, and lines that are no records.
 _DROPPED = "metrics.dropped.jsonl"
 _BROKEN = "metrics.broken.jsonl"
+# The figures of a training step alone.
+_OF_TRAINING = ("learning_rate", "gradient_norm", "weight_norm")
+# Of the load of each expert, of which there may be thousands in a line.
+_DIGITS_OF_LOAD = 4
 
 
 def read(model_dir: str) -> list[dict[str, Any]]:
@@ -172,7 +177,7 @@ class MetricsFile:
       figures: dict[str, float],
       tokens_per_second: float | None = None,
       evaluated: Mapping[str, Any] | None = None,
-  ):
+  ) -> dict[str, Any]:
     """Adds a line; "seconds" and "date" are those of the call.
 
     Args:
@@ -184,15 +189,21 @@ class MetricsFile:
         for sparse models, "aux_loss", "z_loss", "fraction_dropped" and
         "<layer>/<name>", which become the object "layers". Those of
         figures.OF_DISTILLATION become the object "distillation", which is there
-        only with them; others are left out.
+        only with them, as "learning_rate", "gradient_norm" and "weight_norm"
+        are; others are left out.
       tokens_per_second: positions of inputs and targets, padding included.
       evaluated: which examples these are, if not all: see
         evaluated_examples.Cap.record.
+
+    Returns:
+      the record of the line.
     """
     layers = {}
     for path, value in figures.items():
       layer, _, name = path.rpartition("/")
       if layer:
+        if name == "load":
+          value = [round(float(x), _DIGITS_OF_LOAD) for x in value]
         layers.setdefault(layer, {})[name] = value
     record = {
         "step": int(step),
@@ -204,12 +215,10 @@ class MetricsFile:
         "fraction_dropped": figures.get("fraction_dropped"),
         "packing_efficiency": figures["packing_efficiency"],
         "tokens_per_second": tokens_per_second,
-        "seconds": round(time.monotonic() - self._started_at, 3),
-        "date": (
-            datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        ),
+        **self._now(),
         "task": task,
         "layers": layers or None,
+        **{name: figures[name] for name in _OF_TRAINING if name in figures},
         **(evaluated or {}),
     }
     of_distillation = {
@@ -220,6 +229,32 @@ class MetricsFile:
     if of_distillation:
       record["distillation"] = of_distillation
     files.append_record(self._path, record)
+    return record
+
+  def append_warning(self, step: int, task: str, change: alarms.Change):
+    """Adds a line of kind "warning".
+
+    Args:
+      step: updates made.
+      task: the name of the task or mixture.
+      change: what begins or ends.
+    """
+    record = {
+        "step": int(step),
+        "kind": "warning",
+        **self._now(),
+        "task": task,
+        **change._asdict(),
+    }
+    files.append_record(self._path, record)
+
+  def _now(self) -> dict[str, Any]:
+    """The time, of the run and of the world."""
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "seconds": round(time.monotonic() - self._started_at, 3),
+        "date": now.isoformat(timespec="seconds"),
+    }
 
   def drop_after(self, step: int):
     """Moves lines to files beside this one, and notes it.

@@ -35,6 +35,7 @@ from mtf_switch.mesh import draws
 from mtf_switch.training import figures as figures_lib
 from mtf_switch.training import host_call as host_call_lib
 from mtf_switch.training import model_graph
+from mtf_switch.training import norms
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import training_step
 from mtf_switch.training import unread_bindings
@@ -49,7 +50,9 @@ class TrainingGraph(NamedTuple):
     lowering: the mtf.Lowering.
     figures: the step's scalars by name: "cross_entropy", "neg_log_perplexity",
       "packing_efficiency", "learning_rate" and, for sparse models, "aux_loss",
-      "z_loss" and "fraction_dropped"; with a teacher figures.OF_DISTILLATION.
+      "z_loss" and "fraction_dropped"; with a teacher figures.OF_DISTILLATION;
+      and, if asked for, "gradient_norm" and "weight_norm", which are 0 at steps
+      that are not recorded.
     layer_figures: figures.LAYER_FIGURES of each Switch layer, scalars and
       vectors, as "<layer>/<name>".
     summaries: further scalars, which layers show in TensorBoard.
@@ -80,6 +83,7 @@ def training_model_fn(
     make_hooks: MakeHooks,
     lower: Callable[..., mtf.Lowering] = mtf.Lowering,
     change_loss_at: ChangeLossAt | None = None,
+    norms_every: int | None = None,
 ):
   """Returns a model function that trains.
 
@@ -89,6 +93,9 @@ def training_model_fn(
     make_hooks: returns the hooks of the session.
     lower: makes the lowering, as mtf.Lowering does.
     change_loss_at: changes the loss of the targets; None to leave it.
+    norms_every: steps between two computations of the norms of the gradients
+      and weights; None for none. TPUs, whose host sees the last of many steps,
+      never compute them.
 
   Returns:
     a function for estimators.make.
@@ -130,6 +137,18 @@ def training_model_fn(
         }
     )
     figures["learning_rate"] = tf.cast(learning_rate, tf.float32)
+    if norms_every and not run.tpu:
+      figures |= norms.at(
+          tf.equal((step + 1) % norms_every, 0),
+          lowering,
+          {
+              "gradient_norm": [x for x in training.gradients if x is not None],
+              # After lowering: those that it has combined are one.
+              "weight_norm": [
+                  v.outputs[0] for v in lowering.graph.trainable_variables
+              ],
+          },
+      )
     if change_loss_at:
       figures["loss"] = lowering.export_to_tf_tensor(training.loss)
     if training.num_microbatches > 1:
@@ -183,12 +202,17 @@ def training_model_fn(
   return model_fn
 
 
-def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
+def perplexity_model_fn(
+    run: run_lib.Run,
+    num_datasets: int,
+    lower: Callable[..., mtf.Lowering] = mtf.Lowering,
+):
   """Returns a model function whose metrics are figures over whole datasets.
 
   Args:
     run: the run.
     num_datasets: the number of datasets in inputs.evaluation_batches.
+    lower: makes the lowering, as mtf.Lowering does.
 
   Returns:
     a function for estimators.make.
@@ -207,7 +231,7 @@ def perplexity_model_fn(run: run_lib.Run, num_datasets: int):
     _, sums = loss_lib.loss_and_sums(
         experiment.build_model(), features, mode, utils.get_variable_dtype()
     )
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    lowering = lower(mesh.graph, {mesh: mesh_impl})
     sums = {
         name: tf.expand_dims(lowering.export_to_tf_tensor(x), 0)
         for name, x in sums.items()

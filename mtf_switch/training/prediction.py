@@ -21,6 +21,7 @@ import numpy as np
 
 from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
+from mtf_switch.training import counted_lowering
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import prediction_functions
@@ -48,7 +49,9 @@ def decode(
       vocabulary.decode([int(i) for i in prediction["outputs"]])
       for prediction in predict(
           run,
-          prediction_functions.decoding_model_fn(run),
+          prediction_functions.decoding_model_fn(
+              run, counted_lowering.shown_by(display)
+          ),
           {"inputs": ids},
           step,
           display,

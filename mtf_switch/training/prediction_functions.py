@@ -14,7 +14,7 @@
 
 """The model functions that answer each example: decoding, scoring, teaching."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import mesh_tensorflow as mtf
 from mesh_tensorflow.transformer import utils
@@ -31,8 +31,14 @@ from mtf_switch.training import unread_bindings
 from mtf_switch.transformer import distillation
 from mtf_switch.transformer import loss as loss_lib
 
+# Makes the lowering of a graph, as mtf.Lowering does.
+Lower = Callable[..., mtf.Lowering]
 
-def decoding_model_fn(run: run_lib.Run):
+
+def decoding_model_fn(
+    run: run_lib.Run,
+    lower: Lower = mtf.Lowering,
+):
   """Returns a model function that answers inputs with "outputs", token ids.
 
   How it decodes is set with T5's gin names: Bitransformer.decode and, for
@@ -40,6 +46,7 @@ def decoding_model_fn(run: run_lib.Run):
 
   Args:
     run: the run.
+    lower: makes the lowering, as mtf.Lowering does.
 
   Returns:
     a function for estimators.make.
@@ -54,7 +61,7 @@ def decoding_model_fn(run: run_lib.Run):
     features = model_graph.import_features(experiment, mesh, features)
     decoding = inference.decode(experiment, features)
     draws.seed_loops(mesh.graph)
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    lowering = lower(mesh.graph, {mesh: mesh_impl})
     outputs = utils.clean_decodes(
         lowering.export_to_tf_tensor(decoding.results)
     )
@@ -72,13 +79,17 @@ def decoding_model_fn(run: run_lib.Run):
   return model_fn
 
 
-def scoring_model_fn(run: run_lib.Run):
+def scoring_model_fn(
+    run: run_lib.Run,
+    lower: Lower = mtf.Lowering,
+):
   """Returns a model function that answers sequences with their "score".
 
   The score is the logarithm of the targets' probability, float32.
 
   Args:
     run: the run.
+    lower: makes the lowering, as mtf.Lowering does.
 
   Returns:
     a function for estimators.make.
@@ -92,7 +103,7 @@ def scoring_model_fn(run: run_lib.Run):
     mesh, mesh_impl = model_graph.place(run, params, step=None)
     features = model_graph.import_features(experiment, mesh, features)
     scoring = inference.score(experiment, features)
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    lowering = lower(mesh.graph, {mesh: mesh_impl})
     scores = lowering.export_to_tf_tensor(scoring.results)
     return _predictions(
         run,
@@ -106,13 +117,19 @@ def scoring_model_fn(run: run_lib.Run):
   return model_fn
 
 
-def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
+def teaching_model_fn(
+    run: run_lib.Run,
+    num_choices: int,
+    temperature: float,
+    lower: Lower = mtf.Lowering,
+):
   """Returns a model function that answers batches with distillation.CACHED.
 
   Args:
     run: the teacher's run.
     num_choices: the tokens of each target.
     temperature: divides the logits.
+    lower: makes the lowering, as mtf.Lowering does.
 
   Returns:
     a function for estimators.make; the tokens of the batch come along.
@@ -137,7 +154,7 @@ def teaching_model_fn(run: run_lib.Run, num_choices: int, temperature: float):
         num_choices,
         temperature,
     )
-    lowering = mtf.Lowering(mesh.graph, {mesh: mesh_impl})
+    lowering = lower(mesh.graph, {mesh: mesh_impl})
     return _predictions(
         run,
         lowering,

@@ -17,11 +17,13 @@
 from collections.abc import Callable, Iterator
 import contextlib
 import datetime
+import re
 import sys
 import threading
 import time
 
 import rich.console
+import rich.measure
 import rich.progress
 import rich.table
 import rich.text
@@ -31,6 +33,10 @@ from mtf_switch import terminal
 _SECONDS_BETWEEN_LINES = 10
 # What takes less is not said to take long.
 _SECONDS_UNSAID = 2
+# Narrower terminals have no room for a bar beside the figures.
+_LEAST_WIDTH_OF_BAR = 60
+# Between figures of a line, which is folded there.
+_GAP = "  "
 
 # Takes the count of what is done, and details.
 Report = Callable[..., None]
@@ -39,7 +45,8 @@ Report = Callable[..., None]
 class Display:
   """A live line on a terminal; elsewhere a plain line now and then.
 
-  Inside a `with` it also shows what tasks do that takes long.
+  Inside a `with` it also shows what tasks do that takes long. A piece of work
+  that took long once is shown with its time when it is done again.
   """
 
   def __init__(self, console: rich.console.Console):
@@ -48,16 +55,12 @@ class Display:
     self._wait = None
     self._last_steps = None
     self._next_line_at = 0.0
+    self._times = _Times()
     self._open = contextlib.ExitStack()
     if console.is_terminal:
       self._bar = rich.progress.Progress(
-          # Names of tasks are no markup. A narrow terminal folds the words.
-          rich.progress.TextColumn(
-              "{task.description}  {task.fields[details]}",
-              markup=False,
-              table_column=rich.table.Column(),
-          ),
-          _Bar(bar_width=12),
+          _Figures(),
+          _Bar(console),
           _Seconds(),
           console=console,
           # run_switch.py sends Python's to the log.
@@ -95,10 +98,11 @@ class Display:
         not, only when it has taken two seconds.
     """
     self._end_status()
+    details = self._times.begin(text)
     if self._bar:
-      self._update(self._task, text, details="", is_counted=False)
+      self._update(self._task, text, details=details, is_counted=False)
     else:
-      self._wait = _Wait(self.note, text, at_once)
+      self._wait = _Wait(self.note, _joined(text, details), at_once)
 
   def done(self):
     """Ends the piece of work of the last status."""
@@ -155,18 +159,21 @@ class Display:
       if details and not done:
         return details
       count = f"{done:,}" + (f" of {total:,}" if total else "")
-      return "  ".join(x for x in (f"{count} {unit}".rstrip(), details) if x)
+      return _joined(f"{count} {unit}".rstrip(), details)
 
+    times = _Times(self._times)
+    took = times.begin(text)
     if self._bar:
-      task = self._add(text, total)
+      task = self._add(text, total, details=took)
       try:
         yield lambda done, details="": self._update(
             task, text, completed=done, details=describe(done, details)
         )
       finally:
         self._bar.remove_task(task)
+        times.end()
       return
-    wait = _Wait(self.note, text, at_once)
+    wait = _Wait(self.note, _joined(text, took), at_once)
     next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def report(done, details=""):
@@ -179,6 +186,7 @@ class Display:
       yield report
     finally:
       wait.end()
+      times.end()
 
   @contextlib.contextmanager
   def opening(self, text: str, total: int, unit: str) -> Iterator[None]:
@@ -198,12 +206,12 @@ class Display:
         stack.enter_context(waits.counting_sources(report))
       yield
 
-  def _add(self, text, total, visible=True):
+  def _add(self, text, total, visible=True, details=""):
     return self._bar.add_task(
         text,
         total=total,
         visible=visible,
-        details="",
+        details=details,
         is_counted=(total or 0) > 1,
         since=time.monotonic(),
     )
@@ -217,6 +225,7 @@ class Display:
     return time.monotonic() >= self._next_line_at
 
   def _end_status(self):
+    self._times.end()
     if self._wait:
       self._wait.end()
       self._wait = None
@@ -253,12 +262,99 @@ class _Wait:
       self._note(f"{self._text}: {_words(seconds)}")
 
 
+class _Times:
+  """How long pieces of work took that took long, by their names."""
+
+  def __init__(self, others: "_Times | None" = None):
+    """Starts with none, or with those of others, and adds to them."""
+    self._seconds = others._seconds if others else {}
+    self._text = None
+
+  def begin(self, text: str) -> str:
+    """Ends the last piece of work; says how long this one took the last time.
+
+    Args:
+      text: its name; numbers in it, such as steps, do not matter.
+    """
+    self.end()
+    self._text = re.sub(r"\d+", "0", text)
+    self._started_at = time.monotonic()
+    seconds = self._seconds.get(self._text)
+    return "" if seconds is None else f"{_words(seconds)} the last time"
+
+  def end(self):
+    """Ends the piece of work, if there is one."""
+    if self._text is None:
+      return
+    seconds = time.monotonic() - self._started_at
+    if seconds >= _SECONDS_UNSAID:
+      self._seconds[self._text] = seconds
+    self._text = None
+
+
+class _Figures(rich.progress.ProgressColumn):
+  """A name and figures, folded where they do not fit beside each other."""
+
+  def render(self, task: rich.progress.Task) -> "_Folded":
+    """See base class."""
+    return _Folded(_joined(task.description, task.fields["details"]))
+
+
+class _Folded:
+  """Figures that rich folds to the width that it has for them."""
+
+  def __init__(self, text: str):
+    self._text = text
+
+  def __rich_measure__(self, console, options) -> rich.measure.Measurement:
+    del console
+    least = max(map(len, self._text.split(_GAP)))
+    return rich.measure.Measurement(least, len(self._text)).with_maximum(
+        options.max_width
+    )
+
+  def __rich_console__(self, console, options):
+    del console
+    # Names of tasks are no markup.
+    yield rich.text.Text("\n".join(folded(self._text, options.max_width)))
+
+
+def folded(text: str, width: int) -> list[str]:
+  """Returns lines of figures, none of which is cut where a line has room.
+
+  Args:
+    text: figures with two spaces between them.
+    width: of the lines.
+
+  Returns:
+    lines, which are longer only if one figure is.
+  """
+  first, *others = text.split(_GAP)
+  lines = [first]
+  for figure in others:
+    longer = _joined(lines[-1], figure)
+    if len(longer) <= width:
+      lines[-1] = longer
+    else:
+      lines.append(figure)
+  return lines
+
+
+def _joined(*figures: str) -> str:
+  return _GAP.join(x for x in figures if x)
+
+
 class _Bar(rich.progress.BarColumn):
-  """A bar for what is counted, nothing for other work."""
+  """A bar for what is counted, where there is room; otherwise nothing."""
+
+  def __init__(self, console: rich.console.Console):
+    super().__init__(bar_width=12)
+    self._console = console
 
   def render(self, task: rich.progress.Task):
     """See base class."""
-    if task.fields["is_counted"]:
+    has_room = self._console.width >= _LEAST_WIDTH_OF_BAR
+    if task.fields["is_counted"] and has_room:
       return super().render(task)
     return rich.text.Text()
 

@@ -27,6 +27,7 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
+from mtf_switch.training import counted_lowering
 from mtf_switch.training import estimators
 from mtf_switch.training import inputs
 from mtf_switch.training import prediction_functions
@@ -102,7 +103,10 @@ def _write_files(
   rows = estimators.make(
       run,
       prediction_functions.teaching_model_fn(
-          run, record["choices"], record["temperature"]
+          run,
+          record["choices"],
+          record["temperature"],
+          counted_lowering.shown_by(display),
       ),
   ).predict(
       lambda params: batches(record, first, end),

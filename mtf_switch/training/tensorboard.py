@@ -15,9 +15,14 @@
 """Events for TensorBoard."""
 
 from collections.abc import Mapping, Sequence
+import io
 from typing import Any
 
+import numpy as np
 import tensorflow.compat.v1 as tf
+
+# The pixels of a picture's longer side, if it has not more places than that.
+_SIDE = 256
 
 
 def summary_of(scalars: Mapping[str, Any]) -> tf.Summary:
@@ -59,3 +64,33 @@ def histogram_of(
       bucket=counts,
   )
   return tf.Summary(value=[tf.Summary.Value(tag=name, histo=histogram)])
+
+
+def map_of(name: str, rows: Sequence[Sequence[float]]) -> tf.Summary:
+  """Returns a picture of loads as a summary.
+
+  Args:
+    name: the picture's name.
+    rows: numbers relative to their mean, the upper row first: blue for 0, grey
+      for 1, red for 2 or more, and nothing for NaN or where a row is shorter.
+  """
+  # A run without Switch layers has no use for it.
+  from matplotlib import colormaps  # pylint: disable=g-import-not-at-top
+  from matplotlib import image  # pylint: disable=g-import-not-at-top
+
+  values = np.full([len(rows), max(map(len, rows))], np.nan)
+  for number, row in enumerate(rows):
+    values[number, : len(row)] = row
+  scale = colormaps["coolwarm"].with_extremes(bad=(0, 0, 0, 0))
+  pixels = scale(np.ma.masked_invalid(values / 2), bytes=True)
+  size = max(1, _SIDE // max(values.shape))
+  pixels = pixels.repeat(size, axis=0).repeat(size, axis=1)
+  file = io.BytesIO()
+  image.imsave(file, pixels, format="png")
+  picture = tf.Summary.Image(
+      height=pixels.shape[0],
+      width=pixels.shape[1],
+      colorspace=pixels.shape[2],
+      encoded_image_string=file.getvalue(),
+  )
+  return tf.Summary(value=[tf.Summary.Value(tag=name, image=picture)])

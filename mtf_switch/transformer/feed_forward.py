@@ -206,8 +206,9 @@ class SwitchFeedForward(transformer.TransformerLayer):
     else:
       nonpadding = None  # None or 1: every position is a real token.
     expert_dropout_rate = self.expert_dropout_rate if context.train else 0.0
+    name = self._name_in_reports(tf.get_variable_scope().name)
     of_batch = microbatches.counts(
-        context, self._name_in_reports(), x, nonpadding is not None, dims
+        context, name, x, nonpadding is not None, dims
     )
     outputs, routing = switch_layer_lib.switch_layer(
         x,
@@ -222,16 +223,23 @@ class SwitchFeedForward(transformer.TransformerLayer):
             self.dispatch, context, dims, self.num_choices
         ),
     )
-    microbatches.report_first_choices(context, self._name_in_reports(), routing)
+    microbatches.report_first_choices(context, name, routing)
     if context.mode in sizes_lib.EVALUATED_BY_BATCHES:
-      self._add_losses(context, routing)
+      self._add_losses(context, name, routing, dims)
     else:
       reports.add_drops(context, routing)
     return outputs
 
-  def _name_in_reports(self) -> str:
-    """The name of the layer's call in reports."""
-    scope = tf.get_variable_scope().name
+  @property
+  def dims_in_reports(self) -> dict[str, dims_lib.SwitchDims]:
+    """The dimensions of the layer's last calls, by their names in reports."""
+    return {
+        self._name_in_reports(scope): dims
+        for scope, dims in self.dims_of_scope.items()
+    }
+
+  def _name_in_reports(self, scope: str) -> str:
+    """The name in reports of the call under a variable scope."""
     return scope.removesuffix(f"/{type(self).__name__}")
 
   def _router_weights(self, context, dims: dims_lib.SwitchDims) -> mtf.Tensor:
@@ -278,7 +286,13 @@ class SwitchFeedForward(transformer.TransformerLayer):
         **{name: getattr(self, name) for name in sizes_lib.Sizes._fields}
     )
 
-  def _add_losses(self, context, routing: routing_lib.Routing):
+  def _add_losses(
+      self,
+      context,
+      name: str,
+      routing: routing_lib.Routing,
+      dims: dims_lib.SwitchDims,
+  ):
     """Adds the losses to the trained loss, and reports the routing."""
     divisor = 1
     if not microbatches.batch_is_known(context):
@@ -297,7 +311,12 @@ class SwitchFeedForward(transformer.TransformerLayer):
     if context.train:
       loss_lib.add_router_loss(context, aux_loss + z_loss)
     reports.add_routing(
-        context.model, self._name_in_reports(), routing, aux_loss, z_loss
+        context.model,
+        name,
+        routing,
+        mtf.Shape(dims.groups).size * dims.expert_capacity.size,
+        aux_loss,
+        z_loss,
     )
 
   def _check(self, context):

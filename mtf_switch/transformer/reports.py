@@ -105,6 +105,7 @@ def add_routing(
     model,
     layer: str,
     routing: routing_lib.Routing,
+    slots: int,
     aux_loss: mtf.Tensor,
     z_loss: mtf.Tensor,
 ):
@@ -117,6 +118,7 @@ def add_routing(
     model: a Unitransformer, as in Context.model.
     layer: the layer's name.
     routing: the router's decisions.
+    slots: of an expert, in all groups together.
     aux_loss: the load-balance loss, coefficient included, a scalar.
     z_loss: the router z-loss, coefficient included, a scalar.
   """
@@ -136,6 +138,7 @@ def add_routing(
       "expert_load": mtf.einsum(
           [requests, routing.routed], output_shape=[experts]
       ),
+      "slots": mtf.constant(probs.mesh, slots, dtype=tf.float32),
       "aux_loss": aux_loss,
       "z_loss": z_loss,
   }

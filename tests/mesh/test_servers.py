@@ -97,7 +97,8 @@ def directory(tmp_path_factory):
 
 def losses(model_dir):
   lines = (model_dir / "metrics.jsonl").read_text().splitlines()
-  return {r["step"]: r["cross_entropy"] for r in map(json.loads, lines)}
+  records = [r for r in map(json.loads, lines) if r["kind"] != "warning"]
+  return {r["step"]: r["cross_entropy"] for r in records}
 
 
 def wait_until(holds, pid=None):

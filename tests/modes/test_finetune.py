@@ -240,6 +240,12 @@ def read(path):
   return json.loads(path.read_text())
 
 
+def trained_records(model_dir):
+  """The "train" lines of a run."""
+  lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+  return [x for x in map(json.loads, lines) if x["kind"] == "train"]
+
+
 def evaluations(model_dir):
   path = model_dir / "validation_eval" / "metrics.jsonl"
   return [json.loads(line) for line in path.read_text().splitlines()]
@@ -275,8 +281,8 @@ def test_fine_tuning_leaves_what_it_promises(straight, directory):
   assert "expert_dropout_rate = 0.4" in config
   assert "DenseReluDense.dropout_rate" not in config  # Not in this model.
   # The counter and the optimizer started afresh.
-  lines = (model_dir / "metrics.jsonl").read_text().splitlines()
-  assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+  records = trained_records(model_dir)
+  assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
 
 
 def test_runs_leave_what_their_records_are_made_of(
@@ -404,10 +410,10 @@ def test_a_fine_tuned_model_teaches_on_its_tasks(server, straight, directory):
   model_dir = directory / "student"
   found = read(model_dir / "initialization.json")
   assert len(found["of_experts"]) == 2  # The decoders' layers differ.
-  (line,) = (model_dir / "metrics.jsonl").read_text().splitlines()
-  of_teacher = json.loads(line)["distillation"]
+  (record,) = trained_records(model_dir)
+  of_teacher = record["distillation"]
   # The student has less than the teacher, of which it has the embedding.
-  assert of_teacher["teacher_cross_entropy"] < json.loads(line)["cross_entropy"]
+  assert of_teacher["teacher_cross_entropy"] < record["cross_entropy"]
   assert [x["task"] for x in evaluations(model_dir)] == list(TASKS)
   best = {x["task"]: x["step"] for x in read(model_dir / "best.json")}
   assert best == dict.fromkeys([*TASKS, "toy_both_letters"], 1)

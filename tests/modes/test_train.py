@@ -144,6 +144,7 @@ def lines(model_dir):
   return [
       (record["step"], record["cross_entropy"])
       for record in metrics_file.read(str(model_dir))
+      if record["kind"] != "warning"
   ]
 
 

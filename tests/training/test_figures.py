@@ -40,6 +40,7 @@ FIRST = {
     "expert_load": [0.0, 1.0, 0.0, 2.0, 3.0, 0.0, 1.0, 9.0],
     "aux_loss": 0.25,
     "z_loss": 0.125,
+    "slots": 3.0,
 }
 SECOND = {
     "tokens": 10.0,
@@ -50,6 +51,7 @@ SECOND = {
     "expert_load": [6.0] * 8,
     "aux_loss": 0.5,
     "z_loss": 0.25,
+    "slots": 9.0,
 }
 
 
@@ -101,6 +103,8 @@ def test_figures_of_a_batch():
           "encoder/first/load_histogram": [3, 0, 2, 0, 1, 0, 1, 0, 1],
           "encoder/first/aux_loss": 0.25,
           "encoder/first/z_loss": 0.125,
+          "encoder/first/load": [0.0, 0.5, 0.0, 1.0, 1.5, 0.0, 0.5, 4.5],
+          "encoder/first/capacity": 1.5,
           "encoder/second/entropy": 2.0,
           "encoder/second/gate": 0.25,
           "encoder/second/fraction_dropped": 0.0,
@@ -110,6 +114,8 @@ def test_figures_of_a_batch():
           "encoder/second/load_histogram": [0, 0, 0, 0, 8, 0, 0, 0, 0],
           "encoder/second/aux_loss": 0.5,
           "encoder/second/z_loss": 0.25,
+          "encoder/second/load": [1.0] * 8,
+          "encoder/second/capacity": 1.5,
       }
   )
 
@@ -121,7 +127,7 @@ def test_each_layer_has_the_figures_that_are_described():
   ] == list(figures.LAYER_FIGURES)
 
 
-def test_figures_do_not_grow_with_the_number_of_experts():
+def test_only_the_loads_grow_with_the_number_of_experts():
   def shapes(num_experts):
     layer = {**FIRST, "expert_load": [1.0] * num_experts}
     return {
@@ -129,7 +135,10 @@ def test_figures_do_not_grow_with_the_number_of_experts():
         for name, value in figures_of_batch(sparse_sums(a=layer)).items()
     }
 
-  assert shapes(2) == shapes(64)
+  few, many = shapes(2), shapes(64)
+  assert few.pop("encoder/a/load") == (2,)
+  assert many.pop("encoder/a/load") == (64,)
+  assert few == many
 
 
 def test_the_last_bin_has_no_upper_end():
@@ -152,6 +161,7 @@ def test_layer_that_routes_nothing_has_zeros():
   assert figures_.pop("packing_efficiency") == 0.75
   # All experts have as much as each other: nothing.
   assert figures_.pop("encoder/first/load_histogram") == [8] + [0] * 8
+  assert figures_.pop("encoder/first/load") == [0] * 8
   assert set(figures_.values()) == {0.0}
 
 

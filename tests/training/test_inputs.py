@@ -30,6 +30,7 @@ from tensorflow.python.autograph.core import ag_ctx
 import tensorflow_datasets as tfds
 
 from mtf_switch import errors
+from mtf_switch.training import alarms
 from mtf_switch.training import inputs
 from mtf_switch.training import progress
 import tasks  # noqa: F401  Registers the text_files tasks.
@@ -214,20 +215,24 @@ def test_unknown_pieces_of_lines_are_counted(pieces):
   ]
 
 
-def losses(task, split="train", max_examples=100, lengths=None):
-  """The notices of what examples lose."""
+def losses(
+    task, split="train", max_examples=100, lengths=None, are_recorded=False
+):
+  """What examples lose: the notices, or what is recorded of a run."""
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     experiment = types.SimpleNamespace(
         provider=task, lengths=lengths or LENGTHS
     )
-    inputs.warn_of_losses(
+    changes = inputs.warn_of_losses(
         experiment,
         split,
         "mesh_eval_dataset_fn",
         max_examples,
         progress.Display(rich.console.Console(file=io.StringIO())),
     )
+  if are_recorded:
+    return changes
   return [str(x.message) for x in caught if x.category is errors.UserNotice]
 
 
@@ -270,6 +275,14 @@ def test_cut_examples_are_counted(end):
       "is longer than the 48 tokens of Experiment.sequence_length and was cut, "
       "the first is example 2 of counted."
   ]
+  assert losses(task, are_recorded=True) == [
+      alarms.Change(
+          "texts are cut",
+          "inputs of the train split",
+          "began",
+          {"cut": 2, "of": 4},
+      )
+  ]
   assert not losses(counted_task(texts[::2], end))
   gin.parse_config("mesh_eval_dataset_fn.num_eval_examples = 1")
   assert not losses(task)
@@ -282,6 +295,17 @@ def test_unknown_pieces_of_examples_are_counted(pieces):
       f"train split: 1 of {num_pieces} pieces of the inputs is unknown to the "
       "vocabulary (example 2 of counted first: 'Z').",
   ]
+  (change,) = losses(task, are_recorded=True)
+  assert change == alarms.Change(
+      "many unknown pieces",
+      "inputs of the train split",
+      "began",
+      {"unknown": 1, "of": num_pieces},
+  )
+  # One of a hundred is not many.
+  task = counted_task(["the Z", *["the switch"] * 60], ENDS[0], pieces)
+  assert losses(task)
+  assert not losses(task, are_recorded=True)
 
 
 def test_a_vocabulary_is_found_once_however_many_examples_there_are():

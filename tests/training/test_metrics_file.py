@@ -48,13 +48,20 @@ SPARSE = {
     "fraction_dropped": 0.125,
     "packing_efficiency": 0.75,
     "learning_rate": 0.01,
+    "gradient_norm": np.float32(2.0),
+    "weight_norm": np.float32(30.0),
     # As a session returns them.
     "encoder/layer_001/load_max": np.float32(1.5),
     "encoder/layer_001/load_histogram": np.array([0, 3, 1], np.float32),
+    "encoder/layer_001/load": np.array([1 / 3, 1.5, 7 / 6], np.float32),
     "decoder/layer_001/load_max": np.float32(2.0),
 }
 LAYERS = {
-    "encoder/layer_001": {"load_max": 1.5, "load_histogram": [0.0, 3.0, 1.0]},
+    "encoder/layer_001": {
+        "load_max": 1.5,
+        "load_histogram": [0.0, 3.0, 1.0],
+        "load": [0.3333, 1.5, 1.1667],
+    },
     "decoder/layer_001": {"load_max": 2.0},
 }
 DENSE = {
@@ -77,13 +84,15 @@ def test_a_line_has_the_promised_keys_in_order(metrics_file, tmp_path):
   metrics_file.append(7, "train", "a_task", SPARSE, 1000.0)
   (line,) = text(tmp_path).splitlines()
   record = json.loads(line)
-  assert list(record) == KEYS
+  of_training = ["learning_rate", "gradient_norm", "weight_norm"]
+  assert list(record) == [*KEYS, *of_training]
   assert 0 <= record.pop("seconds") < 60
   date = datetime.datetime.fromisoformat(record.pop("date"))
   age = datetime.datetime.now(datetime.UTC) - date
   assert datetime.timedelta() <= age < datetime.timedelta(minutes=1)
   assert list(record.values()) == [
-      7, "train", 2.5, -2.5, 0.02, 0.01, 0.125, 0.75, 1000.0, "a_task", LAYERS
+      7, "train", 2.5, -2.5, 0.02, 0.01, 0.125, 0.75, 1000.0, "a_task", LAYERS,
+      0.01, 2.0, 30.0,
   ]  # fmt: skip
 
 
@@ -93,6 +102,7 @@ def test_what_does_not_apply_or_is_no_number_is_null(metrics_file, tmp_path):
       "aux_loss": float("nan"),
       "encoder/layer_001/load_max": np.float32("inf"),
       "encoder/layer_001/load_histogram": np.array([1, np.nan], np.float32),
+      "encoder/layer_001/load": np.array([1, np.nan], np.float32),
   }
   metrics_file.append(8, "eval", "a_task", {**SPARSE, **not_a_number})
   dense, sparse = map(json.loads, text(tmp_path).splitlines())
@@ -104,7 +114,11 @@ def test_what_does_not_apply_or_is_no_number_is_null(metrics_file, tmp_path):
   assert dense["tokens_per_second"] is None
   assert sparse["aux_loss"] is None
   of_layer = sparse["layers"]["encoder/layer_001"]
-  assert of_layer == {"load_max": None, "load_histogram": [1.0, None]}
+  assert of_layer == {
+      "load_max": None,
+      "load_histogram": [1.0, None],
+      "load": [1.0, None],
+  }
   assert "NaN" not in text(tmp_path)
   assert "Infinity" not in text(tmp_path)
 

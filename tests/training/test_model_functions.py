@@ -104,7 +104,7 @@ def training_batches(task):
   return batches
 
 
-def build_training(run, features, params):
+def build_training(run, features, params, **options):
   """The model function's result, and the graph that its hooks get."""
   graphs = []
 
@@ -112,7 +112,7 @@ def build_training(run, features, params):
     graphs.append(graph)
     return []
 
-  spec = model_functions.training_model_fn(run, 10, make_hooks)(
+  spec = model_functions.training_model_fn(run, 10, make_hooks, **options)(
       features, None, tf.estimator.ModeKeys.TRAIN, params
   )
   (graph,) = graphs
@@ -242,9 +242,10 @@ def test_each_switch_layer_has_figures():
       for name, value in figures.items()
       if "/" in name
   }
-  names = set(figures_lib.LAYER_FIGURES) - {"load_histogram"}
+  names = set(figures_lib.LAYER_FIGURES) - {"load_histogram", "load"}
   bins = {f"load_histogram[{i}]" for i in range(len(figures_lib.LOAD_BINS))}
-  assert set(of_layer) == names | bins
+  loads = {f"load[{i}]" for i in range(4)}
+  assert set(of_layer) == names | bins | loads
   # The only layer of its kind: the model's figures are its own.
   for name in ("aux_loss", "z_loss", "fraction_dropped"):
     assert of_layer[name] == figures[name]
@@ -253,9 +254,53 @@ def test_each_switch_layer_has_figures():
   assert 1 / 4 <= of_layer["gate"] <= 1
   assert of_layer["load_min"] <= 1 <= of_layer["load_max"] <= 4
   assert sum(of_layer[name] for name in bins) == 4
+  assert max(of_layer[name] for name in loads) == of_layer["load_max"]
+  # 80 of the 160 positions in each of two groups, of which this batch has as
+  # many slots as the capacity factor says, and no more tokens than positions.
+  slots = 2 * int(80 * 1.25 / 4)
+  real = np.count_nonzero(training_batches("toy_lm")[0]["targets"])
+  assert of_layer["capacity"] == pytest.approx(slots / (real / 4))
   # Alpha times at least about 1; ln(4) squared where all logits are 0.
   assert 0.009 < of_layer["aux_loss"] < 0.04
   assert of_layer["z_loss"] == pytest.approx(0.5 * np.log(4) ** 2, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [(), ("mesh_shape = 'all:2'", "layout_rules = 'batch:all,experts:all'")],
+)
+def test_norms_of_gradients_and_weights_at_recorded_steps(params):
+  run = make_run("sparse", *params)
+  batch = training_batches(run.experiment.task)[0]
+  with tf.Graph().as_default():
+    features = {name: tf.constant(value) for name, value in batch.items()}
+    tf.set_random_seed(run.seed)
+    tf.train.create_global_step()
+    spec, graph = build_training(run, features, {}, norms_every=2)
+    gradients = [
+        graph.lowering.export_to_tf_tensor(x)
+        for x in graph.gradients.values()
+        if x is not None
+    ]
+    masters = {v.op.name for v in tf.global_variables()}
+    weights = [v for v in tf.trainable_variables() if v.op.name in masters]
+    names = ("gradient_norm", "weight_norm")
+    fetches = [{name: graph.figures[name] for name in names}, gradients]
+    with tf.Session(config=estimators.session_config(run)) as session:
+      session.run(tf.global_variables_initializer())
+      session.run(graph.lowering.copy_masters_to_slices())
+      first, _, _ = session.run([*fetches, spec.train_op])
+      assert first == dict.fromkeys(names, 0)  # Step 1 is not recorded.
+      session.run(graph.lowering.copy_slices_to_masters())
+      before = session.run(weights)
+      second, of_step, _ = session.run([*fetches, spec.train_op])
+
+  def norm(arrays):
+    return np.sqrt(sum(np.square(x, dtype=float).sum() for x in arrays))
+
+  assert second["gradient_norm"] == pytest.approx(norm(of_step), rel=1e-4)
+  # Those that the step begins with.
+  assert second["weight_norm"] == pytest.approx(norm(before), rel=1e-5)
 
 
 def test_noise_follows_from_the_step():
@@ -519,8 +564,9 @@ def test_evaluation_does_not_depend_on_the_batch_size(model, params):
     assert figures["aux_loss"] > 0
     # One for each layer; other figures count a batch's padding as nothing.
     assert sum(name.endswith("/entropy") for name in figures) == 2
-    for name in [x for x in figures if x.endswith("aux_loss")]:
-      # Not linear in the tokens, hence of a batch.
+    for name in [x for x in figures if x.endswith(("aux_loss", "capacity"))]:
+      # Not linear in the tokens, hence of a batch; slots are there for empty
+      # rows as well.
       del figures[name], others[name]
   else:
     assert set(figures) == {

@@ -168,6 +168,85 @@ def test_duration():
   assert progress.duration(3725.4) == "1:02:05"
 
 
+def test_what_took_long_is_shown_with_its_time_the_next_time(soon):
+  console = rich.console.Console(file=io.StringIO(), width=100)
+  with progress.Display(console) as display:
+    for step in (5, 10):
+      display.status(f"saving the checkpoint of step {step}")
+      time.sleep(0.1)
+      with display.working(f"evaluating at step {step}", at_once=True):
+        time.sleep(0.1)
+      display.done()
+    display.status("reading", at_once=False)  # Too short.
+    display.status("reading")
+  lines = console.file.getvalue().splitlines()
+  assert [x for x in lines if ": 0 s" not in x] == [
+      "saving the checkpoint of step 5",
+      "evaluating at step 5",
+      "saving the checkpoint of step 10  0 s the last time",
+      "evaluating at step 10  0 s the last time",
+      "reading",
+  ]
+  console = rich.console.Console(
+      file=io.StringIO(), force_terminal=True, width=80
+  )
+  with progress.Display(console) as display:
+    for _ in range(2):
+      with display.working("evaluating"):
+        display._bar.refresh()
+        time.sleep(0.1)
+  assert "evaluating  0 s the last time" in console.file.getvalue()
+
+
+FIGURES = (
+    "loss 2.1234 (-0.012)  1,234,567 tokens/s  12.3% dropped  load up to 12.31"
+    "  3 days, 10:12:33 left"
+)
+
+
+@pytest.mark.parametrize(
+    "width, lines",
+    [
+        (
+            40,
+            [
+                "step 123456/524288  loss 2.1234 (-0.012)",
+                "1,234,567 tokens/s  12.3% dropped",
+                "load up to 12.31  3 days, 10:12:33 left",
+            ],
+        ),
+        (
+            80,
+            [
+                "step 123456/524288  loss 2.1234 (-0.012)  1,234,567 tokens/s"
+                "  12.3% dropped",
+                "load up to 12.31  3 days, 10:12:33 left",
+            ],
+        ),
+        (200, [f"step 123456/524288  {FIGURES}"]),
+    ],
+)
+def test_lines_are_folded_between_figures(width, lines):
+  assert progress.folded(f"step 123456/524288  {FIGURES}", width) == lines
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 200])
+def test_no_figure_is_cut_on_a_terminal(width):
+  console = rich.console.Console(
+      file=io.StringIO(), force_terminal=True, width=width, color_system=None
+  )
+  with progress.Display(console) as display:
+    display.steps("step", 123456, 524288, FIGURES)
+    display._bar.refresh()
+    shown = console.file.getvalue()
+  lines = shown.rpartition("step 123456")[2].splitlines()
+  for figure in FIGURES.split("  "):
+    assert any(figure in line for line in lines)
+  assert max(map(len, lines)) <= width
+  # There is room for a bar.
+  assert ("━" in shown) == (width >= 80)
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_no_word_is_cut_on_a_narrow_terminal(width):
   console = rich.console.Console(

@@ -15,11 +15,13 @@
 """The hook that feeds the display, metrics.jsonl and TensorBoard."""
 
 import io
+import json
 
 import pytest
 import rich.console
 import tensorflow.compat.v1 as tf
 
+from mtf_switch.training import alarms
 from mtf_switch.training import figures
 from mtf_switch.training import metrics_file as metrics_file_lib
 from mtf_switch.training import progress
@@ -51,6 +53,7 @@ def run_hook(
         {
             "a/layer/load_max": step,
             "a/layer/load_histogram": tf.stack([step] + [0.0] * 7 + [1.0]),
+            "a/layer/load": tf.stack([step, 2 / 3]),
         },
         {"of_another_layer": step},
         display,
@@ -58,6 +61,7 @@ def run_hook(
         last_step,
         100,
         metrics_every,
+        {"a/layer": alarms.Layer(slots=1, num_choices=1)},
     )
     # One after the other: the initializer would undo the assignment.
     with tf.control_dependencies([tf.global_variables_initializer()]):
@@ -82,7 +86,11 @@ def test_hook_records_every_so_many_steps(tmp_path):
   assert [record["cross_entropy"] for record in records] == [9.0, 7.0, 5.0]
   assert {record["kind"] for record in records} == {"train"}
   assert records[0]["layers"] == {
-      "a/layer": {"load_max": 1.0, "load_histogram": [1.0] + [0.0] * 7 + [1.0]}
+      "a/layer": {
+          "load_max": 1.0,
+          "load_histogram": [1.0] + [0.0] * 7 + [1.0],
+          "load": [1.0, 0.6667],
+      }
   }
   # The first call of a session, which is slow, does not count: nothing is left
   # to be measured for step 4, the first of the second session.
@@ -93,9 +101,9 @@ def test_hook_records_every_so_many_steps(tmp_path):
   seconds = [record["seconds"] for record in records]
   assert 0 < seconds[0] < seconds[1] < seconds[2]
   lines = console.file.getvalue().splitlines()
-  assert lines[0] == "step 1/5  loss 10.0000"
+  assert lines[0] == "step 1/5  loss 10.0000  load up to 0.00"
   assert lines[-1].startswith("step 7/7  loss 4.0000")
-  assert lines[-1].endswith("tokens/s  0:00:00 left")
+  assert lines[-1].endswith("tokens/s  load up to 6.00  0:00:00 left")
 
 
 def test_recorded_steps_fetch_what_all_steps_do(tmp_path, monkeypatch):
@@ -112,6 +120,57 @@ def test_recorded_steps_fetch_what_all_steps_do(tmp_path, monkeypatch):
   run_hook(tmp_path, display, 0, 4, metrics_every=2)
   # Otherwise TensorFlow optimizes the graph a second time.
   assert fetched == [fetched[0]] * 4
+
+
+def test_warnings_are_said_once_and_recorded(tmp_path):
+  def run_and_say(*steps):
+    console = rich.console.Console(file=io.StringIO(), width=100)
+    run_hook(tmp_path, progress.Display(console), *steps, metrics_every=1)
+    lines = console.file.getvalue().splitlines()
+    return [x for x in lines if "warning" in x or "no longer" in x]
+
+  # The load of the first expert is the step, that of the second 2/3: from a
+  # load of 2 on, the first has all that one can have, and more.
+  assert run_and_say(0, 8) == [
+      "step 7  warning: one expert takes most, a/layer (expert 0, share 3)"
+  ]
+  before = (tmp_path / "metrics.jsonl").read_text()
+  *_, record = (x for x in map(json.loads, before.splitlines()) if "what" in x)
+  assert list(record) == [
+      *("step", "kind", "seconds", "date", "task"),
+      *("what", "where", "state", "numbers"),
+  ]
+  assert (record["step"], record["kind"]) == (7, "warning")
+  assert (record["task"], record["state"]) == ("a_task", "began")
+  # Made again from a step before it, and gone on with from one after it.
+  assert len(run_and_say(4, 7)) == 1
+  assert not run_and_say(7, 12)
+  records = metrics_file_lib.MetricsFile(str(tmp_path)).read()
+  assert [x["step"] for x in records if x["kind"] == "warning"] == [7]
+
+
+def test_the_trend_is_the_newer_half_against_the_older():
+  assert progress_hook.trend([9.0] * 19) is None
+  assert progress_hook.trend([3.0] * 10 + [2.5] * 10) == -0.5
+  assert progress_hook.trend([3.0, *[2.0] * 10, *[4.0] * 10]) == (
+      pytest.approx(42 / 11 - 21 / 10)
+  )
+
+
+def test_the_figures_of_a_step_in_words():
+  dense = {"cross_entropy": 2.12344, "aux_loss": 7.0}
+  assert progress_hook.describe(dense, None, None, None) == "loss 2.1234"
+  sparse = {
+      **dense,
+      "fraction_dropped": 0.01234,
+      "encoder/layer/load_max": 1.5,
+      "decoder/layer/load_max": 2.346,
+      "decoder/layer/fraction_dropped": 0.5,
+  }
+  assert progress_hook.describe(sparse, 0.01249, 1234.5, 3725.4) == (
+      "loss 2.1234 (+0.012)  1,234 tokens/s  1.2% dropped  load up to 2.35  "
+      "1:02:05 left"
+  )
 
 
 @pytest.mark.parametrize(
@@ -156,6 +215,9 @@ def test_hook_writes_what_tensorboard_shows(tmp_path):
   assert list(histogram.bucket) == [1.0] + [0.0] * 7 + [1.0]
   assert list(histogram.bucket_limit) == [*figures.LOAD_BINS[1:], 8.0]
   assert values.pop((4, "a/layer/load_histogram")).histo.num == 4
+  for step in (2, 4):
+    picture = values.pop((step, "load_of_experts")).image
+    assert (picture.height, picture.width) == (128, 256)  # 1 layer, 2 experts.
   assert {v.WhichOneof("value") for v in values.values()} == {"simple_value"}
   scalars = {key: value.simple_value for key, value in values.items()}
   assert scalars[2, "cross_entropy"] == 9

@@ -70,6 +70,7 @@ def sums_of(make, aux_loss=0.5, z_loss=0.25, layers=("a/layer",)):
             model,
             layer,
             make(mesh),
+            6,
             mtf.constant(mesh, aux_loss),
             mtf.constant(mesh, z_loss),
         )
@@ -109,6 +110,7 @@ def test_sums_are_of_real_tokens_and_of_what_was_asked_for():
           "a/layer/expert_load": [2, 1],
           "a/layer/aux_loss": 0.5,
           "a/layer/z_loss": 0.25,
+          "a/layer/slots": 6,
       }
   )
 
@@ -150,7 +152,7 @@ def test_outputs_do_not_grow_with_the_number_of_experts():
       model = graphs.Model()
       before = len(mesh.graph.operations)
       with reports.collecting(model) as collected:
-        reports.add_routing(model, "a/layer", routing, loss, loss)
+        reports.add_routing(model, "a/layer", routing, 6, loss, loss)
       operations.append(len(mesh.graph.operations) - before)
       shapes.update({k: v.shape.to_integer_list for k, v in collected.items()})
       return list(collected.values())
@@ -176,6 +178,7 @@ def test_layers_are_told_apart_and_calls_of_one_layer_add_up():
   assert sums["first/tokens"] == 6
   assert sums["first/expert_load"] == [4, 2]
   assert sums["first/aux_loss"] == 1.0
+  assert sums["first/slots"] == 12
   assert sums["second/tokens"] == 3
 
 
@@ -186,7 +189,7 @@ def test_nothing_is_computed_without_a_collector():
     loss = mtf.constant(mesh, 1.0)
     before = len(mesh.graph.operations)
     reports.add(graphs.Model(), "a_name", loss)
-    reports.add_routing(graphs.Model(), "a/layer", routing, loss, loss)
+    reports.add_routing(graphs.Model(), "a/layer", routing, 6, loss, loss)
     assert len(mesh.graph.operations) == before
     return [loss]
 
@@ -200,7 +203,7 @@ def test_reports_send_no_gradient_to_the_router():
     loss = mtf.constant(mesh, 1.0)
     model = graphs.Model()
     with reports.collecting(model) as collected:
-      reports.add_routing(model, "a/layer", routing, loss, loss)
+      reports.add_routing(model, "a/layer", routing, 6, loss, loss)
     total = collected["a/layer/entropy"] + collected["a/layer/gate"]
     (gradient,) = mtf.gradients([total], [routing.router_probs])
     assert gradient is None
