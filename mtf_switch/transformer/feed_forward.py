@@ -223,6 +223,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
         ),
     )
     microbatches.report_first_choices(context, self._name_in_reports(), routing)
+    reports.add_layer_routing(context, self._name_in_reports(), x, routing)
     if context.mode in sizes_lib.EVALUATED_BY_BATCHES:
       self._add_losses(context, routing)
     else:
