@@ -33,6 +33,7 @@ from mtf_switch import values
 from mtf_switch.modes import decode
 from mtf_switch.modes import train
 from mtf_switch.pages import pieces
+from mtf_switch.pages import routing_page
 from mtf_switch.pages import routing_record as record_lib
 from mtf_switch.pages import routing_text
 from mtf_switch.training import caching
@@ -153,11 +154,14 @@ def routing(
     with display.working("counting"):
       analyses = [record_lib.analyse(found, x) for x in readings]
       changed = record_lib.changes(found)
-    record = record_lib.as_json(found, analyses, changed)
-    path = os.path.join(output_dir, "routing.json")
-    files.write_bytes(path, files.json_text(record).encode())
+    page = routing_page.render(found, analyses, changed)
+    record = files.json_text(record_lib.as_json(found, analyses, changed))
+  paths = []
+  for name, content in (("json", record), ("html", page)):
+    paths.append(os.path.join(output_dir, f"routing.{name}"))
+    files.write_bytes(paths[-1], content.encode())
   _print(found, analyses, changed)
-  terminal.say(console, f"wrote {path}.")
+  terminal.say(console, f"wrote {' and '.join(paths)}.")
 
 
 def _runs(run: run_lib.Run, other_model_dir: str | None) -> list[run_lib.Run]:

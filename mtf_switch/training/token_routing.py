@@ -104,7 +104,11 @@ def route(
     # What is recomputed is out of reach, and nothing is trained here.
     stack.recompute = stack._recompute_grads = False  # pylint: disable=protected-access
   with reports.collecting_routings(model) as collected:
-    loss_lib.logits_of(model, features, mode, variable_dtype)
+    if mode == tf.estimator.ModeKeys.TRAIN:
+      # As training calls it, which may not tell where padding is.
+      loss_lib.loss_and_sums(model, features, mode, variable_dtype)
+    else:
+      loss_lib.logits_of(model, features, mode, variable_dtype)
   encoder = getattr(model, "encoder", None)
   return [
       _of_layer(
