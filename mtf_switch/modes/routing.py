@@ -398,6 +398,7 @@ def _read_in_training(
       run.seed,
       np.sum(asked, axis=0).tolist(),
       np.sum(dropped, axis=0).tolist(),
+      [place.row % batch_dim.size for place in filled.places],
       shown,
   )
 

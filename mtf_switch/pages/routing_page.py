@@ -133,8 +133,9 @@ def _example(routing: record_lib.Routing, number: int) -> Iterator[Markup]:
   """A heading, and a paragraph for each layer."""
   shown = routing.shown[number]
   own = ": the decoder's own output" if shown.is_own else ""
-  yield page.heading(routing_text.title(routing, shown) + own)
   training = routing.in_training
+  row = f" (row {training.rows[number]} of the batch)" if training else ""
+  yield page.heading(routing_text.title(routing, shown) + own + row)
   main = routing.readings[routing.main]
   for place, layer in enumerate(main.layers):
     there = training and training.shown[number][place]
@@ -291,7 +292,8 @@ def _training(routing: record_lib.Routing) -> page.Section:
           page.paragraph(
               f"The choices of all tokens of {training.name}, and those of the "
               "sentences above in the place of some of its rows, one in a "
-              "group of tokens that compete for slots."
+              "group of tokens that compete for slots. The last rows of a "
+              "group find the fewest slots; the sentences are spread over all."
           ),
           page.table(
               [

@@ -88,6 +88,7 @@ class InTraining(NamedTuple):
     seed: of the run that has it.
     asked: for each layer, the choices of all tokens of the batch as it is.
     dropped: for each layer, those that found no slot.
+    rows: for each example that is shown, the row of the batch that it is in.
     shown: as in Reading, with the examples in the batch.
   """
 
@@ -95,6 +96,7 @@ class InTraining(NamedTuple):
   seed: int
   asked: Sequence[int]
   dropped: Sequence[int]
+  rows: Sequence[int]
   shown: Sequence[Sequence[token_routing.Tokens]]
 
   @property
@@ -332,7 +334,7 @@ def _analysis_as_json(found: LayerAnalysis) -> dict[str, Any]:
 def _example_as_json(
     routing: Routing, number: int, example: Example
 ) -> dict[str, Any]:
-  main = routing.readings[routing.main]
+  main, training = routing.readings[routing.main], routing.in_training
   layers = []
   for place, tokens in enumerate(main.shown[number]):
     other, probability = next_best(tokens)
@@ -344,8 +346,8 @@ def _example_as_json(
         "next_probability": np.round(probability.astype(float), 5),
         "dropped": is_dropped(tokens),
     }
-    if routing.in_training:
-      there = routing.in_training.shown[number][place]
+    if training:
+      there = training.shown[number][place]
       layer["in_training"] = {
           "experts": there.experts,
           "asked": there.asked,
@@ -355,6 +357,7 @@ def _example_as_json(
   return {
       "number": example.number,
       "task": example.task,
+      "training_row": training and training.rows[number],
       "is_own_output": example.is_own,
       "tokens": {
           feature: {

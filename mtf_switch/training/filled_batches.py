@@ -17,7 +17,9 @@
 Tokens of a group compete for slots (Appendix F), so that whether one is dropped
 depends on its neighbours. To see what becomes of a sequence in training, it
 takes a part of one row of a real batch; no group has more than one such row,
-unless the rows have several groups each.
+unless the rows have several groups each. Slots are given from left to right, so
+that the last rows of a group lose most: the rows are spread over the places of
+their groups.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +28,8 @@ from typing import NamedTuple
 import numpy as np
 
 _SEGMENTATION, _POSITION = "_segmentation", "_position"
+# Multiples of it, without their whole parts, are spread evenly, however many.
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 class Place(NamedTuple):
@@ -68,7 +72,7 @@ def fill(
     sequences: `[tokens]` ids by feature, no longer than the lengths, without
       padding.
     rows_together: the least number of neighbouring rows that hold whole groups,
-      of which the middle one is replaced.
+      of which one is replaced.
 
   Returns:
     Filled.
@@ -78,15 +82,16 @@ def fill(
   lengths = {name: batch[name].shape[1] for name in names}
   rows = _rows_of(sequences, lengths, is_packed)
   batch_size = len(next(iter(batch.values())))
-  replaced = np.arange(rows_together // 2, batch_size, rows_together)
-  num_batches = 1 + -(-len(rows) // len(replaced))
+  blocks = batch_size // rows_together
+  num_batches = 1 + -(-len(rows) // blocks)
   features = {
       name: np.tile(ids, (num_batches, 1)) for name, ids in batch.items()
   }
   places = []
   for number, row in enumerate(rows):
-    turn, which = divmod(number, len(replaced))
-    place = int((1 + turn) * batch_size + replaced[which])
+    turn, block = divmod(number, blocks)
+    within = int((number + 1) * _GOLDEN % 1 * rows_together)
+    place = (1 + turn) * batch_size + block * rows_together + within
     for x in features.values():
       x[place] = 0
     starts = dict.fromkeys(names, 0)

@@ -41,9 +41,10 @@ def test_sequences_share_a_row_while_there_is_room():
   batch = packed_batch()
   sequences = [sequence(3, 2), sequence(5, 1), sequence(1, 1), sequence(2, 5)]
   found = filled_batches.fill(batch, sequences, rows_together=3)
-  # The middle ones of three rows each, in the second batch; the third sequence
-  # finds no room among the inputs, the last none among the targets.
-  assert [place.row for place in found.places] == [7, 7, 10, 19 - 6]
+  # Of groups of three rows the second, the first and the third, in two batches
+  # after the one as it was; the third sequence finds no room among the inputs,
+  # the last none among the targets.
+  assert [place.row for place in found.places] == [7, 7, 9, 14]
   assert [place.starts for place in found.places] == [
       {"inputs": 0, "targets": 0},
       {"inputs": 3, "targets": 2},
@@ -58,7 +59,7 @@ def test_sequences_share_a_row_while_there_is_room():
   assert features["targets"][7].tolist() == [2, 3, 2, 0, 0]
   assert features["targets_segmentation"][7].tolist() == [1, 1, 2, 0, 0]
   assert features["targets_position"][7].tolist() == [0, 1, 0, 0, 0]
-  others = [x for x in range(3 * BATCH) if x not in (7, 10, 13)]
+  others = [x for x in range(3 * BATCH) if x not in (7, 9, 14)]
   for name, ids in features.items():
     assert (ids[others] == np.tile(batch[name], (3, 1))[others]).all()
 
@@ -75,7 +76,7 @@ def test_a_batch_of_one_group_takes_one_row_at_a_time():
   found = filled_batches.fill(
       packed_batch(), [sequence(8, 1)] * 2, rows_together=BATCH
   )
-  assert [place.row for place in found.places] == [6 + 3, 12 + 3]
+  assert [place.row for place in found.places] == [6 + 3, 12 + 1]
 
 
 def test_without_sequences_the_batch_is_as_it_was():
@@ -83,3 +84,13 @@ def test_without_sequences_the_batch_is_as_it_was():
   found = filled_batches.fill(batch, [], rows_together=2)
   assert not found.places
   assert all((found.features[x] == batch[x]).all() for x in batch)
+
+
+def test_rows_are_spread_over_their_groups():
+  found = filled_batches.fill(
+      {"targets": np.ones([8, 2], int)}, [{"targets": [3, 4]}] * 64, 8
+  )
+  rows = [place.row % 8 for place in found.places]
+  assert set(np.bincount(rows)) <= {7, 8, 9}
+  # Also the first of them.
+  assert set(rows[:8]) >= {0, 1, 3, 5, 6}
