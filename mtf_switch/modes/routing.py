@@ -36,7 +36,6 @@ from mtf_switch.pages import pieces
 from mtf_switch.pages import routing_page
 from mtf_switch.pages import routing_record as record_lib
 from mtf_switch.pages import routing_text
-from mtf_switch.training import caching
 from mtf_switch.training import checkpoints
 from mtf_switch.training import data_checks
 from mtf_switch.training import filled_batches
@@ -105,6 +104,13 @@ def routing(
         "to; --mode=routing is for models with SwitchFeedForward."
     )
   experiment = _with_task(run.experiment, task)
+  if training_batch is not None:
+    _check_training_split(experiment)
+  if input_file:
+    lines = _lines(experiment, input_file)
+  else:
+    split = split or "validation"
+    data_checks.check_split(experiment.provider, split, "mesh_eval_dataset_fn")
   with progress.Display(console) as display:
     with display.working("checking the vocabulary and the checkpoints"):
       sources = [
@@ -117,9 +123,7 @@ def routing(
     if training_batch is not None:
       batch = _training_batch(experiment, run.seed, training_batch, display)
     if input_file:
-      examples = _of_file(
-          run, experiment, input_file, sources[main][1], display
-      )
+      examples = _of_file(run, experiment, lines, sources[main][1], display)
     else:
       examples = _of_split(experiment, split or "validation", display)
     num_shown = num_examples or _NUM_SHOWN
@@ -138,7 +142,7 @@ def routing(
           display,
       )
     found = record_lib.Routing(
-        source=input_file or f"the {split or 'validation'} split",
+        source=input_file or f"the {split} split",
         task=experiment.task,
         pieces=dict(
             zip(
@@ -185,16 +189,20 @@ def _with_task(experiment, task: str | None):
   return other
 
 
-def _training_batch(
-    experiment, seed: int, number: int, display: progress.Display
-) -> dict[str, np.ndarray]:
-  """A batch of the task's training, `[batch_size, length]` by name."""
+def _check_training_split(experiment):
+  """Refuses a task without a training batch."""
   if "train" not in experiment.provider.splits:
     raise errors.UserError(
         f"{experiment.task!r} has no 'train' split, of which a batch shows what"
         " is dropped; routing.training_batch = None leaves that out."
     )
   data_checks.check_split(experiment.provider, "train", "mesh_train_dataset_fn")
+
+
+def _training_batch(
+    experiment, seed: int, number: int, display: progress.Display
+) -> dict[str, np.ndarray]:
+  """A batch of the task's training, `[batch_size, length]` by name."""
   with display.working("reading a training batch"), tf.Graph().as_default():
     batches = inputs.training_batches(
         experiment.task,
@@ -207,14 +215,8 @@ def _training_batch(
     return next(iter(tfds.as_numpy(batches.take(1))))
 
 
-def _of_file(
-    run: run_lib.Run,
-    experiment,
-    input_file: str,
-    step: int,
-    display: progress.Display,
-) -> list[record_lib.Example]:
-  """The examples of a file, with the decoder's output where it has none."""
+def _lines(experiment, input_file: str) -> dict[int, list[str]]:
+  """The columns of the lines of a file that are not blank, by number."""
   lines = {
       number: line.split("\t")
       for number, line in enumerate(decode.read_lines(input_file), start=1)
@@ -222,16 +224,31 @@ def _of_file(
   }
   if not lines:
     raise errors.UserError(f"--input_file={input_file} has no text.")
-  is_lm = experiment.model_type == "lm"
-  names = ["targets"] if is_lm else ["inputs", "targets"]
+  names = _features(experiment)
   for number, texts in lines.items():
     if len(texts) > len(names):
       raise errors.UserError(
           f"{input_file}:{number}: {len(texts)} columns where "
           f"{' and '.join(names)} are expected, with a tab between columns."
       )
+  return lines
+
+
+def _features(experiment) -> list[str]:
+  is_lm = experiment.model_type == "lm"
+  return ["targets"] if is_lm else ["inputs", "targets"]
+
+
+def _of_file(
+    run: run_lib.Run,
+    experiment,
+    lines: Mapping[int, Sequence[str]],
+    step: int,
+    display: progress.Display,
+) -> list[record_lib.Example]:
+  """The examples of a file, with the decoder's output where it has none."""
   ids = {number: {} for number in lines}
-  for column, name in enumerate(names):
+  for column, name in enumerate(_features(experiment)):
     texts = {n: x[column] for n, x in lines.items() if len(x) > column}
     rows = inputs.encode_lines(
         texts,
@@ -265,7 +282,6 @@ def _of_split(
     experiment, split: str, display: progress.Display
 ) -> list[record_lib.Example]:
   """The examples of each task's split."""
-  caching.check(experiment.provider, split, "mesh_eval_dataset_fn")
   inputs.warn_of_losses(
       experiment,
       split,
