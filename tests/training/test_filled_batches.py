@@ -79,6 +79,14 @@ def test_a_batch_of_one_group_takes_one_row_at_a_time():
   assert [place.row for place in found.places] == [6 + 3, 12 + 1]
 
 
+def test_a_batch_of_its_own_rows_is_the_batch():
+  batch = packed_batch()
+  rows = [{name: batch[name][i] for name in LENGTHS} for i in range(BATCH)]
+  found = filled_batches.fill(batch, rows, rows_together=1)
+  for name, ids in batch.items():
+    assert (found.features[name] == np.tile(ids, (2, 1))).all()
+
+
 def test_without_sequences_the_batch_is_as_it_was():
   batch = packed_batch()
   found = filled_batches.fill(batch, [], rows_together=2)
