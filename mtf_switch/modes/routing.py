@@ -204,6 +204,7 @@ def _training_batch(
 ) -> dict[str, np.ndarray]:
   """A batch of the task's training, `[batch_size, length]` by name."""
   with display.working("reading a training batch"), tf.Graph().as_default():
+    tf.set_random_seed(seed)  # As Estimators do, for tf.data mixes it in.
     batches = inputs.training_batches(
         experiment.task,
         experiment.lengths,

@@ -38,20 +38,31 @@ def program():
   server.close()
 
 
-def run(program, directory, *flags):
-  """The mode's record, its page, and what it says; with a small checkpoint."""
-  model_dir = directory / "m"
+def start(program, model_dir, steps, *flags):
+  """What the program says that begins with a small checkpoint, of step 4."""
   shutil.copytree(make_checkpoints.CHECKPOINTS / MODEL, model_dir)
   done = program.run(
       [
-          *make_checkpoints.arguments(MODEL, model_dir, 0),
-          "--mode=routing",
-          f"--output_dir={directory / 'out'}",
+          *make_checkpoints.arguments(MODEL, model_dir, steps),
+          "--gin_param=capacity_factor_train = 1.0",
           *flags,
       ],
       make_checkpoints.DIRECTORY / "gin",
   )
   assert not done.returncode, done.stderr
+  return done
+
+
+def run(program, directory, *flags):
+  """The mode's record, its page, and what it says."""
+  done = start(
+      program,
+      directory / "m",
+      0,
+      "--mode=routing",
+      f"--output_dir={directory / 'out'}",
+      *flags,
+  )
   record = json.loads((directory / "out" / "routing.json").read_text())
   return record, (directory / "out" / "routing.html").read_text(), done
 
@@ -59,7 +70,12 @@ def run(program, directory, *flags):
 def test_lines_of_a_file_go_to_experts(program, tmp_path):
   file = tmp_path / "lines.txt"
   file.write_text("\n".join(LINES))
-  record, page, done = run(program, tmp_path, f"--input_file={file}")
+  record, page, done = run(
+      program,
+      tmp_path,
+      f"--input_file={file}",
+      "--gin_param=routing.training_batch = 4",
+  )
   assert "1 of 3 inputs is longer than the 32 tokens" in done.stderr
   assert record["num_examples"] == 3
   assert [x["number"] for x in record["examples"]] == [1, 3, 4]
@@ -80,8 +96,23 @@ def test_lines_of_a_file_go_to_experts(program, tmp_path):
       assert of_layer["dropped"] == [[False]] * count
       assert of_layer["in_training"]["asked"] == [[True]] * count
   assert [x["step"] for x in record["checkpoints"]] == [4]
-  assert record["training_batch"]["batch"] == 0
-  assert all(0 < x <= 4 * 32 for x in record["training_batch"]["asked"])
+  # The step that follows the checkpoint reports the same drops.
+  start(
+      program,
+      tmp_path / "trained",
+      5,
+      "--gin_param=train.eval_every = None",
+  )
+  lines = (tmp_path / "trained" / "metrics.jsonl").read_text().splitlines()
+  (step,) = map(json.loads, lines)
+  batch = record["training_batch"]
+  assert (batch["batch"], step["step"]) == (4, 5)
+  for layer, asked, dropped in zip(
+      record["layers"], batch["asked"], batch["dropped"]
+  ):
+    of_step = step["layers"][layer["name"]]
+    assert dropped / asked == pytest.approx(of_step["fraction_dropped"])
+  assert sum(batch["dropped"]) > 0
   assert f"line 1 of {file}" in done.stdout
   mark = first["layers"][0]["experts"][0][0]
   assert f"inputs: t/{mark}" in done.stdout
