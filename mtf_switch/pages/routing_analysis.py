@@ -224,7 +224,7 @@ def change(
   by_chance = 1 - joint.sum(axis=1) @ joint.sum(axis=0) / tokens**2
   rows, columns = optimize.linear_sum_assignment(joint, maximize=True)
   return Change(
-      changed=float(np.any(sets[0] != sets[1], axis=1).mean()),
+      changed=float(np.any(sets[0] != sets[1], axis=1).sum() / tokens),
       by_chance=float(by_chance),
       renamed=float(1 - joint[rows, columns].sum() / tokens),
   )

@@ -233,6 +233,9 @@ def _experts(found: Sequence[record_lib.LayerAnalysis]) -> page.Section:
   for of_layer in found:
     layer = of_layer.layer
     blocks.append(page.heading(f"{layer.name}, {layer.feature}"))
+    if not of_layer.load.any():  # All own outputs were empty.
+      blocks.append(page.paragraph("There are no tokens."))
+      continue
     blocks.append(
         page.side_by_side(_map(of_layer, name) for name in of_layer.names)
     )

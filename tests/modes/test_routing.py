@@ -45,6 +45,8 @@ def start(program, model_dir, steps, *flags):
       [
           *make_checkpoints.arguments(MODEL, model_dir, steps),
           "--gin_param=capacity_factor_train = 1.0",
+          # So that the noise of another step is seen.
+          "--gin_param=SwitchFeedForward.router_jitter = 0.9",
           *flags,
       ],
       make_checkpoints.DIRECTORY / "gin",

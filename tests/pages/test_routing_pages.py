@@ -230,3 +230,33 @@ def test_a_layer_with_one_expert_has_no_next(routing):
   only = tokens([[0]] * 3, [[1]] * 3, [[0]] * 3)
   first, *_ = routing_page._tokens(["a", "b", "c"], only, None)
   assert first == '<i class="e0" title="0: 0.50">a<sub>0</sub></i>'
+
+
+def test_a_decoder_that_writes_nothing_has_no_tokens(routing):
+  def without_targets(tokens):
+    return [
+        x if layer.feature == "inputs" else type(x)(*(y[:0] for y in x))
+        for layer, x in zip(made_routing.LAYERS, tokens)
+    ]
+
+  silent = routing._replace(
+      examples=[
+          x._replace(ids={**x.ids, "targets": np.array([], int)})
+          for x in routing.examples
+      ],
+      readings=[
+          x._replace(
+              shown=[without_targets(tokens) for tokens in x.shown],
+              experts=[x.experts[0], x.experts[1][:0], x.experts[2]],
+              asked=[x.asked[0], x.asked[1][:0], x.asked[2]],
+          )
+          for x in routing.readings
+      ],
+      in_training=None,
+  )
+  analyses = [record_lib.analyse(silent, x) for x in silent.readings]
+  changed = record_lib.changes(silent)
+  assert changed[0][1].changed == 0
+  files.json_text(record_lib.as_json(silent, analyses, changed))
+  page = test_page.Tags(routing_page.render(silent, analyses, changed))
+  assert "There are no tokens." in page.text
