@@ -30,7 +30,7 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch import terminal
 from mtf_switch import values
-from mtf_switch.modes import decode
+from mtf_switch.modes import routing_examples
 from mtf_switch.modes import train
 from mtf_switch.pages import pieces
 from mtf_switch.pages import routing_page
@@ -41,8 +41,6 @@ from mtf_switch.training import data_checks
 from mtf_switch.training import filled_batches
 from mtf_switch.training import inputs
 from mtf_switch.training import microbatches
-from mtf_switch.training import prediction
-from mtf_switch.training import prediction_functions
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
@@ -107,7 +105,7 @@ def routing(
   if training_batch is not None:
     _check_training_split(experiment)
   if input_file:
-    lines = _lines(experiment, input_file)
+    lines = routing_examples.lines_of(experiment, input_file)
   else:
     split = split or "validation"
     data_checks.check_split(experiment.provider, split, "mesh_eval_dataset_fn")
@@ -123,9 +121,13 @@ def routing(
     if training_batch is not None:
       batch = _training_batch(experiment, run.seed, training_batch, display)
     if input_file:
-      examples = _of_file(run, experiment, lines, sources[main][1], display)
+      examples = routing_examples.of_lines(
+          run, experiment, lines, sources[main][1], display
+      )
     else:
-      examples = _of_split(experiment, split or "validation", display)
+      examples = routing_examples.of_split(
+          experiment, split or "validation", display
+      )
     num_shown = num_examples or _NUM_SHOWN
     readings = [
         _read(source, step, examples, num_shown, display)
@@ -216,126 +218,6 @@ def _training_batch(
     return next(iter(tfds.as_numpy(batches.take(1))))
 
 
-def _lines(experiment, input_file: str) -> dict[int, list[str]]:
-  """The columns of the lines of a file that are not blank, by number."""
-  lines = {
-      number: line.split("\t")
-      for number, line in enumerate(decode.read_lines(input_file), start=1)
-      if line.strip()
-  }
-  if not lines:
-    raise errors.UserError(f"--input_file={input_file} has no text.")
-  names = _features(experiment)
-  for number, texts in lines.items():
-    if len(texts) > len(names):
-      raise errors.UserError(
-          f"{input_file}:{number}: {len(texts)} columns where "
-          f"{' and '.join(names)} are expected, with a tab between columns."
-      )
-  return lines
-
-
-def _features(experiment) -> list[str]:
-  is_lm = experiment.model_type == "lm"
-  return ["targets"] if is_lm else ["inputs", "targets"]
-
-
-def _of_file(
-    run: run_lib.Run,
-    experiment,
-    lines: Mapping[int, Sequence[str]],
-    step: int,
-    display: progress.Display,
-) -> list[record_lib.Example]:
-  """The examples of a file, with the decoder's output where it has none."""
-  ids = {number: {} for number in lines}
-  for column, name in enumerate(_features(experiment)):
-    texts = {n: x[column] for n, x in lines.items() if len(x) > column}
-    rows = inputs.encode_lines(
-        texts,
-        experiment.vocabularies[name == "targets"],
-        experiment.lengths[name],
-        add_eos=True,
-        feature=name,
-    )
-    for number, row in zip(texts, rows):
-      ids[number][name] = _without_padding(row)
-  own = [number for number, found in ids.items() if "targets" not in found]
-  if own:
-    decoded = prediction.predict(
-        run,
-        prediction_functions.decoding_model_fn(run),
-        _padded([ids[number] for number in own], experiment.lengths),
-        step,
-        display,
-        "decoded",
-    )
-    length = experiment.lengths["targets"]
-    for predicted, number in zip(decoded, own):
-      ids[number]["targets"] = _without_padding(predicted["outputs"][:length])
-  return [
-      record_lib.Example(number, "", found, number in own)
-      for number, found in ids.items()
-  ]
-
-
-def _of_split(
-    experiment, split: str, display: progress.Display
-) -> list[record_lib.Example]:
-  """The examples of each task's split."""
-  inputs.warn_of_losses(
-      experiment,
-      split,
-      "mesh_eval_dataset_fn",
-      inputs.EVALUATION_EXAMPLES_COUNTED,
-      display,
-  )
-  datasets = inputs.evaluation_datasets(
-      experiment.task, experiment.lengths, split
-  )
-  examples = []
-  names = experiment.provider.output_features
-  with display.working(f"reading the {split} split", unit="examples") as report:
-    for dataset in datasets:
-      with tf.Graph().as_default():
-        # tf.data mixes the graph's seed into each of its own.
-        tf.set_random_seed(inputs.EVALUATION_SEED)
-        found = inputs.without_autograph(dataset.dataset_fn)
-        for number, example in enumerate(tfds.as_numpy(found), start=1):
-          ids = {
-              name: _without_padding(example[name][: experiment.lengths[name]])
-              for name in names
-          }
-          examples.append(record_lib.Example(number, dataset.name, ids))
-          report(len(examples))
-  if not examples:
-    raise errors.UserError(
-        f"the {split!r} split of {experiment.task!r} has no examples."
-    )
-  return examples
-
-
-def _without_padding(ids: np.ndarray) -> np.ndarray:
-  return np.trim_zeros(np.asarray(ids), "b")
-
-
-def _padded(
-    sequences: Sequence[Mapping[str, np.ndarray]], lengths: Mapping[str, int]
-) -> dict[str, np.ndarray]:
-  """Sequences as `[sequences, length]` int32 by feature."""
-  return {
-      name: (
-          np.stack(
-              [
-                  np.pad(x[name], (0, lengths[name] - len(x[name])))
-                  for x in sequences
-              ]
-          ).astype(np.int32)
-      )
-      for name in sequences[0]
-  }
-
-
 def _read(
     run: run_lib.Run,
     step: int,
@@ -346,7 +228,9 @@ def _read(
   """The routing of all examples with a checkpoint."""
   reader = token_routing.Reader(run, _MODES.PREDICT)
   shown, experts, asked = [], [], []
-  features = _padded([x.ids for x in examples], run.experiment.lengths)
+  features = routing_examples.padded(
+      [x.ids for x in examples], run.experiment.lengths
+  )
   for layers, example in zip(reader.read(features, step, display), examples):
     layers = _cut(layers, reader.layers, example, {})
     if len(shown) < num_shown:
