@@ -128,6 +128,7 @@ class _Mode:
       and is called with a processes.Program instead of a Run.
     looks_first: whether it looks at the installation before anything is loaded,
       and is called with a doctor.Installation alone.
+    compares: whether it takes a second model's directory, other_model_dir.
   """
 
   function: str
@@ -139,6 +140,7 @@ class _Mode:
   reads_gin: bool = False
   starts_programs: bool = False
   looks_first: bool = False
+  compares: bool = False
 
 
 _MODES = {
@@ -174,6 +176,13 @@ _MODES = {
         "the log-probabilities of a file's targets",
         flags=("input_file", "output_file"),
         needs=("input_file", "output_file"),
+    ),
+    "routing": _Mode(
+        "routing.routing",
+        "show which experts tokens go to",
+        flags=("input_file", "task", "split", "num_examples", "output_dir"),
+        needs=("output_dir",),
+        compares=True,
     ),
     "plan": _Mode(
         "plan.plan",
@@ -259,7 +268,8 @@ flags.DEFINE_enum(
 flags.DEFINE_multi_string(
     "model_dir",
     None,
-    "Directory of checkpoints, metrics and logs; report: repeatable.",
+    "Directory of checkpoints, metrics and logs; report: repeatable; routing: "
+    "a second one is compared.",
 )
 flags.DEFINE_multi_string(
     "gin_file", [], "Gin file, in the working directory or in gin/; repeatable."
@@ -290,16 +300,27 @@ flags.DEFINE_integer(
     "eval, perplexity_eval: end if no checkpoint has come for so long.",
     lower_bound=1,
 )
-flags.DEFINE_string("input_file", None, "infer, score: the inputs, one a line.")
+flags.DEFINE_string(
+    "input_file", None, "infer, score, routing: the inputs, one a line."
+)
 flags.DEFINE_string(
     "output_file", None, "infer, score: the outputs, one a line."
 )
 flags.DEFINE_string(
-    "task", None, "inspect, cache: the task or mixture, if gin does not say."
+    "task",
+    None,
+    "inspect, cache, routing: the task or mixture, if gin does not say.",
 )
-flags.DEFINE_string("split", None, "inspect: the split; train if not given.")
+flags.DEFINE_string(
+    "split",
+    None,
+    "inspect: the split, train if not given; routing: validation if not.",
+)
 flags.DEFINE_integer(
-    "num_examples", None, "inspect: how many; 3 if not given.", lower_bound=1
+    "num_examples",
+    None,
+    "inspect: how many, 3 if not given; routing: how many are shown, 200.",
+    lower_bound=1,
 )
 flags.DEFINE_multi_string(
     "compare_dir", [], "compare_*: the model_dir of a run; repeatable."
@@ -307,8 +328,8 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "cache, teach, compare_*, report, reproduce: the directory for what is "
-    "made; for reproduce, reproduction if not given.",
+    "cache, teach, compare_*, report, routing, reproduce: the directory for "
+    "what is made; for reproduce, reproduction if not given.",
 )
 flags.DEFINE_list(
     "experiment",
@@ -726,10 +747,12 @@ def _check_model_dirs(mode: _Mode):
         "--model_dir is missing, the directory for checkpoints, metrics and "
         "logs."
     )
-  if len(given) > 1 and not mode.reads_model_dirs:
+  most = 2 if mode.compares else 1
+  if len(given) > most and not mode.reads_model_dirs:
     raise _Mistake(
         f"--model_dir is given {len(given)} times, and --mode={FLAGS.mode} "
-        "takes one; --mode=report takes several."
+        f"takes {'two' if mode.compares else 'one'}; --mode=report takes "
+        "several."
     )
 
 
@@ -758,6 +781,8 @@ def _run(mode: _Mode, of_mode: dict[str, Any], log: _Log):
 
   if mode.reads_model_dirs:
     of_mode = {**of_mode, "model_dirs": FLAGS.model_dir}
+  if mode.compares and len(FLAGS.model_dir) > 1:
+    of_mode = {**of_mode, "other_model_dir": FLAGS.model_dir[1]}
   launch.call(
       launch.load(mode.function),
       run,

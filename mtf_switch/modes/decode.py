@@ -111,7 +111,7 @@ def infer(
         f"Bitransformer.decode.beam_size = {beams}: there is no beam search for"
         " an 'lm'; it decodes greedily, or samples with runs/sample_decode.gin."
     )
-  lines = _read_lines(input_file)
+  lines = read_lines(input_file)
   with progress.Display(console) as display:
     (step,) = _select(run, checkpoint_step, display)
     ids = inputs.encode_lines(
@@ -156,7 +156,7 @@ def score(
       number of columns.
   """
   experiment = run.experiment
-  lines = _read_lines(input_file)
+  lines = read_lines(input_file)
   with progress.Display(console) as display:
     (step,) = _select(run, checkpoint_step, display)
     names = ["targets"]
@@ -206,8 +206,15 @@ def _select(
     return run.select_checkpoints(checkpoint_step)
 
 
-def _read_lines(input_file: str) -> list[str]:
-  """The lines of a file or of a pipe; a DataError if it cannot be read."""
+def read_lines(input_file: str) -> list[str]:
+  """Returns the lines of a file or of a pipe.
+
+  Args:
+    input_file: its path.
+
+  Raises:
+    DataError: it cannot be read.
+  """
   # Here and not above, where it could be the user's own module of that name.
   from tasks import records  # pylint: disable=g-import-not-at-top
 

@@ -42,6 +42,8 @@ _MOST_COLUMNS = 600
 # A map's height for each of its rows, at least; and in all.
 _ROW, _LEAST_MAP, _MOST_MAP = 6, 60, 260
 _MOST_ROW_LABELS = 12
+# A row with a label of its own, and the width of a character of it.
+_LABELLED_ROW, _CHARACTER = 14, 6
 
 
 class Curve(NamedTuple):
@@ -186,22 +188,29 @@ class _Scale:
     height: likewise.
   """
 
-  def __init__(self, x: tuple[float, float], y: tuple[float, float], height):
+  def __init__(
+      self,
+      x: tuple[float, float],
+      y: tuple[float, float],
+      height: int,
+      left: int = _LEFT,
+  ):
     """The scale of a picture.
 
     Args:
       x: the numbers at the left and the right.
       y: the numbers at the bottom and the top.
       height: the picture's.
+      left: where the frame begins.
     """
-    self._x, self._y = x, y
-    self.width = _WIDTH - _LEFT - _RIGHT
+    self._x, self._y, self._left = x, y, left
+    self.width = _WIDTH - left - _RIGHT
     self.height = height - _TOP - _BOTTOM
 
   def x(self, values):
     """The places of numbers from left to right."""
     low, high = self._x
-    return _LEFT + (values - low) / (high - low) * self.width
+    return self._left + (values - low) / (high - low) * self.width
 
   def y(self, values):
     """The places of numbers from bottom to top."""
@@ -239,11 +248,11 @@ class _Scale:
         _TOP,
         self.width,
         self.height,
-        _LEFT + self.width / 2,
+        self._left + self.width / 2,
         bottom + 31,
         page.text(x_label),
         page.joined(ticks),
-        left=_LEFT,
+        left=self._left,
     )
 
   def grid(self) -> Markup:
@@ -253,11 +262,11 @@ class _Scale:
             '<line class="grid" x1="{left}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>'
             '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>'
         ).format(
-            _LEFT + self.width,
-            _LEFT - 5,
+            self._left + self.width,
+            self._left - 5,
             self.y(tick) + 4,
             _short(tick),
-            left=_LEFT,
+            left=self._left,
             y=self.y(tick),
         )
         for tick in _ticks(self._y)
@@ -305,16 +314,19 @@ def heat_map(
     colours: the scale, by matplotlib's name.
   """
   rows = len(row_labels)
-  inner = min(max(rows * _ROW, _LEAST_MAP), _MOST_MAP)
+  row_height = _LABELLED_ROW if rows <= _MOST_ROW_LABELS else _ROW
+  inner = min(max(rows * row_height, _LEAST_MAP), _MOST_MAP)
+  label_width = _CHARACTER * max(map(len, row_labels))
+  left = min(max(_LEFT, 10 + label_width), _WIDTH // 2)
   height = inner + _TOP + _BOTTOM
   low, high = x_range
   scale = _Scale(
-      (low, high) if low < high else (low - 1, high + 1), (0, 1), height
+      (low, high) if low < high else (low - 1, high + 1), (0, 1), height, left
   )
   every = -(-rows // _MOST_ROW_LABELS)
   labels = [
       Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(
-          _LEFT - 5, _TOP + (row + 0.5) / rows * inner + 4, page.text(label)
+          left - 5, _TOP + (row + 0.5) / rows * inner + 4, page.text(label)
       )
       for row, label in enumerate(row_labels)
       if row % every == 0
@@ -329,7 +341,7 @@ def heat_map(
       f"{title} over {x_label}",
       scale.frame(title, x_label),
       page.joined(labels),
-      _LEFT,
+      left,
       _TOP,
       scale.width,
       inner,

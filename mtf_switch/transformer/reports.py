@@ -21,11 +21,31 @@ in upstream's own programs, layers compute nothing extra.
 
 from collections.abc import Iterator
 import contextlib
+from typing import Any, NamedTuple
 
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
 from mtf_switch.layer import routing as routing_lib
+
+
+class LayerRouting(NamedTuple):
+  """The decisions of a layer's router, for each token.
+
+  Attributes:
+    layer: the layer's name.
+    part: the Unitransformer that the layer belongs to.
+    is_of_memory: whether the tokens are those of the encoder's output, in a
+      layer of the decoder.
+    places: `[batch, length]`, the dimensions that the groups are cut from.
+    routing: the router's decisions.
+  """
+
+  layer: str
+  part: Any
+  is_of_memory: bool
+  places: mtf.Shape
+  routing: routing_lib.Routing
 
 
 def unitransformers(model) -> list:
@@ -166,6 +186,55 @@ def add_drops(context, routing: routing_lib.Routing):
   ):
     total = mtf.cast(mtf.reduce_sum(value), tf.float32)
     add(context.model, f"{context.mode}/{name}", total)
+
+
+@contextlib.contextmanager
+def collecting_routings(model) -> Iterator[list[LayerRouting]]:
+  """Collects the decisions of a model's routers while the context is open.
+
+  They are tensors that the layers have anyway. None may be inside of a loop, or
+  of a function that is recomputed.
+
+  Args:
+    model: a Bitransformer or Unitransformer.
+
+  Yields:
+    a list, which has one for each Switch layer of a call, in its order.
+  """
+  collected = []
+  parts = unitransformers(model)
+  for part in parts:
+    part.routings = collected
+  try:
+    yield collected
+  finally:
+    for part in parts:
+      del part.routings
+
+
+def add_layer_routing(
+    context, layer: str, x: mtf.Tensor, routing: routing_lib.Routing
+):
+  """Hands out a router's decisions; does nothing if nobody collects them.
+
+  Args:
+    context: the layer's transformer.Context.
+    layer: the layer's name.
+    x: `[batch, ..., d_model]`, the layer's input.
+    routing: the router's decisions.
+  """
+  collected = getattr(context.model, "routings", None)
+  if collected is None:
+    return
+  collected.append(
+      LayerRouting(
+          layer,
+          context.model,
+          x is context.encoder_output,
+          mtf.Shape(x.shape.dims[:-1]),
+          routing,
+      )
+  )
 
 
 def _collector(unitransformer) -> dict[str, mtf.Tensor] | None:

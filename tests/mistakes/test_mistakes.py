@@ -24,6 +24,7 @@ from tests.mistakes import checkpoints
 from tests.mistakes import models
 from tests.mistakes import reports
 from tests.mistakes import reproductions
+from tests.mistakes import routings
 from tests.mistakes import runs
 from tests.mistakes import surroundings
 from tests.mistakes.mistake import Mistake
@@ -35,6 +36,7 @@ _MISTAKES = [
     *surroundings.MISTAKES,
     *reproductions.MISTAKES,
     *reports.MISTAKES,
+    *routings.MISTAKES,
 ]
 _SECONDS = 60
 # What may come before the line.

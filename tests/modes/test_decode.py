@@ -110,7 +110,7 @@ def test_training_and_inference_see_the_same_lines(
   path = tmp_path_factory.getbasetemp() / ("lines.txt" + ".gz" * packed)
   content = end.join(lines).encode()
   path.write_bytes(gzip.compress(content, 1) if packed else content)
-  read = decode._read_lines(str(path))
+  read = decode.read_lines(str(path))
   lines = lines if lines[-1] else lines[:-1]
   if lines:
     lines[0] = lines[0].removeprefix("\ufeff")
@@ -120,7 +120,7 @@ def test_training_and_inference_see_the_same_lines(
   ]
   # Each text that is written is one line to the same reader.
   files.write_lines(str(path), [text, *lines])
-  assert len(decode._read_lines(str(path))) == 1 + len(lines)
+  assert len(decode.read_lines(str(path))) == 1 + len(lines)
 
 
 @pytest.mark.parametrize("mode", [decode.infer, decode.score])
