@@ -223,7 +223,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
             self.dispatch, context, dims, self.num_choices
         ),
     )
-microbatches.report_first_choices(context, name, routing)
+    microbatches.report_first_choices(context, name, routing)
     reports.add_layer_routing(context, name, x, routing)
     if context.mode in sizes_lib.EVALUATED_BY_BATCHES:
       self._add_losses(context, name, routing, dims)
