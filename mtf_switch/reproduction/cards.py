@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from mtf_switch.planning import units
 from mtf_switch.reproduction import card_plans
+from mtf_switch.reproduction import gin_text
 from mtf_switch.reproduction import paper_rows
 
 # Where the commands of headers put runs.
@@ -97,7 +98,9 @@ def text(card: Card, plan: card_plans.CardPlan | None) -> str:
       + _header(card, plan)
       + "".join(f'include "{file}"\n' for file in card.includes)
       + "\n"
-      + "".join(f"{name} = {gin_value(x)}\n" for name, x in bindings.items())
+      + "".join(
+          f"{name} = {gin_text.value(x)}\n" for name, x in bindings.items()
+      )
   )
 
 
@@ -158,14 +161,3 @@ def _wrapped(line: str, first: str = "", rest: str = "  ") -> list[str]:
       break_long_words=False,
       break_on_hyphens=False,
   )
-
-
-def gin_value(value: Any) -> str:
-  """A value as gin writes it; strings that begin with @ or % are references."""
-  if isinstance(value, str):
-    return value if value[0] in "@%" else f'"{value}"'
-  if isinstance(value, tuple):
-    return f"({', '.join(map(gin_value, value))})"
-  if isinstance(value, list):
-    return "[\n" + "".join(f"    {gin_value(x)},\n" for x in value) + "]"
-  return repr(value)

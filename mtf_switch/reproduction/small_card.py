@@ -17,7 +17,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mtf_switch.reproduction import cards
+from mtf_switch.reproduction import gin_text
 
 # By family of models, the multiplier of T5's learning rate (of fine-tuning, the
 # rate itself): the best of
@@ -89,7 +89,7 @@ def text(card: SmallCard) -> str:
       + "".join(f'include "{x}"\n' for x in card.includes)
       + "\n"
       + "".join(
-          f"{name} = {cards.gin_value(x)}\n"
+          f"{name} = {gin_text.value(x)}\n"
           for name, x in {**card.bindings, **needed}.items()
       )
   )
