@@ -30,9 +30,11 @@ BY_NAME = {
     "index": dispatch.IndexDispatcher,
     "einsum": dispatch.EinsumDispatcher,
 }
-# For fewer rows of a core on average, one product of all experts' slots is
-# faster than one product each without empty slots.
-_RAGGED_ROWS_PER_EXPERT = 32
+# Of an expert on a core, on average: with fewer rows, or fewer multiplications
+# of them with one of its matrices, one product of all experts' slots is faster
+# than one product each without empty slots (docs/what_was_tried.md).
+_RAGGED_ROWS = 32
+_RAGGED_MULTIPLICATIONS = 10_000_000
 # For no more choices of a group's tokens than there are experts, but always for
 # the first number and never for more than the second, a product for each is
 # faster than finding those of an expert.
@@ -44,6 +46,7 @@ def dispatcher_class(
     context,
     dims: dims_lib.SwitchDims,
     num_choices: int,
+    hidden_size: int | None,
 ) -> type[dispatch.Dispatcher]:
   """Returns the strategy for a layer on a mesh.
 
@@ -52,6 +55,7 @@ def dispatcher_class(
     context: a transformer.Context.
     dims: the layer's dimensions.
     num_choices: the experts of a token.
+    hidden_size: d_ff of each expert; None for linear experts.
 
   Raises:
     UserError: the named one does not fit the mesh.
@@ -83,7 +87,12 @@ def dispatcher_class(
     return dispatch.EinsumDispatcher
   num_tokens = mtf.Shape(dims.groups + [dims.tokens_per_core]).size
   num_cores = math.prod(splits.ways(model, dim) for dim in dims.groups)
-  rows_per_expert = num_tokens / num_cores / dims.num_experts.size
-  if can_be_ragged and rows_per_expert >= _RAGGED_ROWS_PER_EXPERT:
+  rows = num_tokens / num_cores / dims.num_experts.size
+  d_model = dims.d_model.size
+  multiplications = rows * d_model * (hidden_size or d_model)
+  is_ragged_faster = (
+      rows >= _RAGGED_ROWS and multiplications >= _RAGGED_MULTIPLICATIONS
+  )
+  if can_be_ragged and is_ragged_faster:
     return dispatch.RaggedDispatcher
   return dispatch.IndexDispatcher

@@ -220,7 +220,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
         context.train,
         nonpadding,
         dispatchers.dispatcher_class(
-            self.dispatch, context, dims, self.num_choices
+            self.dispatch, context, dims, self.num_choices, self.hidden_size
         ),
     )
     microbatches.report_first_choices(context, name, routing)

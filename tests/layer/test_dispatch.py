@@ -233,7 +233,7 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
     option, mesh_shape, layout, dispatcher
 ):
   assert chosen(option, mesh_shape, layout, tokens_per_core=512) == dispatcher
-  # With few rows for each expert of a core one product of all slots is faster.
+  # With little for each expert of a core one product of all slots is faster.
   few = dispatch_lib.IndexDispatcher if option is None else dispatcher
   assert chosen(option, mesh_shape, layout, tokens_per_core=16) == few
 
@@ -241,12 +241,36 @@ def test_the_default_leaves_out_empty_slots_where_it_can(
 @pytest.mark.parametrize("mesh_size, rows", [(1, 64), (2, 32), (4, 16)])
 def test_the_rows_of_a_core_decide(mesh_size, rows):
   dispatcher = chosen(
-      None, f"data:{mesh_size}", "batch:data", tokens_per_core=64
+      None, f"data:{mesh_size}", "batch:data", tokens_per_core=64, d_model=10**6
   )
   assert (dispatcher == dispatch_lib.RaggedDispatcher) == (rows >= 32)
 
 
-def chosen(option, mesh_shape, layout, tokens_per_core):
+@pytest.mark.parametrize(
+    "hidden_size, d_model, is_ragged",
+    [
+        (1024, 256, False),  # 32 rows * 256 * 1024 = 8.4 million.
+        (1024, 384, True),
+        (2048, 256, True),
+        (None, 512, False),  # One matrix, of 512 * 512.
+        (None, 768, True),
+    ],
+)
+def test_small_matrices_take_all_slots_at_once(hidden_size, d_model, is_ragged):
+  dispatcher = chosen(
+      None, "", "", tokens_per_core=32, d_model=d_model, hidden_size=hidden_size
+  )
+  assert (dispatcher == dispatch_lib.RaggedDispatcher) == is_ragged
+
+
+def chosen(
+    option,
+    mesh_shape,
+    layout,
+    tokens_per_core,
+    d_model=512,
+    hidden_size=2048,
+):
   """The strategy for training, with as many groups as experts."""
   layer = feed_forward.SwitchFeedForward(
       num_experts=EXPERTS, num_cores=EXPERTS, hidden_size=D_FF
@@ -255,9 +279,10 @@ def chosen(option, mesh_shape, layout, tokens_per_core):
   context = make_context(mesh, model=graphs.Model(mesh_shape, layout))
   dims = layer.dims(context, make_inputs(mesh))
   dims = dims._replace(
-      tokens_per_core=mtf.Dimension("tokens_per_core", tokens_per_core)
+      tokens_per_core=mtf.Dimension("tokens_per_core", tokens_per_core),
+      d_model=mtf.Dimension("d_model", d_model),
   )
-  return dispatchers.dispatcher_class(option, context, dims, 1)
+  return dispatchers.dispatcher_class(option, context, dims, 1, hidden_size)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +310,7 @@ def test_inference_has_a_product_for_each_of_few_choices(
       tokens_per_core=mtf.Dimension("tokens_per_core", tokens),
       expert_capacity=mtf.Dimension("expert_capacity", tokens),
   )
-  chosen = dispatchers.dispatcher_class(None, context, dims, choices)
+  chosen = dispatchers.dispatcher_class(None, context, dims, choices, D_FF)
   assert chosen == dispatcher
 
 
