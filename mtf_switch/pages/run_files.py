@@ -282,8 +282,11 @@ def number(value: Any) -> float:
 
 def column(records: Sequence[Record], name: str) -> np.ndarray:
   """Returns [records], the number that each has by a name, or NaN."""
-  values = [number(record.get(name)) for record in records]
-  return np.array(values, float)
+  values = [record.get(name) for record in records]
+  if {type(value) for value in values} <= {float, type(None)}:
+    numbers = np.array(values, float)  # None becomes NaN.
+    return np.where(np.isfinite(numbers), numbers, math.nan)
+  return np.array([number(value) for value in values], float)
 
 
 def layers(record: Record) -> Mapping[str, Record]:

@@ -23,6 +23,7 @@ import time
 from typing import Any, NamedTuple
 import warnings
 
+import orjson
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
@@ -118,10 +119,13 @@ def _read_lines(path: str) -> list[_Line]:
 def _parse(text: bytes) -> dict[str, Any] | None:
   """The record of a line, or None."""
   try:
-    # Earlier versions wrote NaN.
-    record = json.loads(text.decode(), parse_constant=lambda constant: None)
-  except (ValueError, RecursionError):
-    return None
+    record = orjson.loads(text)
+  except ValueError:
+    try:
+      # Earlier versions wrote NaN, which is no JSON.
+      record = json.loads(text.decode(), parse_constant=lambda constant: None)
+    except (ValueError, RecursionError):
+      return None
   return record if _is_record(record) else None
 
 
