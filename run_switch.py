@@ -1009,7 +1009,9 @@ def _flags_of(mode: _Mode) -> dict[str, Any]:
   given = {flag: FLAGS[flag].value for flag in owners if FLAGS[flag].present}
   for flag in given:
     if flag not in mode.flags:
-      raise _Mistake(f"--{flag} goes with {' and '.join(owners[flag])} only.")
+      *others, last = owners[flag]
+      modes = f"{', '.join(others)} and {last}" if others else last
+      raise _Mistake(f"--{flag} goes with {modes} only.")
   for flag, value in given.items():
     values = value if isinstance(value, list) else [value]
     if any(isinstance(x, str) and not x.strip() for x in values):

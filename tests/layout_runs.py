@@ -98,8 +98,8 @@ class SwitchFeedForward(feed_forward.SwitchFeedForward):
   Variables keep their names, which are those of the class.
   """
 
-  def _add_losses(self, context, routing):
-    super()._add_losses(context, routing)
+  def _add_losses(self, context, name, routing, dims):
+    super()._add_losses(context, name, routing, dims)
     probs = mtf.stop_gradient(routing.router_probs)
     two = mtf.Dimension("choices", 2)
     best, _ = mtf.top_k(probs, probs.shape.dims[-1], two)

@@ -150,7 +150,8 @@ def test_training_loads_no_package_for_other_purposes(tmp_path):
         ),
         (
             ["--model_dir=m", "--input_file=a"],
-            "--input_file goes with --mode=infer and --mode=score only.",
+            "--input_file goes with --mode=infer, --mode=score and "
+            "--mode=routing only.",
         ),
         (
             ["--mode=compare_languages", "--compare_dir=a"],

@@ -73,13 +73,15 @@ class Request:
     """Sets whether signals are deferred, for a context.
 
     Args:
-      is_deferred: whether they are.
+      is_deferred: whether they are. If not, one that came before acts at once.
 
     Yields:
       nothing.
     """
     before, self.is_deferred = self.is_deferred, is_deferred
     try:
+      if not is_deferred:
+        self.act()
       yield
     finally:
       self.is_deferred = before

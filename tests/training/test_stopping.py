@@ -57,6 +57,16 @@ def test_signals_interrupt_unless_they_are_deferred(received):
   assert received == [signal.SIGTERM] * 3
 
 
+def test_a_signal_that_was_deferred_comes_before_what_is_not(received):
+  with stopping.Request() as request, request.deferring(True):
+    send()
+    with pytest.raises(KeyboardInterrupt):
+      with request.deferring(False):
+        pytest.fail("The signal is not acted on.")
+    assert request.is_deferred
+  assert received == [signal.SIGTERM]
+
+
 def test_signals_that_are_ignored_stay_ignored():
   before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
   try:
