@@ -20,6 +20,7 @@ the speed of the disk and without Python.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -38,6 +39,7 @@ SPLITS = ("train", "validation")
 
 # Documents between two reports of progress.
 _DOCUMENTS_A_REPORT = 1000
+_MEGABYTE = 10**6
 
 # 2.5% of the documents are for validation.
 VALIDATION_LIMIT = int(0.025 * 2**64)
@@ -115,6 +117,7 @@ def write(
     documents: Iterable[tuple[str, str]],
     description: dict[str, Any],
     splits: Sequence[str] = SPLITS,
+    num_bytes: int | None = None,
 ) -> None:
   """Writes documents and their manifest.
 
@@ -126,12 +129,14 @@ def write(
     documents: pairs of split and text.
     description: further entries of the manifest, in JSON types.
     splits: the names of the splits, also of those without a document.
+    num_bytes: of the files that the documents are read from, to show how much
+      is left; None if they come from elsewhere.
   """
   text = PreparedText(directory)
   writers = {split: tf.io.TFRecordWriter(text.path(split)) for split in splits}
   hashes = {split: hashlib.sha256() for split in splits}
   entries = {split: {"documents": 0, "bytes": 0} for split in splits}
-  with waits.work("preparing the text", unit="documents") as report:
+  with _shown(num_bytes) as report:
     for number, (split, document) in enumerate(documents, start=1):
       record = document.encode("utf-8")
       writers[split].write(record)
@@ -145,3 +150,25 @@ def write(
     entries[split]["sha256"] = hashes[split].hexdigest()
   manifest = {**description, "splits": entries}
   (directory / "manifest.json").write_text(json.dumps(manifest, indent=2))
+
+
+@contextlib.contextmanager
+def _shown(num_bytes: int | None) -> Iterator[waits.Report]:
+  """Shows the reading of files or, if their size is not known, of documents.
+
+  Args:
+    num_bytes: of the files.
+
+  Yields:
+    a function to be called with the number of documents.
+  """
+  if num_bytes is None:
+    with waits.work("preparing the text", unit="documents") as report:
+      yield report
+    return
+  total = -(-num_bytes // _MEGABYTE)
+  with (
+      waits.work("preparing the text", total, "MB") as report,
+      waits.counting_bytes(lambda done: report(done // _MEGABYTE)),
+  ):
+    yield lambda number: None

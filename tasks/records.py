@@ -27,6 +27,7 @@ import tensorflow.compat.v1 as tf
 
 from tasks import errors
 from tasks import paths
+from tasks import waits
 
 _BUFFER_BYTES = 2**20
 
@@ -60,6 +61,7 @@ class RawFile(io.RawIOBase):
   def readinto(self, buffer) -> int:
     """See base class."""
     data = self._file.read(len(buffer))
+    waits.bytes_read(len(data))
     buffer[: len(data)] = data
     return len(data)
 

@@ -168,9 +168,16 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
         hashes.append(prepared_text.text_hash(text))
         yield ("validation" if hashes[-1] < limit else "train"), text
 
+  num_bytes = sum(tf.io.gfile.stat(file).length for file in files)
   description = {"files": files, "document": document, "counts": counts}
+
+  def write(limit: int):
+    prepared_text.write(
+        directory, documents(limit), description, num_bytes=num_bytes
+    )
+
   limit = prepared_text.VALIDATION_LIMIT
-  prepared_text.write(directory, documents(limit), description)
+  write(limit)
   if not hashes:
     raise errors.DataError(
         f"There is no text in {_names(files)}{_broken_records()}."
@@ -184,7 +191,7 @@ def build(directory: pathlib.Path, files: Sequence[str], document: str) -> None:
     )
   if prepared_text.validation_limit(hashes) != limit:
     limit = prepared_text.validation_limit(hashes)
-    prepared_text.write(directory, documents(limit), description)
+    write(limit)
   text_notes.warn(_names(files), counts)
 
 

@@ -29,8 +29,9 @@ Show = Callable[
 ]
 
 _shows: list[Show] = []
-# Of sources that are opened.
+# Of sources that are opened, and of bytes of files that are read.
 _counters: list[Report] = []
+_byte_counters: list[Report] = []
 
 
 @contextlib.contextmanager
@@ -79,21 +80,52 @@ def counting_sources(report: Report) -> Iterator[None]:
   Yields:
     nothing.
   """
-  opened = 0
+  with _counting(_counters, report):
+    yield
 
-  def count():
-    nonlocal opened
-    opened += 1
-    report(opened)
 
-  _counters.append(count)
+@contextlib.contextmanager
+def counting_bytes(report: Report) -> Iterator[None]:
+  """Reports how many bytes of files are read, compressed ones as they are.
+
+  Args:
+    report: called with their number so far, at each part that is read.
+
+  Yields:
+    nothing.
+  """
+  with _counting(_byte_counters, report):
+    yield
+
+
+@contextlib.contextmanager
+def _counting(counters: list[Report], report: Report) -> Iterator[None]:
+  """Reports the sum of what one of the lists of counters is called with."""
+  done = 0
+
+  def count(more):
+    nonlocal done
+    done += more
+    report(done)
+
+  counters.append(count)
   try:
     yield
   finally:
-    _counters.remove(count)
+    counters.remove(count)
 
 
 def source_opened():
   """Counts a source, for `counting_sources`."""
   for count in _counters:
-    count()
+    count(1)
+
+
+def bytes_read(number: int):
+  """Counts bytes, for `counting_bytes`.
+
+  Args:
+    number: of the part that has been read.
+  """
+  for count in _byte_counters:
+    count(number)

@@ -14,6 +14,7 @@
 
 """The user's own text files."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -29,6 +30,7 @@ from tasks import prepared_text
 from tasks import records
 from tasks import text_files
 from tasks import vocabulary_training
+from tasks import waits
 from tests import small_corpus
 
 pytestmark = pytest.mark.usefixtures("small_corpus")
@@ -279,6 +281,28 @@ def build(directory, files, document="paragraph"):
   text_files.build(directory, [str(file) for file in files], document)
   text = prepared_text.PreparedText(directory)
   return text, {s: list(text.documents(s)) for s in prepared_text.SPLITS}
+
+
+def test_how_much_of_the_files_is_read(tmp_path, monkeypatch):
+  monkeypatch.setattr(prepared_text, "_MEGABYTE", 10)
+  lines = "".join(f"line {number}\n" for number in range(50)).encode()
+  (tmp_path / "plain.txt").write_bytes(lines)
+  (tmp_path / "packed.txt.gz").write_bytes(gzip.compress(lines[::-1], mtime=0))
+  files = sorted(map(str, tmp_path.iterdir()))
+  packed, plain = (os.path.getsize(file) for file in files)
+  shown, reports = [], []
+
+  def show(*what):
+    shown.append(what)
+    return contextlib.nullcontext(reports.append)
+
+  (tmp_path / "text").mkdir()
+  with waits.shown_by(show):
+    text_files.build(tmp_path / "text", files, "line")
+  assert shown == [("preparing the text", -(-(packed + plain) // 10), "MB")]
+  assert reports[0] == packed // 10
+  assert reports[-1] == (packed + plain) // 10
+  assert reports == sorted(reports)
 
 
 def test_documents_are_split_by_their_text(tmp_path):
