@@ -30,7 +30,7 @@ LEARNING_RATES = {
     "switch": 0.6,
     "top2": 0.6,
     "attention": 0.6,
-    "finetuned": 0.01,
+    "finetuned": 0.03,
 }
 TRIED_LEARNING_RATES = (0.3, 0.6, 1.2, 2.4)
 # Of fine-tuning, constant: tuned likewise, for the dense and the sparse model,
