@@ -44,7 +44,8 @@ def scaling() -> claims.Question:
           *(
               claims.Claim(
                   f"experts_help_at_{step}",
-                  "At a fixed step, quality grows with the number of experts.",
+                  f"After {step} steps, quality grows with the number of"
+                  " experts.",
                   "Figures 1 and 4, left",
                   _SCALING,
                   functools.partial(effects.slope, experts=counts, step=step),
