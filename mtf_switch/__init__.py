@@ -37,8 +37,8 @@ PACKAGES = (
     "transformer",
     "training",
     "planning",
-    "conversion",
     "reproduction",
+    "conversion",
     "pages",
     "modes",
 )

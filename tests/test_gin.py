@@ -41,13 +41,14 @@ def complete(folder):
   return [name for name in gin_files.names(folder) if "defaults" not in name]
 
 
-MODELS = complete("models")
+MODELS = [*complete("models"), *complete("models/released")]
 EXPERIMENTS = complete("experiments")
 LAYOUTS = gin_files.names("layouts")
 FILES = [
     name
     for folder in (
         "models",
+        "models/released",
         "layouts",
         "objectives",
         "precision",

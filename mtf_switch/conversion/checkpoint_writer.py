@@ -28,7 +28,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch.training import checkpoints
 
-# Groups are at least this large, as far as there are variables.
+# Variables are saved together up to this size.
 _LEAST_BYTES_OF_GROUP = 64 * 2**20
 
 
@@ -81,7 +81,7 @@ def write(
   global_step = Variable(tf.GraphKeys.GLOBAL_STEP, (), np.dtype(np.int64))
   values = {global_step.name: np.array(step, np.int64)}
   parts, num_written = [], 0
-  for group in _groups([global_step, *variables]):
+  for group in groups([global_step, *variables]):
     part = f"{path}_temp/part-{len(parts):05d}"
     for variable in group:
       if variable is not global_step:
@@ -101,18 +101,26 @@ def write(
   return path
 
 
-def _groups(variables: Iterable[Variable]) -> list[list[Variable]]:
-  """Variables that are saved together, in the order of their names."""
+def groups(variables: Iterable[Variable]) -> list[list[Variable]]:
+  """Returns variables in the groups that are saved together.
+
+  Args:
+    variables: in any order.
+
+  Returns:
+    groups in the order of the names, none larger than the largest variable, or
+    64 MB if that is more.
+  """
   variables = sorted(variables, key=lambda x: x.name)
   limit = max(_LEAST_BYTES_OF_GROUP, *(x.num_bytes for x in variables))
-  groups, size = [], limit
+  found, size = [], limit
   for variable in variables:
     size += variable.num_bytes
     if size > limit:
-      groups.append([])
+      found.append([])
       size = variable.num_bytes
-    groups[-1].append(variable)
-  return groups
+    found[-1].append(variable)
+  return found
 
 
 def _save(
