@@ -29,7 +29,7 @@ class Entry:
   Attributes:
     sources: the names it had.
     targets: the names it has; none for what is left out.
-    shape: what it has, or had if it is left out.
+    shape: what it has here, or had if it is left out.
     dtypes: what it had and has.
     done: what was done to the values, a phrase each.
   """

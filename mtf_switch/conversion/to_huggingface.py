@@ -108,7 +108,7 @@ def plan(architecture: architecture_lib.Architecture, checkpoint: str) -> Plan:
         account.Entry(
             (name,),
             targets[name],
-            pair.huggingface_shape,
+            pair.mesh_shape,
             (found[name].dtype.name, _FLOAT32.name),
             tuple("unstacked" if x == "stacked" else x for x in done),
         )

@@ -50,6 +50,7 @@ def converted(server, tmp_path_factory):
       "--output_dir=here",
   )
   (directory / "here").rename(directory / "moved")
+  (directory / "there" / "spiece.model").unlink()  # There is a copy.
   return directory, done
 
 
@@ -113,6 +114,8 @@ def test_the_way_back_is_the_same_files(server, converted):
   for name, value in there.items():
     np.testing.assert_array_equal(back[name], value)
   assert "decoder.embed_tokens.weight" in done.stdout
+  values = sum(x.size for x in there.values()) - 2 * 1024
+  assert f" with {values:,} values became {len(there)}." in done.stdout
   names = {x.name for x in (directory / "back").iterdir()}
   assert names == {
       "config.json",
