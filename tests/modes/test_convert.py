@@ -78,6 +78,14 @@ def test_every_variable_is_accounted_for(converted):
   assert "wrote here." in done.stderr
 
 
+def test_the_gin_file_names_the_copy_of_the_vocabulary(converted):
+  directory, _ = converted
+  text = (directory / "moved" / "model.gin").read_text()
+  (copy,) = (directory / "moved" / "vocabulary").iterdir()
+  path = directory / "here" / "vocabulary" / copy.name
+  assert f'vocabulary.path = "{path}"' in text
+
+
 def test_a_converted_model_decodes_where_it_was_moved(server, converted):
   directory, _ = converted
   (directory / "inputs.txt").write_text("the switch\n\none expert\n")
