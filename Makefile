@@ -7,7 +7,8 @@ COMPILE := .venv/lock/bin/uv pip compile --quiet --system-certs \
   --python-version 3.11 --python-platform linux
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-peers lint format lock clean
+.PHONY: help setup demo test test-peers bench bench-peers lint format lock \
+  clean
 
 help: ## Show this list.
 	@echo "Targets:"
@@ -28,6 +29,10 @@ demo: setup ## Pre-train a small Switch Transformer and its dense twin.
 
 test: setup ## Run the tests.
 	@$(PYTHON) -m pytest -n 2 tests/
+
+test-peers: setup ## Compare conversions with Hugging Face's own models.
+	@test -x .venv-peers/bin/python || $(MAKE) bench-peers
+	@.venv-peers/bin/python -m tests.peers.huggingface
 
 bench: setup ## Measure the speed and write docs/performance.md.
 	@$(PYTHON) -m benchmarks

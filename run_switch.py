@@ -121,6 +121,7 @@ class _Mode:
     flags: its flags, beside those of all modes.
     needs: those of them that are required.
     has_model_dir: whether it needs a model's directory.
+    instead_of_model_dir: a flag that takes the place of the model's directory.
     reads_model_dirs: whether it reads those of one or more models instead, and
       is called with model_dirs.
     reads_gin: whether it reads the gin files itself, perhaps several times.
@@ -136,11 +137,18 @@ class _Mode:
   flags: Sequence[str] = ()
   needs: Sequence[str] = ()
   has_model_dir: bool = True
+  instead_of_model_dir: str | None = None
   reads_model_dirs: bool = False
   reads_gin: bool = False
   starts_programs: bool = False
   looks_first: bool = False
   compares: bool = False
+
+  @property
+  def needs_model_dir(self) -> bool:
+    """Whether it needs a model's directory with the flags that are given."""
+    other = self.instead_of_model_dir
+    return self.has_model_dir and not (other and FLAGS[other].present)
 
 
 _MODES = {
@@ -183,6 +191,13 @@ _MODES = {
         flags=("input_file", "task", "split", "num_examples", "output_dir"),
         needs=("output_dir",),
         compares=True,
+    ),
+    "convert": _Mode(
+        "convert.convert",
+        "bring weights here from Hugging Face, or take them there",
+        flags=("huggingface_dir", "output_dir"),
+        needs=("output_dir",),
+        instead_of_model_dir="huggingface_dir",
     ),
     "plan": _Mode(
         "plan.plan",
@@ -307,6 +322,12 @@ flags.DEFINE_string(
     "output_file", None, "infer, score: the outputs, one a line."
 )
 flags.DEFINE_string(
+    "huggingface_dir",
+    None,
+    "convert: the directory of Hugging Face's that becomes a model's here; "
+    "without it, --model_dir becomes one of Hugging Face's.",
+)
+flags.DEFINE_string(
     "task",
     None,
     "inspect, cache, routing: the task or mixture, if gin does not say.",
@@ -328,8 +349,8 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "cache, teach, compare_*, report, routing, reproduce: the directory for "
-    "what is made; for reproduce, reproduction if not given.",
+    "cache, teach, convert, compare_*, report, routing, reproduce: the "
+    "directory for what is made; for reproduce, reproduction if not given.",
 )
 flags.DEFINE_list(
     "experiment",
@@ -741,11 +762,17 @@ def _check_command_line(
 def _check_model_dirs(mode: _Mode):
   """Refuses a missing --model_dir, and more of them than a mode reads."""
   given = FLAGS.model_dir or [""]
-  needs_one = mode.has_model_dir or mode.reads_model_dirs
+  needs_one = mode.needs_model_dir or mode.reads_model_dirs
   if needs_one and not all(path.strip() for path in given):
+    other = mode.instead_of_model_dir
     raise _Mistake(
         "--model_dir is missing, the directory for checkpoints, metrics and "
-        "logs."
+        "logs" + (f"; or --{other}." if other else ".")
+    )
+  if mode.has_model_dir and FLAGS.model_dir and not mode.needs_model_dir:
+    raise _Mistake(
+        f"--model_dir and --{mode.instead_of_model_dir} do not go together: "
+        f"--mode={FLAGS.mode} has one or the other."
     )
   most = 2 if mode.compares else 1
   if len(given) > most and not mode.reads_model_dirs:
@@ -831,7 +858,7 @@ def _load_run(mode: _Mode, console, ask_remote: bool = True, load=None):
   if FLAGS.mesh_hosts is not None:
     processes = cluster.parse(FLAGS.mesh_hosts, FLAGS.mesh_task)
   return run.Run(
-      model_dir=_model_dir() if mode.has_model_dir else None,
+      model_dir=_model_dir() if mode.needs_model_dir else None,
       seed=FLAGS.seed,
       tpu=tpu,
       cluster=processes,
@@ -972,7 +999,7 @@ def _flags_for_runs() -> list[str]:
 
 def _check_mesh_flags(mode: _Mode):
   """Refuses flags and settings that do not go with a mesh of processes."""
-  if mode.has_model_dir and "TF_CONFIG" in os.environ:
+  if mode.needs_model_dir and "TF_CONFIG" in os.environ:
     raise _Mistake(
         "the environment has TF_CONFIG, in which TensorFlow's Estimator would "
         "look for workers of its own; unset it, and name the processes of a "
@@ -981,7 +1008,7 @@ def _check_mesh_flags(mode: _Mode):
   has_hosts = FLAGS.mesh_hosts is not None
   if FLAGS.mesh_task is not None and not has_hosts:
     raise _Mistake("--mesh_task goes with --mesh_hosts only.")
-  if has_hosts and not mode.has_model_dir:
+  if has_hosts and not mode.needs_model_dir:
     raise _Mistake(f"--mesh_hosts is of no use to --mode={FLAGS.mode}.")
   if has_hosts and FLAGS.tpu:
     raise _Mistake(

@@ -38,6 +38,7 @@ PACKAGES = (
     "training",
     "planning",
     "reproduction",
+    "conversion",
     "pages",
     "modes",
 )

@@ -273,22 +273,22 @@ def _find(
   options = Options()
   kept = _kept.get(_choice(default))
   if kept is not None:
-    return _sentencepiece(kept.path)
+    return load(kept.path)
   if options.path is not None:
-    return _sentencepiece(options.path)
+    return load(options.path)
   text = _training_text(default)
   if text is not None:
-    return _sentencepiece(vocabulary_training.trained_on(text, options.size))
+    return load(vocabulary_training.trained_on(text, options.size))
   choice = default if options.name is None else options.name
   if choice == "bytes":
-    return seqio.ByteVocabulary(extra_ids=NUM_SENTINELS)
+    return of_bytes()
   if choice not in PUBLISHED:
     raise errors.DataError(
         f"vocabulary.name = {choice!r} is not known; use "
         f"{', '.join(map(repr, [*PUBLISHED, *_TEXTS]))} or 'bytes', or set "
         "vocabulary.path."
     )
-  return _sentencepiece(PUBLISHED[choice], choice)
+  return load(PUBLISHED[choice], choice)
 
 
 def _choice(default) -> Hashable:
@@ -344,8 +344,13 @@ def _sha256(path: str) -> str:
   return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
+def of_bytes() -> seqio.Vocabulary:
+  """Returns ByT5's vocabulary of bytes, with the sentinels."""
+  return seqio.ByteVocabulary(extra_ids=NUM_SENTINELS)
+
+
 @functools.cache
-def _sentencepiece(
+def load(
     path: str, published: str | None = None
 ) -> seqio.SentencePieceVocabulary:
   """Returns the vocabulary of a SentencePiece model that T5 can use.

@@ -23,6 +23,7 @@ import sys
 import gin
 import pytest
 
+from mtf_switch.modes import convert
 from mtf_switch.modes import decode
 from mtf_switch.modes import distill
 from mtf_switch.modes import finetune
@@ -89,6 +90,7 @@ GIVEN = {
     *("run", "console", "make_evaluate", "make_more_hooks"),
     *("change_loss_at", "change_batches", "output_dir"),
     *("input_file", "output_file", "watch", "watch_minutes"),
+    "huggingface_dir",
 }
 
 
@@ -121,6 +123,7 @@ def gin_parameters(configurable) -> dict[str, str]:
         finetune.finetune,
         distill.distill,
         teach.teach,
+        convert.convert,
         evaluated_examples.Cap,
     ],
 )

@@ -105,7 +105,7 @@ def test_vocabularies(model, tmp_path):
   numbers = itertools.count()  # What is read at a path is remembered.
 
   def read(path):
-    found = vocabulary._sentencepiece(path)
+    found = vocabulary.load(path)
     return found.decode(found.encode("a switch \u2028 \0 b"))
 
   @fuzzing.QUICK

@@ -42,12 +42,15 @@ def complete(folder):
 
 
 MODELS = complete("models")
+# Their settings are in tests/conversion/test_released.py.
+RELEASED = complete("models/released")
 EXPERIMENTS = complete("experiments")
 LAYOUTS = gin_files.names("layouts")
 FILES = [
     name
     for folder in (
         "models",
+        "models/released",
         "layouts",
         "objectives",
         "precision",
@@ -143,7 +146,7 @@ def unread():
   return {gin_values.name_of(*key) for key in found}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *RELEASED])
 def test_model_runs_when_shrunk(name):
   gin_files.parse([name], gin_files.SHRUNK)
   # Models that differ only in sizes are one when shrunk, and run once.

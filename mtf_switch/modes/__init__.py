@@ -16,6 +16,7 @@
 
 # For gin files: `import mtf_switch.modes` registers the parameters of all
 # modes, so that one file may set those of several.
+from mtf_switch.modes import convert  # noqa: F401
 from mtf_switch.modes import decode  # noqa: F401
 from mtf_switch.modes import distill  # noqa: F401
 from mtf_switch.modes import finetune  # noqa: F401

@@ -24,7 +24,10 @@ def value(of: Any) -> str:
     of: the value. Strings that begin with @ or % are references.
   """
   if isinstance(of, str):
-    return of if of[0] in "@%" else f'"{of}"'
+    if of[0] in "@%":
+      return of
+    is_plain = of.isprintable() and not set(of) & set('"\\')
+    return f'"{of}"' if is_plain else repr(of)
   if isinstance(of, tuple):
     return f"({', '.join(map(value, of))})"
   if isinstance(of, list):

@@ -202,6 +202,28 @@ def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
       files.write_bytes(_copy_path(directory, description), content)
 
 
+def bring(
+    directory: str, vocabulary: seqio.Vocabulary, home: str
+) -> str | None:
+  """Writes the record and the copy for checkpoints that were made elsewhere.
+
+  Args:
+    directory: where to write, which has neither.
+    vocabulary: of inputs and targets.
+    home: the name that the directory will have.
+
+  Returns:
+    the path that the copy will have; None for a vocabulary without a model.
+  """
+  description = describe(vocabulary)
+  if path := description["path"]:
+    files.write_bytes(_copy_path(directory, description), _content(path))
+    description["path"] = _copy_path(home, description)
+  text = json.dumps(dict.fromkeys(_FEATURES, description))
+  files.write_lines(_path(directory), [text])
+  return description["path"]
+
+
 def _name_of(description: Mapping[str, Any]) -> str:
   """For example: a Byte vocabulary of 259 (sha256 d60acb12...)."""
   return (

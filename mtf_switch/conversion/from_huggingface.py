@@ -1,0 +1,268 @@
+# Copyright 2026 The mtf_switch Authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""From Hugging Face: a checkpoint, its gin file and its vocabulary."""
+
+from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+import os
+
+import numpy as np
+
+from mtf_switch import errors
+from mtf_switch import files
+from mtf_switch.conversion import account
+from mtf_switch.conversion import architecture as architecture_lib
+from mtf_switch.conversion import checkpoint_writer
+from mtf_switch.conversion import huggingface_config
+from mtf_switch.conversion import huggingface_weights
+from mtf_switch.conversion import model_gin
+from mtf_switch.conversion import names
+from mtf_switch.conversion import output_directory
+from mtf_switch.conversion import vocabulary_files
+from mtf_switch.training import vocabulary_record
+
+GIN_FILE = "model.gin"
+
+_FLOAT32 = np.dtype(np.float32)
+_EMBEDDING = "shared.weight"
+_SOFTMAX = "lm_head.weight"
+_MAX_NAMED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """A conversion that has been found possible.
+
+  Attributes:
+    architecture: the model's.
+    pairs: its variables.
+    entries: of the account.
+  """
+
+  architecture: architecture_lib.Architecture
+  pairs: list[names.Pair]
+  entries: list[account.Entry]
+
+  @property
+  def num_bytes(self) -> int:
+    """Of the checkpoint."""
+    return sum(x.num_values for x in self.pairs) * _FLOAT32.itemsize
+
+
+def plan(
+    directory: str,
+    weights: huggingface_weights.Weights,
+    left_out: Sequence[str] = (),
+) -> Plan:
+  """Returns what becomes of each tensor, and refuses what is not clear.
+
+  Args:
+    directory: Hugging Face's.
+    weights: its tensors.
+    left_out: names of tensors that may be left out.
+
+  Raises:
+    UserError: names what is missing, left over or of another shape, or what
+      Mesh TensorFlow cannot do.
+  """
+  config = huggingface_config.read(directory)
+  where = os.path.join(directory, huggingface_config.NAME)
+  tensors = weights.tensors
+  copies = [
+      name
+      for name in (*names.COPIES_OF_EMBEDDING, _SOFTMAX)
+      if name in tensors and name not in left_out
+  ]
+  copies = [x for x in copies if _is_copy(weights, x)]
+  architecture = huggingface_config.architecture(
+      config,
+      _SOFTMAX in tensors and _SOFTMAX not in (*copies, *left_out),
+      where,
+  )
+  pairs = names.pairs(architecture)
+  _check_shapes(pairs, tensors, directory)
+  used = [name for pair in pairs for name in pair.huggingface]
+  huggingface_weights.check_dtypes(tensors, used)
+  unused = set(tensors) - set(used) - set(copies)
+  _check_left_over(unused - {*names.NOT_READ, *left_out}, directory)
+  entries = [
+      account.Entry(
+          pair.huggingface,
+          (pair.mesh,),
+          pair.mesh_shape,
+          (tensors[pair.huggingface[0]].dtype, "F32"),
+          done_to(pair),
+      )
+      for pair in pairs
+  ]
+  for name in sorted({*unused, *copies}):
+    of = tensors[name]
+    entries.append(
+        account.Entry(
+            (name,),
+            (),
+            of.shape,
+            (of.dtype, of.dtype),
+            (f"equals {_EMBEDDING}",) if name in copies else ("not used",),
+        )
+    )
+  return Plan(architecture, pairs, entries)
+
+
+def done_to(pair: names.Pair) -> tuple[str, ...]:
+  """What is done to the values of a variable, for the account.
+
+  Args:
+    pair: the variable.
+  """
+  done = ["transposed"] if pair.is_transposed else []
+  return (*done, *(["stacked"] if pair.has_experts else []))
+
+
+def write(
+    plan_: Plan,
+    weights: huggingface_weights.Weights,
+    directory: str,
+    output_dir: str,
+    report: Callable[[int], None],
+):
+  """Writes the checkpoint, the gin file and the vocabulary.
+
+  Args:
+    plan_: of `plan`.
+    weights: the tensors.
+    directory: Hugging Face's.
+    output_dir: a new directory, or an empty one; it is complete or not there.
+    report: is told the bytes that are written so far.
+
+  Raises:
+    UserError: the vocabulary does not fit the model, or the disk is too small.
+    DataError: the vocabulary is damaged.
+  """
+  vocabulary = vocabulary_files.read(directory)
+  vocabulary_files.check_rows(
+      vocabulary, plan_.architecture.vocab_rows, directory
+  )
+  setting = f"--output_dir={output_dir}"
+  output_directory.check_new(output_dir, setting)
+  output_directory.check_space(output_dir, plan_.num_bytes, setting)
+  by_name = {pair.mesh: pair for pair in plan_.pairs}
+  with output_directory.written(output_dir) as unfinished:
+    checkpoint_writer.write(
+        unfinished,
+        0,  # No step of a training here.
+        [
+            checkpoint_writer.Variable(pair.mesh, pair.mesh_shape, _FLOAT32)
+            for pair in plan_.pairs
+        ],
+        lambda variable: _values(weights, by_name[variable.name]),
+        report,
+    )
+    path = vocabulary_record.bring(
+        unfinished, vocabulary, os.path.abspath(output_dir)
+    )
+    files.write_lines(
+        os.path.join(unfinished, GIN_FILE),
+        model_gin.text(
+            plan_.architecture,
+            {"vocabulary.path": path} if path else {"vocabulary.name": "bytes"},
+            _comments(directory, plan_.architecture),
+        ),
+    )
+
+
+def _comments(
+    directory: str, of: architecture_lib.Architecture
+) -> Iterable[str]:
+  """What the gin file says of itself."""
+  name = os.path.basename(os.path.abspath(directory))
+  yield "A model of Hugging Face, in the place of a file of models/. It was"
+  yield f"converted from a directory {errors.shown(name)}."
+  yield ""
+  macros = ["d_model", "d_ff", "d_kv", "num_heads"]
+  macros.append("num_blocks" if of.has_experts else "num_layers")
+  yield f"Provides: {', '.join([*macros, *(['num_experts'] * of.has_experts)])}"
+  yield f"Requires: {'num_cores' if of.has_experts else 'nothing'}"
+
+
+def _values(
+    weights: huggingface_weights.Weights, pair: names.Pair
+) -> np.ndarray:
+  """The values of a variable, float32, read tensor by tensor."""
+  values = np.empty(pair.mesh_shape, _FLOAT32)
+  places = values if pair.has_experts else [values]
+  for place, name in zip(places, pair.huggingface):
+    tensor = weights.read(name)
+    place[...] = tensor.T if pair.is_transposed else tensor
+  return values
+
+
+def _is_copy(weights: huggingface_weights.Weights, name: str) -> bool:
+  """Whether a tensor is the embedding again."""
+  tensors = weights.tensors
+  if _EMBEDDING not in tensors or (
+      tensors[name].shape != tensors[_EMBEDDING].shape
+  ):
+    return False
+  return np.array_equal(weights.read(name), weights.read(_EMBEDDING))
+
+
+def _check_shapes(pairs, tensors, directory: str):
+  """Refuses tensors that are missing or have another shape."""
+  expected = {
+      name: pair.huggingface_shape
+      for pair in pairs
+      for name in pair.huggingface
+  }
+  missing = [name for name in expected if name not in tensors]
+  if missing:
+    raise errors.UserError(
+        f"the weights in {directory} lack {_some(missing)}, which "
+        f"{huggingface_config.NAME} says the model has; get them again."
+    )
+  for name, shape in expected.items():
+    if tensors[name].shape != shape:
+      there, here = (
+          " x ".join(map(str, x)) for x in (tensors[name].shape, shape)
+      )
+      raise errors.UserError(
+          f"{name} is {there} in {tensors[name].file}, and {here} by "
+          f"{huggingface_config.NAME}: the two are not of the same model."
+      )
+
+
+def _check_left_over(found: Iterable[str], directory: str):
+  """Refuses tensors that no variable is made of."""
+  found = sorted(found)
+  copies = [x for x in found if x in names.COPIES_OF_EMBEDDING]
+  if copies:
+    raise errors.UserError(
+        f"{copies[0]} in {directory} is not {_EMBEDDING}, and Mesh "
+        "TensorFlow's models have one embedding for encoder and decoder; if "
+        "the model never trained it apart, leave it out with "
+        f'--gin_param="convert.left_out = [{copies[0]!r}]".'
+    )
+  if found:
+    raise errors.UserError(
+        f"nothing becomes of {_some(found)} in {directory}; what may be left "
+        f'out is named: --gin_param="convert.left_out = [{found[0]!r}]".'
+    )
+
+
+def _some(found: Sequence[str]) -> str:
+  """The first names, and how many more there are."""
+  named = ", ".join(errors.shown(x) for x in found[:_MAX_NAMED])
+  more = len(found) - _MAX_NAMED
+  return f"{named} and {more} more" if more > 0 else named
