@@ -170,7 +170,7 @@ def resume(model_dir: str) -> int:
     )
   found = _steps_of_files(model_dir)
   listed = {*(_listed_steps(model_dir) or found), step} & set(found)
-  _write_list(model_dir, sorted(listed, key=lambda x: (x <= step, x)))
+  write_list(model_dir, sorted(listed, key=lambda x: (x <= step, x)))
   _note_damaged(model_dir, damaged, f"going on from step {step}")
   return step
 
@@ -208,7 +208,7 @@ def prune(
       checkpoint_files.remove(path(model_dir, step))
   remaining = [step for step in listed if step in kept]
   if remaining != listed:
-    _write_list(model_dir, remaining)
+    write_list(model_dir, remaining)
   return remaining
 
 
@@ -224,9 +224,21 @@ def set_aside(model_dir: str, step: int, directory: str):
   checkpoint_files.move(path(model_dir, step), directory)
   remaining = sorted(steps(model_dir), key=lambda x: (x <= step, x))
   if remaining:
-    _write_list(model_dir, remaining)
+    write_list(model_dir, remaining)
   else:
     tf.io.gfile.remove(os.path.join(model_dir, "checkpoint"))
+
+
+def write_list(model_dir: str, listed: Sequence[int]):
+  """Writes the file `checkpoint`, by which TensorFlow finds checkpoints.
+
+  Args:
+    model_dir: the directory of the run.
+    listed: the steps of its checkpoints, the one to go on from at the end.
+  """
+  lines = [f'model_checkpoint_path: "{_PREFIX}{listed[-1]}"']
+  lines += [f'all_model_checkpoint_paths: "{_PREFIX}{step}"' for step in listed]
+  files.write_lines(os.path.join(model_dir, "checkpoint"), lines)
 
 
 def _check_name(model_dir: str, setting: str):
@@ -278,13 +290,6 @@ def _step_of(name: str) -> int | None:
   """The step of a checkpoint's name, in whichever directory it once was."""
   match = re.fullmatch(re.escape(_PREFIX) + r"(\d+)", os.path.basename(name))
   return int(match[1]) if match else None
-
-
-def _write_list(model_dir: str, listed: Sequence[int]):
-  """Writes the file `checkpoint`, with the step to go on from at the end."""
-  lines = [f'model_checkpoint_path: "{_PREFIX}{listed[-1]}"']
-  lines += [f'all_model_checkpoint_paths: "{_PREFIX}{step}"' for step in listed]
-  files.write_lines(os.path.join(model_dir, "checkpoint"), lines)
 
 
 def _candidates(model_dir: str) -> Iterable[int]:
