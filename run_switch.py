@@ -155,6 +155,10 @@ _MODES = {
         flags=("output_dir",),
         needs=("output_dir",),
     ),
+    "upcycle": _Mode(
+        "upcycle.upcycle",
+        "make a Switch model of a dense one's weights",
+    ),
     "eval": _Mode(
         "decode.evaluate",
         "decode and apply the task's metrics",
