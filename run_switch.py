@@ -159,6 +159,12 @@ _MODES = {
         "upcycle.upcycle",
         "make a Switch model of a dense one's weights",
     ),
+    "prune": _Mode(
+        "prune.prune",
+        "make a model with fewer experts, or none, of a Switch model",
+        flags=("output_dir",),
+        needs=("output_dir",),
+    ),
     "eval": _Mode(
         "decode.evaluate",
         "decode and apply the task's metrics",
@@ -332,8 +338,8 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "cache, teach, compare_*, report, routing, reproduce: the directory for "
-    "what is made; for reproduce, reproduction if not given.",
+    "cache, teach, prune, compare_*, report, routing, reproduce: the directory "
+    "for what is made; for reproduce, reproduction if not given.",
 )
 flags.DEFINE_list(
     "experiment",
