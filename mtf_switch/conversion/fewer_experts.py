@@ -13,8 +13,8 @@
 # limitations under the License.
 """Fewer experts: models that keep some of a Switch model's, or make one of all.
 
-Section 8 asks for more of this: sparse models are large, and a task may use few
-of their experts.
+A sparse model is large, and a task may use few of its experts (the discussion
+of section 8).
 """
 
 from collections.abc import Mapping, Sequence

@@ -242,7 +242,7 @@ def _value_of(path, variables, sources, uses, keep, merging):
         )
     else:
       value = variables.initial_value(name)
-    return value.astype(variable.dtype)
+    return value.astype(variable.dtype, copy=False)
 
   return value_of
 

@@ -80,7 +80,8 @@ def upcycle(
     def value_of(variable: checkpoint_writer.Variable) -> np.ndarray:
       name = variable.name
       if name in sources.copied:
-        return reader.get_tensor(sources.copied[name]).astype(variable.dtype)
+        value = reader.get_tensor(sources.copied[name])
+        return value.astype(variable.dtype, copy=False)
       if name in sources.of_experts:
         return upcycling.experts_of(
             reader.get_tensor(sources.of_experts[name]),

@@ -94,6 +94,7 @@ def test_columns_of_routers_by_hand():
 def test_weights_of_a_layer_find_its_use():
   uses = {"a/layer_001": 1, "a/layer_0011": 2, "a/layer_002/query": 3}
   assert fewer_experts.use_of("a/layer_001/x/router/kernel", uses) == 1
+  assert fewer_experts.use_of("a/layer_0011/x/router/kernel", uses) == 2
   assert fewer_experts.use_of("a/layer_002/query/experts/wi", uses) == 3
 
 

@@ -21,6 +21,7 @@ import threading
 import pytest
 
 from tests.mistakes import checkpoints
+from tests.mistakes import made_models
 from tests.mistakes import models
 from tests.mistakes import reports
 from tests.mistakes import reproductions
@@ -37,6 +38,7 @@ _MISTAKES = [
     *reproductions.MISTAKES,
     *reports.MISTAKES,
     *routings.MISTAKES,
+    *made_models.MISTAKES,
 ]
 _SECONDS = 60
 # What may come before the line.

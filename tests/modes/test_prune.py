@@ -24,12 +24,16 @@ import rich.console
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch.conversion import checkpoint_writer
+from mtf_switch.conversion import saved_variables
 from mtf_switch.modes import prune
 from mtf_switch.training import prediction
 from mtf_switch.training import prediction_functions
 from mtf_switch.training import progress
+from mtf_switch.training import run as run_lib
 from mtf_switch.training import token_routing
 from tests import gin_files
+from tests import small_model
 from tests.modes import test_distill
 
 LENGTH = 40
@@ -153,8 +157,40 @@ def test_tokens_of_kept_experts_have_the_same_scores(kept, sparse):
   assert np.abs(after - before)[~stays].max() > 1e-4
 
 
-@pytest.mark.parametrize("merging", ["mean", "most_used", "by_load"])
-def test_a_dense_model_of_experts(sparse, tmp_path, merging):
+def test_tasks_with_metrics_are_decoded(tmp_path):
+  file = tmp_path / "mine.gin"
+  file.write_text(small_model.RUN + "train_steps = 2")
+  run = run_lib.Run(
+      model_dir=str(tmp_path / "sparse"),
+      gin_files=[str(file)],
+      gin_params=["prune.keep = 3", "task = 'toy_letters'"],
+      gin_directories=[str(gin_files.ROOT)],
+  )
+  gin_files.clear()
+  run.configure()
+  variables = saved_variables.SavedVariables(run)
+  checkpoint_writer.write(
+      run.model_dir,
+      3,
+      variables.all,
+      lambda x: variables.initial_value(x.name),
+      lambda written: None,
+  )
+  directory = tmp_path / "new"
+  to = console()
+  prune.prune(run, to, str(directory))
+  record = json.loads((directory / "pruned.json").read_text())
+  assert list(record["layers"]) == [
+      f"{x}/block_000/layer_001" for x in ("encoder", "decoder")
+  ]
+  for made, key in ((tmp_path / "sparse", "before"), (directory, "after")):
+    (line,) = (made / "validation_eval/metrics.jsonl").read_text().splitlines()
+    share = json.loads(line)["share_of_letters"]
+    assert record[key] == {"toy_letters": {"share_of_letters": share}}
+  assert "share_of_letters" in to.file.getvalue()
+
+
+def test_a_dense_model_of_experts(sparse, tmp_path):
   new_gin = [
       "models/t5_tiny.gin",
       "layouts/single.gin",
@@ -165,22 +201,18 @@ def test_a_dense_model_of_experts(sparse, tmp_path, merging):
   record, _ = pruned(
       sparse,
       tmp_path,
-      f"prune.merging = {merging!r}",
+      "prune.merging = 'by_load'",
       f"prune.new_gin = {new_gin}",
       f"prune.new_params = {new_params}",
   )
   layer = record["layers"][test_distill.LAYER]
-  weights = {
-      "mean": np.ones(4),
-      "most_used": np.arange(4) == np.argmax(layer["choices"]),
-      "by_load": layer["choices"],
-  }[merging]
   found, source = map(test_distill.weights, (tmp_path, sparse))
   assert 0.25 < layer["mean_gate"] < 1
   for kernel, factor in (("wi", 1), ("wo", layer["mean_gate"])):
     np.testing.assert_allclose(
         found[f"{test_distill.LAYER}/DenseReluDense/{kernel}/kernel"],
-        factor * np.average(source[f"{EXPERTS}/{kernel}/kernel"], 0, weights),
+        factor
+        * np.average(source[f"{EXPERTS}/{kernel}/kernel"], 0, layer["choices"]),
         atol=1e-6,
     )
   assert record["after"]["toy_lm"]["cross_entropy"] > 0
