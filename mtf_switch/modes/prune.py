@@ -171,7 +171,9 @@ def _smaller_run(run, output_dir, keep, new_gin, new_params) -> run_lib.Run:
     gin_params = list(new_params)
   else:
     gin_files = run.gin_files
-    gin_params = [*run.gin_params, *_params_of_pruned(run, keep)]
+    # This mode's own settings are none of the smaller model's.
+    own = [x for x in run.gin_params if not x.strip().startswith("prune.")]
+    gin_params = [*own, *_params_of_pruned(run, keep)]
   return dataclasses.replace(
       run, model_dir=output_dir, gin_files=gin_files, gin_params=gin_params
   )

@@ -14,6 +14,8 @@
 
 """Gates of one, and the gates of a router whose experts were pruned."""
 
+import functools
+
 import mesh_tensorflow as mtf
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.layer import router as router_lib
+from mtf_switch.layer import switch_layer
 from tests import oracle
 from tests.layer import test_router
 
@@ -66,6 +69,37 @@ def test_gates_of_one_have_the_gradient_of_probabilities(router):
   for expected, found in zip(gradients, gradients_of_one):
     assert np.abs(expected).max() > 0.01
     np.testing.assert_array_equal(found, expected)
+
+
+def test_equal_experts_are_one_layer_but_for_dropped_tokens():
+  dims = test_router.sizes(*SIZES)
+  d_output = mtf.Dimension("d_output", 3)
+
+  def build(inputs, weights, unused_nonpadding, kernel):
+    experts = mtf.broadcast(kernel, [dims.num_experts, *kernel.shape.dims])
+
+    def feed_forward(x, multiply, choices):
+      del choices
+      return mtf.relu(multiply(x, experts, d_output))
+
+    outputs, routing = switch_layer.switch_layer(
+        inputs,
+        functools.partial(
+            router_lib.SwitchRouter(gate="one"), router_weights=weights
+        ),
+        feed_forward,
+        dims,
+    )
+    return [outputs, routing.kept]
+
+  program = test_router.Program(
+      build, *test_router.input_shapes(dims), [dims.d_model, d_output]
+  )
+  kernel = RNG.randn(test_router.D_MODEL, 3)
+  outputs, kept = program(INPUTS, WEIGHTS, REAL, kernel)
+  assert 0 < kept.sum() < kept.size
+  dense = np.maximum(INPUTS @ kernel, 0)
+  np.testing.assert_allclose(outputs, dense * kept, rtol=1e-5, atol=1e-6)
 
 
 def test_several_choices_have_no_gates_of_one():

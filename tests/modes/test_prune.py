@@ -103,7 +103,9 @@ def test_the_most_used_experts_stay(kept, sparse):
   for name in same:
     np.testing.assert_array_equal(found[name], source[name])
   assert not any(found[x].any() for x in found if "_slot_" in x)
-  assert record["gin_params"][-2:] == [
+  assert record["gin_params"] == [
+      *test_distill.COMMON,
+      *test_distill.SPARSE,
       "num_experts = 3",
       "SwitchFeedForward.num_removed_experts = 1",
   ]
