@@ -110,7 +110,10 @@ def prune(
     match = fewer_experts.match_pruned if keep else fewer_experts.match_dense
     sources = match(variables.weights, dict(tf.train.list_variables(path)))
     uses = _uses(run, split, step, display)
-    vocabulary_record.keep(output_dir, run.experiment.vocabularies)
+  # What fails is found before anything is written.
+  before = _scores(run, console, split, step)
+  vocabulary_record.keep(output_dir, run.experiment.vocabularies)
+  with progress.Display(console) as display:
     upcycle.write(
         output_dir,
         step,
@@ -118,7 +121,6 @@ def prune(
         _value_of(path, variables, sources, uses, keep, merging),
         display,
     )
-  before = _scores(run, console, split, step)
   with configuration.in_place():
     after = _scores(new_run, console, split, step)
   record = {
