@@ -163,6 +163,16 @@ _MODES = {
         flags=("output_dir",),
         needs=("output_dir",),
     ),
+    "upcycle": _Mode(
+        "upcycle.upcycle",
+        "make a Switch model of a dense one's weights",
+    ),
+    "prune": _Mode(
+        "prune.prune",
+        "make a model with fewer experts, or none, of a Switch model",
+        flags=("output_dir",),
+        needs=("output_dir",),
+    ),
     "eval": _Mode(
         "decode.evaluate",
         "decode and apply the task's metrics",
@@ -349,7 +359,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "cache, teach, convert, compare_*, report, routing, reproduce: the "
+    "cache, teach, prune, convert, compare_*, report, routing, reproduce: the "
     "directory for what is made; for reproduce, reproduction if not given.",
 )
 flags.DEFINE_list(

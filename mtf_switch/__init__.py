@@ -37,6 +37,7 @@ PACKAGES = (
     "transformer",
     "training",
     "planning",
+    "conversion",
     "reproduction",
     "conversion",
     "pages",

@@ -28,8 +28,10 @@ from mtf_switch.modes import decode
 from mtf_switch.modes import distill
 from mtf_switch.modes import finetune
 from mtf_switch.modes import perplexity
+from mtf_switch.modes import prune
 from mtf_switch.modes import teach
 from mtf_switch.modes import train
+from mtf_switch.modes import upcycle
 from mtf_switch.training import evaluated_examples
 from mtf_switch.training import experiment
 
@@ -124,6 +126,8 @@ def gin_parameters(configurable) -> dict[str, str]:
         distill.distill,
         teach.teach,
         convert.convert,
+        upcycle.upcycle,
+        prune.prune,
         evaluated_examples.Cap,
     ],
 )

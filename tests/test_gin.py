@@ -216,6 +216,7 @@ def test_switch_layers_get_the_settings_of_the_paper(name):
           priority="position",
           loss_scope="group",
           dtype="float32",
+          gate="probability",
       ),
       dispatch=None,
       capacity_factor_train=capacity_factors[0],
@@ -229,6 +230,7 @@ def test_switch_layers_get_the_settings_of_the_paper(name):
       expert_dropout_rate=0.4,
       expert_dtype=None,
       initializer_scale=0.1,
+      num_removed_experts=0,
       switch_layers_in_model=None,
       dims_of_scope={},
   )

@@ -27,12 +27,19 @@ from typing import ClassVar, Literal, NamedTuple
 import mesh_tensorflow as mtf
 import tensorflow.compat.v1 as tf
 
+from mtf_switch import errors
 from mtf_switch import operations
 from mtf_switch import values
 from mtf_switch.layer import dims as dims_lib
 from mtf_switch.layer import losses
 from mtf_switch.layer import scores as scores_lib
 from mtf_switch.layer import slots
+
+# What an expert's output is multiplied by.
+GATES = {
+    "probability": "the router's probability of the expert (equation 2)",
+    "one": "1, with the gradient of the probability",
+}
 
 
 class Routing(NamedTuple):
@@ -102,6 +109,7 @@ class Router(abc.ABC):
     priority: one of slots.PRIORITIES, the order in which slots are given.
     loss_scope: one of losses.SCOPES, over which f and P are taken.
     dtype: one of scores.DTYPES, of the input, weights, logits and softmax.
+    gate: one of GATES, what an expert's output is multiplied by.
     num_choices: the number of experts that a token passes.
   """
 
@@ -111,6 +119,7 @@ class Router(abc.ABC):
   priority: Literal[*slots.PRIORITIES] = "position"
   loss_scope: Literal[*losses.SCOPES] = "group"
   dtype: Literal[*scores_lib.DTYPES] = "float32"
+  gate: Literal[*GATES] = "probability"
   num_choices: ClassVar[int] = 1
 
   def __post_init__(self):
@@ -120,6 +129,12 @@ class Router(abc.ABC):
       UserError: says what it takes.
     """
     values.check_fields(self, "router")
+    if self.gate == "one" and self.num_choices > 1:
+      raise errors.UserError(
+          f"router.gate = 'one' is for one expert a token, and this router "
+          f"takes {self.num_choices}, whose gates sum to one already; leave it "
+          "out."
+      )
 
   def __call__(
       self,
@@ -134,7 +149,8 @@ class Router(abc.ABC):
 
     Args:
       inputs: [num_cores`, tokens_per_core, d_model].
-      router_weights: `[d_model, num_experts_unsplit]` float32, no bias.
+      router_weights: `[d_model, num_experts_unsplit]` float32, no bias; after
+        pruning with more columns, see scores.score.
       dims: the layer's dimensions.
       is_training: whether to explore.
       nonpadding: `[num_cores, tokens_per_core]` float32, 1 for real tokens and
@@ -159,6 +175,10 @@ class Router(abc.ABC):
     )
     # f to k: [num_cores`, tokens_per_core, choices].
     decisions = self.decide(scores, nonpadding, dims, is_training)
+    if self.gate == "one":
+      decisions = decisions._replace(
+          expert_gate=one_with_gradient(decisions.expert_gate)
+      )
     # h and l.
     return conclude(
         scores, decisions, nonpadding, dims, self.loss_scope, of_batch
@@ -183,6 +203,22 @@ class Router(abc.ABC):
     Returns:
       Decisions.
     """
+
+
+def one_with_gradient(expert_gate: mtf.Tensor) -> mtf.Tensor:
+  """Ones that have the gradient of gates.
+
+  A layer whose experts are equal is then one feed-forward layer, exactly, and
+  its router learns as with the gates of equation (2).
+
+  Args:
+    expert_gate: `[num_cores, tokens_per_core, 1]`, finite.
+
+  Returns:
+    the same shape and dtype.
+  """
+  # The difference is exactly 0.
+  return expert_gate - mtf.stop_gradient(expert_gate) + 1.0
 
 
 def take_slots(

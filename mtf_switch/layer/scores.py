@@ -68,7 +68,9 @@ def score(
 
   Args:
     inputs: [num_cores`, tokens_per_core, d_model].
-    router_weights: `[d_model, num_experts_unsplit]`, no bias.
+    router_weights: `[d_model, num_experts_unsplit]`, no bias. Further columns
+      are those of experts that were pruned: they have their share of the
+      softmax, and no token goes there.
     dims: the layer's dimensions.
     exploration: one of EXPLORATIONS; "argmax" outside training.
     jitter: eps of the two jitters.
@@ -78,7 +80,7 @@ def score(
   Returns:
     Scores.
   """
-  experts = dims.num_experts_unsplit
+  columns = router_weights.shape.dims[-1]
   inputs = mtf.cast(inputs, dtype)
   if exploration == "input_dropout":
     inputs = mtf.dropout(inputs, is_training=True, rate=dropout_rate)
@@ -86,11 +88,15 @@ def score(
     inputs *= _around_one(inputs, jitter)
   router_logits = mtf.einsum(
       [inputs, mtf.cast(router_weights, dtype)],
-      output_shape=[*dims.groups, dims.tokens_per_core, experts],
+      output_shape=[*dims.groups, dims.tokens_per_core, columns],
   )
   if exploration == "logits_jitter" and jitter:
     router_logits += _around_one(router_logits, jitter)
-  router_probs = mtf.softmax(router_logits, reduced_dim=experts)
+  router_probs = mtf.softmax(router_logits, reduced_dim=columns)
+  experts = dims.num_experts_unsplit
+  if columns.size > experts.size:
+    router_logits = _first_columns(router_logits, experts)
+    router_probs = _first_columns(router_probs, experts)
   if dtype == tf.bfloat16:
     # Gates and losses are float32 in any case.
     router_logits = mtf.cast(router_logits, tf.float32)
@@ -103,6 +109,13 @@ def score(
     exponential = -mtf.log(mtf.maximum(uniform, 2.0**-25))
     preference = router_logits - mtf.log(exponential)
   return Scores(router_logits, router_probs, preference)
+
+
+def _first_columns(x: mtf.Tensor, experts: mtf.Dimension) -> mtf.Tensor:
+  """`[..., columns]` -> `[..., num_experts]`, without the pruned experts."""
+  columns = x.shape.dims[-1].name
+  x = mtf.slice(x, 0, experts.size, columns)
+  return mtf.rename_dimension(x, columns, experts.name)
 
 
 def _around_one(x: mtf.Tensor, eps: float) -> mtf.Tensor:

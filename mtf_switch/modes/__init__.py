@@ -21,5 +21,7 @@ from mtf_switch.modes import decode  # noqa: F401
 from mtf_switch.modes import distill  # noqa: F401
 from mtf_switch.modes import finetune  # noqa: F401
 from mtf_switch.modes import perplexity  # noqa: F401
+from mtf_switch.modes import prune  # noqa: F401
 from mtf_switch.modes import teach  # noqa: F401
 from mtf_switch.modes import train  # noqa: F401
+from mtf_switch.modes import upcycle  # noqa: F401

@@ -148,6 +148,7 @@ def call(
         run.model_dir,
         strict_gin.value("finetune.pretrained_dir"),
         strict_gin.value("distill.teacher_dir"),
+        strict_gin.value("upcycle.dense_dir"),
     ]
     # The model's size is its vocabulary's too, which may have to be trained.
     with (

@@ -64,6 +64,40 @@ class Report(NamedTuple):
     return ", ".join(f"{len(x)} {name}" for name, x in counts.items() if x)
 
 
+class OfOneExpert(NamedTuple):
+  """A sparse model's weights, as if each layer had one expert and no router.
+
+  Attributes:
+    names: its own names by those that dense layers would have.
+    shapes: the shapes by the same names.
+    routers: its own names of what belongs to routers.
+  """
+
+  names: dict[str, str]
+  shapes: Mapping[str, warm_start.Shape]
+  routers: list[str]
+
+
+def with_one_expert(weights: Mapping[str, warm_start.Shape]) -> OfOneExpert:
+  """Returns the weights of a model under the names of a dense one.
+
+  Args:
+    weights: the shapes by name.
+  """
+  names, shapes, routers = {}, {}, []
+  for name, shape in weights.items():
+    if _ROUTER in name:
+      routers.append(name)
+    elif _EXPERTS in name:
+      dense_name = name.replace(_EXPERTS, _DENSE)
+      names[dense_name] = name
+      shapes[dense_name] = shape[1:]
+    else:
+      names[name] = name
+      shapes[name] = shape
+  return OfOneExpert(names, shapes, routers)
+
+
 def match(
     student: Mapping[str, warm_start.Shape],
     teacher: Mapping[str, warm_start.Shape],
@@ -81,19 +115,10 @@ def match(
     take_experts: whether dense layers are made of experts.
   """
   is_dense = not warm_start.is_sparse(student)
-  # The teacher's names by those of a teacher with one dense expert.
-  names = {name: name for name in teacher}
-  shapes = dict(teacher)
-  routers = []
+  of_one_expert = OfOneExpert({name: name for name in teacher}, teacher, [])
   if is_dense:
-    for name in teacher:
-      if _EXPERTS in name:
-        dense_name = name.replace(_EXPERTS, _DENSE)
-        names[dense_name] = names.pop(name)
-        shapes[dense_name] = shapes.pop(name)[1:]
-      elif _ROUTER in name:
-        del names[name], shapes[name]
-        routers.append(name)
+    of_one_expert = with_one_expert(teacher)
+  names, shapes, routers = of_one_expert
   found = warm_start.match(student, shapes)
   copied, of_experts, fresh = {}, {}, []
   for name, match_ in found.matched.items():

@@ -60,6 +60,8 @@ class Tokens(NamedTuple):
     experts: `[..., length, choices]` int32, the experts; with
       no-token-left-behind the one that takes the token.
     probabilities: the same shape, float32, the router's.
+    gates: the same shape, float32, by which the experts' outputs are
+      multiplied.
     asked: the same shape, bool: top-2 leaves out some second choices.
     kept: the same shape, bool: whether there was a slot.
     best: `[..., length, choices + 1]` int32, the most probable experts, the
@@ -70,6 +72,7 @@ class Tokens(NamedTuple):
   is_real: np.ndarray
   experts: np.ndarray
   probabilities: np.ndarray
+  gates: np.ndarray
   asked: np.ndarray
   kept: np.ndarray
   best: np.ndarray
@@ -141,6 +144,7 @@ def _of_layer(
           ],
           output_shape=routing.expert_index.shape,
       ),
+      gates=routing.expert_gate,
       asked=routing.routed,
       kept=routing.kept,
       best=best,

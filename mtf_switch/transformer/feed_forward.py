@@ -76,6 +76,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
       expert_dropout_rate: values.DropoutRate = 0.0,
       expert_dtype: Literal[None, "float32"] = None,
       initializer_scale: values.Positive = 0.1,
+      num_removed_experts: values.CountOrZero = 0,
   ):
     """Records the options; docs/routing.md has where each comes from.
 
@@ -119,6 +120,8 @@ class SwitchFeedForward(transformer.TransformerLayer):
       expert_dtype: "float32" for float32 experts in a bfloat16 model
         (Appendix A); None for the model's.
       initializer_scale: s of section 2.4, of the experts and the router.
+      num_removed_experts: the experts that --mode=prune has removed, whose
+        columns the router keeps: the gates of the others stay what they were.
 
     Raises:
       UserError: an option's value is none that it takes, or it is set in two
@@ -153,6 +156,7 @@ class SwitchFeedForward(transformer.TransformerLayer):
     self.expert_dropout_rate = expert_dropout_rate
     self.expert_dtype = expert_dtype
     self.initializer_scale = initializer_scale
+    self.num_removed_experts = num_removed_experts
     # Set by count_switch_layers.
     self.switch_layers_in_model = None
     self.dims_of_scope: dict[str, dims_lib.SwitchDims] = {}
@@ -244,14 +248,22 @@ class SwitchFeedForward(transformer.TransformerLayer):
     return scope.removesuffix(f"/{type(self).__name__}")
 
   def _router_weights(self, context, dims: dims_lib.SwitchDims) -> mtf.Tensor:
-    """The router's variable, `[d_model, num_experts_unsplit]` float32."""
+    """The router's variable, `[d_model, num_experts_unsplit]` float32.
+
+    After pruning, the columns of removed experts follow.
+    """
     initializer = initializers.truncated_normal(self.initializer_scale)
+    columns = dims.num_experts_unsplit
+    if self.num_removed_experts:
+      columns = mtf.Dimension(
+          "experts_and_removed", columns.size + self.num_removed_experts
+      )
     with tf.variable_scope("router"):
       return mtf.get_variable(
           context.mesh,
           "kernel",
-          mtf.Shape([dims.d_model, dims.num_experts_unsplit]),
-          initializer=initializer([dims.d_model], [dims.num_experts_unsplit]),
+          mtf.Shape([dims.d_model, columns]),
+          initializer=initializer([dims.d_model], [columns]),
           # Never rounded to the activations' bfloat16 (section 2.4).
           dtype=mtf.VariableDType(tf.float32, tf.float32, tf.float32),
       )

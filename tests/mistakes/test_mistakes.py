@@ -22,6 +22,7 @@ import pytest
 
 from tests.mistakes import checkpoints
 from tests.mistakes import conversions
+from tests.mistakes import made_models
 from tests.mistakes import models
 from tests.mistakes import reports
 from tests.mistakes import reproductions
@@ -39,6 +40,7 @@ _MISTAKES = [
     *reports.MISTAKES,
     *routings.MISTAKES,
     *conversions.MISTAKES,
+    *made_models.MISTAKES,
 ]
 _SECONDS = 60
 # What may come before the line.

@@ -58,6 +58,7 @@ def tokens(
       is_real=np.ones(length, bool),
       experts=experts,
       probabilities=np.take_along_axis(probs, experts, axis=1),
+      gates=np.take_along_axis(probs, experts, axis=1),
       asked=asked,
       kept=asked & (rng.rand(*experts.shape) > 0.33),
       best=best,

@@ -38,6 +38,7 @@ def tokens(experts, asked, best, probabilities=None, kept=None):
       is_real=np.ones(len(asked), bool),
       experts=np.array(experts),
       probabilities=np.full(asked.shape, 0.5),
+      gates=np.full(asked.shape, 0.5),
       asked=asked,
       kept=asked if kept is None else np.array(kept, bool),
       best=best,

@@ -180,6 +180,12 @@ def test_tokens_go_where_the_weights_send_them(router, mode):
       np.take_along_axis(probs, expected, axis=-1)[is_real],
       rtol=1e-4,
   )
+  gates = np.take_along_axis(probs, expected, axis=-1)
+  if router == "top_2":
+    gates /= gates.sum(axis=-1, keepdims=True)
+  np.testing.assert_allclose(
+      tokens.gates[is_real], (gates * (slot >= 0))[is_real], rtol=1e-4
+  )
   order = np.argsort(-probs, axis=-1)[..., : choices + 1]
   assert (tokens.best == order)[is_real].all()
   np.testing.assert_allclose(
