@@ -33,3 +33,14 @@ def did_you_mean(
   """
   near = difflib.get_close_matches(name, sorted(known), cutoff=similarity)
   return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def near_or_all(name: str, known: Iterable[str]) -> str:
+  """Returns the suggestion for an unknown name, or else all valid ones.
+
+  Args:
+    name: the unknown name.
+    known: the valid names, a few.
+  """
+  known = list(known)
+  return did_you_mean(name, known) or f"there are {', '.join(known)}."

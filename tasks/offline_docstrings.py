@@ -19,7 +19,7 @@ its characters with lines of training, and test what does with lines of either.
 """
 
 import collections
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import re
 from typing import NamedTuple
 
@@ -149,12 +149,9 @@ def package_questions(
   Returns:
     the questions of each split.
   """
-  labelled = (
-      (module, one.text, module.package)
-      for module in modules
-      for one in module.documented
+  return _label_questions(
+      "package", modules, PACKAGES, lambda module, documented: module.package
   )
-  return _label_questions("package", labelled, PACKAGES)
 
 
 def kind_questions(
@@ -168,18 +165,16 @@ def kind_questions(
   Returns:
     the questions of each split.
   """
-  labelled = (
-      (module, one.text, one.kind)
-      for module in modules
-      for one in module.documented
+  return _label_questions(
+      "kind", modules, KINDS, lambda module, documented: documented.kind
   )
-  return _label_questions("kind", labelled, KINDS)
 
 
 def _label_questions(
     asked: str,
-    labelled: Iterable[tuple[Module, str, str]],
+    modules: Sequence[Module],
     labels: Sequence[str],
+    label_of: Callable[[Module, extraction.Documented], str],
 ) -> dict[str, list[Question]]:
   """Returns questions which label the start of a docstring has.
 
@@ -188,18 +183,19 @@ def _label_questions(
 
   Args:
     asked: the first word of the inputs.
-    labelled: modules, docstrings and their labels, in an order that mixes the
-      packages.
+    modules: in an order that mixes the packages.
     labels: all of them.
+    label_of: returns that of a docstring of a module.
   """
   passages = []
-  for module, docstring, label in labelled:
+  for module in modules:
     split = offline_questions.split_of(module.name)
-    start = docstring[: 4 * PASSAGE_CHARACTERS]  # Much of it may be spaces.
-    text = cut(masked(start), PASSAGE_CHARACTERS)
-    if len(text) >= MIN_PASSAGE_CHARACTERS:
-      lines = docstring[:PASSAGE_CHARACTERS]
-      passages.append(_Passage(split, label, lines, text))
+    for one in module.documented:
+      start = one.text[: 4 * PASSAGE_CHARACTERS]  # Much of it may be spaces.
+      text = cut(masked(start), PASSAGE_CHARACTERS)
+      if len(text) >= MIN_PASSAGE_CHARACTERS:
+        lines = one.text[:PASSAGE_CHARACTERS]
+        passages.append(_Passage(split, label_of(module, one), lines, text))
   owners = collections.defaultdict(set)
   for passage in passages:
     owners[passage.text].add(passage.label)

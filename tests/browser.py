@@ -104,6 +104,32 @@ class Browser:
     feature = {"name": "prefers-color-scheme", "value": scheme}
     self._call("Emulation.setEmulatedMedia", features=[feature])
 
+  def titles(self):
+    """The titles of the page's sections."""
+    return self.evaluate(
+        "[...document.querySelectorAll('h2')].map(x => x.textContent)"
+    )
+
+  def check_harmless(self, path, evil):
+    """Checks that a page shows a name that would be HTML, and asks for nothing.
+
+    Args:
+      path: the page's file, which is open.
+      evil: the name.
+    """
+    assert self.evaluate("document.querySelectorAll('img').length") == 0
+    assert self.evaluate("document.scripts.length") == 1
+    assert evil in self.evaluate("document.body.textContent")
+    others = [x for x in self.requests if not x.startswith("data:image/png")]
+    assert others == [f"file://{path}"]
+    assert not self.problems
+
+  def check_fits(self, width):
+    """Checks that the page, unfolded, is no wider than a window."""
+    self.show(width)
+    self.evaluate("document.querySelectorAll('details').forEach(x => x.open=1)")
+    assert self.evaluate("document.documentElement.scrollWidth") <= width
+
   def point_at(self, x, y):
     """Moves the mouse."""
     self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)

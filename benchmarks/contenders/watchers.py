@@ -21,8 +21,8 @@ import rich.console
 
 from benchmarks.contenders import runs
 from benchmarks.contenders import worker
+from mtf_switch.modes import train
 from mtf_switch.training import progress
-from mtf_switch.training import progress_hook
 
 
 def steps(count: int, are_watched: bool, **sizes: int) -> worker.Work:
@@ -52,18 +52,8 @@ def steps(count: int, are_watched: bool, **sizes: int) -> worker.Work:
 
   def make_hooks(graph):
     return [
-        progress_hook.ProgressHook(
-            run.model_dir,
-            run.experiment.task,
-            graph.figures,
-            graph.layer_figures,
-            graph.summaries,
-            display,
-            run.metrics_file,
-            10**6,
-            run.experiment.positions_per_batch,
-            count,
-            progress_hook.layers_of(graph.model),
+        train.make_progress_hook(
+            run, graph, display, run.metrics_file, 10**6, count
         )
     ]
 

@@ -183,7 +183,7 @@ def train(
       _write_model_size(run, graph, steps)
       return [
           *make_more_hooks(graph),
-          _progress_hook(
+          make_progress_hook(
               run,
               graph,
               display,
@@ -395,7 +395,7 @@ def _batches(
   return batches
 
 
-def _progress_hook(
+def make_progress_hook(
     run: run_lib.Run,
     graph: model_functions.TrainingGraph,
     display: progress.Display,
@@ -403,7 +403,16 @@ def _progress_hook(
     steps: int,
     metrics_every: int,
 ) -> progress_hook.ProgressHook:
-  """The hook that shows and records the figures of a training graph."""
+  """Returns the hook that shows and records the figures of a training graph.
+
+  Args:
+    run: the run.
+    graph: its training graph.
+    display: shows them.
+    metrics_file: records them.
+    steps: the last step.
+    metrics_every: steps between two records.
+  """
   return progress_hook.ProgressHook(
       run.model_dir,
       run.experiment.task,

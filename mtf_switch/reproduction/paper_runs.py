@@ -84,10 +84,7 @@ def _check(flag: str, names: Sequence[str], known: Sequence[str]):
     if name not in known:
       raise errors.UserError(
           f"--{flag}={errors.shown(name)} is not known at the paper's scale; "
-          + (
-              spelling.did_you_mean(name, known)
-              or f"there are {', '.join(known)}."
-          )
+          + spelling.near_or_all(name, known)
       )
 
 

@@ -142,10 +142,7 @@ def check_rows(rows: Sequence[str], questions: Iterable[claims.Question]):
     if row not in known:
       raise errors.UserError(
           f"--rows={errors.shown(row)} is no card of --experiment; "
-          + (
-              spelling.did_you_mean(row, known)
-              or f"there are {', '.join(known)}."
-          )
+          + spelling.near_or_all(row, known)
       )
 
 

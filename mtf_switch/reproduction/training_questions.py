@@ -14,6 +14,7 @@
 
 """Questions of routing, initial values, precision and attention."""
 
+from collections.abc import Sequence
 import functools
 
 from mtf_switch.paper import tables
@@ -24,6 +25,30 @@ from mtf_switch.reproduction import small_card
 
 _E = small_card.EXPERTS
 _SWITCH = f"switch_e{_E}"
+
+
+def _no_worse(
+    name: str, statement: str, source: str, rows: Sequence[str]
+) -> claims.Claim:
+  """The claim that the first of two cards is no worse than the second.
+
+  Args:
+    name: as for claims.Claim; so are the other arguments.
+    statement: names claims.MARGIN.
+    source: where the paper says so.
+    rows: the two cards.
+  """
+  return claims.Claim(
+      name,
+      statement,
+      source,
+      rows,
+      effects.better,
+      claims.NATS,
+      claims.MARGIN,
+      claims.MARGIN_SOURCE,
+      null=-claims.MARGIN,
+  )
 
 
 def section_2_2() -> claims.Question:
@@ -49,17 +74,12 @@ def section_2_2() -> claims.Question:
               0.1,
               "a tenth of the mean load",
           ),
-          claims.Claim(
+          _no_worse(
               "alpha_does_no_harm",
               "alpha = 0.01 does not interfere with the loss: quality is no"
               f" more than {claims.MARGIN} below that without it.",
               "section 2.2",
               [_SWITCH, cards[0]],
-              effects.better,
-              claims.NATS,
-              claims.MARGIN,
-              claims.MARGIN_SOURCE,
-              null=-claims.MARGIN,
           ),
           claims.Claim(
               "few_dropped",
@@ -103,17 +123,12 @@ def table_2() -> claims.Question:
               loss,
               "Table 2",
           ),
-          claims.Claim(
+          _no_worse(
               "selective_as_good",
               "With selective precision quality is that of float32, to"
               f" {claims.MARGIN}.",
               "Table 2",
               [cards["selective"], cards["float32"]],
-              effects.better,
-              claims.NATS,
-              claims.MARGIN,
-              claims.MARGIN_SOURCE,
-              null=-claims.MARGIN,
           ),
           claims.Claim(
               "selective_faster",
@@ -327,17 +342,12 @@ def appendix_b() -> claims.Question:
       "Appendix B: no token left behind",
       [base, row],
       [
-          claims.Claim(
+          _no_worse(
               "no_benefit",
               "No-Token-Left-Behind brings no benefit: Switch is no more than"
               f" {claims.MARGIN} behind it.",
               "Appendix B",
               [base, row],
-              effects.better,
-              claims.NATS,
-              claims.MARGIN,
-              claims.MARGIN_SOURCE,
-              null=-claims.MARGIN,
           ),
           claims.Claim(
               "fewer_left_behind",

@@ -43,38 +43,14 @@ def page(tmp_path_factory):
   return path
 
 
-@pytest.fixture(scope="module")
-def browser(page, tmp_path_factory):
-  """A browser that shows the page."""
-  browser = browser_lib.Browser(
-      browser_lib.find(), tmp_path_factory.mktemp("browser")
-  )
-  browser.show(1600)
-  browser.open(page)
-  yield browser
-  browser.close()
-
-
 def test_names_are_harmless_and_nothing_is_asked_for(browser, page):
-  titles = browser.evaluate(
-      "[...document.querySelectorAll('h2')].map(x => x.textContent)"
-  )
-  assert titles == SECTIONS
-  assert browser.evaluate("document.querySelectorAll('img').length") == 0
-  assert browser.evaluate("document.scripts.length") == 1
-  assert made_routing.EVIL in browser.evaluate("document.body.textContent")
-  others = [x for x in browser.requests if not x.startswith("data:image/png")]
-  assert others == [f"file://{page}"]
-  assert not browser.problems
+  assert browser.titles() == SECTIONS
+  browser.check_harmless(page, made_routing.EVIL)
 
 
 @pytest.mark.parametrize("width", [400, 1600])
 def test_the_page_is_no_wider_than_its_window(browser, width):
-  browser.show(width)
-  browser.evaluate(
-      "document.querySelectorAll('details').forEach(x => x.open=1)"
-  )
-  assert browser.evaluate("document.documentElement.scrollWidth") <= width
+  browser.check_fits(width)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
