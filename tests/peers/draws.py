@@ -24,8 +24,8 @@ import zlib
 import numpy as np
 
 # Where files have the embedding again.
-_EMBEDDING = "shared.weight"
-_COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+EMBEDDING = "shared.weight"
+COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 
 
 def weights(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
@@ -38,12 +38,12 @@ def weights(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
 
 
 def _draw(name: str, shape: list[int]) -> np.ndarray:
-  if name in _COPIES:
-    name = _EMBEDDING
+  if name in COPIES:
+    name = EMBEDDING
   draws = np.random.RandomState(zlib.crc32(name.encode())).randn(*shape)
   if name.endswith("norm.weight"):
     draws = 1 + 0.2 * draws
-  elif name == _EMBEDDING:
+  elif name == EMBEDDING:
     draws *= 0.3  # With more, a decoder repeats what it has read last.
   elif "relative" not in name:
     draws /= np.sqrt(shape[-1])  # The fan-in, of all matrices.
