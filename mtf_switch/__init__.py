@@ -39,7 +39,6 @@ PACKAGES = (
     "planning",
     "reproduction",
     "conversion",
-    "conversion",
     "pages",
     "modes",
 )
