@@ -42,11 +42,14 @@ from mtf_switch.reproduction import processes
 from mtf_switch.reproduction import questions as questions_lib
 from mtf_switch.reproduction import records as records_lib
 from mtf_switch.reproduction import runs as runs_lib
+from mtf_switch.reproduction import small_card
 from mtf_switch.reproduction import small_cards
 from mtf_switch.training import lock
 from mtf_switch.training import progress
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+# What records have in the place of the directory.
+_PUBLISHED_FILES = f"${small_card.PUBLISHED_FILES}"
 # In a checkout, the project's own records.
 _RESULTS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks/results"
 _RECORDS = _RESULTS / "reproduction"
@@ -96,6 +99,17 @@ def reproduce(
     _run_on_tpu(program, runs, dry_run, console)
     return
   chosen = runs_lib.select(experiment, questions_lib.QUESTIONS)
+  published_files = os.environ.get(small_card.PUBLISHED_FILES)
+  if not published_files:
+    chosen, left_out = runs_lib.without_published(
+        chosen, experiment, small_cards.SMALL_CARDS
+    )
+    if left_out:
+      terminal.say(
+          console,
+          f"{', '.join(left_out)}: left out, since"
+          f" {small_card.PUBLISHED_FILES} names no published files.",
+      )
   runs_lib.check_rows(rows, chosen)
   output_dir_lib.check(output_dir)
 
@@ -121,7 +135,9 @@ def reproduce(
   if agenda.to_make:
     with _opened(output_dir) as descriptor:
       agenda = make_agenda()  # Another process may have ended just now.
-      work = _Work(program, output_dir, agenda, descriptor, console)
+      work = _Work(
+          program, output_dir, agenda, descriptor, published_files, console
+      )
       failures = work.make(cores)
       agenda = make_agenda()
   _show_results(agenda, console)
@@ -197,10 +213,14 @@ class _Work:
       output_dir: str,
       agenda: agenda_lib.Agenda,
       descriptor: int,
+      published_files: str | None,
       console: rich.console.Console,
   ):
     self._program = program
     self._output_dir = os.path.abspath(output_dir)
+    self._published_files = _PUBLISHED_FILES
+    if published_files:
+      self._published_files = os.path.abspath(published_files)
     self._agenda = agenda
     self._descriptor = descriptor
     self._cards = small_cards.SMALL_CARDS
@@ -260,7 +280,9 @@ class _Work:
     return processes.Process(
         [
             *self._program.command,
-            *runs_lib.flags(self._output_dir, run, self._cards),
+            *runs_lib.flags(
+                self._output_dir, run, self._cards, self._published_files
+            ),
             *self._program.flags,
         ],
         cores,
@@ -275,7 +297,10 @@ class _Work:
     failure = None
     if status:
       output = output_dir_lib.output(self._output_dir, run)
-      failure = processes.explain(status, output)
+      # Records are of no machine's paths.
+      failure = processes.explain(status, output).replace(
+          self._published_files, _PUBLISHED_FILES
+      )
     started, num_cores = self._started.pop(run)
     record = outcomes.record_of(
         run,

@@ -14,7 +14,9 @@
 
 """Questions of fine-tuning, of many tasks and of many languages."""
 
+from collections.abc import Sequence
 import functools
+from typing import NamedTuple
 
 from mtf_switch.paper import figures
 from mtf_switch.paper import tables
@@ -24,50 +26,84 @@ from mtf_switch.reproduction import small_card
 from mtf_switch.reproduction import small_downstream
 
 _E = small_card.EXPERTS
-_TASKS = small_downstream.TASKS
 _POINTS = "points"
-_OTHER_TASKS = (
+
+
+class Tasks(NamedTuple):
+  """The tasks that the questions of Tables 4, 5 and 8 and Figure 13 take.
+
+  Attributes:
+    names: of the tasks.
+    suffix: of the questions' names.
+    where: what titles and statements say of the tasks.
+    limits: what a reader may not conclude.
+    seeds: of the runs.
+  """
+
+  names: Sequence[str]
+  suffix: str
+  where: str
+  limits: str
+  seeds: Sequence[int]
+
+
+OFFLINE = Tasks(
+    small_downstream.TASKS,
+    "",
+    "",
     "Anything about GLUE or SuperGLUE: the tasks are others"
-    " (docs/offline_tasks.md), since those cannot be had offline."
+    " (docs/offline_tasks.md), since those cannot be had offline.",
+    claims.SEEDS,
+)
+PUBLISHED = Tasks(
+    list(small_downstream.PUBLISHED_TASKS),
+    "_published",
+    " on CB, COPA, CoLA and MRPC",
+    "Whether a pre-trained model understands language: these models have read a"
+    " few megabytes of docstrings, and may do no better than the most frequent"
+    " answer.",
+    claims.FEW_SEEDS,
 )
 
 
-def table_4() -> claims.Question:
+def table_4(tasks: Tasks) -> claims.Question:
   """The question of Table 4."""
   rows = small_downstream.table_4_rows()
   printed = list(tables.TABLE_4.values())
   gain = printed[-1].glue - printed[1].glue
 
   def cards(row):
-    return [small_downstream.fine_tuned(task, *row) for task in _TASKS]
+    return [small_downstream.fine_tuned(task, *row) for task in tasks.names]
 
   all_cards = [card for row in rows for card in cards(row)]
   *_, less, more, most, dropped = rows
   return claims.Question(
-      "table4",
-      "Table 4: expert dropout in fine-tuning",
+      f"table4{tasks.suffix}",
+      f"Table 4: expert dropout in fine-tuning{tasks.where}",
       all_cards,
       [
           claims.Claim(
-              "expert_dropout_helps",
+              f"expert_dropout_helps{tasks.suffix}",
               "More dropout within the experts (0.4) than elsewhere (0.1) is"
-              " better than 0.1 everywhere.",
+              f" better than 0.1 everywhere{tasks.where}.",
               "Table 4, GLUE",
               [*cards(dropped), *cards(less)],
               effects.better_scores,
               _POINTS,
               gain,
               "Table 4, GLUE",
+              seeds=tasks.seeds,
           ),
           claims.Claim(
-              "more_dropout_everywhere_hurts",
-              "Dropout of 0.3 everywhere is worse than 0.1.",
+              f"more_dropout_everywhere_hurts{tasks.suffix}",
+              f"Dropout of 0.3 everywhere is worse than 0.1{tasks.where}.",
               "Table 4, GLUE",
               [*cards(less), *cards(most)],
               effects.better_scores,
               _POINTS,
               printed[1].glue - printed[3].glue,
               "Table 4, GLUE",
+              seeds=tasks.seeds,
           ),
       ],
       {
@@ -75,34 +111,38 @@ def table_4() -> claims.Question:
           for where, row in zip(rows, printed)
           for card in cards(where)[:1]
       },
-      _OTHER_TASKS,
+      tasks.limits,
+      seeds=tasks.seeds,
   )
 
 
-def table_5() -> claims.Question:
+def table_5(tasks: Tasks) -> claims.Question:
   """The question of Table 5."""
   dense, sparse = (
-      [small_downstream.fine_tuned(task, x) for task in _TASKS]
+      [small_downstream.fine_tuned(task, x) for task in tasks.names]
       for x in (None, _E)
   )
   base, switch = (tables.TABLE_5[x] for x in ("T5-Base", "Switch-Base"))
   return claims.Question(
-      "table5",
-      "Table 5: fine-tuning",
+      f"table5{tasks.suffix}",
+      f"Table 5: fine-tuning{tasks.where}",
       [*dense, *sparse],
       [
           claims.Claim(
-              "switch_understands_more",
-              "The fine-tuned Switch model is better at understanding text.",
+              f"switch_understands_more{tasks.suffix}",
+              "The fine-tuned Switch model is better at understanding"
+              f" text{tasks.where}.",
               "Table 5, GLUE and SuperGLUE",
               [*sparse, *dense],
               effects.better_scores,
               _POINTS,
               switch.glue - base.glue,
               "Table 5, GLUE",
+              seeds=tasks.seeds,
           ),
       ],
-      limits=_OTHER_TASKS,
+      limits=tasks.limits,
+      seeds=tasks.seeds,
   )
 
 
@@ -128,47 +168,51 @@ def section_5_6() -> claims.Question:
               "Table 5, GLUE",
           )
       ],
-      limits=_OTHER_TASKS,
+      limits=OFFLINE.limits,
   )
 
 
-def table_8() -> claims.Question:
+def table_8(tasks: Tasks) -> claims.Question:
   """The question of Table 8."""
-  students = [small_downstream.student(x) for x in _TASKS]
-  alone = [small_downstream.fine_tuned(x, None) for x in _TASKS]
-  teachers = [small_downstream.fine_tuned(x, _E) for x in _TASKS]
+  students = [small_downstream.student(x) for x in tasks.names]
+  alone = [small_downstream.fine_tuned(x, None) for x in tasks.names]
+  teachers = [small_downstream.fine_tuned(x, _E) for x in tasks.names]
   rows = list(tables.TABLE_8.values())
   return claims.Question(
-      "table8",
-      "Table 8: students of fine-tuned models",
+      f"table8{tasks.suffix}",
+      f"Table 8: students of fine-tuned models{tasks.where}",
       [*alone, *teachers, *students],
       [
           claims.Claim(
-              "fine_tuned_students_gain",
+              f"fine_tuned_students_gain{tasks.suffix}",
               "A dense model learns from a fine-tuned Switch model: it is"
-              " better than one fine-tuned alone.",
+              f" better than one fine-tuned alone{tasks.where}.",
               "Table 8",
               [*students, *alone],
               effects.better_scores,
               _POINTS,
               rows[2].super_glue - rows[0].super_glue,
               "Table 8",
+              seeds=tasks.seeds,
           )
       ],
-      limits=_OTHER_TASKS,
+      limits=tasks.limits,
+      seeds=tasks.seeds,
   )
 
 
-def figure_13() -> claims.Question:
+def figure_13(tasks: Tasks) -> claims.Question:
   """The question of Figure 13 and Appendix E."""
   experts = small_downstream.PRETRAINED_EXPERTS
   upstream = [small_downstream.pretrained(x) for x in experts]
   downstream = [
-      [small_downstream.fine_tuned(task, x) for x in experts] for task in _TASKS
+      [small_downstream.fine_tuned(task, x) for x in experts]
+      for task in tasks.names
   ]
   return claims.Question(
-      "figure13",
-      "Figure 13 and Appendix E: upstream against downstream quality",
+      f"figure13{tasks.suffix}",
+      "Figure 13 and Appendix E: upstream against downstream"
+      f" quality{tasks.where}",
       [*upstream, *(card for cards in downstream for card in cards)],
       [
           claims.Claim(
@@ -181,13 +225,15 @@ def figure_13() -> claims.Question:
               "points a nat",
               10.0,
               "a margin of this project: a tenth of the scale for a nat",
+              seeds=tasks.seeds,
           )
-          for task, cards in zip(_TASKS, downstream)
+          for task, cards in zip(tasks.names, downstream)
       ],
       limits=(
-          f"{_OTHER_TASKS} The paper's comparison at equal perplexity, dense"
+          f"{tasks.limits} The paper's comparison at equal perplexity, dense"
           " against sparse, needs models of many sizes."
       ),
+      seeds=tasks.seeds,
   )
 
 

@@ -48,12 +48,16 @@ QUESTIONS = {
         training_questions.table_11(),
         distillation_questions.table_7(),
         training_questions.appendix_b(),
-        downstream_questions.table_5(),
-        downstream_questions.table_4(),
+        downstream_questions.table_5(downstream_questions.OFFLINE),
+        downstream_questions.table_4(downstream_questions.OFFLINE),
         downstream_questions.section_5_6(),
-        downstream_questions.table_8(),
-        downstream_questions.figure_13(),
+        downstream_questions.table_8(downstream_questions.OFFLINE),
+        downstream_questions.figure_13(downstream_questions.OFFLINE),
         downstream_questions.figure_7(),
+        downstream_questions.table_5(downstream_questions.PUBLISHED),
+        downstream_questions.table_4(downstream_questions.PUBLISHED),
+        downstream_questions.table_8(downstream_questions.PUBLISHED),
+        downstream_questions.figure_13(downstream_questions.PUBLISHED),
     )
 }
 

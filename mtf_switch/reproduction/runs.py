@@ -24,6 +24,7 @@ from mtf_switch import spelling
 from mtf_switch.reproduction import claims
 from mtf_switch.reproduction import configurations
 from mtf_switch.reproduction import records as records_lib
+from mtf_switch.reproduction import small_card
 from mtf_switch.reproduction import small_cards
 
 # A contest: rounds, and the training steps of each of its short runs.
@@ -125,6 +126,40 @@ def select(
       for name, question in questions.items()
       if name in names or "all" in names
   ]
+
+
+def without_published(
+    questions: Iterable[claims.Question], names: Sequence[str], cards: Cards
+) -> tuple[list[claims.Question], list[str]]:
+  """Returns the questions that need no published files, and the others' names.
+
+  Args:
+    questions: some questions.
+    names: --experiment.
+    cards: all small cards, by name.
+
+  Raises:
+    UserError: one of the others is asked for by its name.
+  """
+  kept, left_out = [], []
+  for question in questions:
+    folders = {
+        folder
+        for card in question.cards
+        for folder in cards[card].published.values()
+    }
+    if not folders:
+      kept.append(question)
+      continue
+    left_out.append(question.name)
+    if question.name in names:
+      raise errors.UserError(
+          f"--experiment={question.name} reads published files; set the "
+          f"environment variable {small_card.PUBLISHED_FILES} to the directory "
+          f"with {' and '.join(sorted(folders))} (docs/data.md says which files"
+          " these have)."
+      )
+  return kept, left_out
 
 
 def check_rows(rows: Sequence[str], questions: Iterable[claims.Question]):
@@ -272,18 +307,28 @@ def model_dir(directory: str, run: Run) -> str:
   return os.path.join(directory, "runs", run.card, name)
 
 
-def flags(directory: str, run: Run, cards: Cards) -> list[str]:
+def flags(
+    directory: str,
+    run: Run,
+    cards: Cards,
+    published_files: str = f"${small_card.PUBLISHED_FILES}",
+) -> list[str]:
   """Returns the flags with which run_switch makes a run.
 
   Args:
     directory: see `model_dir`.
     run: the run.
     cards: all small cards, by name.
+    published_files: the directory of the published files that cards read.
   """
   card = cards[run.card]
   params = [
       f"{parameter} = {model_dir(directory, Run(needed, run.seed))!r}"
       for parameter, needed in card.needs.items()
+  ]
+  params += [
+      f"{parameter} = {os.path.join(published_files, folder)!r}"
+      for parameter, folder in card.published.items()
   ]
   if run.is_timed:
     params += [f"train_steps = {STEPS_OF_SPEED}", "train.eval_every = None"]

@@ -48,6 +48,10 @@ EARLY_RATES = (0.2, 0.6, 1.8)
 # Figures 4, 1 and 12.
 SCALING_EXPERTS = (2, 4, 8, 16, 32, 64)
 
+# The environment variable that names the directory of published files, which
+# are no part of this project.
+PUBLISHED_FILES = "SWITCH_REAL_DATA"
+
 DENSE = "experiments/small_dense_defaults.gin"
 SWITCH = "experiments/small_switch_defaults.gin"
 
@@ -63,6 +67,8 @@ class SmallCard(NamedTuple):
     mode: of run_switch.
     needs: by gin parameter, the card whose finished run of the same seed is
       that directory.
+    published: by gin parameter, the folder of published files that it is, in
+      the directory that PUBLISHED_FILES names.
   """
 
   name: str
@@ -71,6 +77,7 @@ class SmallCard(NamedTuple):
   bindings: Mapping[str, Any] = {}
   mode: str = "train"
   needs: Mapping[str, str] = {}
+  published: Mapping[str, str] = {}
 
 
 def text(card: SmallCard) -> str:
@@ -80,12 +87,16 @@ def text(card: SmallCard) -> str:
     card: one of SMALL_CARDS.
   """
   needed = {name: f"runs/{other}" for name, other in card.needs.items()}
+  given = "".join(
+      f" \\\n#     --gin_param=\"{name} = '${PUBLISHED_FILES}/{folder}'\""
+      for name, folder in card.published.items()
+  )
   return (
       "# -*-Python-*-\n"
       f"# At small scale: {card.stands_for}.\n"
       "#\n"
       f"#   run_switch --mode={card.mode} --model_dir=runs/{card.name} \\\n"
-      f"#     --gin_file=experiments/small/{card.name}.gin\n"
+      f"#     --gin_file=experiments/small/{card.name}.gin{given}\n"
       + "".join(f'include "{x}"\n' for x in card.includes)
       + "\n"
       + "".join(

@@ -28,6 +28,17 @@ _RATE = "learning_rate_schedules.constant_learning_rate.learning_rate"
 # The tasks that stand for those of Tables 4, 5 and 8, and their mixture.
 TASKS = ("docstring_package", "docstring_kind")
 MIXTURE = "offline_understanding"
+# Tasks of the paper itself, where their published files are: gin's name of the
+# directory, and what it is called among them.
+_SUPER_GLUE = {"super_glue.directory": "superglue"}
+_GLUE = {"glue.directory": "glue"}
+PUBLISHED_TASKS = {
+    "super_glue_cb": _SUPER_GLUE,
+    "super_glue_copa": _SUPER_GLUE,
+    "glue_cola": _GLUE,
+    "glue_mrpc": _GLUE,
+}
+_ALL_TASKS = (*TASKS, *PUBLISHED_TASKS)
 # The models of Figure 13 by their experts; None for the dense one.
 PRETRAINED_EXPERTS = (None, 4, small_card.EXPERTS, 64)
 
@@ -50,7 +61,7 @@ def fine_tuned(
   """The name of the card of a model that is fine-tuned on a task.
 
   Args:
-    task: one of TASKS, or MIXTURE.
+    task: one of TASKS or PUBLISHED_TASKS, or MIXTURE.
     experts: of the model; None for the dense one, without expert dropout.
     dropout: outside the experts.
     expert_dropout: within them; None for `dropout`.
@@ -123,6 +134,7 @@ def _fine_tuning(
       },
       "finetune",
       {"pretrained_dir": pretrained(experts)},
+      PUBLISHED_TASKS.get(task, {}),
   )
 
 
@@ -144,7 +156,7 @@ def _tables_4_and_5() -> list[small_card.SmallCard]:
   ]
   return [
       _fine_tuning(fine_tuned(task, *row), task, *row)
-      for task in TASKS
+      for task in _ALL_TASKS
       for row in rows
   ]
 
@@ -172,8 +184,9 @@ def _table_8() -> list[small_card.SmallCard]:
           },
           "distill",
           {"teacher_dir": fine_tuned(task, small_card.EXPERTS)},
+          PUBLISHED_TASKS.get(task, {}),
       )
-      for task in TASKS
+      for task in _ALL_TASKS
   ]
 
 

@@ -39,6 +39,7 @@ from mtf_switch.reproduction import runs
 from mtf_switch.reproduction import small_cards
 from mtf_switch.training import lock
 from tests import programs
+from tests.reproduction import made_questions
 from tests.reproduction import made_records
 from tests.reproduction.made_questions import CARDS
 from tests.reproduction.made_questions import QUESTIONS
@@ -62,6 +63,8 @@ if end == "diverges":
   (place / "not_finite.json").write_text('[{"step": 3}]')
   sys.exit(f"run_switch: step 3: NaN in a; see {place}/not_finite.json.")
 weights.write_text("")
+if end.startswith("cannot read"):
+  sys.exit(f"run_switch: {end}")
 if end == "fails":
   sys.exit(f"run_switch: {place}/metrics.jsonl: No space left on device.")
 line = dict(step=10, task="toy", seconds=5.0, neg_log_perplexity=-4.25)
@@ -158,6 +161,35 @@ def test_runs_are_made_recorded_and_shown_once(place):
   place.run("table6", seeds="1")
   assert place.started() == []
   assert "Table6" in place.said
+
+
+def test_published_files_are_given_and_no_record_knows_where(
+    place, monkeypatch
+):
+  monkeypatch.setattr(
+      small_cards, "SMALL_CARDS", made_questions.CARDS_WITH_PUBLISHED
+  )
+  monkeypatch.setattr(
+      questions, "QUESTIONS", made_questions.QUESTIONS_WITH_PUBLISHED
+  )
+  place.write(
+      f"gin/{configurations.gin_file('published')}", "train_steps = 10\n"
+  )
+  monkeypatch.delenv("SWITCH_REAL_DATA", raising=False)
+  place.run("all", dry_run=True)
+  assert "table5_published: left out, since SWITCH_REAL_DATA" in place.said
+  files = place.path / "files"
+  monkeypatch.setenv("SWITCH_REAL_DATA", str(files))
+  place.write("ends/published", f"cannot read {files}/glue/CoLA")
+  with pytest.raises(
+      errors.UserError, match=r"cannot read \$SWITCH_REAL_DATA/"
+  ):
+    place.run("table5_published", seeds="1")
+  place.write("ends/published", "")
+  place.run("table5_published", seeds="1")
+  record = place.records()[runs.Run("published", 0)]
+  assert "'$SWITCH_REAL_DATA/glue'" in record.command
+  assert str(files) not in repr(record)
 
 
 def test_contests_have_records_of_their_own(place):

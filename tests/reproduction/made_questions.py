@@ -69,3 +69,13 @@ QUESTIONS = types.MappingProxyType(
         )
     }
 )
+
+# A question whose cards need published files, and all questions with it.
+PUBLISHED = card("published", "finetune", pretrained_dir="dense")._replace(
+    published={"glue.directory": "glue"}
+)
+CARDS_WITH_PUBLISHED = {**CARDS, "published": PUBLISHED}
+QUESTIONS_WITH_PUBLISHED = {
+    **QUESTIONS,
+    "table5_published": question("table5_published", "published"),
+}

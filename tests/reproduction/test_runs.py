@@ -15,6 +15,7 @@
 """Which runs questions ask for, and in which order."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import functools
 import shlex
 
 import pytest
@@ -23,6 +24,7 @@ from mtf_switch import errors
 from mtf_switch.reproduction import questions as questions_lib
 from mtf_switch.reproduction import runs
 from mtf_switch.reproduction import small_cards
+from tests.reproduction import made_questions
 from tests.reproduction import made_records
 from tests.reproduction.made_questions import CARDS
 from tests.reproduction.made_questions import claim
@@ -205,6 +207,29 @@ def test_the_command_of_a_run():
       '--gin_param=teacher_dir = "it\'s/runs/switch/4"'
   )
   assert "--model_dir=runs/dense/4" in runs.flags("", Run("dense", 4), CARDS)
+
+
+def test_the_command_of_a_run_on_published_files():
+  run = Run("published", 4)
+  flags = functools.partial(
+      runs.flags, "", run, made_questions.CARDS_WITH_PUBLISHED
+  )
+  assert flags()[-1] == (
+      "--gin_param=glue.directory = '$SWITCH_REAL_DATA/glue'"
+  )
+  assert flags("/real")[-1] == "--gin_param=glue.directory = '/real/glue'"
+
+
+def test_questions_on_published_files_may_be_left_out():
+  every = made_questions.QUESTIONS_WITH_PUBLISHED
+  cards = made_questions.CARDS_WITH_PUBLISHED
+  kept, left_out = runs.without_published(every.values(), ["all"], cards)
+  assert kept == list(QUESTIONS.values())
+  assert left_out == ["table5_published"]
+  with pytest.raises(
+      errors.UserError, match="table5_published reads .*SWITCH_REAL_DATA to the"
+  ):
+    runs.without_published(every.values(), ["table5_published"], cards)
 
 
 def test_the_command_of_a_run_for_speed_is_short():
