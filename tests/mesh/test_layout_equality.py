@@ -49,7 +49,7 @@ LAYOUTS = {
     "expert_data_replicated": ("data_parallelism = 2", "expert_replicas = 2"),
 }
 # A graph of an encoder and a decoder takes as long to build as four of an LM.
-ENCODER_DECODERS = ("expert_data", "expert_model_data")
+ENCODER_DECODERS = ("expert_model_data",)
 # Each core's share of the weights, as in Figure 9's first line.
 KINDS = {
     "experts": "SwitchFeedForward/experts/wi/kernel",
