@@ -26,6 +26,7 @@ import numpy as np
 from safetensors import numpy as safetensors_numpy
 import tensorflow.compat.v1 as tf
 
+from mtf_switch.conversion import arrival
 from mtf_switch.conversion import from_huggingface
 from mtf_switch.conversion import huggingface_weights
 from mtf_switch.mesh import draws as mesh_draws
@@ -79,7 +80,7 @@ def write(name: str, directory: pathlib.Path) -> dict[str, np.ndarray]:
 
 def bring(
     directory: pathlib.Path, output_dir: pathlib.Path, left_out=()
-) -> from_huggingface.Plan:
+) -> arrival.Plan:
   """Converts a directory of Hugging Face's."""
   with huggingface_weights.Weights(str(directory)) as weights:
     plan = from_huggingface.plan(str(directory), weights, left_out)
@@ -109,6 +110,7 @@ def results(
     vocabulary_size: int,
     ids: dict[str, np.ndarray],
     decodes: bool,
+    step: int = 0,
 ) -> list[np.ndarray]:
   """Returns a converted model's logits, and what greedy decoding writes.
 
@@ -117,8 +119,9 @@ def results(
     vocabulary_size: without padding.
     ids: "inputs" and "targets", int32 [batch, length].
     decodes: whether it decodes too.
+    step: of the checkpoint.
   """
-  path = checkpoints.path(str(model_dir), 0)
+  path = checkpoints.path(str(model_dir), step)
   with tf.Graph().as_default():
     graph = mtf.Graph()
     mesh = mtf.Mesh(graph, "mesh")

@@ -22,8 +22,6 @@ this project's. With --write it renews the fixtures of tests/conversion, which
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -32,9 +30,9 @@ import torch
 import transformers
 
 from tests.peers import draws
+from tests.peers import program
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-FIXTURES = ROOT / "tests" / "conversion" / "huggingface"
+FIXTURES = program.ROOT / "tests" / "conversion" / "huggingface"
 NUM_DECODED = 12
 
 _SIZES = {
@@ -78,8 +76,6 @@ CASES = {
         },
     ),
 }
-# Sentences of different lengths, with padding.
-_LENGTHS = {"inputs": [9, 4, 1], "targets": [6, 7, 2]}
 _TOLERANCE = 1e-4
 
 
@@ -108,17 +104,6 @@ def make(name: str, directory: pathlib.Path):
   }
   safetensors_numpy.save_file(draws.weights(shapes), path, {"format": "pt"})
   return kind.from_pretrained(directory).eval(), shapes
-
-
-def ids(vocab_size: int) -> dict[str, np.ndarray]:
-  """Returns inputs and targets, int32 `[batch, length]`, padded with 0."""
-  generator = np.random.RandomState(0)
-  found = {}
-  for feature, lengths in _LENGTHS.items():
-    found[feature] = np.zeros([len(lengths), max(lengths)], np.int32)
-    for row, length in zip(found[feature], lengths):
-      row[:length] = generator.randint(2, vocab_size, length)
-  return found
 
 
 def results(model, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -152,7 +137,7 @@ def write(name: str, directory: pathlib.Path):
     directory: for Hugging Face's files.
   """
   model, shapes = make(name, directory)
-  of = ids(model.config.vocab_size)
+  of = draws.ids(model.config.vocab_size)
   FIXTURES.mkdir(exist_ok=True)
   config = json.loads((directory / "config.json").read_text())
   text = json.dumps({"config": config, "shapes": shapes}, indent=1)
@@ -172,7 +157,7 @@ def check(name: str, directory: pathlib.Path) -> str:
   """
   there = directory / "there"
   model, shapes = make(name, there)
-  of = ids(model.config.vocab_size)
+  of = draws.ids(model.config.vocab_size)
   now, then = results(model, of), np.load(FIXTURES / f"{name}.npz")
   assert all(np.array_equal(of[x], then[x]) for x in of), name
   largest = np.abs(now["logits"]).max()
@@ -180,7 +165,7 @@ def check(name: str, directory: pathlib.Path) -> str:
   assert difference < _TOLERANCE, (name, difference)
   assert np.array_equal(now["decoded"], then["decoded"]), name
   _add_tokenizer(there, model.config.vocab_size)
-  run_switch(
+  program.run_switch(
       "--mode=convert",
       f"--huggingface_dir={there}",
       f"--output_dir={directory / 'here'}",
@@ -194,7 +179,7 @@ def check(name: str, directory: pathlib.Path) -> str:
   ]
   if "switch" in name:
     task.append("--gin_param=num_cores = 1")
-  run_switch(
+  program.run_switch(
       "--mode=convert",
       f"--model_dir={directory / 'here'}",
       f"--gin_file={directory / 'here' / 'model.gin'}",
@@ -230,19 +215,6 @@ def _add_tokenizer(directory: pathlib.Path, vocab_size: int):
     (directory / "spiece.model").write_bytes(
         (FIXTURES / "spiece.model").read_bytes()
     )
-
-
-def run_switch(*flags: str):
-  """Runs this project's program, in its own environment."""
-  program = [ROOT / ".venv" / "bin" / "python", ROOT / "run_switch.py"]
-  result = subprocess.run(
-      [*program, *flags],
-      capture_output=True,
-      text=True,
-      check=False,
-  )
-  if result.returncode:
-    sys.exit(f"run_switch {' '.join(flags)}: {result.stderr}")
 
 
 def main():
