@@ -37,7 +37,6 @@ PACKAGES = (
     "transformer",
     "training",
     "planning",
-    "conversion",
     "reproduction",
     "conversion",
     "pages",

@@ -18,6 +18,12 @@ from collections.abc import Iterable, Sequence
 import dataclasses
 import math
 import re
+import sys
+
+import rich.console
+
+from mtf_switch import terminal
+from mtf_switch.conversion import checkpoint_writer
 
 COLUMNS = ("from", "to", "shape", "values", "done")
 
@@ -27,7 +33,7 @@ class Entry:
   """A variable on both sides.
 
   Attributes:
-    sources: the names it had.
+    sources: the names it had; none for what is fresh.
     targets: the names it has; none for what is left out.
     shape: what it has here, or had if it is left out.
     dtypes: what it had and has.
@@ -46,6 +52,39 @@ class Entry:
     return math.prod(self.shape)
 
 
+def entry(
+    source: checkpoint_writer.Variable | None,
+    target: checkpoint_writer.Variable | None,
+    *done: str,
+) -> Entry:
+  """Returns the entry of a variable of one checkpoint that is in another.
+
+  Args:
+    source: what it was; None for what is fresh.
+    target: what it is; None for what is left out.
+    *done: what was done to the values, a phrase each.
+  """
+  one, other = source or target, target or source
+  return Entry(
+      sources=(source.name,) if source else (),
+      targets=(target.name,) if target else (),
+      shape=other.shape,
+      dtypes=(str(one.dtype), str(other.dtype)),
+      done=done,
+  )
+
+
+def show(entries: Sequence[Entry]):
+  """Prints the table and the sums to the standard output.
+
+  Args:
+    entries: of all variables.
+  """
+  output = rich.console.Console(file=sys.stdout)
+  terminal.table(output, COLUMNS, rows(entries), num_left=3)
+  output.print(summary(entries), highlight=False, soft_wrap=True)
+
+
 def rows(entries: Iterable[Entry]) -> list[Sequence[str]]:
   """Returns the rows of the table with COLUMNS.
 
@@ -60,7 +99,7 @@ def rows(entries: Iterable[Entry]) -> list[Sequence[str]]:
       done.append(f"{one} to {other}")
     found.append(
         (
-            _names(entry.sources),
+            _names(entry.sources) or "fresh",
             _names(entry.targets) or "left out",
             " x ".join(map(str, entry.shape)) or "one value",
             f"{entry.num_values:,}",
@@ -76,13 +115,19 @@ def summary(entries: Sequence[Entry]) -> str:
   Args:
     entries: of all variables.
   """
-  kept = [x for x in entries if x.targets]
+  kept = [x for x in entries if x.sources and x.targets]
+  fresh = [x for x in entries if not x.sources]
   left_out = [x for x in entries if not x.targets]
   line = (
       f"{sum(len(x.sources) for x in kept):,} tensors with "
       f"{sum(x.num_values for x in kept):,} values became "
       f"{sum(len(x.targets) for x in kept):,}"
   )
+  if fresh:
+    line += (
+        f"; {sum(len(x.targets) for x in fresh):,} are fresh, with "
+        f"{sum(x.num_values for x in fresh):,} values"
+    )
   if left_out:
     line += (
         f"; {sum(len(x.sources) for x in left_out):,} left out, with "

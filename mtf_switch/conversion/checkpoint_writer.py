@@ -19,7 +19,7 @@ together and large ones by themselves, each group as a checkpoint of its own,
 and TensorFlow merges these, which moves files and rewrites no data.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import math
 
@@ -30,11 +30,13 @@ from mtf_switch.training import checkpoints
 
 # Variables are saved together up to this size.
 _LEAST_BYTES_OF_GROUP = 64 * 2**20
+# Where TensorFlow expects tensors to begin.
+_ALIGNMENT = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
-  """A variable of a checkpoint to be written.
+  """A variable of a checkpoint.
 
   Attributes:
     name: its name in the checkpoint.
@@ -50,6 +52,29 @@ class Variable:
   def num_bytes(self) -> int:
     """The size of its values."""
     return math.prod(self.shape) * self.dtype.itemsize
+
+
+def variables_in(path: str) -> dict[str, Variable]:
+  """Returns the variables of a checkpoint by name.
+
+  Args:
+    path: the checkpoint.
+  """
+  reader = tf.train.load_checkpoint(path)
+  types = reader.get_variable_to_dtype_map()
+  return {
+      name: Variable(name, tuple(shape), np.dtype(types[name].as_numpy_dtype))
+      for name, shape in reader.get_variable_to_shape_map().items()
+  }
+
+
+def shapes(variables: Mapping[str, Variable]) -> dict[str, tuple[int, ...]]:
+  """Returns the shapes of variables by name.
+
+  Args:
+    variables: by name.
+  """
+  return {name: x.shape for name, x in variables.items()}
 
 
 def write(
@@ -85,7 +110,7 @@ def write(
     part = f"{path}_temp/part-{len(parts):05d}"
     for variable in group:
       if variable is not global_step:
-        values[variable.name] = value_of(variable)
+        values[variable.name] = _aligned(value_of(variable))
         num_written += variable.num_bytes
     _save(part, group, [values.pop(x.name) for x in group])
     parts.append(part)
@@ -121,6 +146,22 @@ def groups(variables: Iterable[Variable]) -> list[list[Variable]]:
       size = variable.num_bytes
     found[-1].append(variable)
   return found
+
+
+def _aligned(value: np.ndarray) -> np.ndarray:
+  """A copy that TensorFlow reads where it is.
+
+  It copies what does not begin where it expects tensors to, as large arrays do
+  not, and holds two of these copies at the next: three arrays with the value.
+  """
+  if value.flags.c_contiguous and value.ctypes.data % _ALIGNMENT == 0:
+    return value
+  memory = np.empty(value.nbytes + _ALIGNMENT, np.uint8)
+  start = -memory.ctypes.data % _ALIGNMENT
+  copy = memory[start : start + value.nbytes].view(value.dtype)
+  copy = copy.reshape(value.shape)
+  copy[...] = value
+  return copy
 
 
 def _save(

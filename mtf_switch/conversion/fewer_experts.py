@@ -17,13 +17,15 @@ A sparse model is large, and a task may use few of its experts (the discussion
 of section 8).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from mtf_switch import errors
+from mtf_switch.conversion import account
+from mtf_switch.conversion import checkpoint_writer
 from mtf_switch.training import student_weights
 from mtf_switch.training import warm_start
 
@@ -166,6 +168,42 @@ def match_dense(
   for name in found.not_in_student:
     _check(_ROUTER in name, name, None, sparse[name])
   return Sources(found.copied, found.of_experts, [])
+
+
+def entries(
+    sources: Sources,
+    model: Iterable[checkpoint_writer.Variable],
+    sparse: Mapping[str, checkpoint_writer.Variable],
+    merging: Merging | None,
+) -> list[account.Entry]:
+  """Returns the account of the weights of a smaller model.
+
+  Args:
+    sources: where they come from.
+    model: the weights.
+    sparse: the Switch model's variables by name.
+    merging: how a dense layer is made of experts; None for a smaller number.
+  """
+  found = []
+  for weight in model:
+    name, done = weight.name, []
+    if name in sources.of_experts:
+      source = sparse[sources.of_experts[name]]
+      if not merging:
+        done.append(f"{weight.shape[0]} of {source.shape[0]} experts")
+      else:
+        done.append(f"{source.shape[0]} experts, {merging.replace('_', ' ')}")
+        if name.endswith(_OUTPUT):
+          done.append("times the mean gate")
+    elif name in sources.routers:
+      source = sparse[name]
+      done.append(
+          f"{weight.shape[1]} of {source.shape[1]} columns, kept experts first"
+      )
+    else:
+      source = sparse[sources.copied[name]]
+    found.append(account.entry(source, weight, *done))
+  return found
 
 
 def _check(

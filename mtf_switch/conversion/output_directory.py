@@ -59,13 +59,16 @@ def check_space(path: str, num_bytes: int, setting: str):
   """Refuses a disk without room for what is to be written.
 
   Args:
-    path: the directory, which need not be there.
+    path: the directory, which need not be there; of a remote one the room is
+      not known.
     num_bytes: of the weights.
     setting: the flag that names it, with its value.
 
   Raises:
     UserError: with what is needed and what is free.
   """
+  if "://" in path:
+    return
   place = os.path.abspath(path)
   while not os.path.isdir(place):
     place = os.path.dirname(place)

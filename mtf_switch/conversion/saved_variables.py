@@ -31,11 +31,11 @@ class SavedVariables:
   """The variables of a training step's graph, which is never lowered.
 
   Attributes:
-    weights: the shapes of the model's weights by name.
+    weights: the model's weights by name.
     all: weights and the optimizer's slots, as a checkpoint has them.
   """
 
-  weights: Mapping[str, tuple[int, ...]]
+  weights: Mapping[str, checkpoint_writer.Variable]
   all: list[checkpoint_writer.Variable]
 
   def __init__(self, run: run_lib.Run):
@@ -82,7 +82,12 @@ class SavedVariables:
         for name, x in self._variables.items()
     ]
     weights = set(warm_start.weights_among(self._variables))
-    self.weights = {x.name: x.shape for x in self.all if x.name in weights}
+    self.weights = {x.name: x for x in self.all if x.name in weights}
+
+  @property
+  def num_bytes(self) -> int:
+    """The size of all values."""
+    return sum(x.num_bytes for x in self.all)
 
   def initial_value(self, name: str) -> np.ndarray:
     """Returns the value with which a variable begins, by the run's seed.

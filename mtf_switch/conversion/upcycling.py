@@ -17,13 +17,15 @@ Each expert begins as a copy of the dense model's feed-forward layer, as in
 Sparse Upcycling (arXiv 2212.05055); the routers begin afresh.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 import zlib
 
 import numpy as np
 
 from mtf_switch import errors
+from mtf_switch.conversion import account
+from mtf_switch.conversion import checkpoint_writer
 from mtf_switch.training import student_weights
 from mtf_switch.training import warm_start
 
@@ -46,17 +48,6 @@ class Sources(NamedTuple):
   of_experts: dict[str, str]
   fresh: list[str]
   left_out: list[str]
-
-  @property
-  def summary(self) -> str:
-    """The counts, in one line."""
-    counts = {
-        "copied": self.copied,
-        "experts of a feed-forward weight": self.of_experts,
-        "fresh for routers": self.fresh,
-        "left out": self.left_out,
-    }
-    return ", ".join(f"{len(x)} {name}" for name, x in counts.items() if x)
 
 
 def match(
@@ -112,6 +103,37 @@ def match(
     name = of_one_expert.names[dense_name]
     (copied if name == dense_name else of_experts)[name] = source
   return Sources(copied, of_experts, of_one_expert.routers, left_out)
+
+
+def entries(
+    sources: Sources,
+    model: Iterable[checkpoint_writer.Variable],
+    dense: Mapping[str, checkpoint_writer.Variable],
+    noise: float,
+) -> list[account.Entry]:
+  """Returns the account of the weights of a Switch model.
+
+  Args:
+    sources: where they come from.
+    model: the weights.
+    dense: the checkpoint's variables by name.
+    noise: see experts_of.
+  """
+  found = []
+  for weight in model:
+    name = weight.name
+    if name in sources.copied:
+      found.append(account.entry(dense[sources.copied[name]], weight))
+    elif name in sources.of_experts:
+      done = [f"copied to {weight.shape[0]} experts"]
+      if noise:
+        done.append(f"noise of {noise:g}")
+      found.append(
+          account.entry(dense[sources.of_experts[name]], weight, *done)
+      )
+    else:
+      found.append(account.entry(None, weight, "drawn by --seed"))
+  return found + [account.entry(dense[x], None) for x in sources.left_out]
 
 
 def _check_none(names: list[str], where: str):

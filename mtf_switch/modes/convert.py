@@ -16,7 +16,6 @@
 
 from collections.abc import Sequence
 import os
-import sys
 
 import gin
 from mesh_tensorflow.transformer import utils
@@ -80,9 +79,7 @@ def convert(
     entries = _bring_from_t5x(t5x_dir, output_dir, left_out, console)
   else:
     entries = _take(run, output_dir, checkpoint_step, console)
-  output = rich.console.Console(file=sys.stdout)
-  terminal.table(output, account.COLUMNS, account.rows(entries), num_left=3)
-  output.print(account.summary(entries), highlight=False, soft_wrap=True)
+  account.show(entries)
   terminal.say(console, f"wrote {output_dir}.")
 
 

@@ -28,8 +28,10 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch import terminal
 from mtf_switch import values
+from mtf_switch.conversion import account
 from mtf_switch.conversion import checkpoint_writer
 from mtf_switch.conversion import fewer_experts
+from mtf_switch.conversion import output_directory
 from mtf_switch.conversion import saved_variables
 from mtf_switch.modes import decode
 from mtf_switch.modes import perplexity
@@ -108,7 +110,14 @@ def prune(
       new_run.experiment.check_layout()
       variables = saved_variables.SavedVariables(new_run)
     match = fewer_experts.match_pruned if keep else fewer_experts.match_dense
-    sources = match(variables.weights, dict(tf.train.list_variables(path)))
+    sparse = checkpoint_writer.variables_in(path)
+    sources = match(
+        checkpoint_writer.shapes(variables.weights),
+        checkpoint_writer.shapes(sparse),
+    )
+    output_directory.check_space(
+        output_dir, variables.num_bytes, f"--output_dir={output_dir}"
+    )
     uses = _uses(run, split, step, display)
   # What fails is found before anything is written.
   before = _scores(run, console, split, step)
@@ -121,6 +130,11 @@ def prune(
         _value_of(path, variables, sources, uses, keep, merging),
         display,
     )
+  account.show(
+      fewer_experts.entries(
+          sources, variables.weights.values(), sparse, merging
+      )
+  )
   with configuration.in_place():
     after = _scores(new_run, console, split, step)
   record = {

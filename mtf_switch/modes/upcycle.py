@@ -24,7 +24,9 @@ from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch import terminal
 from mtf_switch import values
+from mtf_switch.conversion import account
 from mtf_switch.conversion import checkpoint_writer
+from mtf_switch.conversion import output_directory
 from mtf_switch.conversion import saved_variables
 from mtf_switch.conversion import upcycling
 from mtf_switch.training import checkpoints
@@ -72,8 +74,14 @@ def upcycle(
     path = checkpoints.path(dense_dir, step)
     with display.working("building the model"):
       variables = saved_variables.SavedVariables(run)
+    dense = checkpoint_writer.variables_in(path)
     sources = upcycling.match(
-        variables.weights, dict(tf.train.list_variables(path)), path
+        checkpoint_writer.shapes(variables.weights),
+        checkpoint_writer.shapes(dense),
+        path,
+    )
+    output_directory.check_space(
+        model_dir, variables.num_bytes, f"--model_dir={model_dir}"
     )
     reader = tf.train.load_checkpoint(path)
 
@@ -107,11 +115,14 @@ def upcycle(
         },
     )
     write(model_dir, step, variables, value_of, display)
+  account.show(
+      upcycling.entries(sources, variables.weights.values(), dense, noise)
+  )
   terminal.say(
       console,
-      f"{checkpoints.path(model_dir, step)}: {sources.summary}; see "
-      "initialization.json. The optimizer begins afresh: to train on at step "
-      f'{step}, add --gin_param="adafactor_decay_rate_pow.offset = {step}".',
+      f"wrote {checkpoints.path(model_dir, step)}, with fresh slots of the "
+      f"optimizer: to train on at step {step}, add "
+      f'--gin_param="adafactor_decay_rate_pow.offset = {step}".',
   )
 
 
@@ -147,7 +158,7 @@ def write(
     value_of: see checkpoint_writer.write.
     display: the display for progress.
   """
-  megabytes = -(-sum(x.num_bytes for x in variables.all) // 10**6)
+  megabytes = -(-variables.num_bytes // 10**6)
   with display.working("writing the checkpoint", megabytes, "MB") as report:
     checkpoint_writer.write(
         model_dir,

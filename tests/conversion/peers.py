@@ -20,6 +20,7 @@ The fixtures are from tests/peers/huggingface.py, where PyTorch is.
 import json
 import pathlib
 import shutil
+from typing import Any
 
 import mesh_tensorflow as mtf
 import numpy as np
@@ -47,7 +48,7 @@ def fixture(name: str) -> dict:
 
 
 def expected(name: str) -> dict[str, np.ndarray]:
-  """Returns inputs, targets, logits and decoded ids."""
+  """Returns inputs and targets, and what Hugging Face's library computes."""
   with np.load(FIXTURES / f"{name}.npz") as arrays:
     return dict(arrays)
 
@@ -90,12 +91,21 @@ def bring(
   return plan
 
 
-def parse(model_dir: pathlib.Path):
-  """Reads the gin file of a converted model."""
+def parse(model_dir: pathlib.Path, *params: str):
+  """Reads the gin file of a converted model.
+
+  Args:
+    model_dir: the directory.
+    *params: further bindings.
+  """
   gin_files.parse(
       [str(model_dir / "model.gin"), "layouts/single.gin"],
-      # Nothing is dropped in inference, whatever the number of groups.
-      ["num_cores = 1", "Bitransformer.decode.max_decode_length = 12"],
+      [
+          "num_cores = 1",
+          # Nothing is dropped with as many slots as tokens.
+          "SwitchFeedForward.capacity_factor_eval = 3",
+          *params,
+      ],
   )
 
 
@@ -111,8 +121,8 @@ def results(
     ids: dict[str, np.ndarray],
     decodes: bool,
     step: int = 0,
-) -> list[np.ndarray]:
-  """Returns a converted model's logits, and what greedy decoding writes.
+) -> dict[str, Any]:
+  """Returns what a converted model computes.
 
   Args:
     model_dir: the directory, of which `parse` has read the gin file.
@@ -120,6 +130,10 @@ def results(
     ids: "inputs" and "targets", int32 [batch, length].
     decodes: whether it decodes too.
     step: of the checkpoint.
+
+  Returns:
+    "logits" as in evaluation; "gradients" of the weights by name, for the sum
+    of the real targets' cross-entropies; and "decoded", greedily.
   """
   path = checkpoints.path(str(model_dir), step)
   with tf.Graph().as_default():
@@ -135,16 +149,32 @@ def results(
         if name in ("inputs", "targets")
     }
     dtype = mtf.VariableDType(tf.float32)
-    mode = tf.estimator.ModeKeys.PREDICT
-    tensors = [loss_lib.logits_of(model, features, mode, dtype)]
+    logits = loss_lib.logits_of(
+        model, features, tf.estimator.ModeKeys.EVAL, dtype
+    )
+    targets = features["targets"]
+    losses = mtf.layers.softmax_cross_entropy_with_logits(
+        logits, targets, logits.shape.dims[-1]
+    )
+    loss = mtf.reduce_sum(
+        losses * mtf.cast(mtf.not_equal(targets, 0), tf.float32)
+    )
+    weights = graph.trainable_variables
+    gradients = mtf.gradients([loss], [x.outputs[0] for x in weights])
+    tensors = {
+        "logits": logits,
+        "gradients": {x.name: y for x, y in zip(weights, gradients)},
+    }
     if decodes:
       with tf.variable_scope("", reuse=True):
-        tensors.append(model.decode(features["inputs"], variable_dtype=dtype))
-    tensors = [mtf.anonymize(x) for x in tensors]
+        tensors["decoded"] = model.decode(
+            features["inputs"], variable_dtype=dtype
+        )
+    tensors = tf.nest.map_structure(mtf.anonymize, tensors)
     impl = placement_mesh.PlacementMeshImpl("", "", ["cpu:0"], 0, 0)
     mesh_draws.seed_loops(graph)
     lowering = mtf.Lowering(graph, {mesh: impl}, autostack=False)
-    outputs = [lowering.export_to_tf_tensor(x) for x in tensors]
+    outputs = tf.nest.map_structure(lowering.export_to_tf_tensor, tensors)
     saver = tf.train.Saver(tf.global_variables())
     with tf.Session() as session:
       saver.restore(session, path)

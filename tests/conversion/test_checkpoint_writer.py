@@ -91,6 +91,34 @@ def test_values_are_asked_for_once_and_groups_are_small(tmp_path, monkeypatch):
   assert max(np.diff([0, *reports])) <= VALUES["shared/embedding"].nbytes
 
 
+def test_tensorflow_reads_values_where_they_are(tmp_path, monkeypatch):
+  fed = []
+  save = checkpoint_writer._save
+
+  def spy(path, group, values):
+    fed.extend(values)
+    save(path, group, values)
+
+  def value_of(variable):
+    """Values that begin four bytes after where TensorFlow expects them to."""
+    value = VALUES[variable.name]
+    memory = np.empty(value.nbytes + 128, np.uint8)
+    start = 4 - memory.ctypes.data % 64 + 64
+    moved = memory[start : start + value.nbytes].view(value.dtype)
+    moved = moved.reshape(value.shape)
+    moved[...] = value
+    return moved.T.copy().T if moved.ndim > 1 else moved
+
+  monkeypatch.setattr(checkpoint_writer, "_save", spy)
+  path, _ = write(tmp_path, value_of)
+  assert len(fed) == len(VALUES) + 1
+  for value in (x for x in fed if x.ndim):
+    assert value.ctypes.data % 64 == 0 and value.flags.c_contiguous
+  reader = tf.train.load_checkpoint(path)
+  for name, value in VALUES.items():
+    np.testing.assert_array_equal(reader.get_tensor(name), value)
+
+
 def test_an_error_leaves_no_checkpoint(tmp_path):
   def value_of(variable):
     if variable.name == "shared/embedding":

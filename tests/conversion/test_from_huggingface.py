@@ -19,6 +19,7 @@ import json
 import numpy as np
 import pytest
 from safetensors import numpy as safetensors_numpy
+import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.conversion import account
@@ -31,17 +32,29 @@ from tests.conversion import peers
 _TOLERANCE = 1e-4
 # Loops of decoding take longer than all else.
 _DECODED = ("t5_gated_untied", "switch_untied")
+# A group is a sentence, of whose 8 tokens each of three experts takes two.
+_DROPPING = {
+    "switch_dropping": (
+        "num_cores = 3",
+        "SwitchFeedForward.capacity_factor_eval = 0.75",
+    )
+}
 # Its function is that of t5_gated_untied.
 _CALLED = [name for name in peers.NAMES if name != "mt5"]
 
 
 @pytest.mark.parametrize("name", _CALLED)
-def test_logits_and_text_are_those_of_hugging_face(name, tmp_path):
+def test_the_function_is_that_of_hugging_face(name, tmp_path):
   expected = peers.expected(name)
   peers.write(name, tmp_path / "there")
   plan = peers.bring(tmp_path / "there", tmp_path / "here")
-  peers.parse(tmp_path / "here")
-  logits, *decoded = peers.results(
+  length = expected["decoded"].shape[1]
+  peers.parse(
+      tmp_path / "here",
+      f"Bitransformer.decode.max_decode_length = {length}",
+      *_DROPPING.get(name, ()),
+  )
+  found = peers.results(
       tmp_path / "here",
       plan.architecture.vocab_rows,
       expected,
@@ -49,11 +62,27 @@ def test_logits_and_text_are_those_of_hugging_face(name, tmp_path):
   )
   # What padding gets does not matter.
   is_real = expected["targets"] != 0
-  difference = np.abs(logits - expected["logits"])[is_real].max()
+  difference = np.abs(found["logits"] - expected["logits"])[is_real].max()
   assert difference < _TOLERANCE * np.abs(expected["logits"]).max()
-  for text in decoded:
-    np.testing.assert_array_equal(text, expected["decoded"])
+  if name in _DECODED:
+    np.testing.assert_array_equal(found["decoded"], expected["decoded"])
   assert plan.architecture.is_tied == ("untied" not in name)
+  check_gradients(plan.pairs, found["gradients"], expected)
+
+
+def check_gradients(pairs, gradients, expected):
+  """A step of training changes the same tensors, by as much."""
+  norms = dict(zip(expected["gradient_names"], expected["gradient_norms"]))
+  tiny = 1e-6 * max(norms.values())
+  for pair in pairs:
+    gradient = gradients.pop(pair.mesh)
+    parts = gradient if pair.has_experts else [gradient]
+    for name, part in zip(pair.huggingface, parts, strict=True):
+      # An expert without a token has none there.
+      assert np.linalg.norm(part) == pytest.approx(
+          norms.pop(name, 0), rel=1e-3, abs=tiny
+      ), name
+  assert not gradients and not norms
 
 
 def test_mt5_is_t5_gated_untied():
@@ -61,9 +90,12 @@ def test_mt5_is_t5_gated_untied():
   np.testing.assert_array_equal(one["logits"], other["logits"])
 
 
-def test_shards_of_any_dtype_are_read_tensor_by_tensor(tmp_path):
+@pytest.mark.parametrize(
+    "dtype, name", [(np.float16, "F16"), (tf.bfloat16.as_numpy_dtype, "BF16")]
+)
+def test_shards_of_any_dtype_are_read_tensor_by_tensor(dtype, name, tmp_path):
   weights = peers.write("switch_step_2", tmp_path / "there")
-  narrow = {name: x.astype(np.float16) for name, x in weights.items()}
+  narrow = {key: x.astype(dtype) for key, x in weights.items()}
   (tmp_path / "there" / "model.safetensors").unlink()
   names = sorted(narrow)
   shards = {"one.safetensors": names[::2], "two.safetensors": names[1::2]}
@@ -82,7 +114,7 @@ def test_shards_of_any_dtype_are_read_tensor_by_tensor(tmp_path):
     parts = [x.T if pair.is_transposed else x for x in parts]
     values = np.stack(parts) if pair.has_experts else parts[0]
     np.testing.assert_array_equal(found[pair.mesh], values)
-  assert {x.dtypes for x in plan.entries} == {("F16", "F32")}
+  assert {x.dtypes for x in plan.entries} == {(name, "F32")}
 
 
 def changed(directory, changes):

@@ -19,6 +19,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
+from mtf_switch.conversion import account
+from mtf_switch.conversion import checkpoint_writer
 from mtf_switch.conversion import upcycling
 from tests.training import test_warm_start
 
@@ -33,6 +35,13 @@ def switch_of_t5_small():
       "num_cores = 1",
       "num_experts = 4",
   )
+
+
+def made(shapes, dtype="f4"):
+  return {
+      name: checkpoint_writer.Variable(name, tuple(shape), np.dtype(dtype))
+      for name, shape in shapes.items()
+  }
 
 
 def test_a_checkpoint_of_t5_by_hand():
@@ -55,9 +64,25 @@ def test_a_checkpoint_of_t5_by_hand():
   assert found.left_out == [
       "decoder/block_000/layer_001/EncDecAttention/relative_attention_bias"
   ]
-  assert found.summary == (
-      f"{len(found.copied)} copied, 12 experts of a feed-forward weight, 6 "
-      "fresh for routers, 1 left out"
+  entries = upcycling.entries(
+      found, made(model).values(), made(dense, "f2"), 0.5
+  )
+  rows = {row[1]: (row[0], *row[2:]) for row in account.rows(entries)}
+  assert len(rows) == len(model) + 1
+  assert rows[f"encoder/block_002/layer_003/{kernel}"] == (
+      "encoder/block_005/layer_001/DenseReluDense/wi/kernel",
+      "4 x 512 x 2048",
+      "4,194,304",
+      "copied to 4 experts, noise of 0.5, float16 to float32",
+  )
+  router = "encoder/block_002/layer_003/SwitchFeedForward/router/kernel"
+  assert rows[router] == ("fresh", "512 x 4", "2,048", "drawn by --seed")
+  assert rows["left out"][0] == found.left_out[0]
+  assert account.summary(entries).startswith(
+      f"{len(found.copied) + 12} tensors with "
+  )
+  assert "; 6 are fresh, with 12,288 values; 1 left out" in account.summary(
+      entries
   )
 
 

@@ -14,6 +14,7 @@
 """Models with fewer experts, made of one that was trained here."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import contextlib
 import dataclasses
 import io
 import json
@@ -70,7 +71,8 @@ def pruned(sparse_dir, directory, *params):
       gin_params=(*test_distill.COMMON, *test_distill.SPARSE, *params),
   )
   to = console()
-  prune.prune(run, to, str(directory))
+  with contextlib.redirect_stdout(to.file):
+    prune.prune(run, to, str(directory))
   record = json.loads((directory / "pruned.json").read_text())
   return record, to.file.getvalue()
 
@@ -91,6 +93,8 @@ def test_the_most_used_experts_stay(kept, sparse):
   share = choices[order].sum() / choices.sum()
   assert layer["share"] == pytest.approx(share)
   assert f" {share:.1%}" in said
+  assert "3 of 4 experts" in said
+  assert "4 of 4 columns, kept experts first" in said
   assert (directory / "vocabulary.json").exists()
   found, source = map(test_distill.weights, (directory, sparse))
   assert found["global_step"] == 4
@@ -200,7 +204,7 @@ def test_a_dense_model_of_experts(sparse, tmp_path):
       "runs/pretrain.gin",
   ]
   new_params = [*test_distill.COMMON, *test_distill.DENSE]
-  record, _ = pruned(
+  record, said = pruned(
       sparse,
       tmp_path,
       "prune.merging = 'by_load'",
@@ -217,6 +221,7 @@ def test_a_dense_model_of_experts(sparse, tmp_path):
         * np.average(source[f"{EXPERTS}/{kernel}/kernel"], 0, layer["choices"]),
         atol=1e-6,
     )
+  assert "4 experts, by load, times the mean gate" in said
   assert record["after"]["toy_lm"]["cross_entropy"] > 0
 
 

@@ -14,9 +14,12 @@
 """A dense model that was trained here, and the Switch model made of it."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import collections
+import contextlib
 import io
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -58,7 +61,8 @@ def upcycled(directory, dense_dir, *params):
       *params,
   )
   to = console()
-  upcycle.upcycle(run, to)
+  with contextlib.redirect_stdout(to.file):
+    upcycle.upcycle(run, to)
   return run, to.file.getvalue()
 
 
@@ -74,7 +78,8 @@ def sparse(tmp_path_factory, dense):
 
 def test_every_weight_has_its_source(sparse, dense):
   run, said = sparse
-  assert "9 copied, 2 experts of a feed-forward weight, 1 fresh" in said
+  assert "copied to 4 experts" in said
+  assert "11 tensors with" in said and "; 1 are fresh, with 64 values." in said
   assert 'adafactor_decay_rate_pow.offset = 4"' in said
   assert (pathlib.Path(run.model_dir) / "vocabulary.json").exists()
   source = test_distill.weights(dense)
@@ -179,6 +184,14 @@ def test_it_goes_on_like_any_run(sparse, tmp_path):
 def test_other_models_are_refused(dense, tmp_path, params, expected):
   with pytest.raises(errors.UserError, match=expected):
     upcycled(tmp_path, dense, *params)
+  assert not list(tmp_path.iterdir())
+
+
+def test_too_little_disk_is_said_first(dense, tmp_path, monkeypatch):
+  usage = collections.namedtuple("usage", "free")
+  monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**4))
+  with pytest.raises(errors.UserError, match="its disk has 9.766 KiB free"):
+    upcycled(tmp_path, dense)
   assert not list(tmp_path.iterdir())
 
 

@@ -24,21 +24,25 @@ import zlib
 import numpy as np
 
 # Sentences of different lengths, with padding.
-_LENGTHS = {"inputs": [9, 4, 1], "targets": [6, 7, 2]}
-_EMBEDDINGS = ("shared.weight", "token_embedder/embedding")
+LENGTHS = {"inputs": [9, 4, 1], "targets": [6, 7, 2]}
+EMBEDDING = "shared.weight"
+_EMBEDDING_OF_T5X = "token_embedder/embedding"
 # Where files have the embedding again.
-_COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 
 
-def ids(vocab_size: int) -> dict[str, np.ndarray]:
-  """Returns inputs and targets, int32 `[batch, length]`, padded with 0.
+def ids(
+    vocab_size: int, of: dict[str, list[int]] = LENGTHS
+) -> dict[str, np.ndarray]:
+  """Returns inputs and targets, int32 `[batch, length]`.
 
   Args:
-    vocab_size: the number of ids.
+    vocab_size: the number of ids; 0 is padding.
+    of: the lengths of the sentences, by feature.
   """
   generator = np.random.RandomState(0)
   found = {}
-  for feature, lengths in _LENGTHS.items():
+  for feature, lengths in of.items():
     found[feature] = np.zeros([len(lengths), max(lengths)], np.int32)
     for row, length in zip(found[feature], lengths):
       row[:length] = generator.randint(2, vocab_size, length)
@@ -56,12 +60,12 @@ def weights(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
 
 
 def _draw(name: str, shape: list[int]) -> np.ndarray:
-  if name in _COPIES:
-    name = _EMBEDDINGS[0]
+  if name in COPIES:
+    name = EMBEDDING
   draws = np.random.RandomState(zlib.crc32(name.encode())).randn(*shape)
   if name.endswith(("norm.weight", "norm/scale")):
     draws = 1 + 0.2 * draws
-  elif name in _EMBEDDINGS:
+  elif name in (EMBEDDING, _EMBEDDING_OF_T5X):
     draws *= 0.3  # With more, a decoder repeats what it has read last.
   elif "relative" not in name and "relpos" not in name:
     draws /= np.sqrt(shape[-2] if "/" in name else shape[-1])  # The fan-in.

@@ -33,7 +33,7 @@ from tests.peers import draws
 from tests.peers import program
 
 FIXTURES = program.ROOT / "tests" / "conversion" / "huggingface"
-NUM_DECODED = 12
+NUM_DECODED = 64
 
 _SIZES = {
     "vocab_size": 128,
@@ -75,7 +75,15 @@ CASES = {
             "tie_word_embeddings": False,
         },
     ),
+    # Two tokens of a sentence for each of three experts.
+    "switch_dropping": (
+        "SwitchTransformers",
+        {**_SPARSE, "num_sparse_decoder_layers": 1, "expert_capacity": 2},
+    ),
 }
+# Where tokens are dropped, both stacks have one length, as a capacity factor
+# needs it.
+_LENGTHS_DROPPING = {"inputs": [8, 6, 7], "targets": [7, 8, 5]}
 _TOLERANCE = 1e-4
 
 
@@ -106,15 +114,47 @@ def make(name: str, directory: pathlib.Path):
   return kind.from_pretrained(directory).eval(), shapes
 
 
+def ids(name: str, vocab_size: int) -> dict[str, np.ndarray]:
+  """Returns inputs and targets of a case, int32 `[batch, length]`.
+
+  Args:
+    name: of CASES.
+    vocab_size: its ids; 0 is padding.
+  """
+  is_dropping = name == "switch_dropping"
+  lengths = _LENGTHS_DROPPING if is_dropping else draws.LENGTHS
+  return draws.ids(vocab_size, lengths)
+
+
 def results(model, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Returns the logits of all targets, and what greedy decoding writes."""
+  """Returns what a model computes.
+
+  Args:
+    model: without noise.
+    of: inputs and targets.
+
+  Returns:
+    "logits" of all targets; "decoded", what greedy decoding writes;
+    "gradient_names" and "gradient_norms" of all weights, for the sum of the
+    real targets' cross-entropies.
+  """
   inputs, targets = (torch.tensor(x, dtype=torch.long) for x in of.values())
   mask = (inputs != 0).long()
   shifted = torch.nn.functional.pad(targets[:, :-1], [1, 0])
+  model.zero_grad()
+  logits = model(
+      input_ids=inputs, attention_mask=mask, decoder_input_ids=shifted
+  ).logits
+  torch.nn.functional.cross_entropy(
+      logits.transpose(1, 2), targets, ignore_index=0, reduction="sum"
+  ).backward()
+  gradients = {}
+  for name, weight in model.named_parameters():
+    if weight.grad is not None:
+      # An untied SwitchTransformers has three copies of the embedding.
+      name = name if name not in draws.COPIES else draws.EMBEDDING
+      gradients[name] = gradients.get(name, 0) + weight.grad
   with torch.no_grad():
-    logits = model(
-        input_ids=inputs, attention_mask=mask, decoder_input_ids=shifted
-    ).logits
     decoded = model.generate(
         input_ids=inputs,
         attention_mask=mask,
@@ -126,7 +166,14 @@ def results(model, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   decoded = torch.nn.functional.pad(
       decoded, [0, NUM_DECODED - decoded.shape[1]]
   )
-  return {"logits": logits.numpy(), "decoded": decoded.int().numpy()}
+  return {
+      "logits": logits.detach().numpy(),
+      "decoded": decoded.int().numpy(),
+      "gradient_names": np.array(sorted(gradients)),
+      "gradient_norms": np.array(
+          [gradients[x].norm() for x in sorted(gradients)], np.float32
+      ),
+  }
 
 
 def write(name: str, directory: pathlib.Path):
@@ -137,7 +184,7 @@ def write(name: str, directory: pathlib.Path):
     directory: for Hugging Face's files.
   """
   model, shapes = make(name, directory)
-  of = draws.ids(model.config.vocab_size)
+  of = ids(name, model.config.vocab_size)
   FIXTURES.mkdir(exist_ok=True)
   config = json.loads((directory / "config.json").read_text())
   text = json.dumps({"config": config, "shapes": shapes}, indent=1)
@@ -157,7 +204,7 @@ def check(name: str, directory: pathlib.Path) -> str:
   """
   there = directory / "there"
   model, shapes = make(name, there)
-  of = draws.ids(model.config.vocab_size)
+  of = ids(name, model.config.vocab_size)
   now, then = results(model, of), np.load(FIXTURES / f"{name}.npz")
   assert all(np.array_equal(of[x], then[x]) for x in of), name
   largest = np.abs(now["logits"]).max()
