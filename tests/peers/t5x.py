@@ -184,19 +184,42 @@ def _rounded(value: np.ndarray) -> np.ndarray:
   return value.astype(jax.numpy.bfloat16).astype(np.float32)
 
 
-def logits(model, params, of: dict[str, np.ndarray]) -> np.ndarray:
-  """Returns the logits of all targets, float32 `[batch, length, vocab]`."""
+def results(model, params, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Returns what a model computes.
+
+  Args:
+    model: the model.
+    params: its weights.
+    of: inputs and targets.
+
+  Returns:
+    "logits" of all targets; "gradient_names" and "gradient_norms" of all
+    weights, for the sum of the real targets' cross-entropies.
+  """
   targets = of["targets"]
   shifted = np.pad(targets[:, :-1], [(0, 0), (1, 0)])
-  return np.asarray(
-      model.apply(
-          {"params": params},
-          of["inputs"],
-          shifted,
-          targets,
-          enable_dropout=False,
-      )
-  )
+
+  def loss(weights):
+    logits = model.apply(
+        {"params": weights},
+        of["inputs"],
+        shifted,
+        targets,
+        enable_dropout=False,
+    )
+    scores = jax.nn.log_softmax(logits)
+    scores = jax.numpy.take_along_axis(scores, targets[..., None], -1)[..., 0]
+    return -(scores * (targets != 0)).sum(), logits
+
+  gradients, logits = jax.grad(loss, has_aux=True)(params)
+  gradients = traverse_util.flatten_dict(flax.core.unfreeze(gradients), sep="/")
+  names = sorted(gradients)
+  norms = [np.linalg.norm(np.asarray(gradients[x])) for x in names]
+  return {
+      "logits": np.asarray(logits),
+      "gradient_names": np.array(names),
+      "gradient_norms": np.array(norms, np.float32),
+  }
 
 
 def save(name: str, state, directory: pathlib.Path):
@@ -250,7 +273,7 @@ def write(name: str, directory: pathlib.Path):
   with tarfile.open(FIXTURES / f"{name}.tar.xz", "w:xz") as file:
     file.add(directory / f"checkpoint_{STEP}", "checkpoint")
   np.savez_compressed(
-      FIXTURES / f"{name}.npz", **of, logits=logits(model, state.params, of)
+      FIXTURES / f"{name}.npz", **of, **results(model, state.params, of)
   )
 
 
@@ -266,9 +289,14 @@ def check(name: str, directory: pathlib.Path) -> str:
   """
   model, state = make(name)
   of = draws.ids(VOCAB_SIZE)
-  now, then = logits(model, state.params, of), np.load(FIXTURES / f"{name}.npz")
+  now, then = results(model, state.params, of), np.load(
+      FIXTURES / f"{name}.npz"
+  )
   assert all(np.array_equal(of[x], then[x]) for x in of), name
-  difference = np.abs(now - then["logits"]).max() / np.abs(now).max()
+  difference = max(
+      np.abs(now[x] - then[x]).max() / np.abs(now[x]).max()
+      for x in ("logits", "gradient_norms")
+  )
   assert difference < _TOLERANCE, (name, difference)
   save(name, state, directory)
   file, bindings = t5x_models.MODELS[name]
@@ -290,8 +318,8 @@ def check(name: str, directory: pathlib.Path) -> str:
   assert here == there, name
   assert reader.get_tensor("global_step") == STEP
   return (
-      f"{name}: logits within {difference:.1e} of the fixture's, the same bits "
-      f"of {len(here)} arrays here"
+      f"{name}: logits and gradients within {difference:.1e} of the fixture's, "
+      f"the same bits of {len(here)} arrays here"
   )
 
 
