@@ -84,11 +84,6 @@ class Weights:
       leaves = self._leaves_of_database()
     else:
       leaves = _leaves_of_file(os.path.join(self._place, _FILE))
-    if _STEP not in leaves:
-      raise errors.UserError(
-          f"{self._place} has no {_STEP}, as checkpoints of T5X have; name "
-          "another directory."
-      )
     self._inline = {k: x for k, x in leaves.items() if x is not None}
     self._stores = {
         name: self._open(name)
@@ -100,7 +95,7 @@ class Weights:
         for name in leaves
         if _part(name) == _WEIGHTS
     }
-    self.step = int(self._read(_STEP))
+    self.step = self._step()
     slots = [x for x in leaves if _part(x) == _STATE and x != _STEP]
     self.num_slots = len(slots)
     self.others = sorted(
@@ -118,6 +113,18 @@ class Weights:
     """
     return self._read(f"{_WEIGHTS}/{name}", np.float32)
 
+  def _step(self) -> int:
+    """The step, which every checkpoint has."""
+    values = None
+    if _STEP in self._inline or _STEP in self._stores:
+      values = np.asarray(self._read(_STEP))
+    if values is None or values.dtype.kind not in "iu" or values.size != 1:
+      raise errors.UserError(
+          f"{self._place} has no {_STEP}, a whole number, as checkpoints of T5X"
+          " have; name another directory."
+      )
+    return int(values.reshape(()))
+
   def _tensor(self, name: str) -> arrival.Tensor:
     if name in self._inline:
       values = self._inline[name]
@@ -128,7 +135,8 @@ class Weights:
 
   def _read(self, name: str, dtype=None) -> np.ndarray:
     if name in self._inline:
-      return self._inline[name].astype(dtype, copy=False)
+      values = self._inline[name]
+      return values if dtype is None else values.astype(dtype, copy=False)
     store = self._stores[name]
     if dtype is not None:
       store = tensorstore.cast(store, tensorstore.dtype(dtype))

@@ -124,12 +124,6 @@ def _bring_from_t5x(
     console: rich.console.Console,
 ) -> list[account.Entry]:
   """Converts a checkpoint of T5X, of the model that gin describes."""
-  # Here, because JAX and TensorStore take seconds, which other modes start in.
-  # pylint: disable=g-import-not-at-top
-  from mtf_switch.conversion import from_t5x
-  from mtf_switch.conversion import t5x_weights
-  # pylint: enable=g-import-not-at-top
-
   model_type = strict_gin.value("%model_type")
   if model_type is None:
     raise errors.UserError(
@@ -137,6 +131,12 @@ def _bring_from_t5x(
         "that does, such as --gin_file=models/released/switch_base_8.gin."
     )
   vocabulary = vocabulary_files.of_gin()
+  # Here, because loading JAX and TensorStore takes seconds.
+  # pylint: disable=g-import-not-at-top
+  from mtf_switch.conversion import from_t5x
+  from mtf_switch.conversion import t5x_weights
+  # pylint: enable=g-import-not-at-top
+
   size = vocabulary.vocab_size
   with progress.Display(console) as display:
     with display.working("building the model"):

@@ -201,8 +201,10 @@ def test_other_versions_are_refused(version, tmp_path):
   broken(directory, f"has version = {version!r}; what is read is 3")
 
 
-def test_a_tree_without_a_step_is_refused(tmp_path):
-  broken(tree(tmp_path / "c", {"target": nested(VALUES)}), "has no state/step")
+@pytest.mark.parametrize("step", [None, "5", 1.5, np.ones([2], np.int32)])
+def test_a_tree_without_a_step_is_refused(step, tmp_path):
+  optimizer = {"target": nested(VALUES), "state": {"step": step}}
+  broken(tree(tmp_path / "c", optimizer), "has no state/step, a whole number")
 
 
 def cut(path):
