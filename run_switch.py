@@ -731,7 +731,7 @@ def _main(argv: Sequence[str]) -> int:
       status = 128 + signals.first
       message = f"stopped by {signals.first.name}; run the same command again."
     elif not message and isinstance(error, ModuleNotFoundError):
-      message = _incomplete(f"{error.name} is not installed")
+      message = _incomplete(f"{_missing(error)} is not installed")
     message = message or traceback.format_exc()
   finally:
     signals.close()
@@ -739,6 +739,11 @@ def _main(argv: Sequence[str]) -> int:
     gc.freeze()
   print(f"run_switch: {message}", file=log.terminal)
   return status
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+  """The module that is missing; gin's copy of an error has it in its text."""
+  return error.name or str(error).partition("'")[2].partition("'")[0]
 
 
 def _explain(error: BaseException) -> str | None:

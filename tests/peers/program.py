@@ -14,6 +14,7 @@
 
 """This project's program, started from the peers' environment."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -23,9 +24,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 def run_switch(*flags: str):
   """Runs this project's program, in its own environment."""
+  variables = {k: x for k, x in os.environ.items() if k != "PYTHONPATH"}
   program = [ROOT / ".venv" / "bin" / "python", ROOT / "run_switch.py"]
   result = subprocess.run(
       [*program, *flags],
+      env=variables,
       capture_output=True,
       text=True,
       check=False,
