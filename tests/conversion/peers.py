@@ -121,6 +121,7 @@ def results(
     ids: dict[str, np.ndarray],
     decodes: bool,
     step: int = 0,
+    has_gradients: bool = True,
 ) -> dict[str, Any]:
   """Returns what a converted model computes.
 
@@ -130,10 +131,11 @@ def results(
     ids: "inputs" and "targets", int32 [batch, length].
     decodes: whether it decodes too.
     step: of the checkpoint.
+    has_gradients: whether there are gradients, which take longest.
 
   Returns:
-    "logits" as in evaluation; "gradients" of the weights by name, for the sum
-    of the real targets' cross-entropies; and "decoded", greedily.
+    "logits" as in evaluation; perhaps "gradients" of the weights by name, for
+    the sum of the real targets' cross-entropies; and "decoded", greedily.
   """
   path = checkpoints.path(str(model_dir), step)
   with tf.Graph().as_default():
@@ -159,12 +161,11 @@ def results(
     loss = mtf.reduce_sum(
         losses * mtf.cast(mtf.not_equal(targets, 0), tf.float32)
     )
-    weights = graph.trainable_variables
-    gradients = mtf.gradients([loss], [x.outputs[0] for x in weights])
-    tensors = {
-        "logits": logits,
-        "gradients": {x.name: y for x, y in zip(weights, gradients)},
-    }
+    tensors = {"logits": logits}
+    if has_gradients:
+      weights = graph.trainable_variables
+      gradients = mtf.gradients([loss], [x.outputs[0] for x in weights])
+      tensors["gradients"] = {x.name: y for x, y in zip(weights, gradients)}
     if decodes:
       with tf.variable_scope("", reuse=True):
         tensors["decoded"] = model.decode(

@@ -34,6 +34,8 @@ from tests.peers import t5x_models
 
 _TOLERANCE = 1e-4
 _ROWS = 128
+# They take longer than all else.
+_WITH_GRADIENTS = ("t5x_1_0", "switch_base")
 
 
 def architecture_of(name, *changes):
@@ -72,12 +74,16 @@ def test_the_function_is_that_of_t5x(name, tmp_path):
   expected = t5x_peers.expected(name)
   # Nothing is dropped with as many slots as tokens.
   peers.parse(here, "SwitchFeedForward.capacity_factor_eval = 4")
-  results = peers.results(here, _ROWS, expected, False, t5x_peers.STEP)
+  has_gradients = name in _WITH_GRADIENTS
+  results = peers.results(
+      *(here, _ROWS, expected, False, t5x_peers.STEP, has_gradients)
+  )
   # What padding gets does not matter.
   is_real = expected["targets"] != 0
   difference = np.abs(results["logits"] - expected["logits"])[is_real].max()
   assert difference < _TOLERANCE * np.abs(expected["logits"]).max()
-  check_gradients(plan.pairs, results["gradients"], expected)
+  if has_gradients:
+    check_gradients(plan.pairs, results["gradients"], expected)
 
 
 def check_gradients(pairs, gradients, expected):

@@ -33,10 +33,7 @@ _GOOD = {
     "hf/model.safetensors": _WHOLE,
     "hf/spiece.model": (peers.FIXTURES / "spiece.model").read_bytes(),
 }
-_T5X = {
-    "t5x/checkpoint": b"\x82\xa7version\x03",
-    "hf/spiece.model": _GOOD["hf/spiece.model"],
-}
+_T5X = {"t5x/checkpoint": b""}
 _INDEX = json.dumps(
     {"weight_map": {name: "part.safetensors" for name in _WEIGHTS}}
 )
@@ -88,12 +85,6 @@ MISTAKES = [
     _convert(
         *("--t5x_dir=t5x", "--gin_file=models/t5_small.gin"),
         contains=["has no vocabulary", "vocabulary.path"],
-        files=_T5X,
-    ),
-    _convert(
-        *("--t5x_dir=t5x", "--gin_file=models/t5_small.gin"),
-        contains=["t5x/checkpoint is not whole, or is no msgpack of T5X"],
-        params=["vocabulary.path = 'hf/spiece.model'"],
         files=_T5X,
     ),
     _convert(
