@@ -3,16 +3,21 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV = $(shell sed -n 's/^UV = "\(.*\)"/\1/p' scripts/setup_env.py)
+# Repositories and commits; T5X imports the last two.
+T5X := google-research/t5x@cc342d419ec3e3e9c4bf1df33c82330cafdc1e16 \
+  google/flaxformer@399ea3a85e9807ada653fd0de1a9de627eb0acde \
+  google/airio@69897df7d9a427b947a9f7bb4164c7782b43e601 \
+  google-research/jestimator@326824a477feef6d92e6f44175000907a72899ca
 COMPILE := .venv/lock/bin/uv pip compile --quiet --system-certs \
   --python-version 3.11 --python-platform linux
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-peers bench bench-peers lint format lock \
-  clean
+.PHONY: help setup demo test test-peers test-peers-t5x bench bench-peers lint \
+  format lock clean
 
 help: ## Show this list.
 	@echo "Targets:"
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
 setup: ## Create or update .venv (the other targets do so too).
 	@for python in .python/*/bin/python3.11 python3.11 python3; do \
@@ -33,6 +38,23 @@ test: setup ## Run the tests.
 test-peers: setup ## Compare conversions with Hugging Face's own models.
 	@test -x .venv-peers/bin/python || $(MAKE) bench-peers
 	@.venv-peers/bin/python -m tests.peers.huggingface
+
+test-peers-t5x: setup ## Compare conversions with T5X's own models.
+	@test -x .venv-t5x/bin/python || { \
+	  $(PYTHON) -m venv --without-pip .venv-t5x && \
+	  $(PYTHON) -m pip --python .venv-t5x/bin/python install --quiet \
+	    -r benchmarks/requirements-t5x.txt; }
+	@for source in $(T5X); do \
+	  name=$${source%@*}; place=.venv-t5x/sources/$$name; \
+	  test -e $$place/LICENSE || { \
+	    git init --quiet $$place && \
+	    git -C $$place fetch --quiet --depth 1 https://github.com/$$name \
+	      $${source#*@} && \
+	    git -C $$place checkout --quiet FETCH_HEAD; } || exit 1; \
+	done
+	@sources=$$(printf ":$(CURDIR)/.venv-t5x/sources/%s" $(T5X)); \
+	PYTHONPATH=$$(sed 's/@[^:]*//g; s/^://' <<< "$$sources") \
+	  .venv-t5x/bin/python -m tests.peers.t5x
 
 bench: setup ## Measure the speed and write docs/performance.md.
 	@$(PYTHON) -m benchmarks
@@ -62,5 +84,5 @@ lock: ## Regenerate requirements*.txt from requirements*.in.
 	--no-deps -r requirements-parquet.txt)"
 
 clean: ## Remove the environments and the caches of tools.
-	@rm -rf .venv .venv-peers .python .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -rf .venv .venv-peers .venv-t5x .python .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

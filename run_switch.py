@@ -121,7 +121,7 @@ class _Mode:
     flags: its flags, beside those of all modes.
     needs: those of them that are required.
     has_model_dir: whether it needs a model's directory.
-    instead_of_model_dir: a flag that takes the place of the model's directory.
+    instead_of_model_dir: flags that take the place of the model's directory.
     reads_model_dirs: whether it reads those of one or more models instead, and
       is called with model_dirs.
     reads_gin: whether it reads the gin files itself, perhaps several times.
@@ -137,7 +137,7 @@ class _Mode:
   flags: Sequence[str] = ()
   needs: Sequence[str] = ()
   has_model_dir: bool = True
-  instead_of_model_dir: str | None = None
+  instead_of_model_dir: Sequence[str] = ()
   reads_model_dirs: bool = False
   reads_gin: bool = False
   starts_programs: bool = False
@@ -147,8 +147,8 @@ class _Mode:
   @property
   def needs_model_dir(self) -> bool:
     """Whether it needs a model's directory with the flags that are given."""
-    other = self.instead_of_model_dir
-    return self.has_model_dir and not (other and FLAGS[other].present)
+    others = self.instead_of_model_dir
+    return self.has_model_dir and not any(FLAGS[x].present for x in others)
 
 
 _MODES = {
@@ -204,10 +204,11 @@ _MODES = {
     ),
     "convert": _Mode(
         "convert.convert",
-        "bring weights here from Hugging Face, or take them there",
-        flags=("huggingface_dir", "output_dir"),
+        "bring weights here from Hugging Face or T5X, or take them to the "
+        "former",
+        flags=("huggingface_dir", "t5x_dir", "output_dir"),
         needs=("output_dir",),
-        instead_of_model_dir="huggingface_dir",
+        instead_of_model_dir=("huggingface_dir", "t5x_dir"),
     ),
     "plan": _Mode(
         "plan.plan",
@@ -336,6 +337,12 @@ flags.DEFINE_string(
     None,
     "convert: the directory of Hugging Face's that becomes a model's here; "
     "without it, --model_dir becomes one of Hugging Face's.",
+)
+flags.DEFINE_string(
+    "t5x_dir",
+    None,
+    "convert: the checkpoint of T5X that becomes a model's here, the one that "
+    "gin describes.",
 )
 flags.DEFINE_string(
     "task",
@@ -724,7 +731,7 @@ def _main(argv: Sequence[str]) -> int:
       status = 128 + signals.first
       message = f"stopped by {signals.first.name}; run the same command again."
     elif not message and isinstance(error, ModuleNotFoundError):
-      message = _incomplete(f"{error.name} is not installed")
+      message = _incomplete(f"{_missing(error)} is not installed")
     message = message or traceback.format_exc()
   finally:
     signals.close()
@@ -732,6 +739,11 @@ def _main(argv: Sequence[str]) -> int:
     gc.freeze()
   print(f"run_switch: {message}", file=log.terminal)
   return status
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+  """The module that is missing; gin's copy of an error has it in its text."""
+  return error.name or str(error).partition("'")[2].partition("'")[0]
 
 
 def _explain(error: BaseException) -> str | None:
@@ -774,15 +786,17 @@ def _check_model_dirs(mode: _Mode):
   given = FLAGS.model_dir or [""]
   needs_one = mode.needs_model_dir or mode.reads_model_dirs
   if needs_one and not all(path.strip() for path in given):
-    other = mode.instead_of_model_dir
+    others = " or ".join(f"--{x}" for x in mode.instead_of_model_dir)
     raise _Mistake(
         "--model_dir is missing, the directory for checkpoints, metrics and "
-        "logs" + (f"; or --{other}." if other else ".")
+        "logs" + (f"; or {others}." if others else ".")
     )
-  if mode.has_model_dir and FLAGS.model_dir and not mode.needs_model_dir:
+  sources = ("model_dir", *mode.instead_of_model_dir)
+  one, *others = [f"--{x}" for x in sources if FLAGS[x].present] or [""]
+  if mode.has_model_dir and others:
     raise _Mistake(
-        f"--model_dir and --{mode.instead_of_model_dir} do not go together: "
-        f"--mode={FLAGS.mode} has one or the other."
+        f"{one} and {others[0]} do not go together: --mode={FLAGS.mode} has one"
+        " or the other."
     )
   most = 2 if mode.compares else 1
   if len(given) > most and not mode.reads_model_dirs:

@@ -879,3 +879,23 @@ def test_defects_keep_their_traceback(server, directory, is_users):
     assert "Traceback (most recent call last)" in result.stderr
   log = (directory / "defect" / "log.txt").read_text()
   assert "Traceback (most recent call last)" in log
+
+
+MISSING = """
+import gin
+import run_switch
+
+@gin.configurable
+def importing():
+  import no_such_module
+
+try:
+  importing()
+except ModuleNotFoundError as error:
+  print(error.name, run_switch._missing(error))
+"""
+
+
+def test_a_missing_module_has_a_name_through_gin_too(tmp_path):
+  done = programs.run_alone(["-c", MISSING], tmp_path)
+  assert done.stdout == "None no_such_module\n", done.stderr

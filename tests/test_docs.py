@@ -92,7 +92,7 @@ GIVEN = {
     *("run", "console", "make_evaluate", "make_more_hooks"),
     *("change_loss_at", "change_batches", "output_dir"),
     *("input_file", "output_file", "watch", "watch_minutes"),
-    "huggingface_dir",
+    *("huggingface_dir", "t5x_dir"),
 }
 
 

@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The models that Hugging Face and Mesh TensorFlow can both describe."""
+"""The models that Hugging Face, T5X and Mesh TensorFlow can describe."""
 
 import dataclasses
 from typing import Literal
 
-FeedForward = Literal["dense", "gated", "sparse"]
+FeedForward = Literal["dense", "gated", "sparse", "gated sparse"]
 
-# The attention layers of a layer of Hugging Face, in order.
+# The attention layers of a layer of Hugging Face and T5X, in order.
 _ATTENTION = {
     "encoder": ("SelfAttention",),
     "decoder": ("SelfAttention", "EncDecAttention"),
@@ -31,8 +31,8 @@ STACKS = tuple(_ATTENTION)
 class Stack:
   """The layers of an encoder or a decoder.
 
-  A layer is Hugging Face's block: attention and a feed-forward network. Mesh
-  TensorFlow's blocks have one or more of these.
+  A layer is T5X's layer and Hugging Face's block: attention and a feed-forward
+  network. Mesh TensorFlow's blocks have one or more of these.
 
   Attributes:
     is_sparse: of each layer, whether its feed-forward network has experts.
@@ -126,7 +126,9 @@ class Architecture:
       stack: one of STACKS.
       layer: its number in the stack.
     """
-    kind = "dense" if len(self.activation) == 1 else "gated"
-    if self.stacks[stack].is_sparse[layer]:
-      kind = "sparse"
+    is_sparse = self.stacks[stack].is_sparse[layer]
+    if len(self.activation) == 1:
+      kind = "sparse" if is_sparse else "dense"
+    else:
+      kind = "gated sparse" if is_sparse else "gated"
     return (*_ATTENTION[stack], kind)

@@ -15,57 +15,27 @@
 """From Hugging Face: a checkpoint, its gin file and its vocabulary."""
 
 from collections.abc import Callable, Iterable, Sequence
-import dataclasses
 import os
 
 import numpy as np
 
 from mtf_switch import errors
-from mtf_switch import files
 from mtf_switch.conversion import account
-from mtf_switch.conversion import architecture as architecture_lib
-from mtf_switch.conversion import checkpoint_writer
+from mtf_switch.conversion import arrival
 from mtf_switch.conversion import huggingface_config
 from mtf_switch.conversion import huggingface_weights
-from mtf_switch.conversion import model_gin
 from mtf_switch.conversion import names
-from mtf_switch.conversion import output_directory
 from mtf_switch.conversion import vocabulary_files
-from mtf_switch.training import vocabulary_record
 
-GIN_FILE = "model.gin"
-
-_FLOAT32 = np.dtype(np.float32)
 _EMBEDDING = "shared.weight"
 _SOFTMAX = "lm_head.weight"
-_MAX_NAMED = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """A conversion that has been found possible.
-
-  Attributes:
-    architecture: the model's.
-    pairs: its variables.
-    entries: of the account.
-  """
-
-  architecture: architecture_lib.Architecture
-  pairs: list[names.Pair]
-  entries: list[account.Entry]
-
-  @property
-  def num_bytes(self) -> int:
-    """Of the checkpoint."""
-    return sum(x.num_values for x in self.pairs) * _FLOAT32.itemsize
 
 
 def plan(
     directory: str,
     weights: huggingface_weights.Weights,
     left_out: Sequence[str] = (),
-) -> Plan:
+) -> arrival.Plan:
   """Returns what becomes of each tensor, and refuses what is not clear.
 
   Args:
@@ -92,9 +62,19 @@ def plan(
       where,
   )
   pairs = names.pairs(architecture)
-  _check_shapes(pairs, tensors, directory)
-  used = [name for pair in pairs for name in pair.huggingface]
-  huggingface_weights.check_dtypes(tensors, used)
+  used = {
+      name: pair.huggingface_shape
+      for pair in pairs
+      for name in pair.huggingface
+  }
+  arrival.check(
+      used,
+      tensors,
+      huggingface_weights.DTYPES,
+      directory,
+      huggingface_config.NAME,
+      "get them again",
+  )
   unused = set(tensors) - set(used) - set(copies)
   _check_left_over(unused - {*names.NOT_READ, *left_out}, directory)
   entries = [
@@ -118,7 +98,7 @@ def plan(
             (f"equals {_EMBEDDING}",) if name in copies else ("not used",),
         )
     )
-  return Plan(architecture, pairs, entries)
+  return arrival.Plan(architecture, pairs, entries)
 
 
 def done_to(pair: names.Pair) -> tuple[str, ...]:
@@ -132,7 +112,7 @@ def done_to(pair: names.Pair) -> tuple[str, ...]:
 
 
 def write(
-    plan_: Plan,
+    plan_: arrival.Plan,
     weights: huggingface_weights.Weights,
     directory: str,
     output_dir: str,
@@ -155,53 +135,22 @@ def write(
   vocabulary_files.check_rows(
       vocabulary, plan_.architecture.vocab_rows, directory
   )
-  setting = f"--output_dir={output_dir}"
-  output_directory.check_new(output_dir, setting)
-  output_directory.check_space(output_dir, plan_.num_bytes, setting)
-  by_name = {pair.mesh: pair for pair in plan_.pairs}
-  with output_directory.written(output_dir) as unfinished:
-    checkpoint_writer.write(
-        unfinished,
-        0,  # No step of a training here.
-        [
-            checkpoint_writer.Variable(pair.mesh, pair.mesh_shape, _FLOAT32)
-            for pair in plan_.pairs
-        ],
-        lambda variable: _values(weights, by_name[variable.name]),
-        report,
-    )
-    path = vocabulary_record.bring(
-        unfinished, vocabulary, os.path.abspath(output_dir)
-    )
-    files.write_lines(
-        os.path.join(unfinished, GIN_FILE),
-        model_gin.text(
-            plan_.architecture,
-            {"vocabulary.path": path} if path else {"vocabulary.name": "bytes"},
-            _comments(directory, plan_.architecture),
-        ),
-    )
 
-
-def _comments(
-    directory: str, of: architecture_lib.Architecture
-) -> Iterable[str]:
-  """What the gin file says of itself."""
-  name = os.path.basename(os.path.abspath(directory))
-  yield "A model of Hugging Face, in the place of a file of models/. It was"
-  yield f"converted from a directory {errors.shown(name)}."
-  yield ""
-  macros = ["d_model", "d_ff", "d_kv", "num_heads"]
-  macros.append("num_blocks" if of.has_experts else "num_layers")
-  yield f"Provides: {', '.join([*macros, *(['num_experts'] * of.has_experts)])}"
-  yield f"Requires: {'num_cores' if of.has_experts else 'nothing'}"
+  arrival.write(
+      plan_,
+      lambda pair: _values(weights, pair),
+      vocabulary,
+      arrival.source("Hugging Face", directory),
+      output_dir,
+      report,
+  )
 
 
 def _values(
     weights: huggingface_weights.Weights, pair: names.Pair
 ) -> np.ndarray:
   """The values of a variable, float32, read tensor by tensor."""
-  values = np.empty(pair.mesh_shape, _FLOAT32)
+  values = np.empty(pair.mesh_shape, np.float32)
   places = values if pair.has_experts else [values]
   for place, name in zip(places, pair.huggingface):
     tensor = weights.read(name)
@@ -219,30 +168,6 @@ def _is_copy(weights: huggingface_weights.Weights, name: str) -> bool:
   return np.array_equal(weights.read(name), weights.read(_EMBEDDING))
 
 
-def _check_shapes(pairs, tensors, directory: str):
-  """Refuses tensors that are missing or have another shape."""
-  expected = {
-      name: pair.huggingface_shape
-      for pair in pairs
-      for name in pair.huggingface
-  }
-  missing = [name for name in expected if name not in tensors]
-  if missing:
-    raise errors.UserError(
-        f"the weights in {directory} lack {_some(missing)}, which "
-        f"{huggingface_config.NAME} says the model has; get them again."
-    )
-  for name, shape in expected.items():
-    if tensors[name].shape != shape:
-      there, here = (
-          " x ".join(map(str, x)) for x in (tensors[name].shape, shape)
-      )
-      raise errors.UserError(
-          f"{name} is {there} in {tensors[name].file}, and {here} by "
-          f"{huggingface_config.NAME}: the two are not of the same model."
-      )
-
-
 def _check_left_over(found: Iterable[str], directory: str):
   """Refuses tensors that no variable is made of."""
   found = sorted(found)
@@ -254,15 +179,4 @@ def _check_left_over(found: Iterable[str], directory: str):
         "the model never trained it apart, leave it out with "
         f'--gin_param="convert.left_out = [{copies[0]!r}]".'
     )
-  if found:
-    raise errors.UserError(
-        f"nothing becomes of {_some(found)} in {directory}; what may be left "
-        f'out is named: --gin_param="convert.left_out = [{found[0]!r}]".'
-    )
-
-
-def _some(found: Sequence[str]) -> str:
-  """The first names, and how many more there are."""
-  named = ", ".join(errors.shown(x) for x in found[:_MAX_NAMED])
-  more = len(found) - _MAX_NAMED
-  return f"{named} and {more} more" if more > 0 else named
+  arrival.check_left_over(found, directory)

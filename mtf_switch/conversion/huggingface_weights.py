@@ -16,7 +16,6 @@
 
 from collections.abc import Iterable, Mapping
 import contextlib
-import dataclasses
 import json
 import os
 from typing import Any
@@ -25,28 +24,14 @@ import numpy as np
 import safetensors
 
 from mtf_switch import errors
+from mtf_switch.conversion import arrival
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-# Those that float32 holds unchanged.
-_DTYPES = ("F32", "F16", "BF16")
+# Those that float32 holds unchanged, in safetensors' words.
+DTYPES = ("F32", "F16", "BF16")
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-
-
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-  """A tensor in a file.
-
-  Attributes:
-    file: the path.
-    shape: its shape.
-    dtype: its type, in safetensors' words.
-  """
-
-  file: str
-  shape: tuple[int, ...]
-  dtype: str
 
 
 class Weights(contextlib.AbstractContextManager):
@@ -67,7 +52,7 @@ class Weights(contextlib.AbstractContextManager):
     """
     self._files = {}
     self._stack = contextlib.ExitStack()
-    self.tensors: dict[str, Tensor] = {}
+    self.tensors: dict[str, arrival.Tensor] = {}
     try:
       for path, names in _files_of(directory).items():
         self._open(path, names)
@@ -105,7 +90,7 @@ class Weights(contextlib.AbstractContextManager):
         )
       of = file.get_slice(name)
       shape, dtype = tuple(of.get_shape()), of.get_dtype()
-      self.tensors[name] = Tensor(path, shape, dtype)
+      self.tensors[name] = arrival.Tensor(path, shape, dtype)
 
 
 def _files_of(directory: str) -> dict[str, list[str] | None]:
@@ -145,24 +130,6 @@ def _without_weights(directory: str) -> str:
           f"{WHOLE}: from_pretrained, then save_pretrained."
       )
   return f"{directory} has neither {WHOLE} nor {INDEX}, and so no weights."
-
-
-def check_dtypes(tensors: Mapping[str, Tensor], names: Iterable[str]):
-  """Refuses tensors whose values float32 does not hold.
-
-  Args:
-    tensors: of a directory.
-    names: those that are converted.
-
-  Raises:
-    UserError: one is of another dtype.
-  """
-  for name in names:
-    if tensors[name].dtype not in _DTYPES:
-      raise errors.UserError(
-          f"{errors.shown(name)} is {tensors[name].dtype} in "
-          f"{tensors[name].file}; what is converted is {', '.join(_DTYPES)}."
-      )
 
 
 def file_name(number: int, total: int) -> str:

@@ -15,7 +15,7 @@
 """The architecture of a model that gin has described."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mesh_tensorflow.transformer import transformer
 from mesh_tensorflow.transformer import transformer_layers
@@ -51,16 +51,54 @@ _ATTENTION = {
 _POSITIONS = {"SelfAttention": "bias_shared", "EncDecAttention": None}
 
 
-def architecture(model, norm_epsilon: float) -> architecture_lib.Architecture:
-  """Returns the architecture of a model, which Hugging Face can have too.
+class Program(NamedTuple):
+  """Another program whose models are converted.
+
+  Attributes:
+    models: what its models are called.
+    has_gated_experts: whether experts can have GEGLU there.
+  """
+
+  models: str
+  has_gated_experts: bool
+
+
+HUGGING_FACE = Program("Hugging Face's T5 and SwitchTransformers", False)
+T5X = Program("T5X's T5 and flaxformer's Switch Transformers", True)
+
+
+class _OnlyHere(Exception):
+  """Something that no other program's models have, in words."""
+
+
+def architecture(
+    model, norm_epsilon: float, other: Program
+) -> architecture_lib.Architecture:
+  """Returns the architecture of a model, which another program can have too.
 
   Args:
     model: a Bitransformer.
     norm_epsilon: transformer.sublayer_rms_norm.epsilon.
+    other: the other program.
 
   Raises:
-    UserError: names what Hugging Face's T5 and Switch models do not have.
+    UserError: names what the other program's models do not have.
   """
+  try:
+    found = _architecture(model, norm_epsilon)
+    activation = " x ".join(found.activation)
+    is_gated = len(found.activation) > 1
+    if found.has_experts and is_gated and not other.has_gated_experts:
+      _refuse(f"{activation} in experts (GEGLU)")
+  except _OnlyHere as error:
+    raise errors.UserError(
+        f"the model has {error}, which {other.models} do not have."
+    ) from error
+  return found
+
+
+def _architecture(model, norm_epsilon: float) -> architecture_lib.Architecture:
+  """The architecture of a model; _OnlyHere where it is not T5's."""
   if not isinstance(model, transformer.Bitransformer):
     _refuse('a decoder alone (an "lm")')
   stacks, sizes = {}, {}
@@ -154,8 +192,6 @@ def _check_feed_forward(layer, sizes: dict[str, Any]) -> bool:
     router = type(layer.router)
     if not issubclass(router, router_lib.SwitchRouter):
       _refuse(f"the router {router.__name__}, for the top 1 of SwitchRouter")
-    if len(activation) > 1:
-      _refuse(f"{' x '.join(activation)} in experts (GEGLU)")
     if layer.hidden_size is None:
       _refuse("linear experts (SwitchFeedForward.hidden_size = None)")
     _add(sizes, "num_experts", layer.num_experts)
@@ -174,10 +210,7 @@ def _add(sizes: dict[str, Any], name: str, value: Any):
 
 def _refuse(what: str):
   """Ends a conversion."""
-  raise errors.UserError(
-      f"the model has {what}, which Hugging Face's T5 and SwitchTransformers "
-      "do not have."
-  )
+  raise _OnlyHere(what)
 
 
 def options(model) -> dict[str, Any]:

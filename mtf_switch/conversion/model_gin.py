@@ -34,6 +34,7 @@ _FEED_FORWARD = {
     "dense": "@transformer_layers.DenseReluDense",
     "gated": "@transformer_layers.DenseReluDense",
     "sparse": "@SwitchFeedForward",
+    "gated sparse": "@SwitchFeedForward",
 }
 
 

@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The names of variables in Hugging Face's models and in Mesh TensorFlow's.
+"""The names of variables in Hugging Face's, T5X's and Mesh TensorFlow's models.
 
-Both directions of a conversion, and the table of docs/checkpoints.md, are made
+All directions of a conversion, and the table of docs/checkpoints.md, are made
 from ROWS.
 """
 
@@ -27,40 +27,44 @@ from mtf_switch.conversion import architecture as architecture_lib
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """The two names of a kind of variable.
+  """The names of a kind of variable.
 
-  {sublayer} is Hugging Face's `encoder.block.3.layer.1`, and {layer} Mesh
-  TensorFlow's `encoder/block_001/layer_003` for it.
+  {sublayer} is Hugging Face's `encoder.block.3.layer.1`, {layer} is Mesh
+  TensorFlow's `encoder/block_001/layer_003` for it, and {block} is T5X's
+  `encoder/layers_3`, which has it.
 
   Attributes:
     place: what has such a variable: "model", "untied" models, a "stack", each
       "sublayer", or the sublayers of a kind of Architecture.sublayers.
-    huggingface: the name there; with {expert} there is one for each expert.
+    huggingface: the name in Hugging Face's models; with {expert} there is one
+      for each expert. None in what they do not have.
+    t5x: the name in T5X's. The values are those here.
     mesh: the name here, where experts are the first axis of one variable.
-    axes: those of Hugging Face's tensor.
-    is_transposed: whether the axes are the other way round here, those of the
-      experts apart.
+    axes: those of the variable here.
+    is_transposed: whether the axes are the other way round in Hugging Face's
+      tensors, those of the experts apart.
   """
 
   place: str
-  huggingface: str
+  huggingface: str | None
+  t5x: str
   mesh: str
   axes: tuple[str, ...]
   is_transposed: bool = False
 
-  @property
-  def has_experts(self) -> bool:
-    """Whether there is a tensor for each expert."""
-    return "{expert}" in self.huggingface
+
+# What T5X calls the projections of attention.
+_PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "out"}
 
 
-def _projections(attention: str) -> Iterator[Row]:
+def _projections(attention: str, t5x: str) -> Iterator[Row]:
   """The rows of a class of attention."""
-  for name in "qkvo":
-    axes = ("heads * d_kv", "d_model")
+  for name, t5x_name in _PROJECTIONS.items():
+    axes = ("d_model", "heads * d_kv")
     yield Row(
         attention,
         f"{{sublayer}}.{attention}.{name}.weight",
+        f"{{block}}/{t5x}/{t5x_name}/kernel",
         f"{{layer}}/{attention}/{name}",
         axes[::-1] if name == "o" else axes,
         is_transposed=True,
@@ -70,73 +74,96 @@ def _projections(attention: str) -> Iterator[Row]:
 def _dense(kind: str, inner: tuple[str, ...]) -> Iterator[Row]:
   """The rows of a feed-forward network without experts."""
   for name in (*inner, "wo"):
-    axes = ("d_ff", "d_model")
+    axes = ("d_model", "d_ff")
     yield Row(
         kind,
         f"{{sublayer}}.{{dense}}.{name}.weight",
+        f"{{block}}/mlp/{name}/kernel",
         f"{{layer}}/DenseReluDense/{name}/kernel",
         axes[::-1] if name == "wo" else axes,
         is_transposed=True,
     )
 
 
+def _sparse(kind: str, inner: tuple[str, ...]) -> Iterator[Row]:
+  """The rows of a Switch layer; those that are gated are not Hugging Face's."""
+  is_gated = len(inner) > 1
+  yield Row(
+      kind,
+      None if is_gated else "{sublayer}.mlp.router.classifier.weight",
+      "{block}/mlp/router/router_weights/w/kernel",
+      "{layer}/SwitchFeedForward/router/kernel",
+      ("d_model", "experts"),
+      is_transposed=True,
+  )
+  for name in (*inner, "wo"):
+    axes = ("d_model", "d_ff")
+    expert = f"{{sublayer}}.mlp.experts.expert_{{expert}}.{name}.weight"
+    yield Row(
+        kind,
+        None if is_gated else expert,
+        f"{{block}}/mlp/expert/{name}/kernel",
+        f"{{layer}}/SwitchFeedForward/experts/{name}/kernel",
+        ("experts", *(axes[::-1] if name == "wo" else axes)),
+        is_transposed=True,
+    )
+
+
 ROWS = (
-    Row("model", "shared.weight", "shared/embedding", ("vocab", "d_model")),
+    Row(
+        "model",
+        "shared.weight",
+        "token_embedder/embedding",
+        "shared/embedding",
+        ("vocab", "d_model"),
+    ),
     Row(
         "untied",
         "lm_head.weight",
+        "decoder/logits_dense/kernel",
         "decoder/logits/kernel",
-        ("vocab", "d_model"),
+        ("d_model", "vocab"),
         is_transposed=True,
     ),
     Row(
         "stack",
         "{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+        "{stack}/relpos_bias/rel_embedding",
         "{stack}/block_000/layer_000/SelfAttention/relative_attention_bias",
-        ("buckets", "heads"),
+        ("heads", "buckets"),
         is_transposed=True,
     ),
     Row(
         "stack",
         "{stack}.final_layer_norm.weight",
+        "{stack}/{stack}_norm/scale",
         "{stack}/rms_norm/scale",
         ("d_model",),
     ),
     Row(
         "sublayer",
         "{sublayer}.layer_norm.weight",
+        "{block}/pre_{norm}_layer_norm/scale",
         "{layer}/rms_norm/scale",
         ("d_model",),
     ),
-    *_projections("SelfAttention"),
-    *_projections("EncDecAttention"),
+    *_projections("SelfAttention", "{attention}"),
+    *_projections("EncDecAttention", "encoder_decoder_attention"),
     *_dense("dense", ("wi",)),
     *_dense("gated", ("wi_0", "wi_1")),
-    Row(
-        "sparse",
-        "{sublayer}.mlp.router.classifier.weight",
-        "{layer}/SwitchFeedForward/router/kernel",
-        ("experts", "d_model"),
-        is_transposed=True,
-    ),
-    Row(
-        "sparse",
-        "{sublayer}.mlp.experts.expert_{expert}.wi.weight",
-        "{layer}/SwitchFeedForward/experts/wi/kernel",
-        ("d_ff", "d_model"),
-        is_transposed=True,
-    ),
-    Row(
-        "sparse",
-        "{sublayer}.mlp.experts.expert_{expert}.wo.weight",
-        "{layer}/SwitchFeedForward/experts/wo/kernel",
-        ("d_model", "d_ff"),
-        is_transposed=True,
-    ),
+    *_sparse("sparse", ("wi",)),
+    *_sparse("gated sparse", ("wi_0", "wi_1")),
 )
 
 # {dense} in models without experts, and in those with experts.
 DENSE = {False: "DenseReluDense", True: "mlp"}
+# {attention} in a stack, and {norm} of a sublayer.
+_ATTENTION = {"encoder": "attention", "decoder": "self_attention"}
+_NORMS = {
+    ("encoder", "SelfAttention"): "attention",
+    ("decoder", "SelfAttention"): "self_attention",
+    ("decoder", "EncDecAttention"): "cross_attention",
+}
 
 # Names under which files may have the embedding again.
 COPIES_OF_EMBEDDING = (
@@ -152,29 +179,30 @@ NOT_READ = (
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-  """A variable of a model under both names.
+  """A variable of a model under all its names.
 
   Attributes:
-    huggingface: the names there, one for each expert; otherwise one.
+    huggingface: the names there, one for each expert, otherwise one; none for
+      what Hugging Face's models do not have.
+    t5x: the name in T5X's.
     mesh: the name here.
-    huggingface_shape: of each tensor there.
+    mesh_shape: the shape here.
     is_transposed: as that of `Row`.
     has_experts: whether the shape here begins with the experts.
   """
 
   huggingface: tuple[str, ...]
+  t5x: str
   mesh: str
-  huggingface_shape: tuple[int, ...]
+  mesh_shape: tuple[int, ...]
   is_transposed: bool
   has_experts: bool
 
   @property
-  def mesh_shape(self) -> tuple[int, ...]:
-    """The shape here."""
-    shape = self.huggingface_shape
-    if self.is_transposed:
-      shape = shape[::-1]
-    return (len(self.huggingface), *shape) if self.has_experts else shape
+  def huggingface_shape(self) -> tuple[int, ...]:
+    """The shape of each tensor of Hugging Face."""
+    shape = self.mesh_shape[1:] if self.has_experts else self.mesh_shape
+    return shape[::-1] if self.is_transposed else shape
 
   @property
   def num_values(self) -> int:
@@ -199,10 +227,13 @@ def pairs(architecture: architecture_lib.Architecture) -> list[Pair]:
         block, first = divmod(number, stack.layers_per_block)
         names = {
             "sublayer": f"{name}.block.{number}.layer.{place}",
+            "block": f"{name}/layers_{number}",
             "layer": (
                 f"{name}/block_{block:03d}/"
                 f"layer_{first * len(kinds) + place:03d}"
             ),
+            "attention": _ATTENTION[name],
+            "norm": _NORMS.get((name, kind), "mlp"),
         }
         found += _pairs_at(architecture, "sublayer", **names)
         found += _pairs_at(architecture, kind, **names)
@@ -218,33 +249,38 @@ def _pairs_at(
   for row in ROWS:
     if row.place != place:
       continue
-    experts = range(architecture.num_experts) if row.has_experts else [None]
+    has_experts = row.axes[0] == "experts"
+    experts = range(architecture.num_experts) if has_experts else [None]
+    huggingface = () if row.huggingface is None else experts
     yield Pair(
-        tuple(row.huggingface.format(expert=x, **names) for x in experts),
+        tuple(row.huggingface.format(expert=x, **names) for x in huggingface),
+        row.t5x.format(**names),
         row.mesh.format(**names),
         tuple(sizes[axis] for axis in row.axes),
         row.is_transposed,
-        row.has_experts,
+        has_experts,
     )
 
 
-def documented() -> list[tuple[str, str, str, str]]:
+def documented() -> list[tuple[str, str, str, str, str]]:
   """Returns the rows of the table in docs/checkpoints.md.
 
   Returns:
-    of each kind of variable: what has it, Hugging Face's name, Mesh
-    TensorFlow's, and what is done to the values.
+    of each kind of variable: what has it, Hugging Face's name, T5X's, Mesh
+    TensorFlow's, and what is done to Hugging Face's values.
   """
   rows = []
   for row in ROWS:
     done = ["transposed"] if row.is_transposed else []
-    done += ["stacked over the experts"] if row.has_experts else []
+    done += ["stacked over the experts"] if row.axes[0] == "experts" else []
+    has_name = row.huggingface is not None
     rows.append(
         (
             row.place,
-            f"`{row.huggingface}`",
+            f"`{row.huggingface}`" if has_name else "-",
+            f"`{row.t5x}`",
             f"`{row.mesh}`",
-            ", ".join(done) or "as it is",
+            (", ".join(done) or "as it is") if has_name else "-",
         )
     )
   return rows

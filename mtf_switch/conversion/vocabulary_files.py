@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The vocabulary of a Hugging Face directory."""
+"""Vocabularies of models that are converted."""
 
 import json
 import os
@@ -59,13 +59,32 @@ def read(directory: str) -> seqio.Vocabulary:
   )
 
 
+def of_gin() -> seqio.Vocabulary:
+  """Returns the vocabulary that gin names, for a source that has none.
+
+  Raises:
+    UserError: gin names none.
+    DataError: it names one that is not there, or damaged.
+  """
+  from tasks import vocabulary  # pylint: disable=g-import-not-at-top
+
+  options = vocabulary.Options()
+  if options.path is None and options.name is None:
+    raise errors.UserError(
+        "a checkpoint of T5X has no vocabulary; name its model's: "
+        "--gin_param=\"vocabulary.path = 'sentencepiece.model'\", or "
+        "vocabulary.name = 't5', 'mt5' or 'bytes'."
+    )
+  return vocabulary.LateVocabulary(options.name).found
+
+
 def check_rows(vocabulary: seqio.Vocabulary, rows: int, directory: str):
   """Refuses an embedding with other rows than the vocabulary needs here.
 
   Args:
     vocabulary: of `read`.
     rows: of the embedding.
-    directory: Hugging Face's.
+    directory: of the weights.
 
   Raises:
     UserError: with both numbers.

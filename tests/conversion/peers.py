@@ -27,6 +27,7 @@ import numpy as np
 from safetensors import numpy as safetensors_numpy
 import tensorflow.compat.v1 as tf
 
+from mtf_switch.conversion import arrival
 from mtf_switch.conversion import from_huggingface
 from mtf_switch.conversion import huggingface_weights
 from mtf_switch.mesh import draws as mesh_draws
@@ -80,7 +81,7 @@ def write(name: str, directory: pathlib.Path) -> dict[str, np.ndarray]:
 
 def bring(
     directory: pathlib.Path, output_dir: pathlib.Path, left_out=()
-) -> from_huggingface.Plan:
+) -> arrival.Plan:
   """Converts a directory of Hugging Face's."""
   with huggingface_weights.Weights(str(directory)) as weights:
     plan = from_huggingface.plan(str(directory), weights, left_out)
@@ -119,6 +120,8 @@ def results(
     vocabulary_size: int,
     ids: dict[str, np.ndarray],
     decodes: bool,
+    step: int = 0,
+    has_gradients: bool = True,
 ) -> dict[str, Any]:
   """Returns what a converted model computes.
 
@@ -127,12 +130,14 @@ def results(
     vocabulary_size: without padding.
     ids: "inputs" and "targets", int32 [batch, length].
     decodes: whether it decodes too.
+    step: of the checkpoint.
+    has_gradients: whether there are gradients, which take longest.
 
   Returns:
-    "logits" as in evaluation; "gradients" of the weights by name, for the sum
-    of the real targets' cross-entropies; and "decoded", greedily.
+    "logits" as in evaluation; perhaps "gradients" of the weights by name, for
+    the sum of the real targets' cross-entropies; and "decoded", greedily.
   """
-  path = checkpoints.path(str(model_dir), 0)
+  path = checkpoints.path(str(model_dir), step)
   with tf.Graph().as_default():
     graph = mtf.Graph()
     mesh = mtf.Mesh(graph, "mesh")
@@ -156,12 +161,11 @@ def results(
     loss = mtf.reduce_sum(
         losses * mtf.cast(mtf.not_equal(targets, 0), tf.float32)
     )
-    weights = graph.trainable_variables
-    gradients = mtf.gradients([loss], [x.outputs[0] for x in weights])
-    tensors = {
-        "logits": logits,
-        "gradients": {x.name: y for x, y in zip(weights, gradients)},
-    }
+    tensors = {"logits": logits}
+    if has_gradients:
+      weights = graph.trainable_variables
+      gradients = mtf.gradients([loss], [x.outputs[0] for x in weights])
+      tensors["gradients"] = {x.name: y for x, y in zip(weights, gradients)}
     if decodes:
       with tf.variable_scope("", reuse=True):
         tensors["decoded"] = model.decode(

@@ -23,6 +23,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.conversion import account
+from mtf_switch.conversion import arrival
 from mtf_switch.conversion import from_huggingface
 from mtf_switch.conversion import huggingface_weights
 from mtf_switch.training import checkpoint_files
@@ -154,7 +155,8 @@ def test_copies_of_the_embedding_are_known_as_such(tmp_path):
     [
         (
             {"encoder.final_layer_norm.weight": None},
-            "lack encoder.final_layer_norm.weight, which config.json says",
+            "lack encoder.final_layer_norm.weight, which the model has by"
+            " config.json",
         ),
         (
             {"shared.weight": np.ones([120, 8], np.float32)},
@@ -193,7 +195,7 @@ def test_an_error_leaves_nothing(tmp_path, monkeypatch):
   def bring(*_):
     raise OSError("no more")
 
-  monkeypatch.setattr(from_huggingface.vocabulary_record, "bring", bring)
+  monkeypatch.setattr(arrival.vocabulary_record, "bring", bring)
   with pytest.raises(OSError, match="no more"):
     peers.bring(tmp_path / "there", tmp_path / "here")
   assert [x.name for x in tmp_path.iterdir()] == ["there"]

@@ -42,7 +42,9 @@ def model_of(name):
 def test_released_models(name):
   experts, d_model, d_ff, heads, layers, step, tied, *capacity = RELEASED[name]
   model = model_of(name)
-  found = model_architecture.architecture(model, 1e-6)
+  found = model_architecture.architecture(
+      model, 1e-6, model_architecture.HUGGING_FACE
+  )
   stack = architecture.Stack(
       huggingface_config.sparse_layers(layers, step), step
   )
@@ -83,7 +85,9 @@ def test_released_xxl():
     assert switch.capacity_factor_eval == 4.0
     assert switch.min_expert_capacity == 2
   with pytest.raises(errors.UserError, match="GEGLU"):
-    model_architecture.architecture(model, 1e-6)
+    model_architecture.architecture(
+        model, 1e-6, model_architecture.HUGGING_FACE
+    )
 
 
 def test_every_released_file_is_checked():

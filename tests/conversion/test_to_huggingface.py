@@ -37,7 +37,12 @@ def take(model_dir, vocabulary, output_dir):
   peers.parse(model_dir)
   model = gin_files.build_model(vocabulary.vocab_size)
   path = str(model_dir / "model.ckpt-0")
-  plan = to_huggingface.plan(model_architecture.architecture(model, 1e-6), path)
+  plan = to_huggingface.plan(
+      model_architecture.architecture(
+          model, 1e-6, model_architecture.HUGGING_FACE
+      ),
+      path,
+  )
   to_huggingface.write(
       plan,
       path,
@@ -95,7 +100,9 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     peers.bring(tmp_path / name, tmp_path / f"here_{name}")
   peers.parse(tmp_path / "here_t5")
   model = gin_files.build_model(128)
-  of = model_architecture.architecture(model, 1e-6)
+  of = model_architecture.architecture(
+      model, 1e-6, model_architecture.HUGGING_FACE
+  )
   with pytest.raises(errors.UserError, match="is of another model: .*wi"):
     to_huggingface.plan(of, str(tmp_path / "here_mt5" / "model.ckpt-0"))
 
@@ -152,7 +159,9 @@ def test_what_hugging_face_lacks_is_named(file, bindings, message):
   gin_files.parse([f"models/{file}.gin"], [*gin_files.SHRUNK, *bindings])
   model = gin_files.build_model(128)
   with pytest.raises(errors.UserError, match=message):
-    model_architecture.architecture(model, 1e-6)
+    model_architecture.architecture(
+        model, 1e-6, model_architecture.HUGGING_FACE
+    )
 
 
 def test_options_are_those_of_the_layers():

@@ -12,7 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Directories that --mode=convert cannot convert."""
+"""Directories that --mode=convert cannot convert.
+
+Broken checkpoints of T5X are in tests/conversion: each costs a start of JAX.
+"""
 
 import json
 
@@ -30,6 +33,7 @@ _GOOD = {
     "hf/model.safetensors": _WHOLE,
     "hf/spiece.model": (peers.FIXTURES / "spiece.model").read_bytes(),
 }
+_T5X = {"t5x/checkpoint": b""}
 _INDEX = json.dumps(
     {"weight_map": {name: "part.safetensors" for name in _WEIGHTS}}
 )
@@ -63,7 +67,26 @@ def _bad(contains, files, params=()) -> Mistake:
 
 
 MISTAKES = [
-    _convert(contains=["--model_dir is missing", "or --huggingface_dir"]),
+    _convert(
+        contains=["--model_dir is missing", "or --huggingface_dir or --t5x_dir"]
+    ),
+    _convert(
+        *("--huggingface_dir=hf", "--t5x_dir=t5x"),
+        contains=["--huggingface_dir and --t5x_dir do not go together"],
+    ),
+    _convert(
+        "--t5x_dir=no", contains=["--t5x_dir=no does not exist"], files={}
+    ),
+    _convert(
+        "--t5x_dir=t5x",
+        contains=["does not say what its model is", "--gin_file=models/"],
+        files=_T5X,
+    ),
+    _convert(
+        *("--t5x_dir=t5x", "--gin_file=models/t5_small.gin"),
+        contains=["has no vocabulary", "vocabulary.path"],
+        files=_T5X,
+    ),
     _convert(
         *("--huggingface_dir=hf", "--model_dir=m"),
         contains=["--model_dir and --huggingface_dir do not go together"],

@@ -19,6 +19,8 @@ import pytest
 from safetensors import numpy as safetensors_numpy
 
 from tests.conversion import peers
+from tests.conversion import t5x_peers
+from tests.peers import t5x_models
 
 MODEL = "switch_untied"
 FLAGS = [
@@ -132,3 +134,33 @@ def test_the_way_back_is_the_same_files(server, converted):
       "spiece.model",
       "tokenizer_config.json",
   }
+
+
+def test_a_checkpoint_of_t5x_is_brought_here(server, tmp_path):
+  t5x_peers.unpack("switch_base", tmp_path)
+  file, bindings = t5x_models.MODELS["switch_base"]
+  done = run(
+      server,
+      tmp_path,
+      "--mode=convert",
+      "--t5x_dir=checkpoint",
+      "--output_dir=here",
+      f"--gin_file={file}",
+      *(f"--gin_param={x}" for x in bindings),
+      f"--gin_param=vocabulary.path = '{peers.FIXTURES / 'spiece.model'}'",
+  )
+  *lines, summary = done.stdout.splitlines()
+  found = peers.variables(
+      str(tmp_path / "here" / f"model.ckpt-{t5x_peers.STEP}")
+  )
+  del found["global_step"]
+  for name in found:
+    assert sum(name in line.split() for line in lines) == 1, name
+  values = sum(x.size for x in found.values())
+  assert summary == (
+      f"{len(found)} tensors with {values:,} values became {len(found)}."
+  )
+  assert f"{4 * len(found)} arrays of the optimizer are left out" in done.stderr
+  assert "the model is in here/model.gin." in done.stderr
+  (copy,) = (tmp_path / "here" / "vocabulary").iterdir()
+  assert copy.name in (tmp_path / "here" / "model.gin").read_text()

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Weights that are a function of their names, with NumPy alone.
+"""Weights that are a function of their names, and ids, with NumPy alone.
 
 The peers' environment and this project's have different versions of NumPy;
 RandomState draws the same numbers in all of them. So the fixtures need no
@@ -23,16 +23,38 @@ import zlib
 
 import numpy as np
 
-# Where files have the embedding again.
+# Sentences of different lengths, with padding.
+LENGTHS = {"inputs": [9, 4, 1], "targets": [6, 7, 2]}
 EMBEDDING = "shared.weight"
+_EMBEDDING_OF_T5X = "token_embedder/embedding"
+# Where files have the embedding again.
 COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+
+
+def ids(
+    vocab_size: int, of: dict[str, list[int]] = LENGTHS
+) -> dict[str, np.ndarray]:
+  """Returns inputs and targets, int32 `[batch, length]`.
+
+  Args:
+    vocab_size: the number of ids; 0 is padding.
+    of: the lengths of the sentences, by feature.
+  """
+  generator = np.random.RandomState(0)
+  found = {}
+  for feature, lengths in of.items():
+    found[feature] = np.zeros([len(lengths), max(lengths)], np.int32)
+    for row, length in zip(found[feature], lengths):
+      row[:length] = generator.randint(2, vocab_size, length)
+  return found
 
 
 def weights(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
   """Returns float32 weights of a model.
 
   Args:
-    shapes: by Hugging Face's names.
+    shapes: by Hugging Face's names, or by T5X's, whose parts have "/" between
+      them.
   """
   return {name: _draw(name, shape) for name, shape in shapes.items()}
 
@@ -41,10 +63,10 @@ def _draw(name: str, shape: list[int]) -> np.ndarray:
   if name in COPIES:
     name = EMBEDDING
   draws = np.random.RandomState(zlib.crc32(name.encode())).randn(*shape)
-  if name.endswith("norm.weight"):
+  if name.endswith(("norm.weight", "norm/scale")):
     draws = 1 + 0.2 * draws
-  elif name == EMBEDDING:
+  elif name in (EMBEDDING, _EMBEDDING_OF_T5X):
     draws *= 0.3  # With more, a decoder repeats what it has read last.
-  elif "relative" not in name:
-    draws /= np.sqrt(shape[-1])  # The fan-in, of all matrices.
+  elif "relative" not in name and "relpos" not in name:
+    draws /= np.sqrt(shape[-2] if "/" in name else shape[-1])  # The fan-in.
   return draws.astype(np.float32)

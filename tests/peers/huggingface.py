@@ -22,8 +22,6 @@ this project's. With --write it renews the fixtures of tests/conversion, which
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -32,9 +30,9 @@ import torch
 import transformers
 
 from tests.peers import draws
+from tests.peers import program
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-FIXTURES = ROOT / "tests" / "conversion" / "huggingface"
+FIXTURES = program.ROOT / "tests" / "conversion" / "huggingface"
 NUM_DECODED = 64
 
 _SIZES = {
@@ -83,9 +81,8 @@ CASES = {
         {**_SPARSE, "num_sparse_decoder_layers": 1, "expert_capacity": 2},
     ),
 }
-# Sentences of different lengths, with padding. Those of which tokens are
-# dropped have one length in both stacks, as a capacity factor needs it.
-_LENGTHS = {"inputs": [9, 4, 1], "targets": [6, 7, 2]}
+# Where tokens are dropped, both stacks have one length, as a capacity factor
+# needs it.
 _LENGTHS_DROPPING = {"inputs": [8, 6, 7], "targets": [7, 8, 5]}
 _TOLERANCE = 1e-4
 
@@ -124,16 +121,9 @@ def ids(name: str, vocab_size: int) -> dict[str, np.ndarray]:
     name: of CASES.
     vocab_size: its ids; 0 is padding.
   """
-  generator = np.random.RandomState(0)
   is_dropping = name == "switch_dropping"
-  found = {}
-  for feature, lengths in (
-      _LENGTHS_DROPPING if is_dropping else _LENGTHS
-  ).items():
-    found[feature] = np.zeros([len(lengths), max(lengths)], np.int32)
-    for row, length in zip(found[feature], lengths):
-      row[:length] = generator.randint(2, vocab_size, length)
-  return found
+  lengths = _LENGTHS_DROPPING if is_dropping else draws.LENGTHS
+  return draws.ids(vocab_size, lengths)
 
 
 def results(model, of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -222,7 +212,7 @@ def check(name: str, directory: pathlib.Path) -> str:
   assert difference < _TOLERANCE, (name, difference)
   assert np.array_equal(now["decoded"], then["decoded"]), name
   _add_tokenizer(there, model.config.vocab_size)
-  run_switch(
+  program.run_switch(
       "--mode=convert",
       f"--huggingface_dir={there}",
       f"--output_dir={directory / 'here'}",
@@ -236,7 +226,7 @@ def check(name: str, directory: pathlib.Path) -> str:
   ]
   if "switch" in name:
     task.append("--gin_param=num_cores = 1")
-  run_switch(
+  program.run_switch(
       "--mode=convert",
       f"--model_dir={directory / 'here'}",
       f"--gin_file={directory / 'here' / 'model.gin'}",
@@ -272,19 +262,6 @@ def _add_tokenizer(directory: pathlib.Path, vocab_size: int):
     (directory / "spiece.model").write_bytes(
         (FIXTURES / "spiece.model").read_bytes()
     )
-
-
-def run_switch(*flags: str):
-  """Runs this project's program, in its own environment."""
-  program = [ROOT / ".venv" / "bin" / "python", ROOT / "run_switch.py"]
-  result = subprocess.run(
-      [*program, *flags],
-      capture_output=True,
-      text=True,
-      check=False,
-  )
-  if result.returncode:
-    sys.exit(f"run_switch {' '.join(flags)}: {result.stderr}")
 
 
 def main():
