@@ -182,6 +182,15 @@ def test_models_that_do_not_fit_are_named(changes, bindings, message):
   assert "\n" not in str(error.value)
 
 
+def test_arrays_of_other_types_are_named():
+  architecture = architecture_of("t5x_1_0")
+  name = "token_embedder/embedding"
+  weights = Weights(architecture, {})
+  weights.tensors[name] = arrival.Tensor("a_file", (128, 8), "int8")
+  with pytest.raises(errors.UserError, match=f"{name} is int8 in a_file; what"):
+    from_t5x.plan(architecture, vocabulary(), weights, "d")
+
+
 def test_a_bias_of_routers_is_left_over():
   bias = "encoder/layers_1/mlp/router/router_weights/w/bias"
   with pytest.raises(errors.UserError, match=f"nothing becomes of {bias}"):
