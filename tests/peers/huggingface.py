@@ -236,7 +236,13 @@ def check(name: str, directory: pathlib.Path) -> str:
   kind = type(model)
   if name == "mt5":
     kind = transformers.T5ForConditionalGeneration  # The same function.
-  back = kind.from_pretrained(directory / "back").eval()
+  # Capacity is a setting here, which does not go back.
+  settings = {
+      key: getattr(model.config, key)
+      for key in ("expert_capacity",)
+      if hasattr(model.config, key)
+  }
+  back = kind.from_pretrained(directory / "back", **settings).eval()
   again = results(back, of)
   assert np.array_equal(again["logits"], now["logits"]), name
   assert np.array_equal(again["decoded"], now["decoded"]), name
