@@ -209,6 +209,13 @@ _MODES = {
         needs=("output_dir",),
         instead_of_model_dir="huggingface_dir",
     ),
+    "serve": _Mode(
+        "serve.serve",
+        "serve an exported model over HTTP",
+        flags=("saved_model", "host", "port"),
+        needs=("saved_model",),
+        has_model_dir=False,
+    ),
     "plan": _Mode(
         "plan.plan",
         "what a training step needs, before it runs",
@@ -336,6 +343,21 @@ flags.DEFINE_string(
     None,
     "convert: the directory of Hugging Face's that becomes a model's here; "
     "without it, --model_dir becomes one of Hugging Face's.",
+)
+flags.DEFINE_string(
+    "saved_model", None, "serve: the directory that --mode=export has written."
+)
+flags.DEFINE_string(
+    "host",
+    None,
+    "serve: the address to listen at, this machine alone if not given.",
+)
+flags.DEFINE_integer(
+    "port",
+    None,
+    "serve: the port to listen at, 8500 if not given; 0 for one that is free.",
+    lower_bound=0,
+    upper_bound=2**16 - 1,
 )
 flags.DEFINE_string(
     "task",
