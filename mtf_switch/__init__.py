@@ -38,8 +38,8 @@ PACKAGES = (
     "training",
     "planning",
     "conversion",
+    "serving",
     "reproduction",
-    "conversion",
     "pages",
     "modes",
 )
