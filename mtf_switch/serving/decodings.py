@@ -14,7 +14,7 @@
 
 """How a served model decodes: one of three ways, with T5's gin names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 import dataclasses
 import math
 
@@ -117,52 +117,46 @@ def of_gin(is_lm: bool) -> Decoding:
   """
   name = _OF_LM if is_lm else _OF_PAIRS
   values = {
-      field.name: strict_gin.value(f"{name}.{field.name}")
-      for field in dataclasses.fields(Decoding)
-      if field.name != "beam_size"
+      "beam_size": strict_gin.value(f"{_OF_PAIRS}.beam_size"),
+      **{
+          x: strict_gin.value(f"{name}.{x}")
+          for x in ("temperature", "sampling_keep_top_k")
+      },
   }
-  values["beam_size"] = strict_gin.value(f"{_OF_PAIRS}.beam_size")
   return Decoding(**{k: v for k, v in values.items() if v is not None})
 
 
-def chosen(kinds: Sequence[str] | None, is_lm: bool) -> dict[str, Decoding]:
+def chosen(
+    given: Mapping[str, Mapping[str, float]] | None, is_lm: bool
+) -> dict[str, Decoding]:
   """Returns decodings by their kinds.
 
   Args:
-    kinds: which of KINDS, the first as the one that is meant without a name;
-      None for the one of --mode=infer.
+    given: T5's parameters by the kind of decoding; None for the decoding of
+      --mode=infer alone.
     is_lm: whether the model is an "lm".
 
   Raises:
-    UserError: gin does not say enough of one of them, or it is not known.
+    UserError: a kind or a parameter is not known, or they do not go together.
   """
-  described = of_gin(is_lm)
-  if kinds is None:
+  if given is None:
+    described = of_gin(is_lm)
     described.check(is_lm)
     return {described.kind: described}
+  if not given:
+    raise errors.UserError("export.decodings is empty; leave it out.")
+  names = [field.name for field in dataclasses.fields(Decoding)]
   found = {}
-  for kind in kinds:
+  for kind, parameters in given.items():
     errors.check_one_of(kind, KINDS, "export.decodings")
-    found[kind] = _of_kind(kind, described, is_lm)
+    for name in parameters:
+      errors.check_one_of(name, names, f"export.decodings[{kind!r}]")
+    found[kind] = Decoding(**parameters)
     found[kind].check(is_lm)
-  return found
-
-
-def _of_kind(kind: str, described: Decoding, is_lm: bool) -> Decoding:
-  """What gin says of a kind, without what it says of the others."""
-  if kind == "greedy":
-    return Decoding()
-  if kind == "beam":
-    if described.beam_size == 1:
+    if found[kind].kind != kind:
       raise errors.UserError(
-          "export.decodings has 'beam', and Bitransformer.decode.beam_size is "
-          "1; add --gin_file=runs/beam_search.gin, or bind it."
+          f"export.decodings[{kind!r}] = {dict(parameters)} is "
+          f"{found[kind].kind!r}: 'beam' has a beam_size above 1, 'sample' a "
+          "temperature above 0, and 'greedy' neither."
       )
-    return Decoding(beam_size=described.beam_size)
-  if not described.temperature:
-    name = _OF_LM if is_lm else _OF_PAIRS
-    raise errors.UserError(
-        f"export.decodings has 'sample', and {name}.temperature is 0; bind it, "
-        'as with --gin_param="temperature = 1.0" after runs/sample_decode.gin.'
-    )
-  return dataclasses.replace(described, beam_size=1)
+  return found

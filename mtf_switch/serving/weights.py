@@ -16,12 +16,14 @@
 
 from collections.abc import Iterator
 import contextlib
+import math
 
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf1
 import tensorflow.compat.v2 as tf
 
 from mtf_switch.training import checkpoint_fit
+from mtf_switch.training import warm_start
 
 
 class Weights:
@@ -44,9 +46,11 @@ class Weights:
 
   @property
   def num_bytes(self) -> int:
-    """The size of the variables."""
-    return sum(
-        x.shape.num_elements() * x.dtype.size for x in self.variables.values()
+    """The size of the variables, the optimizer's left out."""
+    slice_dtype = utils.get_variable_dtype().slice_dtype
+    names = warm_start.weights_among(self._saved)
+    return slice_dtype.size * sum(
+        math.prod(self._saved[name].shape) for name in names
     )
 
   @contextlib.contextmanager
