@@ -195,6 +195,16 @@ _MODES = {
         flags=("input_file", "output_file"),
         needs=("input_file", "output_file"),
     ),
+    "export": _Mode(
+        "export.export",
+        "write SavedModels that decode and score without this program",
+        flags=("output_dir",),
+        needs=("output_dir",),
+    ),
+    "interactive": _Mode(
+        "interactive.interactive",
+        "answer what is typed, or comes through a pipe",
+    ),
     "routing": _Mode(
         "routing.routing",
         "show which experts tokens go to",
@@ -381,8 +391,9 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "cache, teach, prune, convert, compare_*, report, routing, reproduce: the "
-    "directory for what is made; for reproduce, reproduction if not given.",
+    "cache, teach, prune, convert, export, compare_*, report, routing, "
+    "reproduce: the directory for what is made; for reproduce, reproduction if "
+    "not given.",
 )
 flags.DEFINE_list(
     "experiment",
@@ -494,7 +505,7 @@ _FLAGS_OF_T5 = {
     "dataset_dir": "a task knows its data; TFDS's is in --t5_tfds_data_dir",
     "eval_split": f'{_MODEL_API}: --gin_param="split = ..."',
     "eval_summary_dir": "evaluations are in the --model_dir",
-    "export_dir": "models are not exported here; --mode=infer decodes files",
+    "export_dir": "--mode=export writes to --output_dir",
     "input_sequence_length": f'{_MODEL_API}: "inputs_length = ..."',
     "keep_top_k": f"{_MODEL_API}: Unitransformer's and Bitransformer's names",
     "mixture_or_task": f'{_MODEL_API}: --gin_param="task = ..."',
@@ -509,12 +520,9 @@ _FLAGS_OF_T5 = {
     "use_model_api": "--mode chooses a mode without it",
 }
 _MODES_OF_T5 = {
-    "export": "models are not exported here; --mode=infer decodes files",
-    "export_infer": "models are not exported here; --mode=infer decodes files",
-    "export_predict": (
-        "models are not exported here; --mode=infer decodes files"
-    ),
-    "export_score": "models are not exported here; --mode=score scores files",
+    "export_infer": "it is --mode=export here",
+    "export_predict": "it is --mode=export here",
+    "export_score": "it is --mode=export here, which decodes and scores",
     "predict": "it is --mode=infer here",
     "score_eval": "it is --mode=eval or --mode=score here",
     "score_from_dataset": "it is --mode=score here, of a file",

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A SavedModel out of a checkpoint, and a server of one over HTTP."""
+"""A checkpoint outside of training: functions, SavedModels, and a server."""

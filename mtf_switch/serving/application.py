@@ -56,6 +56,8 @@ _ROUTES = routing.Map(
         ),
     ]
 )
+# Of a model's record: it has the paths of vocabularies.
+_NOT_SHOWN = ("signatures", "vocabularies")
 # The key that allows inputs to be cut.
 _CUT = "cut"
 # How often it is asked whether a client is still there.
@@ -202,7 +204,11 @@ class Application:
                 **dataclasses.asdict(self._limits),
                 "tokens": model.most_tokens,
             },
-            "export": model.facts,
+            "export": {
+                key: value
+                for key, value in model.facts.items()
+                if key not in _NOT_SHOWN
+            },
         }
     )
 

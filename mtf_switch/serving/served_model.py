@@ -29,6 +29,7 @@ import tensorflow_text  # noqa: F401  Registers the operations of tokenizers.
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch.serving import saved_model
 
 # TensorFlow Serving's names.
 _TAGS = [tf.saved_model.tag_constants.SERVING]
@@ -38,14 +39,6 @@ _FILE = "saved_model.pb"
 INPUTS, TARGETS = "inputs", "targets"
 _OUTPUTS, _LENGTHS = "outputs", "lengths"
 SCORE, _TOKENIZE = "score", "tokenize"
-_TEXT_MODELS = "text"
-RECORD = "serving.json"
-_RECORD_SHAPE = {
-    "step": int,
-    "lengths": {INPUTS: int},
-    "batch_size": int,
-    "default": str,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +77,7 @@ class ServedModel:
       UserError: there is none, or it has no signature of texts.
     """
     self.directory = _find(directory)
-    self.facts: Mapping[str, Any] = (
-        files.read_json(os.path.join(self.directory, RECORD), _RECORD_SHAPE)
-        or {}
-    )
+    self.facts = saved_model.read_record(self.directory) or {}
     self._session, definitions = _load(self.directory)
     self.signatures = _text_signatures(definitions, self.facts)
     if not self.signatures:
@@ -164,7 +154,7 @@ class ServedModel:
 
 def _find(directory: str) -> str:
   """The directory of a saved_model.pb, here or below."""
-  for place in (directory, os.path.join(directory, _TEXT_MODELS)):
+  for place in (directory, os.path.join(directory, saved_model.TEXT)):
     if tf.io.gfile.exists(os.path.join(place, _FILE)):
       return place
     if not tf.io.gfile.isdir(place):

@@ -100,7 +100,7 @@ class Upper:
       "score": served_model.Signature(("inputs", "targets"), "scores"),
   }
   decodings = ["greedy", "beam"]
-  facts = {"step": 7}
+  facts = {"step": 7, "vocabularies": {"inputs": {"path": "/home"}}}
   most_tokens = 3
 
   def __init__(self):

@@ -29,9 +29,12 @@ from tests.serving import made
 RECORD = {
     "step": 12,
     "model_type": "bitransformer",
+    "default": "greedy",
+    "decodings": {},
     "lengths": {"inputs": 3, "targets": 5},
     "batch_size": 2,
-    "default": "beam",
+    "signatures": {},
+    "vocabularies": {},
 }
 
 
@@ -80,7 +83,7 @@ def test_an_export_says_more(directory, tmp_path):
   (tmp_path / "text" / "12" / "serving.json").write_text(json.dumps(RECORD))
   model = served_model.ServedModel(str(tmp_path))
   assert model.directory == str(tmp_path / "text" / "12")
-  assert model.decodings == ["beam", "greedy"]
+  assert model.decodings == ["greedy", "beam"]
   assert "serving_default" not in model.signatures
   assert model.facts == RECORD
   assert model.most_tokens == 3
