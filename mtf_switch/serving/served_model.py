@@ -127,6 +127,8 @@ class ServedModel:
             f"the signature {name} of {self.directory} fails: "
             f"{errors.shown(error.message)}"
         ) from error
+    if self.most_tokens is not None:
+      self.count_tokens(["a"])
 
   def run(
       self, signature: str, examples: Sequence[Sequence[str]]
