@@ -29,6 +29,7 @@ from mtf_switch.modes import distill
 from mtf_switch.modes import finetune
 from mtf_switch.modes import perplexity
 from mtf_switch.modes import prune
+from mtf_switch.modes import serve
 from mtf_switch.modes import teach
 from mtf_switch.modes import train
 from mtf_switch.modes import upcycle
@@ -92,7 +93,7 @@ GIVEN = {
     *("run", "console", "make_evaluate", "make_more_hooks"),
     *("change_loss_at", "change_batches", "output_dir"),
     *("input_file", "output_file", "watch", "watch_minutes"),
-    "huggingface_dir",
+    *("huggingface_dir", "saved_model", "host", "port"),
 }
 
 
@@ -128,6 +129,7 @@ def gin_parameters(configurable) -> dict[str, str]:
         convert.convert,
         upcycle.upcycle,
         prune.prune,
+        serve.serve,
         evaluated_examples.Cap,
     ],
 )
