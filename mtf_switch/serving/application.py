@@ -68,17 +68,15 @@ _CLIENT_GONE = 499
 
 
 class Model(Protocol):
-  """What is served; see served_model.SavedModel.
-
-  Attributes:
-    signatures: the signatures by name.
-    decodings: those that write texts, the default one first.
-    facts: what else is known of the model, in JSON types.
-  """
+  """What is served; see served_model.ServedModel."""
 
   signatures: Mapping[str, served_model.Signature]
   decodings: Sequence[str]
   facts: Mapping[str, Any]
+  most_tokens: int | None
+
+  def count_tokens(self, texts: Sequence[str]) -> list[int]:
+    """Returns the tokens of inputs."""
 
 
 class _ClientGone(exceptions.HTTPException):
@@ -219,8 +217,9 @@ class Application:
     name = content.get("decoding", decodings[0] if decodings else None)
     if name not in decodings:
       raise bodies.bad(_unknown("decoding", name, decodings))
-    examples = bodies.examples(content, [served_model.INPUTS], self._limits)
-    self._check_lengths(content, examples)
+    inputs = [served_model.INPUTS]
+    examples = bodies.examples(content, inputs, self._limits)
+    self._check_lengths(content, inputs, examples)
     return _json({"outputs": self._results(request, name, examples)})
 
   def _answer_score(self, request: wrappers.Request) -> wrappers.Response:
@@ -229,24 +228,25 @@ class Application:
       raise exceptions.NotFound("the model was exported without scores.")
     content = bodies.read(request.get_data(), [*signature.inputs, _CUT])
     examples = bodies.examples(content, signature.inputs, self._limits)
-    if served_model.INPUTS in signature.inputs:
-      self._check_lengths(content, examples)
+    self._check_lengths(content, signature.inputs, examples)
     scores = self._results(request, served_model.SCORE, examples)
     return _json({"scores": scores})
 
   def _check_lengths(
       self,
       content: Mapping[str, Any],
+      inputs: Sequence[str],
       examples: Sequence[batching.Example],
   ):
-    """Refuses inputs, which come first, that the model would cut."""
+    """Refuses inputs that the model would cut; targets are not looked at."""
     most = self._model.most_tokens
     may_cut = content.get(_CUT, False)
     if not isinstance(may_cut, bool):
       raise bodies.bad(f'"{_CUT}" must be true or false.')
-    if most is None or may_cut:
+    if most is None or may_cut or served_model.INPUTS not in inputs:
       return
-    counts = self._model.count_tokens([example[0] for example in examples])
+    column = inputs.index(served_model.INPUTS)
+    counts = self._model.count_tokens([x[column] for x in examples])
     for number, count in enumerate(counts):
       if count > most:
         raise bodies.bad(

@@ -88,14 +88,11 @@ class Server:
     self._thread = threading.Thread(target=self._server.run, daemon=True)
 
   @property
-  def host(self) -> str:
-    """The address that it listens at."""
-    return self._server.effective_host
-
-  @property
   def address(self) -> str:
     """The server's URL."""
-    host = f"[{self.host}]" if ":" in self.host else self.host
+    host = self._server.effective_host
+    if ":" in host:
+      host = f"[{host}]"
     return f"http://{host}:{self._server.effective_port}"
 
   def __enter__(self):

@@ -297,7 +297,8 @@ def test_a_decoder_scores_targets_alone():
   }
   model.decodings = []
   with opened(lambda signature, rows: [1.0], model=model) as application:
-    scores = answer(application, "/v1/score", {"targets": "a b c d"})
+    content = {"targets": "a b c d", "cut": False}  # It is of inputs.
+    scores = answer(application, "/v1/score", content)
     assert scores == (200, {"scores": [1.0]})
     status, body = answer(application, "/v1/score", {"inputs": "a"})
     assert status == 400 and "'inputs' is not a key" in body["error"]
