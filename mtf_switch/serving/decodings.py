@@ -60,6 +60,12 @@ class Decoding:
       UserError: with the numbers.
     """
     name = _OF_LM if is_lm else _OF_PAIRS
+    for parameter in ("beam_size", "sampling_keep_top_k"):
+      value = getattr(self, parameter)
+      if not float(value).is_integer():
+        raise errors.UserError(
+            f"{name}.{parameter} = {value} must be a whole number."
+        )
     if self.beam_size < 1:
       raise errors.UserError(
           f"{name}.beam_size = {self.beam_size} must be at least 1."
