@@ -50,6 +50,17 @@ class Decoding:
       return "beam"
     return "sample" if self.temperature else "greedy"
 
+  @property
+  def described(self) -> str:
+    """What it does, in words."""
+    if self.kind == "greedy":
+      return "greedy decoding"
+    if self.kind == "beam":
+      return f"beam search with {self.beam_size} beams"
+    most = self.sampling_keep_top_k
+    of_most = "" if most == -1 else f" of the {most} most probable tokens"
+    return f"samples{of_most} at temperature {self.temperature:g}"
+
   def check(self, is_lm: bool):
     """Refuses what no model can decode with.
 

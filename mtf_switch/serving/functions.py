@@ -61,15 +61,12 @@ class Functions:
       "lm" continues is its "inputs".
   """
 
-  def __init__(
-      self, run: run_lib.Run, step: int, lower: Callable = mtf.Lowering
-  ):
+  def __init__(self, run: run_lib.Run, step: int):
     """Builds nothing yet.
 
     Args:
       run: the run.
       step: the checkpoint's step.
-      lower: makes the lowering, as mtf.Lowering does.
 
     Raises:
       UserError: a row of the run's model would depend on others, or the run is
@@ -77,7 +74,6 @@ class Functions:
     """
     check(run)
     self._run = run
-    self._lower = lower
     self.weights = weights_lib.Weights(checkpoints.path(run.model_dir, step))
     self.is_lm = run.experiment.model_type == "lm"
     lengths = run.experiment.lengths
@@ -85,11 +81,14 @@ class Functions:
       lengths = {**lengths, "inputs": lengths["targets"]}
     self.lengths = {name: lengths[name] for name in ("inputs", "targets")}
 
-  def decode(self, decoding: decodings.Decoding):
+  def decode(
+      self, decoding: decodings.Decoding, lower: Callable = mtf.Lowering
+  ):
     """Returns a function that decodes.
 
     Args:
       decoding: how.
+      lower: makes the lowering, as mtf.Lowering does.
 
     Returns:
       a tf.function from ids, `[rows, length]` int32, and a seed, int32, to ids,
@@ -113,10 +112,14 @@ class Functions:
         utils.clean_decodes,
         decoding.bindings(self.is_lm),
         {unread_bindings.MODEL, unread_bindings.DECODING},
+        lower,
     )
 
-  def score(self):
+  def score(self, lower: Callable = mtf.Lowering):
     """Returns a function that scores.
+
+    Args:
+      lower: makes the lowering, as mtf.Lowering does.
 
     Returns:
       a tf.function from ids, `[rows, length]` int32 (inputs and targets; an
@@ -136,9 +139,10 @@ class Functions:
         lambda scores: scores,
         [],
         {unread_bindings.MODEL},
+        lower,
     )
 
-  def _of_rows(self, names, build, then, bindings, built):
+  def _of_rows(self, names, build, then, bindings, parts, lower):
     """A function of any number of rows, of a graph that has a fixed number.
 
     Args:
@@ -146,7 +150,8 @@ class Functions:
       build: from an experiment, a mesh and features to what is wanted.
       then: a function of its tensor.
       bindings: of gin, beside the run's.
-      built: what is built, for unread_bindings.check.
+      parts: what is built, for unread_bindings.check.
+      lower: makes the lowering, as mtf.Lowering does.
     """
     run = dataclasses.replace(
         self._run,
@@ -166,14 +171,20 @@ class Functions:
       }
 
       def of_batch(features, seed, batch_number):
+        # One core, which TensorFlow places.
+        mesh, mesh_impl = placement.place(
+            experiment.mesh, experiment.layout, None, seed, batch_number
+        )
+        features = model_graph.import_features(experiment, mesh, features)
         with self.weights.in_place_of_variables():
-          tensor = self._lowered(experiment, build, features, seed, batch_number)
-          return then(tensor)
+          built = build(experiment, mesh, features)
+          lowering = lower(mesh.graph, {mesh: mesh_impl})
+        return then(lowering.export_to_tf_tensor(built))
 
       concrete = tf.function(of_batch, autograph=False).get_concrete_function(
           specs, _SEED, tf.TensorSpec([], tf.int32, "batch_number")
       )
-      unread_bindings.check(run.own_bindings, built)
+      unread_bindings.check(run.own_bindings, parts)
     limits = {
         name: (
             self.lengths[name],
@@ -189,18 +200,6 @@ class Functions:
         ],
         autograph=False,
     )
-
-  def _lowered(
-      self, experiment, build, features, seed, batch_number
-  ) -> tf.Tensor:
-    """What is built, on a mesh of one core, which TensorFlow places."""
-    mesh, mesh_impl = placement.place(
-        experiment.mesh, experiment.layout, None, seed, batch_number
-    )
-    features = model_graph.import_features(experiment, mesh, features)
-    built = build(experiment, mesh, features)
-    lowering = self._lower(mesh.graph, {mesh: mesh_impl})
-    return lowering.export_to_tf_tensor(built)
 
 
 def check(run: run_lib.Run):

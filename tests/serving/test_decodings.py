@@ -37,7 +37,10 @@ def test_without_a_choice_it_is_the_decoding_of_infer():
 
 
 def test_several_are_chosen_by_their_names():
-  given = {"sample": {"temperature": 1.0, "sampling_keep_top_k": 5}, "greedy": {}}
+  given = {
+      "sample": {"temperature": 1.0, "sampling_keep_top_k": 5},
+      "greedy": {},
+  }
   chosen = decodings.chosen(given, is_lm=False)
   assert list(chosen) == ["sample", "greedy"]
   assert chosen["sample"].sampling_keep_top_k == 5

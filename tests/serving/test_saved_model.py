@@ -94,9 +94,11 @@ def exported(tmp_path_factory):
       "answers": ANSWERS,
       "wrong": [[[5] * 25], [[vocabulary.vocab_size]], [[-1]]],
       **{
-          name: inputs.encode_lines(
-              dict(enumerate(lines)), vocabulary, length, True, name
-          ).tolist()
+          name: (
+              inputs.encode_lines(
+                  dict(enumerate(lines)), vocabulary, length, True, name
+              ).tolist()
+          )
           for name, lines, length in (
               ("inputs", LINES, 24),
               ("targets", ANSWERS, 16),
