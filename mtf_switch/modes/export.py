@@ -76,20 +76,19 @@ def export(
     with display.working("checking the vocabulary and the checkpoint"):
       (step,) = run.select_checkpoints(checkpoint_step)
       vocabularies = texts.all_of(experiment.vocabularies)
-    display.status(f"building the functions of step {step}")
-    of_checkpoint = functions_lib.Functions(
-        run, step, counted_lowering.shown_by(display)
-    )
+    with display.working(f"reading the weights of step {step}"):
+      of_checkpoint = functions_lib.Functions(run, step)
     output_directory.check_space(
         output_dir, _COPIES * of_checkpoint.weights.num_bytes, setting
     )
-    functions = signatures_lib.Functions(of_checkpoint, chosen)
-    display.status(f"writing {output_dir}")
-    with output_directory.written(output_dir) as directory:
-      records = saved_model.write(
-          directory, run, step, functions, vocabularies
-      )
-    display.done()
+    functions = signatures_lib.Functions(
+        of_checkpoint, chosen, counted_lowering.shown_by(display)
+    )
+    with (
+        display.working(f"writing {output_dir}"),
+        output_directory.written(output_dir) as directory,
+    ):
+      records = saved_model.write(directory, run, step, functions, vocabularies)
   output = rich.console.Console(file=sys.stdout)
   for name, record in records.items():
     path = os.path.join(output_dir, name)

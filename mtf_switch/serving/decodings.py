@@ -50,6 +50,17 @@ class Decoding:
       return "beam"
     return "sample" if self.temperature else "greedy"
 
+  @property
+  def described(self) -> str:
+    """What it does, in words."""
+    if self.kind == "greedy":
+      return "greedy decoding"
+    if self.kind == "beam":
+      return f"beam search with {self.beam_size} beams"
+    most = self.sampling_keep_top_k
+    of_most = "" if most == -1 else f" of the {most} most probable tokens"
+    return f"samples{of_most} at temperature {self.temperature:g}"
+
   def check(self, is_lm: bool):
     """Refuses what no model can decode with.
 
@@ -60,6 +71,12 @@ class Decoding:
       UserError: with the numbers.
     """
     name = _OF_LM if is_lm else _OF_PAIRS
+    for parameter in ("beam_size", "sampling_keep_top_k"):
+      value = getattr(self, parameter)
+      if not float(value).is_integer():
+        raise errors.UserError(
+            f"{name}.{parameter} = {value} must be a whole number."
+        )
     if self.beam_size < 1:
       raise errors.UserError(
           f"{name}.beam_size = {self.beam_size} must be at least 1."

@@ -20,8 +20,8 @@ last row, so that no row waits for empty ones. No row has an influence on
 another.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-import contextlib
+from collections.abc import Callable, Mapping
+import dataclasses
 import functools
 
 import mesh_tensorflow as mtf
@@ -61,15 +61,12 @@ class Functions:
       "lm" continues is its "inputs".
   """
 
-  def __init__(
-      self, run: run_lib.Run, step: int, lower: Callable = mtf.Lowering
-  ):
+  def __init__(self, run: run_lib.Run, step: int):
     """Builds nothing yet.
 
     Args:
       run: the run.
       step: the checkpoint's step.
-      lower: makes the lowering, as mtf.Lowering does.
 
     Raises:
       UserError: a row of the run's model would depend on others, or the run is
@@ -77,7 +74,6 @@ class Functions:
     """
     check(run)
     self._run = run
-    self._lower = lower
     self.weights = weights_lib.Weights(checkpoints.path(run.model_dir, step))
     self.is_lm = run.experiment.model_type == "lm"
     lengths = run.experiment.lengths
@@ -85,39 +81,45 @@ class Functions:
       lengths = {**lengths, "inputs": lengths["targets"]}
     self.lengths = {name: lengths[name] for name in ("inputs", "targets")}
 
-  def decode(self, decoding: decodings.Decoding):
+  def decode(
+      self, decoding: decodings.Decoding, lower: Callable = mtf.Lowering
+  ):
     """Returns a function that decodes.
 
     Args:
       decoding: how.
+      lower: makes the lowering, as mtf.Lowering does.
 
     Returns:
       a tf.function from ids, `[rows, length]` int32, and a seed, int32, to ids,
-      `[rows, length]` int32, padded after their end. The seed and the place of
-      a row decide the noise of samples, as in --mode=infer.
+      `[rows, length]` int32, padded after their end. The seed and a row's place
+      decide the noise of samples, of an "lm" also the lengths of its batch, as
+      in --mode=infer.
 
     Raises:
       UserError: gin binds what no model has, or the checkpoint is of another
         model.
     """
 
-    def build(mesh, features):
-      decoded = inference.decode(self._run.experiment, features)
+    def build(experiment, mesh, features):
+      decoded = inference.decode(experiment, features)
       draws.seed_loops(mesh.graph)
       return decoded.results
 
-    def of_batch(*args):
-      return utils.clean_decodes(self._lowered(build, *args))
-
     return self._of_rows(
         ["inputs"],
-        of_batch,
+        build,
+        utils.clean_decodes,
         decoding.bindings(self.is_lm),
         {unread_bindings.MODEL, unread_bindings.DECODING},
+        lower,
     )
 
-  def score(self):
+  def score(self, lower: Callable = mtf.Lowering):
     """Returns a function that scores.
+
+    Args:
+      lower: makes the lowering, as mtf.Lowering does.
 
     Returns:
       a tf.function from ids, `[rows, length]` int32 (inputs and targets; an
@@ -128,51 +130,65 @@ class Functions:
       UserError: the checkpoint is of another model.
     """
 
-    def build(unused_mesh, features):
-      return inference.score(self._run.experiment, features).results
+    def build(experiment, unused_mesh, features):
+      return inference.score(experiment, features).results
 
-    names = ["targets"] if self.is_lm else ["inputs", "targets"]
     return self._of_rows(
-        names,
-        functools.partial(self._lowered, build),
+        ["targets"] if self.is_lm else ["inputs", "targets"],
+        build,
+        lambda scores: scores,
         [],
         {unread_bindings.MODEL},
+        lower,
     )
 
-  def _lowered(self, build, features, seed, batch_number) -> tf.Tensor:
-    """What is built, on a mesh of one core, which TensorFlow places."""
-    experiment = self._run.experiment
-    mesh, mesh_impl = placement.place(
-        experiment.mesh, experiment.layout, None, seed, batch_number
-    )
-    features = model_graph.import_features(experiment, mesh, features)
-    built = build(mesh, features)
-    lowering = self._lower(mesh.graph, {mesh: mesh_impl})
-    return lowering.export_to_tf_tensor(built)
+  def _of_rows(self, names, build, then, bindings, parts, lower):
+    """A function of any number of rows, of a graph that has a fixed number.
 
-  def _of_rows(self, names, of_batch, bindings, built):
-    """A function of any number of rows, of a graph that has a fixed number."""
-    run = self._run
-    batch_size = run.experiment.sequences_per_batch
-    graph = tf.function(
-        self._with_weights(of_batch),
-        input_signature=[
-            {
-                x: tf.TensorSpec([batch_size, self.lengths[x]], tf.int32, x)
-                for x in names
-            },
-            _SEED,
-            tf.TensorSpec([], tf.int32, "batch_number"),
+    Args:
+      names: of its features.
+      build: from an experiment, a mesh and features to what is wanted.
+      then: a function of its tensor.
+      bindings: of gin, beside the run's.
+      parts: what is built, for unread_bindings.check.
+      lower: makes the lowering, as mtf.Lowering does.
+    """
+    run = dataclasses.replace(
+        self._run,
+        gin_params=[
+            *self._run.gin_params,
+            *weights_lib.bindings(),
+            *bindings,
         ],
-        autograph=False,
     )
-    with self._configured(bindings):
-      concrete = graph.get_concrete_function()
-      unread_bindings.check(run.own_bindings, built)
+    configuration = gin_configuration.Configuration(run.configure)
+    with configuration.in_place():
+      experiment = run.experiment
+      batch_size = experiment.sequences_per_batch
+      specs = {
+          x: tf.TensorSpec([batch_size, self.lengths[x]], tf.int32, x)
+          for x in names
+      }
+
+      def of_batch(features, seed, batch_number):
+        # One core, which TensorFlow places.
+        mesh, mesh_impl = placement.place(
+            experiment.mesh, experiment.layout, None, seed, batch_number
+        )
+        features = model_graph.import_features(experiment, mesh, features)
+        with self.weights.in_place_of_variables():
+          built = build(experiment, mesh, features)
+          lowering = lower(mesh.graph, {mesh: mesh_impl})
+        return then(lowering.export_to_tf_tensor(built))
+
+      concrete = tf.function(of_batch, autograph=False).get_concrete_function(
+          specs, _SEED, tf.TensorSpec([], tf.int32, "batch_number")
+      )
+      unread_bindings.check(run.own_bindings, parts)
     limits = {
         name: (
             self.lengths[name],
-            run.experiment.vocabularies[name == "targets"].vocab_size,
+            experiment.vocabularies[name == "targets"].vocab_size,
         )
         for name in names
     }
@@ -184,23 +200,6 @@ class Functions:
         ],
         autograph=False,
     )
-
-  def _with_weights(self, of_batch):
-    def call(*args):
-      with self.weights.in_place_of_variables():
-        return of_batch(*args)
-
-    return call
-
-  @contextlib.contextmanager
-  def _configured(self, bindings: Sequence[str]):
-    """Puts the run's configuration and more bindings in the place of gin's."""
-    params = [*weights_lib.bindings(), *bindings]
-    configuration = gin_configuration.Configuration(
-        functools.partial(self._run.configure, params=params)
-    )
-    with configuration.in_place():
-      yield
 
 
 def check(run: run_lib.Run):
@@ -251,12 +250,15 @@ def _in_batches(
       name: _fitted(features[name], name, *limit)
       for name, limit in limits.items()
   }
-  counts = [tf.shape(x)[0] for x in fitted.values()]
-  num_rows = counts[0]
-  for name, count in zip(fitted, counts):
-    tf.debugging.assert_equal(
-        count, num_rows, f"there must be as many {name} as other texts"
-    )
+  num_rows, *others = [tf.shape(x)[0] for x in fitted.values()]
+  check = [
+      tf.debugging.assert_equal(
+          num_others, num_rows, "there must be as many targets as inputs"
+      )
+      for num_others in others
+  ]
+  with tf.control_dependencies(check):
+    num_rows = tf.identity(num_rows)
   num_batches = (num_rows + batch_size - 1) // batch_size
   (output,) = of_batch.outputs
   results = tf.TensorArray(
@@ -283,16 +285,19 @@ def _fitted(
     ids: tf.Tensor, name: str, length: int, vocab_size: int
 ) -> tf.Tensor:
   """Ids that are checked and as long as a function's graph has them."""
-  tf.debugging.assert_equal(
-      tf.reduce_any(tf.not_equal(ids[:, length:], 0)),
-      False,
-      f"{name} may have {length} ids and no more",
-  )
-  tf.debugging.assert_equal(
-      tf.reduce_all((ids >= 0) & (ids < vocab_size)),
-      True,
-      f"{name} may have ids from 0 to {vocab_size - 1}",
-  )
-  ids = ids[:, :length]
+  checks = [
+      tf.debugging.assert_equal(
+          tf.reduce_any(tf.not_equal(ids[:, length:], 0)),
+          False,
+          f"{name} may have {length} ids and no more",
+      ),
+      tf.debugging.assert_equal(
+          tf.reduce_all((ids >= 0) & (ids < vocab_size)),
+          True,
+          f"{name} may have ids from 0 to {vocab_size - 1}",
+      ),
+  ]
+  with tf.control_dependencies(checks):
+    ids = tf.identity(ids[:, :length])
   ids = tf.pad(ids, [(0, 0), (0, length - tf.shape(ids)[1])])
   return tf.ensure_shape(ids, [None, length])

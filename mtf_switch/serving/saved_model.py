@@ -191,7 +191,10 @@ def _described(specs: Mapping[str, Any]) -> dict[str, str]:
   """Types and shapes by name, "int32[n, 24]"."""
 
   def described(spec):
-    sizes = ["n" if x is None else str(x) for x in spec.shape.as_list()]
+    sizes = [
+        unknown if size is None else str(size)
+        for size, unknown in zip(spec.shape.as_list(), ("n", "length"))
+    ]
     return f"{spec.dtype.name}[{', '.join(sizes)}]"
 
   return {name: described(spec) for name, spec in specs.items()}

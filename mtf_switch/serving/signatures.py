@@ -17,6 +17,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import mesh_tensorflow as mtf
 import tensorflow.compat.v2 as tf
 
 from mtf_switch.serving import decodings as decodings_lib
@@ -50,12 +51,14 @@ class Functions:
       self,
       of_checkpoint: functions_lib.Functions,
       decodings: Mapping[str, decodings_lib.Decoding],
+      lower: Callable = mtf.Lowering,
   ):
     """Builds their graphs.
 
     Args:
       of_checkpoint: the checkpoint.
       decodings: how to decode, by name.
+      lower: makes the lowering, as mtf.Lowering does.
 
     Raises:
       UserError: the checkpoint is of another model than gin's.
@@ -63,9 +66,9 @@ class Functions:
     self.of_checkpoint = of_checkpoint
     self.decodings = dict(decodings)
     self.decode = {
-        name: of_checkpoint.decode(x) for name, x in decodings.items()
+        name: of_checkpoint.decode(x, lower) for name, x in decodings.items()
     }
-    self.score = of_checkpoint.score()
+    self.score = of_checkpoint.score(lower)
 
   def on_ids(self) -> Signatures:
     """Returns the signatures that take and give ids."""
@@ -158,9 +161,7 @@ def _decoding(name: str, spec: tf.TensorSpec, decode: Callable) -> Signatures:
     )
     return decode(inputs, seed)
 
-  @tf.function(
-      input_signature=[spec, _named(_SEED, "seed")], autograph=False
-  )
+  @tf.function(input_signature=[spec, _named(_SEED, "seed")], autograph=False)
   def sample_with_seed(inputs, seed):
     return decode(inputs, seed)
 

@@ -16,7 +16,6 @@
 
 from collections.abc import Iterator
 import contextlib
-import math
 
 from mesh_tensorflow.transformer import utils
 import tensorflow.compat.v1 as tf1
@@ -27,39 +26,43 @@ from mtf_switch.training import warm_start
 
 
 class Weights:
-  """The weights that the graphs of a model ask for, read when they do.
+  """The weights of a checkpoint, without the optimizer's slots.
+
+  Mesh TensorFlow keeps a master and a copy of it in another type where gin has
+  two types (get_variable_dtype). Here there is what it computes with, and
+  graphs are to be built with `bindings`.
 
   Attributes:
-    variables: what has been read so far, by name.
+    variables: by name.
   """
 
   def __init__(self, path: str):
-    """Opens a checkpoint.
+    """Reads a checkpoint.
 
     Args:
       path: the checkpoint, as tf.train.Saver expects it.
     """
     self._path = path
     self._saved = checkpoint_fit.variables_of(path)
-    self._asked: dict[str, checkpoint_fit.Variable] = {}
-    self.variables: dict[str, tf.Variable] = {}
+    dtype = utils.get_variable_dtype().slice_dtype
+    reader = tf.train.load_checkpoint(path)
+    self.variables = {
+        name: tf.Variable(
+            tf.cast(reader.get_tensor(name), dtype), trainable=False, name=name
+        )
+        for name in warm_start.weights_among(self._saved)
+    }
 
   @property
   def num_bytes(self) -> int:
-    """The size of the variables, the optimizer's left out."""
-    slice_dtype = utils.get_variable_dtype().slice_dtype
-    names = warm_start.weights_among(self._saved)
-    return slice_dtype.size * sum(
-        math.prod(self._saved[name].shape) for name in names
+    """The size of the variables."""
+    return sum(
+        x.shape.num_elements() * x.dtype.size for x in self.variables.values()
     )
 
   @contextlib.contextmanager
   def in_place_of_variables(self) -> Iterator[None]:
-    """Has graphs get these where they would make variables of their own.
-
-    Mesh TensorFlow keeps a master and a copy of it in another type where gin
-    has two types (get_variable_dtype). Here there is what it computes with,
-    and both are to have that type.
+    """Has a graph get these where it would make variables of its own.
 
     Yields:
       nothing.
@@ -67,29 +70,23 @@ class Weights:
     Raises:
       UserError: the graph is of another model than the checkpoint.
     """
+    asked = {}
 
     def get(name, shape, dtype, **unused_kwargs):
+      saved = self._saved.get(name)
+      dtype = tf.as_dtype(dtype).base_dtype
+      asked[name] = checkpoint_fit.Variable(
+          saved.dtype if saved else dtype, tuple(shape)
+      )
+      if saved and saved.shape == tuple(shape):
+        return self.variables[name]
       with tf1.name_scope(None):
-        return self._get(name, tuple(shape), tf.as_dtype(dtype).base_dtype)
+        # Until the check below refuses it.
+        return tf1.placeholder(dtype, shape, name)
 
     with tf1.variable_scope(tf1.get_variable_scope(), custom_getter=get):
       yield
-    checkpoint_fit.check(self._path, self._asked)
-
-  def _get(self, name: str, shape: tuple[int, ...], dtype: tf.DType):
-    saved = self._saved.get(name)
-    self._asked[name] = checkpoint_fit.Variable(
-        saved.dtype if saved else dtype, shape
-    )
-    if saved is None or saved.shape != shape:
-      return tf.zeros(shape, dtype)  # Nothing is run: `check` refuses it.
-    if name not in self.variables:
-      # Variables outlive the graph that asks for them.
-      with tf.init_scope():
-        reader = tf.train.load_checkpoint(self._path)
-        value = tf.cast(reader.get_tensor(name), dtype)
-        self.variables[name] = tf.Variable(value, trainable=False, name=name)
-    return self.variables[name]
+    checkpoint_fit.check(self._path, asked)
 
 
 def bindings() -> list[str]:
