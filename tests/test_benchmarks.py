@@ -30,7 +30,7 @@ from benchmarks import serving
 from benchmarks import tables
 from mtf_switch import machine
 from mtf_switch import markdown
-from tests.serving import made
+from tests.serving import made_server as made
 
 PEERS = contest.PEERS_PYTHON.exists()
 CONTENDERS = ["mtf_switch", "mesh-tensorflow"] + [

@@ -33,7 +33,7 @@ import rich.console
 from mtf_switch import errors
 from mtf_switch.modes import serve
 from mtf_switch.serving import served_model
-from tests.serving import made
+from tests.serving import made_server as made
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +143,32 @@ def test_what_waits_is_answered_at_the_end(directory):
   assert answer == (200, {"outputs": ["A"]})
 
 
-def test_what_takes_too_long_at_the_end_is_given_up(directory, monkeypatch):
-  held = made.Held()
+@pytest.fixture
+def held(monkeypatch):
+  """A model that waits at each batch."""
+  model = made.Held()
   monkeypatch.setattr(served_model.ServedModel, "warm_up", lambda self: None)
   monkeypatch.setattr(
-      served_model.ServedModel, "run", lambda self, *batch: held.run(*batch)
+      served_model.ServedModel, "run", lambda self, *batch: model.run(*batch)
   )
+  return model
 
+
+def test_what_is_computed_is_answered_at_the_end(directory, held):
+  def talk(clients):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      answer = pool.submit(clients.ask, "/v1/decode", {"inputs": "a"})
+      assert held.entered.wait(made.LONG)
+      clients.end()
+      draining = (503, {"state": "draining"})
+      wait_for(lambda: clients.ask("/healthz") == draining)
+      held.let_go()
+      return answer.result(made.LONG)
+
+  assert Clients(talk).serve(directory)[0] == 200
+
+
+def test_what_takes_too_long_at_the_end_is_given_up(directory, held):
   def talk(clients):
     with concurrent.futures.ThreadPoolExecutor() as pool:
       answer = pool.submit(clients.ask, "/v1/decode", {"inputs": "a"})

@@ -27,7 +27,7 @@ from mtf_switch.serving import application as application_lib
 from mtf_switch.serving import batching
 from mtf_switch.serving import served_model
 from tests import fuzzing
-from tests.serving import made
+from tests.serving import made_server as made
 
 
 def client(application) -> werkzeug_test.Client:

@@ -20,7 +20,7 @@ import time
 import pytest
 
 from mtf_switch.serving import batching
-from tests.serving import made
+from tests.serving import made_server as made
 
 
 def examples(*texts):

@@ -26,12 +26,20 @@ import pytest
 
 from mtf_switch import errors
 from mtf_switch.serving import http_server
-from tests.serving import made
+from tests.serving import made_server as made
 
 
 def place(server: http_server.Server) -> tuple[str, int]:
   host, _, port = server.address.removeprefix("http://").rpartition(":")
   return host, int(port)
+
+
+def wait_for_line(application, line: str):
+  """Waits for a figure of a server."""
+  end = time.monotonic() + made.LONG
+  while f"\n{line}\n" not in application.measures.text().decode():
+    assert time.monotonic() < end
+    time.sleep(0.01)
 
 
 def test_many_clients_get_what_one_gets():
@@ -96,22 +104,16 @@ def test_what_is_no_request_is_answered_in_json():
 
 def test_what_is_refused_without_waiting_is_refused_while_all_wait():
   held = made.Held()
-  with made.served(held.run, queue_size=2, num_waiting=2) as (server, _):
+  options = dict(batch_size=1, queue_size=2, num_waiting=2)
+  with made.served(held.run, **options) as (server, application):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
       waiting = [
           pool.submit(made.ask, server, "/v1/decode", {"inputs": text})
           for text in "ab"
       ]
       assert held.entered.wait(made.LONG)
-      while sum(not future.running() for future in waiting):
-        time.sleep(0.01)
-      end = time.monotonic() + made.LONG
-      status = 200
-      while status != 503 and time.monotonic() < end:
-        # Until both are in the queue.
-        status, body, headers = made.ask(
-            server, "/v1/decode", {"inputs": ["c", "d"]}
-        )
+      wait_for_line(application, "mtf_switch_queued_examples 1.0")
+      status, _, headers = made.ask(server, "/v1/decode", {"inputs": "c"})
       assert (status, headers["Retry-After"]) == (503, "1")
       assert made.ask(server, "/healthz")[:2] == (200, {"state": "ready"})
       held.let_go(10)
@@ -131,11 +133,10 @@ def test_a_client_that_has_left_is_noticed():
           b"%d\r\n\r\n%s" % (len(body), body)
       )
       assert held.entered.wait(made.LONG)
-    line = 'mtf_switch_requests_total{endpoint="decode",status="499"} 1.0'
-    end = time.monotonic() + made.LONG
-    while line not in application.measures.text().decode():
-      assert time.monotonic() < end
-      time.sleep(0.01)
+    wait_for_line(
+        application,
+        'mtf_switch_requests_total{endpoint="decode",status="499"} 1.0',
+    )
     held.let_go(10)
 
 

@@ -24,7 +24,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch.serving import served_model
-from tests.serving import made
+from tests.serving import made_server as made
 
 RECORD = {
     "step": 12,
