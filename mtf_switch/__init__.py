@@ -37,9 +37,9 @@ PACKAGES = (
     "transformer",
     "training",
     "planning",
+    "reproduction",
     "conversion",
     "serving",
-    "reproduction",
     "pages",
     "modes",
 )

@@ -26,7 +26,9 @@ import pytest
 from mtf_switch.modes import convert
 from mtf_switch.modes import decode
 from mtf_switch.modes import distill
+from mtf_switch.modes import export
 from mtf_switch.modes import finetune
+from mtf_switch.modes import interactive
 from mtf_switch.modes import perplexity
 from mtf_switch.modes import prune
 from mtf_switch.modes import serve
@@ -127,6 +129,8 @@ def gin_parameters(configurable) -> dict[str, str]:
         distill.distill,
         teach.teach,
         convert.convert,
+        export.export,
+        interactive.interactive,
         upcycle.upcycle,
         prune.prune,
         serve.serve,

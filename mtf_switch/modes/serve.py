@@ -90,7 +90,12 @@ def serve(
   files.check_directory(saved_model, f"--saved_model={saved_model}")
   limits = bodies.Limits(request_examples, characters)
   is_local = application_lib.is_loopback(host)
-  application = application_lib.Application(limits, request_seconds, is_local)
+  application = application_lib.Application(
+      limits,
+      request_seconds,
+      is_local,
+      lambda text: terminal.say(console, text),
+  )
   server = http_server.Server(
       application, host, port, queue_examples, request_bytes
   )

@@ -94,7 +94,11 @@ class Application:
   """
 
   def __init__(
-      self, limits: bodies.Limits, seconds: float, is_local: bool = False
+      self,
+      limits: bodies.Limits,
+      seconds: float,
+      is_local: bool = False,
+      note: Callable[[str], None] = lambda text: None,
   ):
     """Creates an application without a model.
 
@@ -104,11 +108,13 @@ class Application:
       is_local: whether to refuse requests to other names than this machine's
         loopback device has. A web page can have a browser send requests to a
         name of its own that stands for that device.
+      note: is told in a line of what no client has caused.
     """
     self.state = LOADING
     self._limits = limits
     self._seconds = seconds
     self._is_local = is_local
+    self._note = note
     self._model: Model | None = None
     self._batcher: batching.Batcher | None = None
     self.measures = measures_lib.Measures(
@@ -159,9 +165,10 @@ class Application:
       response = error.get_response(environ)
       response.data = orjson.dumps({"error": error.description})
       response.content_type = "application/json"
-    except Exception:  # pylint: disable=broad-exception-caught
+    except Exception as error:  # pylint: disable=broad-exception-caught
       logging.exception("A request has failed.")
-      response = _json({"error": "the server has failed; see its log."}, 500)
+      self._note(f"a request failed ({endpoint}): {errors.shown(repr(error))}")
+      response = _json({"error": "the server has failed."}, 500)
     self.measures.add_request(
         endpoint, response.status_code, time.monotonic() - start
     )

@@ -29,6 +29,7 @@ from tests.mistakes import reproductions
 from tests.mistakes import routings
 from tests.mistakes import runs
 from tests.mistakes import servers
+from tests.mistakes import servings
 from tests.mistakes import surroundings
 from tests.mistakes.mistake import Mistake
 
@@ -43,6 +44,7 @@ _MISTAKES = [
     *conversions.MISTAKES,
     *made_models.MISTAKES,
     *servers.MISTAKES,
+    *servings.MISTAKES,
 ]
 _SECONDS = 60
 # What may come before the line.

@@ -290,6 +290,18 @@ def test_the_model_describes_itself(upper):
   )
 
 
+def test_a_mistake_of_our_own_is_said_to_who_runs_the_server():
+  lines = []
+  application = application_lib.Application(
+      made.LIMITS, made.LONG, note=lines.append
+  )
+  application.open(made.Upper(), None)  # Nothing that runs it.
+  status, body = answer(application, "/v1/decode", {"inputs": "a"})
+  assert (status, body) == (500, {"error": "the server has failed."})
+  (line,) = lines
+  assert line.startswith("a request failed (decode): AttributeError(")
+
+
 def test_a_decoder_scores_targets_alone():
   model = made.Upper()
   model.signatures = {
