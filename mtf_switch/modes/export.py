@@ -17,6 +17,7 @@
 from collections.abc import Mapping, Sequence
 import os
 import sys
+from typing import Annotated
 
 import gin
 import rich.console
@@ -36,6 +37,11 @@ from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
 
 _COLUMNS = ("signature", "takes", "gives")
+_Decodings = Annotated[
+    Mapping[str, Mapping[str, float]] | None,
+    "T5's parameters for each decoding, as in {'greedy': {}, 'beam': "
+    "{'beam_size': 4}}",
+]
 # The one on ids is written with weights of its own first.
 _COPIES = 2
 
@@ -46,7 +52,7 @@ def export(
     run: run_lib.Run,
     console: rich.console.Console,
     output_dir: str,
-    decodings: Mapping[str, Mapping[str, float]] | None = None,
+    decodings: _Decodings = None,
     checkpoint_step: checkpoints.Step = None,
 ):
   """Writes SavedModels that decode and score without this package.

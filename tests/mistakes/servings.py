@@ -34,7 +34,10 @@ MISTAKES = [
     _served("there is no checkpoint in 'm'"),
     _served("there is no checkpoint in 'm'", flags=["--mode=interactive"]),
     *values_of(
-        "export.decodings", ["('greedy', 'beam')"], "must be", flags=_EXPORT
+        "export.decodings",
+        ["['greedy', 'beam']", "{'beam': {'beam_size': '4'}}"],
+        "must be T5's parameters for each decoding, as in {'greedy': {}, ",
+        flags=_EXPORT,
     ),
     _served(
         "export.decodings = 'best' is not known; use one of greedy, beam, samp",
