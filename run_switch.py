@@ -195,6 +195,16 @@ _MODES = {
         flags=("input_file", "output_file"),
         needs=("input_file", "output_file"),
     ),
+    "export": _Mode(
+        "export.export",
+        "write SavedModels that decode and score without this program",
+        flags=("output_dir",),
+        needs=("output_dir",),
+    ),
+    "interactive": _Mode(
+        "interactive.interactive",
+        "answer what is typed, or comes through a pipe",
+    ),
     "routing": _Mode(
         "routing.routing",
         "show which experts tokens go to",
@@ -209,6 +219,13 @@ _MODES = {
         flags=("huggingface_dir", "t5x_dir", "output_dir"),
         needs=("output_dir",),
         instead_of_model_dir=("huggingface_dir", "t5x_dir"),
+    ),
+    "serve": _Mode(
+        "serve.serve",
+        "serve an exported model over HTTP",
+        flags=("saved_model", "host", "port"),
+        needs=("saved_model",),
+        has_model_dir=False,
     ),
     "plan": _Mode(
         "plan.plan",
@@ -345,6 +362,21 @@ flags.DEFINE_string(
     "gin describes.",
 )
 flags.DEFINE_string(
+    "saved_model", None, "serve: the directory that --mode=export has written."
+)
+flags.DEFINE_string(
+    "host",
+    None,
+    "serve: the address to listen at, this machine alone if not given.",
+)
+flags.DEFINE_integer(
+    "port",
+    None,
+    "serve: the port to listen at, 8500 if not given; 0 for one that is free.",
+    lower_bound=0,
+    upper_bound=2**16 - 1,
+)
+flags.DEFINE_string(
     "task",
     None,
     "inspect, cache, routing: the task or mixture, if gin does not say.",
@@ -366,8 +398,9 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "cache, teach, prune, convert, compare_*, report, routing, reproduce: the "
-    "directory for what is made; for reproduce, reproduction if not given.",
+    "cache, teach, prune, convert, export, compare_*, report, routing, "
+    "reproduce: the directory for what is made; for reproduce, reproduction if "
+    "not given.",
 )
 flags.DEFINE_list(
     "experiment",
@@ -479,7 +512,7 @@ _FLAGS_OF_T5 = {
     "dataset_dir": "a task knows its data; TFDS's is in --t5_tfds_data_dir",
     "eval_split": f'{_MODEL_API}: --gin_param="split = ..."',
     "eval_summary_dir": "evaluations are in the --model_dir",
-    "export_dir": "models are not exported here; --mode=infer decodes files",
+    "export_dir": "--mode=export writes to --output_dir",
     "input_sequence_length": f'{_MODEL_API}: "inputs_length = ..."',
     "keep_top_k": f"{_MODEL_API}: Unitransformer's and Bitransformer's names",
     "mixture_or_task": f'{_MODEL_API}: --gin_param="task = ..."',
@@ -494,12 +527,9 @@ _FLAGS_OF_T5 = {
     "use_model_api": "--mode chooses a mode without it",
 }
 _MODES_OF_T5 = {
-    "export": "models are not exported here; --mode=infer decodes files",
-    "export_infer": "models are not exported here; --mode=infer decodes files",
-    "export_predict": (
-        "models are not exported here; --mode=infer decodes files"
-    ),
-    "export_score": "models are not exported here; --mode=score scores files",
+    "export_infer": "it is --mode=export here",
+    "export_predict": "it is --mode=export here",
+    "export_score": "it is --mode=export here, which decodes and scores",
     "predict": "it is --mode=infer here",
     "score_eval": "it is --mode=eval or --mode=score here",
     "score_from_dataset": "it is --mode=score here, of a file",

@@ -165,6 +165,16 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("planned / measured", lambda row: f"{row['ratio']:.2f}"),
         ("process MB", lambda row: _megabytes(row["peak_bytes"])),
     ),
+    "serving": (
+        ("rows at a time", lambda row: str(row["batch"])),
+        ("clients", lambda row: str(row["clients"])),
+        _TIME,
+        ("95% within ms", lambda row: f"{1e3 * row['seconds_95']:,.0f}"),
+        (
+            "requests/s",
+            lambda row: f"{row['requests_per_second']:.1f}",
+        ),
+    ),
     "startup": (
         ("", lambda row: row["what"]),
         ("s", lambda row: _seconds(row["seconds"])),

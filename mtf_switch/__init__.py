@@ -39,6 +39,7 @@ PACKAGES = (
     "planning",
     "reproduction",
     "conversion",
+    "serving",
     "pages",
     "modes",
 )

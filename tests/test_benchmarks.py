@@ -26,9 +26,11 @@ from benchmarks import contest
 from benchmarks import peers
 from benchmarks import plots
 from benchmarks import questions
+from benchmarks import serving
 from benchmarks import tables
 from mtf_switch import machine
 from mtf_switch import markdown
+from tests.serving import made_server as made
 
 PEERS = contest.PEERS_PYTHON.exists()
 CONTENDERS = ["mtf_switch", "mesh-tensorflow"] + [
@@ -388,6 +390,35 @@ def test_each_form_of_hugging_face_is_compared_to_its_eager_form():
     assert [row["times_eager"] for row in rows] == list(range(1, len(rows) + 1))
   record = {**RECORD, "question": "peers", "rows": findings.rows}
   assert "| step |  | kept memory | 2,000 (" in tables.render(record)
+
+
+def test_clients_of_a_server_get_their_own_answers_and_are_timed():
+  model = made.Upper()
+  texts = [f"text {i}" for i in range(20)]
+  with made.served(model.run, wait_seconds=0.005) as (server, _):
+    port = int(server.address.rpartition(":")[2])
+    rounds = [serving.ask(port, texts, clients) for clients in (1, 4)]
+    with pytest.raises(contest.ContenderError, match="the server: the model"):
+      serving.ask(port, ["fail"], 1)
+  assert {x.outputs for x in rounds} == {tuple(map(str.upper, texts))}
+  for answers in rounds:
+    assert len(answers.latencies) == 20
+    assert 0 < max(answers.latencies) < answers.seconds
+
+
+def test_the_waits_of_a_servers_clients():
+  rounds = [
+      serving.Answers(["a"] * 20, range(1, 21), seconds=10.0),
+      serving.Answers(["a"] * 20, range(21, 41), seconds=5.0),
+      serving.Answers(["a"] * 20, range(41, 61), seconds=4.0),
+  ]
+  row = serving.row(8, 4, rounds)
+  assert row["seconds"]["median"] == 30.5
+  assert row["seconds_95"] == pytest.approx(57.05)
+  assert row["requests_per_second"] == 4.0
+  record = {**RECORD, "question": "serving", "rows": [row]}
+  line = "| 8 | 4 | 30,500 (15,750 - 45,250) | 57,050 | 4.0 |"
+  assert line in tables.render(record)
 
 
 STARTUP = questions.Question(

@@ -26,9 +26,12 @@ import pytest
 from mtf_switch.modes import convert
 from mtf_switch.modes import decode
 from mtf_switch.modes import distill
+from mtf_switch.modes import export
 from mtf_switch.modes import finetune
+from mtf_switch.modes import interactive
 from mtf_switch.modes import perplexity
 from mtf_switch.modes import prune
+from mtf_switch.modes import serve
 from mtf_switch.modes import teach
 from mtf_switch.modes import train
 from mtf_switch.modes import upcycle
@@ -93,6 +96,7 @@ GIVEN = {
     *("change_loss_at", "change_batches", "output_dir"),
     *("input_file", "output_file", "watch", "watch_minutes"),
     *("huggingface_dir", "t5x_dir"),
+    *("saved_model", "host", "port"),
 }
 
 
@@ -126,8 +130,11 @@ def gin_parameters(configurable) -> dict[str, str]:
         distill.distill,
         teach.teach,
         convert.convert,
+        export.export,
+        interactive.interactive,
         upcycle.upcycle,
         prune.prune,
+        serve.serve,
         evaluated_examples.Cap,
     ],
 )

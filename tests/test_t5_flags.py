@@ -29,13 +29,13 @@ from tests import programs
         ),
         (
             ["--mode", "export_predict"],
-            "--mode=export_predict is a mode of T5's program: models are not "
-            "exported here; --mode=infer decodes files.",
+            "--mode=export_predict is a mode of T5's program: it is "
+            "--mode=export here.",
         ),
         (
             ["--mode=export", "--export_dir=a"],
-            "--mode=export is a mode of T5's program: models are not exported "
-            "here; --mode=infer decodes files.",
+            "--export_dir of T5's program is not a flag here: --mode=export "
+            "writes to --output_dir.",
         ),
         (
             ["-dataset_dir=a"],

@@ -39,8 +39,8 @@ def check_new(path: str, setting: str):
   """
   if "://" in path:
     raise errors.UserError(
-        f"{setting} is remote; convert to a local directory and copy it, so "
-        "that it is never there in part."
+        f"{setting} is remote; write to a local directory and copy it, so that "
+        "it is never there in part."
     )
   if not os.path.lexists(path):
     return

@@ -93,7 +93,7 @@ class Keys:
   def __init__(self, seed: int, step):
     self._seed = tf.stack(
         [
-            tf.constant(seed, tf.int32),
+            tf.cast(seed, tf.int32),
             0 if step is None else tf.cast(step, tf.int32),
         ]
     )

@@ -19,7 +19,9 @@
 from mtf_switch.modes import convert  # noqa: F401
 from mtf_switch.modes import decode  # noqa: F401
 from mtf_switch.modes import distill  # noqa: F401
+from mtf_switch.modes import export  # noqa: F401
 from mtf_switch.modes import finetune  # noqa: F401
+from mtf_switch.modes import interactive  # noqa: F401
 from mtf_switch.modes import perplexity  # noqa: F401
 from mtf_switch.modes import prune  # noqa: F401
 from mtf_switch.modes import teach  # noqa: F401

@@ -204,7 +204,7 @@ _NAMES = [
         [
             "--gin_param='SwitchFeedForward.num_expert = 4': Configurable "
             "'SwitchFeedForward' doesn't have a parameter named 'num_expert'. "
-            "Did you mean num_experts?"
+            "Did you mean num_experts or num_removed_experts?"
         ],
         ["SwitchFeedForward.num_expert = 4"],
     ),

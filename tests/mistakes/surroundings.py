@@ -264,7 +264,7 @@ MISTAKES = [
             ("--seed=x", "this is not a whole number"),
             ("--seed=-1", "not an integer in the range [0, 2147483647]"),
             ("--watch=maybe", "this is neither true nor false"),
-            ("--mode=trian", "one of <train|finetune|distill|teach|eval|"),
+            ("--mode=trian", "one of <train|finetune|distill|teach|upcycle|"),
             ("--plan_format=xml", "one of <table|json>"),
         )
     ],

@@ -28,6 +28,8 @@ from tests.mistakes import reports
 from tests.mistakes import reproductions
 from tests.mistakes import routings
 from tests.mistakes import runs
+from tests.mistakes import servers
+from tests.mistakes import servings
 from tests.mistakes import surroundings
 from tests.mistakes.mistake import Mistake
 
@@ -41,6 +43,8 @@ _MISTAKES = [
     *routings.MISTAKES,
     *conversions.MISTAKES,
     *made_models.MISTAKES,
+    *servers.MISTAKES,
+    *servings.MISTAKES,
 ]
 _SECONDS = 60
 # What may come before the line.
