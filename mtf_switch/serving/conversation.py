@@ -78,6 +78,7 @@ class Conversation:
     """
     of_inputs, of_targets = map(sentinels.Sentinels, vocabularies)
     self._inputs, self._targets = of_inputs, of_targets
+    self._eos_id = vocabularies[0].eos_id
     self._length = length
     self._is_lm = is_lm
     self._decoding = decoding
@@ -102,7 +103,7 @@ class Conversation:
       question = self._inputs.numbered(question)
     ids = self._inputs.encode(question)
     # An "lm" continues its inputs.
-    end = [] if self._is_lm else [1]
+    end = [] if self._is_lm else [self._eos_id]
     count, note = len(ids) + len(end), None
     if count > self._length:
       note = (
