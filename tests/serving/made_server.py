@@ -163,24 +163,26 @@ def busy(**options):
 
 
 @contextlib.contextmanager
-def served(run, host="127.0.0.1", num_waiting=16, **options):
-  """A server of `Upper` on a free port; yields it and its application.
+def served(run, model=None, host="127.0.0.1", num_waiting=16, **options):
+  """A server on a free port; yields it and its application.
 
   Args:
     run: runs the model on a batch.
+    model: the model; None for `Upper`.
     host: where it listens.
     num_waiting: how many requests can wait.
     **options: the batcher's.
   """
   options = {"batch_size": 8, "wait_seconds": 0, "queue_size": 100} | options
-  application = application_lib.Application(LIMITS, LONG, is_local=True)
+  limits = bodies.Limits(examples=4, characters=200) if model else LIMITS
+  application = application_lib.Application(limits, LONG, is_local=True)
   on_batch = application.measures.add_batch
   queue = batching.Batcher(run, on_batch=on_batch, **options)
   server = http_server.Server(
       application, host, 0, num_waiting, request_bytes=2_000
   )
   with server:
-    application.open(Upper(), queue)
+    application.open(model or Upper(), queue)
     yield server, application
     queue.close(LONG)
 

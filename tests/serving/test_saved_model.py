@@ -15,6 +15,7 @@
 """SavedModels in a process without this package, beside infer and score."""
 
 import mtf_switch  # isort: skip  # noqa: F401
+import concurrent.futures
 import itertools
 import json
 import os
@@ -28,8 +29,10 @@ import pytest
 from mtf_switch.modes import decode
 from mtf_switch.modes import export
 from mtf_switch.serving import saved_model
+from mtf_switch.serving import served_model
 from mtf_switch.training import inputs
 from tests.serving import made_model
+from tests.serving import made_server
 
 BATCHES = (1, 3, 17)
 LINES = [
@@ -236,3 +239,30 @@ def test_without_links_there_are_two_copies(tmp_path, monkeypatch):
   saved_model._share(str(tmp_path / "one"), str(tmp_path / "other"))
   assert (tmp_path / "other/file").read_text() == "other"
   assert sorted(os.listdir(tmp_path)) == ["one", "other"]
+
+
+def test_many_clients_get_what_infer_and_score_say(exported):
+  model = served_model.ServedModel(str(exported.directory))
+  assert model.decodings == ["greedy", "beam", "sample"]
+  assert model.most_tokens == 24
+  with made_server.served(model.run, model, wait_seconds=0.005) as (server, _):
+
+    def ask(number):
+      content = {"inputs": LINES[number], "cut": True}
+      status, decoded, _ = made_server.ask(server, "/v1/decode", content)
+      assert status == 200
+      content["targets"] = ANSWERS[number]
+      status, scored, _ = made_server.ask(server, "/v1/score", content)
+      assert status == 200
+      return decoded["outputs"][0], scored["scores"][0]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+      texts, scores = zip(*pool.map(ask, range(len(LINES))))
+    long = LINES.index("too long " * 20)
+    status, answer, _ = made_server.ask(
+        server, "/v1/decode", {"inputs": LINES[long]}
+    )
+  assert list(texts) == exported.texts["greedy"]
+  np.testing.assert_allclose(scores, exported.scores, rtol=1e-5)
+  tokens = exported.answers["tokenize"]["lengths"][long]
+  assert (status, f"has {tokens} tokens" in answer["error"]) == (400, True)
