@@ -120,7 +120,10 @@ def answer(
   for _ in rich.progress.track(range(rounds), "start-up", transient=True):
     for name, run in runs.items():
       seconds[name].append(run())
-  options = {"languages": _QUICK_LANGUAGES if quick else None}
+  options = {
+      "languages": _QUICK_LANGUAGES if quick else None,
+      "bindings": bindings,
+  }
   (mixture,) = session.hold(
       "mixture", [contest.Entrant("ours", "mixture", options)], rounds
   )

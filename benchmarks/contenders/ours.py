@@ -297,22 +297,19 @@ def _write_shards(directory: str):
     shard.close()
 
 
-def mixture(languages: Sequence[str] | None) -> worker.Work:
+def mixture(
+    languages: Sequence[str] | None, bindings: Sequence[str]
+) -> worker.Work:
   """The input pipeline of a session that trains on mC4, up to its first batch.
 
   Args:
     languages: their codes; None for all 107.
+    bindings: gin bindings, of the text that all languages have.
 
   Returns:
     the run "mixture".
   """
   directory = tempfile.mkdtemp()
-  documents = list(
-      itertools.islice(corpus.docstrings().documents("train"), _DOCUMENTS)
-  )
-  lines = "".join(json.dumps({"text": text}) + "\n" for text in documents)
-  for language in languages or mc4.COUNTS:
-    pathlib.Path(directory, f"{language}.json").write_text(lines)
   run = runs.make(
       ["models/t5_tiny.gin", _SMALL_TEXT],
       [
@@ -320,8 +317,15 @@ def mixture(languages: Sequence[str] | None) -> worker.Work:
           f"mc4.files = '{directory}/*'",
           f"mc4.languages = {languages!r}",
           "tasks.vocabulary.name = 'embedded'",
+          *bindings,
       ],
   )
+  documents = list(
+      itertools.islice(corpus.docstrings().documents("train"), _DOCUMENTS)
+  )
+  lines = "".join(json.dumps({"text": text}) + "\n" for text in documents)
+  for language in languages or mc4.COUNTS:
+    pathlib.Path(directory, f"{language}.json").write_text(lines)
 
   def first_batch():
     with tf.Graph().as_default():
