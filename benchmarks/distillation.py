@@ -39,6 +39,7 @@ import tensorflow as tf
 
 from benchmarks import contest
 from benchmarks import demo
+from benchmarks import program
 
 _RESULTS = contest.RESULTS / "distillation.json"
 # The seeds of the pilot. No other comparison uses them.
@@ -218,11 +219,9 @@ def main():
         continue
       try:
         subprocess.run(
-            [
-                sys.executable,
-                contest.PROJECT / "run_switch.py",
-                *arguments_of(name, directories, seed, arguments.steps),
-            ],
+            program.command(
+                *arguments_of(name, directories, seed, arguments.steps)
+            ),
             check=True,
         )
       except subprocess.CalledProcessError as error:

@@ -29,7 +29,6 @@ import re
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -39,12 +38,12 @@ import rich.progress
 
 from benchmarks import contest
 from benchmarks import models
+from benchmarks import program
 from benchmarks import questions
 
-_SMALL_TEXT = contest.PROJECT / "benchmarks/contenders/small_text.gin"
 _MODEL = (
     "--gin_file=models/switch_tiny.gin",
-    f"--gin_file={_SMALL_TEXT}",
+    f"--gin_file={program.SMALL_TEXT}",
     "--gin_param=num_cores = 1",
     # Outputs depend on the inputs, without training: with tied embeddings each
     # token would predict itself.
@@ -146,28 +145,11 @@ def _texts() -> list[str]:
   ]
 
 
-def _run(*arguments: str):
-  """Runs the program to its end."""
-  done = subprocess.run(
-      _command(*arguments),
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.PIPE,
-      text=True,
-      check=False,
-  )
-  if done.returncode:
-    raise contest.ContenderError(f"run_switch.py failed: {done.stderr}")
-
-
-def _command(*arguments: str) -> list[str]:
-  return [sys.executable, str(contest.PROJECT / "run_switch.py"), *arguments]
-
-
 @contextlib.contextmanager
 def _server(exported: pathlib.Path) -> Iterator[int]:
   """Serves an export; yields the port."""
   process = subprocess.Popen(
-      _command("--mode=serve", f"--saved_model={exported}", "--port=0"),
+      program.command("--mode=serve", f"--saved_model={exported}", "--port=0"),
       stderr=subprocess.PIPE,
       text=True,
   )
@@ -179,7 +161,7 @@ def _server(exported: pathlib.Path) -> Iterator[int]:
         yield int(found[1])
         break
     else:
-      raise contest.ContenderError(f"run_switch.py failed: {''.join(lines)}")
+      raise program.failed("".join(lines))
   finally:
     process.send_signal(signal.SIGTERM)
     process.communicate()
@@ -199,11 +181,11 @@ def answer(
       contextlib.ExitStack() as stack,
   ):
     of_model = [f"--model_dir={directory}/model", *model]
-    _run(*of_model, "--gin_param=train_steps = 1")
+    program.run(*of_model, "--gin_param=train_steps = 1")
     ports = {}
     for batch_size in _BATCH_SIZES:
       exported = pathlib.Path(directory, f"export_{batch_size}")
-      _run(
+      program.run(
           "--mode=export",
           f"--output_dir={exported}",
           *of_model,

@@ -22,7 +22,6 @@ pipeline of a mixture of 107 tasks, up to the first batch.
 from collections.abc import Sequence
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -30,9 +29,9 @@ import rich.progress
 
 from benchmarks import contest
 from benchmarks import models
+from benchmarks import program
 from benchmarks import questions
 
-_SMALL_TEXT = contest.PROJECT / "benchmarks/contenders/small_text.gin"
 _HELP, _PLAN, _FIRST_STEP = "--help", "plan", "command to first training step"
 _MIXTURE = "first batch of a mixture of 107 tasks"
 # In seconds.
@@ -40,37 +39,26 @@ _AT_MOST = {_HELP: 1.0, _PLAN: 8.0, _FIRST_STEP: 12.0, _MIXTURE: 10.0}
 _QUICK_LANGUAGES = ("de", "en")
 
 
-def _command(*arguments: str) -> list[str]:
-  return [sys.executable, str(contest.PROJECT / "run_switch.py"), *arguments]
-
-
 def _seconds_of_help() -> float:
   start = time.perf_counter()
   # absl exits with status 1 after --help.
-  subprocess.run(_command("--help"), stdout=subprocess.DEVNULL, check=False)
+  subprocess.run(
+      program.command("--help"), stdout=subprocess.DEVNULL, check=False
+  )
   return time.perf_counter() - start
 
 
 def _seconds_of_plan(bindings: Sequence[str]) -> float:
   """The time of --mode=plan."""
   start = time.perf_counter()
-  process = subprocess.run(
-      _command("--mode=plan", *_model_arguments(bindings)),
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.PIPE,
-      text=True,
-      check=False,
-  )
-  seconds = time.perf_counter() - start
-  if process.returncode:
-    raise contest.ContenderError(f"run_switch.py failed: {process.stderr}")
-  return seconds
+  program.run("--mode=plan", *_model_arguments(bindings))
+  return time.perf_counter() - start
 
 
 def _model_arguments(bindings: Sequence[str]) -> list[str]:
   return [
       "--gin_file=models/switch_tiny.gin",
-      f"--gin_file={_SMALL_TEXT}",
+      f"--gin_file={program.SMALL_TEXT}",
       "--gin_param=num_cores = 4",
       *(f"--gin_param={binding}" for binding in bindings),
   ]
@@ -88,7 +76,9 @@ def _seconds_to_first_step(bindings: Sequence[str]) -> float:
     ]
     start = time.perf_counter()
     process = subprocess.Popen(
-        _command(f"--model_dir={model_dir}", *_model_arguments(bindings)),
+        program.command(
+            f"--model_dir={model_dir}", *_model_arguments(bindings)
+        ),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,7 +90,7 @@ def _seconds_to_first_step(bindings: Sequence[str]) -> float:
     finally:
       errors = process.communicate()[1]
     if process.returncode:
-      raise contest.ContenderError(f"run_switch.py failed: {errors}")
+      raise program.failed(errors)
     return seconds
 
 

@@ -14,6 +14,7 @@
 
 """Errors and notices for the user, each on one line."""
 
+from collections.abc import Sequence
 import os
 import pathlib
 import sysconfig
@@ -51,6 +52,23 @@ def shown(text: str) -> str:
   """Returns a user's text for a message: its beginning, in one line."""
   cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
   return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+  """Returns the first of some names for a message, and how many more there are.
+
+  Args:
+    names: all of them.
+    most: how many are named.
+  """
+  named = ", ".join(map(shown, names[:most]))
+  more = len(names) - most
+  return f"{named} and {more} more" if more > 0 else named
+
+
+def sizes(shape: Sequence[int]) -> str:
+  """Returns a shape for a message: 3 x 4."""
+  return " x ".join(map(str, shape))
 
 
 def in_module(error: BaseException, name: str) -> str:

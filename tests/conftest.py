@@ -17,6 +17,7 @@
 import os
 import pathlib
 import random
+import signal
 import socket
 import sys
 
@@ -72,6 +73,17 @@ def server(tmp_path_factory):
   server = programs.Server(MTF_SWITCH_CACHE=str(cache))
   yield server
   server.close()
+
+
+@pytest.fixture
+def received():
+  """What a program's own handler of SIGTERM gets."""
+  numbers = []
+  before = signal.signal(
+      signal.SIGTERM, lambda number, frame: numbers.append(number)
+  )
+  yield numbers
+  signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

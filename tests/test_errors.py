@@ -37,3 +37,14 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
   assert str(error.value) == (
       "rounding = 'up' is not known; use one of floor, ceil."
   )
+
+
+def test_some_names_and_how_many_more():
+  assert errors.some(["a"]) == "a"
+  assert errors.some(["a", "b", "c"]) == "a, b, c"
+  assert errors.some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+  assert errors.some(["a\n", "b"], most=1) == "a\\n and 1 more"
+
+
+def test_the_sizes_of_a_shape():
+  assert errors.sizes((3, 4)) == "3 x 4"

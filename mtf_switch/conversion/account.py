@@ -22,6 +22,7 @@ import sys
 
 import rich.console
 
+from mtf_switch import errors
 from mtf_switch import terminal
 from mtf_switch.conversion import checkpoint_writer
 
@@ -74,6 +75,18 @@ def entry(
   )
 
 
+def left_out(name: str, shape: tuple[int, ...], dtype: str, why: str) -> Entry:
+  """Returns the entry of what nothing becomes of.
+
+  Args:
+    name: the name it had.
+    shape: its shape.
+    dtype: its type.
+    why: a phrase.
+  """
+  return Entry((name,), (), shape, (dtype, dtype), (why,))
+
+
 def show(entries: Sequence[Entry]):
   """Prints the table and the sums to the standard output.
 
@@ -92,17 +105,17 @@ def rows(entries: Iterable[Entry]) -> list[Sequence[str]]:
     entries: of all variables.
   """
   found = []
-  for entry in entries:
-    one, other = entry.dtypes
-    done = [*entry.done]
+  for one_entry in entries:
+    one, other = one_entry.dtypes
+    done = [*one_entry.done]
     if one != other:
       done.append(f"{one} to {other}")
     found.append(
         (
-            _names(entry.sources) or "fresh",
-            _names(entry.targets) or "left out",
-            " x ".join(map(str, entry.shape)) or "one value",
-            f"{entry.num_values:,}",
+            _names(one_entry.sources) or "fresh",
+            _names(one_entry.targets) or "left out",
+            errors.sizes(one_entry.shape) or "one value",
+            f"{one_entry.num_values:,}",
             ", ".join(done) or "as it is",
         )
     )

@@ -14,14 +14,7 @@
 
 """What is brought here from another program, whichever it is."""
 
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import dataclasses
 import os
 
@@ -41,7 +34,6 @@ from mtf_switch.training import vocabulary_record
 GIN_FILE = "model.gin"
 
 _FLOAT32 = np.dtype(np.float32)
-_MAX_NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,13 +168,13 @@ def check(
   missing = [name for name in shapes if name not in tensors]
   if missing:
     raise errors.UserError(
-        f"the weights in {directory} lack {some(missing)}, which the model has "
-        f"by {said_by}; {advice}."
+        f"the weights in {directory} lack {errors.some(missing)}, which the "
+        f"model has by {said_by}; {advice}."
     )
   for name, shape in shapes.items():
     tensor = tensors[name]
     if tensor.shape != shape:
-      there, here = (" x ".join(map(str, x)) for x in (tensor.shape, shape))
+      there, here = map(errors.sizes, (tensor.shape, shape))
       raise errors.UserError(
           f"{name} is {there} in {tensor.file}, and {here} by {said_by}: the "
           "two are not of the same model."
@@ -207,17 +199,6 @@ def check_left_over(found: Iterable[str], directory: str):
   found = sorted(found)
   if found:
     raise errors.UserError(
-        f"nothing becomes of {some(found)} in {directory}; what may be left "
-        f'out is named: --gin_param="convert.left_out = [{found[0]!r}]".'
+        f"nothing becomes of {errors.some(found)} in {directory}; what may be "
+        f'left out is named: --gin_param="convert.left_out = [{found[0]!r}]".'
     )
-
-
-def some(found: Sequence[str]) -> str:
-  """Returns the first names, and how many more there are.
-
-  Args:
-    found: all names.
-  """
-  named = ", ".join(errors.shown(x) for x in found[:_MAX_NAMED])
-  more = len(found) - _MAX_NAMED
-  return f"{named} and {more} more" if more > 0 else named

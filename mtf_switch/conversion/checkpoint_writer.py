@@ -26,6 +26,7 @@ import math
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from mtf_switch.training import checkpoint_fit
 from mtf_switch.training import checkpoints
 
 # Variables are saved together up to this size.
@@ -60,11 +61,9 @@ def variables_in(path: str) -> dict[str, Variable]:
   Args:
     path: the checkpoint.
   """
-  reader = tf.train.load_checkpoint(path)
-  types = reader.get_variable_to_dtype_map()
   return {
-      name: Variable(name, tuple(shape), np.dtype(types[name].as_numpy_dtype))
-      for name, shape in reader.get_variable_to_shape_map().items()
+      name: Variable(name, form.shape, np.dtype(form.dtype.as_numpy_dtype))
+      for name, form in checkpoint_fit.variables_of(path).items()
   }
 
 

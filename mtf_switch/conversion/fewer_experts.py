@@ -215,7 +215,7 @@ def _check(
   """Refuses a weight that only one of the models has, or of another size."""
   if fits:
     return
-  sizes = [" x ".join(map(str, x)) if x else "missing" for x in (here, there)]
+  sizes = [errors.sizes(x) if x else "missing" for x in (here, there)]
   raise errors.UserError(
       f"{name} is {sizes[0]} in the smaller model and {sizes[1]} in the "
       "checkpoint; the models may differ in their experts alone."

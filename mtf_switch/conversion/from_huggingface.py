@@ -89,15 +89,8 @@ def plan(
   ]
   for name in sorted({*unused, *copies}):
     of = tensors[name]
-    entries.append(
-        account.Entry(
-            (name,),
-            (),
-            of.shape,
-            (of.dtype, of.dtype),
-            (f"equals {_EMBEDDING}",) if name in copies else ("not used",),
-        )
-    )
+    why = f"equals {_EMBEDDING}" if name in copies else "not used"
+    entries.append(account.left_out(name, of.shape, of.dtype, why))
   return arrival.Plan(architecture, pairs, entries)
 
 

@@ -88,8 +88,7 @@ def plan(
   ]
   for name in sorted(unused & set(tensors)):
     of = tensors[name]
-    dtypes = (of.dtype, of.dtype)
-    entries.append(account.Entry((name,), (), of.shape, dtypes, ("not used",)))
+    entries.append(account.left_out(name, of.shape, of.dtype, "not used"))
   return arrival.Plan(architecture, pairs, entries, weights.step)
 
 

@@ -49,9 +49,8 @@ def check_new(path: str, setting: str):
   found = sorted(os.listdir(path))
   if found:
     raise errors.UserError(
-        f"{setting} is not empty: it has {errors.shown(found[0])}"
-        + (f" and {len(found) - 1} more" if len(found) > 1 else "")
-        + "; name a new directory."
+        f"{setting} is not empty: it has {errors.some(found, most=1)}; name a "
+        "new directory."
     )
 
 

@@ -74,6 +74,11 @@ class Plan:
         for name, pair in self.pairs.items()
     ]
 
+  @property
+  def num_bytes(self) -> int:
+    """The size of all that is written."""
+    return sum(x.num_bytes for x in self.sizes)
+
 
 def plan(architecture: architecture_lib.Architecture, checkpoint: str) -> Plan:
   """Returns what becomes of each variable.
@@ -153,8 +158,7 @@ def write(
   config = huggingface_config.content(plan_.architecture, options)
   setting = f"--output_dir={output_dir}"
   output_directory.check_new(output_dir, setting)
-  num_bytes = sum(x.num_bytes for x in plan_.sizes)
-  output_directory.check_space(output_dir, num_bytes, setting)
+  output_directory.check_space(output_dir, plan_.num_bytes, setting)
   reader = tf.train.load_checkpoint(checkpoint)
   groups = checkpoint_writer.groups(plan_.sizes)
   shards, num_written = {}, 0
@@ -176,7 +180,7 @@ def write(
     if len(shards) > 1:
       files.write_json(
           os.path.join(unfinished, huggingface_weights.INDEX),
-          huggingface_weights.index(shards, num_bytes),
+          huggingface_weights.index(shards, plan_.num_bytes),
       )
     files.write_json(os.path.join(unfinished, huggingface_config.NAME), config)
     files.write_json(

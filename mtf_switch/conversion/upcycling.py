@@ -31,7 +31,6 @@ from mtf_switch.training import warm_start
 
 # T5's first checkpoints have it, and its model does not use it.
 _UNUSED = "/EncDecAttention/relative_attention_bias"
-_MAX_NAMED = 3
 
 
 class Sources(NamedTuple):
@@ -84,7 +83,7 @@ def match(
   of_one_expert = student_weights.with_one_expert(model)
   found = warm_start.match(of_one_expert.shapes, dense)
   for name, shapes in found.shape_differs.items():
-    here, there = (" x ".join(map(str, shape)) for shape in shapes)
+    here, there = map(errors.sizes, shapes)
     raise errors.UserError(
         f"{of_one_expert.names[name]} needs {here} and {path} has {there}; "
         "upcycling changes no sizes."
@@ -139,12 +138,9 @@ def entries(
 def _check_none(names: list[str], where: str):
   """Refuses weights that one of the models lacks."""
   if names:
-    more = len(names) - _MAX_NAMED
     raise errors.UserError(
-        f"{', '.join(names[:_MAX_NAMED])}"
-        + (f" and {more} more" if more > 0 else "")
-        + f": {where}; upcycling needs the same layers, of which some become "
-        "sparse."
+        f"{errors.some(names)}: {where}; upcycling needs the same layers, of "
+        "which some become sparse."
     )
 
 

@@ -23,6 +23,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch.training import vocabulary_record
 
 _MODEL = "spiece.model"
 _CONFIG = "tokenizer_config.json"
@@ -110,7 +111,7 @@ def write(directory: str, vocabulary: seqio.Vocabulary, rows: int):
   Raises:
     UserError: Hugging Face's T5 has no such vocabulary.
   """
-  found = getattr(vocabulary, "found", vocabulary)
+  found = vocabulary_record.found_of(vocabulary)
   if isinstance(found, seqio.SentencePieceVocabulary):
     # Not found.sp_model, which has the sentinels that T5Tokenizer adds.
     with tf.io.gfile.GFile(found.sentencepiece_model_file, "rb") as file:

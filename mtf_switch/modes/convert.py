@@ -40,7 +40,6 @@ from mtf_switch.training import run as run_lib
 from mtf_switch.training import strict_gin
 
 _EPSILON = "transformer.sublayer_rms_norm.epsilon"
-_MEGABYTE = 10**6
 
 
 @gin.configurable(module="mtf_switch.modes")
@@ -103,16 +102,8 @@ def _bring(
     with stack as weights:
       with display.working("comparing names and shapes"):
         plan = from_huggingface.plan(directory, weights, left_out)
-      with display.working(
-          "converting", plan.num_bytes // _MEGABYTE, "MB"
-      ) as report:
-        from_huggingface.write(
-            plan,
-            weights,
-            directory,
-            output_dir,
-            lambda done: report(done // _MEGABYTE),
-        )
+      with display.working_through("converting", plan.num_bytes) as report:
+        from_huggingface.write(plan, weights, directory, output_dir, report)
   _say_model(output_dir, console)
   return plan.entries
 
@@ -150,17 +141,8 @@ def _bring_from_t5x(
       plan = from_t5x.plan(
           architecture, vocabulary, weights, directory, left_out
       )
-    with display.working(
-        "converting", plan.num_bytes // _MEGABYTE, "MB"
-    ) as report:
-      from_t5x.write(
-          plan,
-          vocabulary,
-          weights,
-          directory,
-          output_dir,
-          lambda done: report(done // _MEGABYTE),
-      )
+    with display.working_through("converting", plan.num_bytes) as report:
+      from_t5x.write(plan, vocabulary, weights, directory, output_dir, report)
   if weights.num_slots:
     terminal.say(
         console, f"{weights.num_slots:,} arrays of the optimizer are left out."
@@ -205,14 +187,13 @@ def _take(
       (step,) = run.select_checkpoints(checkpoint_step)
       path = checkpoints.path(run.model_dir, step)
       plan = to_huggingface.plan(architecture, path)
-    total = sum(x.num_bytes for x in plan.sizes)
-    with display.working("converting", total // _MEGABYTE, "MB") as report:
+    with display.working_through("converting", plan.num_bytes) as report:
       to_huggingface.write(
           plan,
           path,
           options,
           experiment.vocabularies[0],
           output_dir,
-          lambda done: report(done // _MEGABYTE),
+          report,
       )
   return plan.entries

@@ -20,6 +20,7 @@ import rich.console
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch import values
+from mtf_switch.serving import decodings
 from mtf_switch.training import checkpoints
 from mtf_switch.training import counted_lowering
 from mtf_switch.training import decoded_evaluation
@@ -28,7 +29,6 @@ from mtf_switch.training import prediction
 from mtf_switch.training import prediction_functions
 from mtf_switch.training import progress
 from mtf_switch.training import run as run_lib
-from mtf_switch.training import strict_gin
 from mtf_switch.training import watching
 
 
@@ -105,12 +105,8 @@ def infer(
   """
   experiment = run.experiment
   is_lm = experiment.model_type == "lm"
-  beams = strict_gin.value("Bitransformer.decode.beam_size")
-  if is_lm and beams and beams > 1:
-    raise errors.UserError(
-        f"Bitransformer.decode.beam_size = {beams}: there is no beam search for"
-        " an 'lm'; it decodes greedily, or samples with runs/sample_decode.gin."
-    )
+  if is_lm:
+    decodings.check_beams_of_lm(decodings.of_gin(is_lm).beam_size)
   lines = read_lines(input_file)
   with progress.Display(console) as display:
     (step,) = _select(run, checkpoint_step, display)

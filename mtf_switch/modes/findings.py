@@ -17,7 +17,7 @@
 Nothing here needs a library: a missing one is a finding.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import importlib.metadata
 import os
 import pathlib
@@ -28,6 +28,7 @@ import sys
 import tempfile
 from typing import Literal, NamedTuple
 
+from mtf_switch import errors
 from mtf_switch import machine
 from mtf_switch.planning import units
 
@@ -156,13 +157,16 @@ def of_libraries(
   of_developers = [x for x in missing if x not in needed]
   if of_runs:
     yield Finding(
-        "libraries", "wrong", f"missing: {_named(of_runs)}", completion
+        "libraries",
+        "wrong",
+        f"missing: {errors.some(of_runs, _MAX_NAMED)}",
+        completion,
     )
   if others:
     yield Finding(
         "libraries",
         "warning",
-        f"other versions than were tried: {_named(others)}",
+        f"other versions than were tried: {errors.some(others, _MAX_NAMED)}",
         completion,
     )
   for name, overwritten in _OVERWRITING.items():
@@ -179,7 +183,9 @@ def of_libraries(
     )
   elif of_developers:
     yield Finding(
-        "libraries", "ok", f"no {_named(of_developers)}, for developers only"
+        "libraries",
+        "ok",
+        f"no {errors.some(of_developers, _MAX_NAMED)}, for developers only",
     )
 
 
@@ -338,9 +344,3 @@ def of_machine() -> Iterator[Finding]:
   meminfo = pathlib.Path("/proc/meminfo").read_text()
   yield of_memory(total, available_memory(meminfo, limits, total))
   yield from of_variables(os.environ)
-
-
-def _named(names: Sequence[str]) -> str:
-  """The first of some names, and how many there are."""
-  more = f" and {len(names) - _MAX_NAMED} more" * (len(names) > _MAX_NAMED)
-  return ", ".join(names[:_MAX_NAMED]) + more

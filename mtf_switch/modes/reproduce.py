@@ -48,8 +48,6 @@ from mtf_switch.training import lock
 from mtf_switch.training import progress
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-# What records have in the place of the directory.
-_PUBLISHED_FILES = f"${small_card.PUBLISHED_FILES}"
 # In a checkout, the project's own records.
 _RESULTS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks/results"
 _RECORDS = _RESULTS / "reproduction"
@@ -218,7 +216,7 @@ class _Work:
   ):
     self._program = program
     self._output_dir = os.path.abspath(output_dir)
-    self._published_files = _PUBLISHED_FILES
+    self._published_files = small_card.PUBLISHED_PLACE
     if published_files:
       self._published_files = os.path.abspath(published_files)
     self._agenda = agenda
@@ -297,10 +295,7 @@ class _Work:
     failure = None
     if status:
       output = output_dir_lib.output(self._output_dir, run)
-      # Records are of no machine's paths.
-      failure = processes.explain(status, output).replace(
-          self._published_files, _PUBLISHED_FILES
-      )
+      failure = processes.explain(status, output)
     started, num_cores = self._started.pop(run)
     record = outcomes.record_of(
         run,
@@ -313,6 +308,7 @@ class _Work:
         started,
         num_cores,
         failure,
+        self._published_files,
     )
     # One that was made again for its weights has a record already.
     if record.failed is None or run not in self._agenda.records:

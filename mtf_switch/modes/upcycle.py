@@ -158,12 +158,7 @@ def write(
     value_of: see checkpoint_writer.write.
     display: the display for progress.
   """
-  megabytes = -(-variables.num_bytes // 10**6)
-  with display.working("writing the checkpoint", megabytes, "MB") as report:
-    checkpoint_writer.write(
-        model_dir,
-        step,
-        variables.all,
-        value_of,
-        lambda written: report(-(-written // 10**6)),
-    )
+  with display.working_through(
+      "writing the checkpoint", variables.num_bytes
+  ) as report:
+    checkpoint_writer.write(model_dir, step, variables.all, value_of, report)

@@ -20,6 +20,8 @@ import unicodedata
 import numpy as np
 import seqio
 
+from mtf_switch.training import vocabulary_record
+
 # SentencePiece's sign for a blank, which begins a word.
 _BLANK = "\u2581"
 START = "start"
@@ -48,7 +50,7 @@ class Pieces:
       vocabulary: the vocabulary; sentinels are the last of its ids.
     """
     # This project's are found when they are first used; here that is now.
-    vocabulary = getattr(vocabulary, "found", vocabulary)
+    vocabulary = vocabulary_record.found_of(vocabulary)
     self._vocabulary = vocabulary
     self._unk_id = vocabulary.unk_id
     self._is_of_bytes = isinstance(vocabulary, seqio.ByteVocabulary)

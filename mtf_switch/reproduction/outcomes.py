@@ -25,6 +25,7 @@ from mtf_switch import files
 from mtf_switch import machine
 from mtf_switch.reproduction import records as records_lib
 from mtf_switch.reproduction import runs as runs_lib
+from mtf_switch.reproduction import small_card
 from mtf_switch.training import metrics_file
 
 # What the numbers of a run depend on, as versions.txt names it.
@@ -49,6 +50,7 @@ def record_of(
     started: str,
     num_cores: int,
     failure: str | None,
+    published_files: str = small_card.PUBLISHED_PLACE,
 ) -> records_lib.Record:
   """Returns the record of a run that has ended.
 
@@ -62,6 +64,7 @@ def record_of(
     num_cores: how many cores it had.
     failure: None, or one line that says why it failed. If it says that numbers
       were not finite, the run has diverged and has not failed.
+    published_files: the directory of the published files that cards read.
 
   Raises:
     UserError: a file of the run is damaged.
@@ -78,6 +81,7 @@ def record_of(
   if failure:
     # Records are of no machine's paths.
     failure = failure.replace(os.path.join(output_dir, ""), "")
+    failure = failure.replace(published_files, small_card.PUBLISHED_PLACE)
   model = files.read_json(os.path.join(directory, "model.json"), _MODEL) or {}
   best = files.read_json(
       os.path.join(directory, "best.json"),

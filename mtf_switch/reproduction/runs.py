@@ -311,7 +311,7 @@ def flags(
     directory: str,
     run: Run,
     cards: Cards,
-    published_files: str = f"${small_card.PUBLISHED_FILES}",
+    published_files: str = small_card.PUBLISHED_PLACE,
 ) -> list[str]:
   """Returns the flags with which run_switch makes a run.
 

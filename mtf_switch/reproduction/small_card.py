@@ -51,6 +51,8 @@ SCALING_EXPERTS = (2, 4, 8, 16, 32, 64)
 # The environment variable that names the directory of published files, which
 # are no part of this project.
 PUBLISHED_FILES = "SWITCH_REAL_DATA"
+# What cards and records have in that directory's place.
+PUBLISHED_PLACE = f"${PUBLISHED_FILES}"
 
 DENSE = "experiments/small_dense_defaults.gin"
 SWITCH = "experiments/small_switch_defaults.gin"
@@ -88,7 +90,7 @@ def text(card: SmallCard) -> str:
   """
   needed = {name: f"runs/{other}" for name, other in card.needs.items()}
   given = "".join(
-      f" \\\n#     --gin_param=\"{name} = '${PUBLISHED_FILES}/{folder}'\""
+      f" \\\n#     --gin_param=\"{name} = '{PUBLISHED_PLACE}/{folder}'\""
       for name, folder in card.published.items()
   )
   return (

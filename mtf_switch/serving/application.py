@@ -35,6 +35,7 @@ from mtf_switch.serving import batching
 from mtf_switch.serving import bodies
 from mtf_switch.serving import measures as measures_lib
 from mtf_switch.serving import served_model
+from mtf_switch.serving import signatures as signatures_lib
 
 LOADING, READY, DRAINING = "loading", "ready", "draining"
 _STATES_OF_TF_SERVING = {
@@ -230,13 +231,13 @@ class Application:
     return _json({"outputs": self._results(request, name, examples)})
 
   def _answer_score(self, request: wrappers.Request) -> wrappers.Response:
-    signature = self._loaded().signatures.get(served_model.SCORE)
+    signature = self._loaded().signatures.get(signatures_lib.SCORE)
     if signature is None:
       raise exceptions.NotFound("the model was exported without scores.")
     content = bodies.read(request.get_data(), [*signature.inputs, _CUT])
     examples = bodies.examples(content, signature.inputs, self._limits)
     self._check_lengths(content, signature.inputs, examples)
-    scores = self._results(request, served_model.SCORE, examples)
+    scores = self._results(request, signatures_lib.SCORE, examples)
     return _json({"scores": scores})
 
   def _check_lengths(
@@ -279,8 +280,8 @@ class Application:
     model = self._loaded()
     signatures = model.signatures
     content = bodies.read(request.get_data(), ["instances", "signature_name"])
-    name = content.get("signature_name", served_model.DEFAULT)
-    if name == served_model.DEFAULT and model.decodings:
+    name = content.get("signature_name", signatures_lib.DEFAULT)
+    if name == signatures_lib.DEFAULT and model.decodings:
       name, *_ = model.decodings
     if not isinstance(name, str) or name not in signatures:
       raise bodies.bad(_unknown("signature_name", name, signatures))

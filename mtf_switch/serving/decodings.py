@@ -94,11 +94,7 @@ class Decoding:
     if self.beam_size == 1:
       return
     if is_lm:
-      raise errors.UserError(
-          f"Bitransformer.decode.beam_size = {self.beam_size}: there is no beam"
-          " search for an 'lm'; it decodes greedily, or samples with "
-          "runs/sample_decode.gin."
-      )
+      check_beams_of_lm(self.beam_size)
     if self.temperature or self.sampling_keep_top_k != -1:
       raise errors.UserError(
           f"{name}.beam_size = {self.beam_size} goes with temperature = 0 and "
@@ -124,6 +120,22 @@ class Decoding:
       found[f"{name}.beam_size"] = self.beam_size
       found[f"{name}.decode_length_constant"] = float(_NO_LIMIT)
     return [f"{key} = {value!r}" for key, value in found.items()]
+
+
+def check_beams_of_lm(beam_size: int):
+  """Refuses beam search for an "lm".
+
+  Args:
+    beam_size: T5's.
+
+  Raises:
+    UserError: there is more than one beam.
+  """
+  if beam_size > 1:
+    raise errors.UserError(
+        f"{_OF_PAIRS}.beam_size = {beam_size}: there is no beam search for an "
+        "'lm'; it decodes greedily, or samples with runs/sample_decode.gin."
+    )
 
 
 def of_gin(is_lm: bool) -> Decoding:

@@ -20,6 +20,7 @@ other one may have operations of TensorFlow Text, and is a model by itself.
 
 from collections.abc import Iterable, Mapping
 import os
+import shutil
 from typing import Any
 
 import tensorflow.compat.v2 as tf
@@ -211,13 +212,7 @@ def _share(kept: str, other: str):
     for name in os.listdir(kept):
       os.link(os.path.join(kept, name), os.path.join(links, name))
   except OSError:  # The disk has no links: there are two copies.
-    _remove(links)
+    shutil.rmtree(links)
     return
-  _remove(other)
+  shutil.rmtree(other)
   os.rename(links, other)
-
-
-def _remove(directory: str):
-  for name in os.listdir(directory):
-    os.remove(os.path.join(directory, name))
-  os.rmdir(directory)

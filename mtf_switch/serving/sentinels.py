@@ -18,6 +18,8 @@ import re
 
 import seqio
 
+from mtf_switch.training import vocabulary_record
+
 _TYPED = re.compile(r"<extra_id_(\d+)>")
 _UNDERSCORE = re.compile(r"(?<!\S)_(?!\S)")
 
@@ -35,7 +37,7 @@ class Sentinels:
     Args:
       vocabulary: of inputs and targets.
     """
-    self._vocabulary = getattr(vocabulary, "found", vocabulary)
+    self._vocabulary = vocabulary_record.found_of(vocabulary)
     self._last = self._vocabulary.vocab_size - 1
     # A vocabulary of bytes has ids for them, and no texts.
     self._have_texts = not isinstance(self._vocabulary, seqio.ByteVocabulary)

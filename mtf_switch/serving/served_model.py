@@ -30,15 +30,14 @@ import tensorflow_text  # noqa: F401  Registers the operations of tokenizers.
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch.serving import saved_model
+from mtf_switch.serving import signatures as signatures_lib
 
-# TensorFlow Serving's names.
+# TensorFlow Serving's.
 _TAGS = [tf.saved_model.tag_constants.SERVING]
-DEFAULT = tf.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 _FILE = "saved_model.pb"
 # The names of --mode=export.
 INPUTS, TARGETS = "inputs", "targets"
 _OUTPUTS, _LENGTHS = "outputs", "lengths"
-SCORE, _TOKENIZE = "score", "tokenize"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +85,7 @@ class ServedModel:
           f"{self.directory} has no signature that takes texts, only {names}; "
           "serve a model that --mode=export has written."
       )
-    first = self.facts.get("default", DEFAULT)
+    first = self.facts.get("default", signatures_lib.DEFAULT)
     self.decodings = sorted(
         (
             name
@@ -100,10 +99,10 @@ class ServedModel:
         for name, signature in self.signatures.items()
     }
     self.most_tokens: int | None = None
-    if _TOKENIZE in definitions and self.facts:
+    if signatures_lib.TOKENIZE in definitions and self.facts:
       self.most_tokens = self.facts["lengths"][INPUTS]
       self._count = self._function(
-          definitions[_TOKENIZE], Signature((INPUTS,), _LENGTHS)
+          definitions[signatures_lib.TOKENIZE], Signature((INPUTS,), _LENGTHS)
       )
 
   def _function(self, definition: Any, signature: Signature):
@@ -199,7 +198,7 @@ def _text_signatures(
   found = {}
   for name, definition in sorted(definitions.items()):
     # Where it is known what the default stands for, it has its own name.
-    if name == DEFAULT and facts:
+    if name == signatures_lib.DEFAULT and facts:
       continue
     inputs, outputs = definition.inputs, definition.outputs
     # TensorFlow keeps the inputs in no order.

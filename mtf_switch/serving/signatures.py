@@ -25,12 +25,12 @@ from mtf_switch.serving import functions as functions_lib
 from mtf_switch.serving import texts as texts_lib
 
 # The name of the signature that is meant without a name.
-DEFAULT = "serving_default"
+DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+SCORE, TOKENIZE = "score", "tokenize"
 
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _TEXTS = tf.TensorSpec([None], tf.string)
 _SEED = tf.TensorSpec([], tf.int32)
-_SCORE = "score"
 _WITH_SEED = "sample_with_seed"
 
 # By the signature's name; each function returns tensors by name.
@@ -85,7 +85,7 @@ class Functions:
               decode({"inputs": ids}, seed)
           ),
       )
-    signatures[_SCORE] = _scoring(self.of_checkpoint.is_lm, _IDS, self._scores)
+    signatures[SCORE] = _scoring(self.of_checkpoint.is_lm, _IDS, self._scores)
     return self._with_default(signatures)
 
   def on_texts(
@@ -127,8 +127,8 @@ class Functions:
     signatures = {}
     for name, decode in self.decode.items():
       signatures |= _decoding(name, _TEXTS, decode_with(decode))
-    signatures[_SCORE] = _scoring(is_lm, _TEXTS, scores)
-    signatures["tokenize"] = tokens
+    signatures[SCORE] = _scoring(is_lm, _TEXTS, scores)
+    signatures[TOKENIZE] = tokens
     return self._with_default(signatures)
 
   def _scores(self, features: Mapping[str, tf.Tensor]):

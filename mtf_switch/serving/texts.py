@@ -21,6 +21,7 @@ import tensorflow.compat.v2 as tf
 import tensorflow_text
 
 from mtf_switch import errors
+from mtf_switch.training import vocabulary_record
 
 # Python's white space.
 _BLANK = (
@@ -144,7 +145,7 @@ def of(vocabulary: seqio.Vocabulary) -> Vocabulary:
   Raises:
     UserError: it is neither a SentencePiece model nor of bytes.
   """
-  found = getattr(vocabulary, "found", vocabulary)
+  found = vocabulary_record.found_of(vocabulary)
   if isinstance(found, seqio.SentencePieceVocabulary):
     return _Pieces(found)
   if isinstance(found, seqio.ByteVocabulary):

@@ -58,7 +58,7 @@ def differences(
     if saved is None:
       found.append(f"{name} is only in this model")
     elif saved.shape != variable.shape:
-      there, here = (" x ".join(map(str, x.shape)) for x in (saved, variable))
+      there, here = map(errors.sizes, (saved.shape, variable.shape))
       found.append(f"{name} is {there} there and {here} here")
     elif saved.dtype != variable.dtype:
       there, here = saved.dtype.name, variable.dtype.name

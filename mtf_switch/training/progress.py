@@ -30,6 +30,7 @@ import rich.text
 
 from mtf_switch import terminal
 
+_MEGABYTE = 10**6
 _SECONDS_BETWEEN_LINES = 10
 # What takes less is not said to take long.
 _SECONDS_UNSAID = 2
@@ -187,6 +188,23 @@ class Display:
     finally:
       wait.end()
       times.end()
+
+  @contextlib.contextmanager
+  def working_through(
+      self, text: str, num_bytes: int
+  ) -> Iterator[Callable[[int], None]]:
+    """Shows a piece of work that goes through bytes, in megabytes.
+
+    Args:
+      text: its name.
+      num_bytes: all of them.
+
+    Yields:
+      a function to be called with the number of bytes done.
+    """
+    total = -(-num_bytes // _MEGABYTE)
+    with self.working(text, total, "MB") as report:
+      yield lambda done: report(-(-done // _MEGABYTE))
 
   @contextlib.contextmanager
   def opening(self, text: str, total: int, unit: str) -> Iterator[None]:

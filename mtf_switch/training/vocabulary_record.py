@@ -52,6 +52,15 @@ SHAPE = {
 _IDENTITY = ("kind", "size", "extra_ids", "sha256")
 
 
+def found_of(vocabulary: seqio.Vocabulary) -> seqio.Vocabulary:
+  """Returns the vocabulary itself of one that is found when it is first used.
+
+  Args:
+    vocabulary: one of this project's, or any other, which is returned.
+  """
+  return getattr(vocabulary, "found", vocabulary)
+
+
 def describe(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
   """Returns the properties that distinguish a vocabulary from others.
 
@@ -69,7 +78,7 @@ def describe(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
   if kept := getattr(vocabulary, "kept_description", None):
     return dict(kept)
   report = getattr(vocabulary, "training_report", None)
-  found = getattr(vocabulary, "found", vocabulary)
+  found = found_of(vocabulary)
   path = getattr(found, "sentencepiece_model_file", None)
   if path:
     content = _content(path)
@@ -197,8 +206,7 @@ def keep(directory: str, vocabularies: Sequence[seqio.Vocabulary]):
   for vocabulary in vocabularies:
     description = describe(vocabulary)
     if description["path"] and not _copy_of(directory, description):
-      found = getattr(vocabulary, "found", vocabulary)
-      content = _content(found.sentencepiece_model_file)
+      content = _content(found_of(vocabulary).sentencepiece_model_file)
       files.write_bytes(_copy_path(directory, description), content)
 
 

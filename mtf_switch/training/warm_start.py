@@ -155,7 +155,7 @@ def check(report: Report, path: str):
   """
   for name, shapes in report.shape_differs.items():
     if name.endswith("embedding"):
-      here, there = (" x ".join(map(str, shape)) for shape in shapes)
+      here, there = map(errors.sizes, shapes)
       raise errors.UserError(
           f"{name} is {there} in {path} and {here} in this model; fine-tuning "
           "needs the vocabulary and the d_model of the pre-trained model."

@@ -35,23 +35,15 @@ from mtf_switch.modes import serve
 from mtf_switch.serving import served_model
 from tests.serving import made_server as made
 
+# The signals that this process gets outside of a server.
+pytestmark = pytest.mark.usefixtures("received")
+
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
   path = tmp_path_factory.mktemp("model")
   made.write(path)
   return str(path)
-
-
-@pytest.fixture(autouse=True)
-def received():
-  """The signals that this process gets outside of a server."""
-  numbers = []
-  before = signal.signal(
-      signal.SIGTERM, lambda number, frame: numbers.append(number)
-  )
-  yield numbers
-  signal.signal(signal.SIGTERM, before)
 
 
 class Clients:

@@ -27,17 +27,6 @@ from mtf_switch.training import endings
 from mtf_switch.training import stopping
 
 
-@pytest.fixture
-def received():
-  """What a program's own handler of SIGTERM gets."""
-  numbers = []
-  before = signal.signal(
-      signal.SIGTERM, lambda number, frame: numbers.append(number)
-  )
-  yield numbers
-  signal.signal(signal.SIGTERM, before)
-
-
 def send(number=signal.SIGTERM):
   os.kill(os.getpid(), number)
 
