@@ -45,6 +45,11 @@ def _record(content, *contains: str) -> Mistake:
 
 MISTAKES = [
     _command(contains=["--mode=reproduce needs --experiment."]),
+    *(
+        _command(flag, contains=["--experiment= has no value; leave it out"])
+        for flag in ("--experiment=", "--experiment=table3,")
+    ),
+    _table3("--rows=", contains=["--rows= has no value; leave it out"]),
     _command(
         "--experiment=table3,tabel6",
         contains=["--experiment=tabel6 is not known; did you mean table6"],
