@@ -34,6 +34,8 @@ _COLOURS = {
     verdicts_lib.OPPOSITE: "tab:red",
 }
 _OTHER = "tab:gray"
+# Effects of up to so many times what would matter have a linear axis.
+_LARGEST_LINEAR = 2
 
 
 def draw(
@@ -148,8 +150,10 @@ def _draw_effects(
     )
     axes.plot(value, place, "ko", ms=4)
   # Some effects are tens of times what would matter.
-  axes.set_xscale("symlog", linthresh=2)
-  axes.minorticks_off()
+  if max(map(abs, axes.get_xlim())) > _LARGEST_LINEAR:
+    axes.set_xscale("symlog", linthresh=_LARGEST_LINEAR)
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter("{x:g}")
   axes.axvline(0, color="black", lw=1)
   axes.axvline(1, color="black", lw=1, linestyle=":")
   axes.set_yticks(range(len(answered)), [x.name for x, _ in answered])

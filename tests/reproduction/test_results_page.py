@@ -390,6 +390,19 @@ def test_the_picture_has_every_run_and_every_effect():
   assert upper == pytest.approx(found[0].effect.upper / 0.05)
 
 
+@pytest.mark.parametrize(
+    "worthwhile, scale", [(0.5, "linear"), (1e-3, "symlog")]
+)
+def test_the_axis_of_effects_has_few_round_numbers(worthwhile, scale):
+  question = QUESTION._replace(claims=[claim(worthwhile=worthwhile)])
+  figure = plots.draw(question, RUNS, verdicts.judge(question, RUNS))
+  axes = figure.axes[-1]
+  assert axes.get_xscale() == scale
+  figure.canvas.draw()
+  for label in axes.get_xticklabels():
+    assert len(label.get_text()) <= len("-0.25")
+
+
 def test_the_picture_shows_scores_where_there_are_some():
   scores = {
       name: {"metric": "accuracy", "step": 10, "value": value}
