@@ -1094,8 +1094,8 @@ def _flags_of(mode: _Mode) -> dict[str, Any]:
       modes = f"{', '.join(others)} and {last}" if others else last
       raise _Mistake(f"--{flag} goes with {modes} only.")
   for flag, value in given.items():
-    values = (value or [""]) if isinstance(value, list) else [value]
-    if any(isinstance(x, str) and not x.strip() for x in values):
+    values = value if isinstance(value, list) else [value]
+    if not values or any(isinstance(x, str) and not x.strip() for x in values):
       raise _Mistake(f"--{flag}= has no value; leave it out, or give one.")
   if any(flag not in given for flag in mode.needs):
     needed = " and ".join(f"--{flag}" for flag in mode.needs)

@@ -37,10 +37,12 @@ import rich
 from rich import box
 from rich import table as rich_table
 
+from benchmarks import contest
+from benchmarks import program
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  After the choice of backend.
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # In the order of the table, with the name and colour of each.
 RUNS = {
     "demo_dense": ("T5 (dense)", "tab:gray"),
@@ -53,14 +55,12 @@ Runs = Mapping[str, Sequence[pathlib.Path]]
 def train(name: str, model_dir: pathlib.Path, seed: int):
   """Pre-trains and evaluates one model, as a user would."""
   subprocess.run(
-      [
-          sys.executable,
-          PROJECT / "run_switch.py",
+      program.command(
           "--mode=train",
           f"--gin_file=experiments/{name}.gin",
           f"--model_dir={model_dir}",
           f"--seed={seed}",
-      ],
+      ),
       check=True,
   )
 
@@ -208,7 +208,7 @@ def main():
   parser.add_argument(
       "--directory",
       type=pathlib.Path,
-      default=PROJECT / "runs" / "demo",
+      default=contest.PROJECT / "runs" / "demo",
       help="where the runs, the table and the picture go",
   )
   parser.add_argument(
