@@ -30,6 +30,8 @@ from mtf_switch.transformer import sampling  # noqa: F401
 from mtf_switch.transformer import switch_attention  # noqa: F401
 from mtf_switch.transformer.feed_forward import SwitchFeedForward  # noqa: F401
 
+__version__ = "0.2.0"
+
 PACKAGES = (
     "paper",
     "layer",

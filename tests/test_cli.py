@@ -474,6 +474,7 @@ def test_training_leaves_what_it_promises(straight, directory):
   assert "--gin_file=mine.gin" in command.read_text()
   versions = (model_dir / "versions.txt").read_text().splitlines()
   assert "tensorflow==2.15.1" in versions
+  assert f"mtf_switch=={mtf_switch.__version__}" in versions
   assert versions[0].startswith("python==3.11.")
   log = (model_dir / "log.txt").read_text()
   assert "--gin_file=mine.gin" in log

@@ -33,6 +33,7 @@ import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
 
+import mtf_switch
 from mtf_switch import compat
 from mtf_switch import errors
 from mtf_switch import files
@@ -329,10 +330,15 @@ def _open_model_dir(model_dir: str, move_log: Callable[[str], None]):
   number = len(tf.io.gfile.listdir(directory))
   files.write_lines(f"{directory}/command.{number}", [command])
   distributions = (d.metadata for d in importlib.metadata.distributions())
-  libraries = sorted(f"{d['Name']}=={d['Version']}" for d in distributions)
+  libraries = {d["Name"]: d["Version"] for d in distributions}
+  # A checkout runs without being installed, or beside one that is.
+  libraries["mtf_switch"] = mtf_switch.__version__
   files.write_lines(
       os.path.join(model_dir, "versions.txt"),
-      [f"python=={platform.python_version()}", *libraries],
+      [
+          f"python=={platform.python_version()}",
+          *sorted(f"{k}=={v}" for k, v in libraries.items()),
+      ],
   )
 
 

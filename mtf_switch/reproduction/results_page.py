@@ -186,7 +186,7 @@ def _circumstances(records: Sequence[Record]) -> str:
   """Where and with what runs were made."""
   if not records:
     return "No run has been made yet."
-  machines, versions = {}, {}
+  machines = {}
   for record in records:
     machine = record.machine
     flags = ", ".join(machine.get("flags", ()))
@@ -195,12 +195,23 @@ def _circumstances(records: Sequence[Record]) -> str:
       text += f" ({flags})"
     text += f", {machine.get('cores', '?')} cores"
     machines[text] = None
-    versions[", ".join(f"{k} {v}" for k, v in record.versions.items())] = None
   hours = result_tables.core_hours(records)
   return (
       f"Runs: {len(records)}, {hours:.1f} core-hours; {'; '.join(machines)};"
-      f" {'; '.join(versions)}."
+      f" {_versions(records)}."
   )
+
+
+def _versions(records: Sequence[Record]) -> str:
+  """Libraries and their versions, each once."""
+  names = dict.fromkeys(name for x in records for name in x.versions)
+  texts = []
+  for name in names:
+    versions = [x.versions[name] for x in records if name in x.versions]
+    text = f"{name} {' or '.join(dict.fromkeys(versions))}"
+    unknown = len(records) - len(versions)
+    texts.append(f"{text} (not recorded by {unknown})" if unknown else text)
+  return ", ".join(texts)
 
 
 def _unfinished(records: Sequence[Record]) -> str:

@@ -255,6 +255,19 @@ def test_the_page_has_the_tables_the_verdicts_and_the_limits():
   assert "Runs that did not" not in text
 
 
+def test_the_page_names_each_version_once():
+  """Also of what not all runs have recorded."""
+  versions = [
+      {"python": "3.11.7"},
+      {"python": "3.11.7", "numpy": "1.26.3"},
+      {"python": "3.11.7", "numpy": "1.26.4"},
+  ]
+  text = page([run(DENSE, i, -3.0, versions=x) for i, x in enumerate(versions)])
+  assert (
+      "; python 3.11.7, numpy 1.26.3 or 1.26.4 (not recorded by 1).\n" in text
+  )
+
+
 def test_the_page_lists_what_is_missing_and_what_went_wrong():
   failed = run(DENSE, 0, -3.0, failed="no memory")
   text = page([failed, run(SWITCH, 1, -3.0, diverged=15), *CONTEST[:1]])
