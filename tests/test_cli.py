@@ -383,7 +383,8 @@ def without_waits(lines):
   return [
       line
       for line in lines[1:]
-      if not any(line.startswith(f"{text}: ") for text in long)
+      # What is waited for, and for how long.
+      if not any(line.startswith(f"{text}: ") for text in {*lines, *long})
       and (line not in long or line.startswith(("building the m", "evaluat")))
   ]
 
