@@ -45,6 +45,9 @@ def draw(
 ) -> matplotlib.figure.Figure:
   """Draws learning curves, the last qualities or scores, and the effects.
 
+  Instead of curves, the question of Figure 13 has quality in pre-training
+  against scores. Without curves the scores have the whole width.
+
   Args:
     question: the question.
     records: those of its cards, one at least; contests are not drawn.
@@ -65,12 +68,18 @@ def draw(
   height = 4.5 + 0.35 * len(answered) + 0.8 * bool(answered)
   figure = matplotlib.figure.Figure((10, height), layout="constrained")
   rows = 1 + bool(answered)
+  slopes = [x for x in question.claims if x.effect is effects.downstream_slope]
+  has_curves = any(effects.curve(x) for y in runs.values() for x in y)
+  columns = 1 + bool(slopes or has_curves)
   grid = figure.add_gridspec(
-      rows, 2, height_ratios=[4.5, 0.8 + 0.35 * len(answered)][:rows]
+      rows, columns, height_ratios=[4.5, 0.8 + 0.35 * len(answered)][:rows]
   )
   colours = _colours(question.cards)
-  _draw_curves(figure.add_subplot(grid[0, 0]), runs, colours)
-  _draw_ends(figure.add_subplot(grid[0, 1]), runs, colours)
+  if slopes:
+    _draw_downstream(figure.add_subplot(grid[0, 0]), runs, slopes)
+  elif has_curves:
+    _draw_curves(figure.add_subplot(grid[0, 0]), runs, colours)
+  _draw_ends(figure.add_subplot(grid[0, -1]), runs, colours)
   if answered:
     _draw_effects(figure.add_subplot(grid[1, :]), answered)
   return figure
@@ -105,6 +114,29 @@ def _draw_curves(
   axes.grid(alpha=0.3)
 
 
+def _draw_downstream(
+    axes: matplotlib.axes.Axes, runs: Runs, slopes: Sequence[claims.Claim]
+):
+  """A point for each fine-tuned run and a colour for each task (Figure 13)."""
+  for claim in slopes:
+    half = len(claim.rows) // 2
+    qualities, scores, tasks = [], [], {}
+    for upstream, downstream in zip(claim.rows[:half], claim.rows[half:]):
+      pretrained = {x.seed: x for x in runs[upstream] if effects.curve(x)}
+      for run in runs[downstream]:
+        if run.seed in pretrained and run.scores:
+          qualities.append(effects.quality(pretrained[run.seed]))
+          scores.append(effects.score(run))
+          tasks.update(run.scores)
+    if scores:
+      axes.plot(qualities, scores, "o", ms=4, alpha=0.7, label=", ".join(tasks))
+  if axes.lines:
+    axes.legend(fontsize=7)
+  axes.set_xlabel(f"{claims.QUALITY} in pre-training")
+  axes.set_ylabel("best score")
+  axes.grid(alpha=0.3)
+
+
 def _draw_ends(
     axes: matplotlib.axes.Axes,
     runs: Runs,
@@ -112,19 +144,18 @@ def _draw_ends(
 ):
   """A point for each run, of its last quality or of its mean score."""
   is_scored = any(run.scores for of_card in runs.values() for run in of_card)
-  for place, (card, of_card) in enumerate(runs.items()):
+  values = {}
+  for card, of_card in runs.items():
     if is_scored:
-      values = [
-          statistics.fmean(x["value"] for x in run.scores.values())
-          for run in of_card
-          if run.scores
-      ]
+      values[card] = [effects.score(x) for x in of_card if x.scores]
     else:
-      values = [effects.quality(run) for run in of_card if effects.curve(run)]
-    axes.plot(values, [place] * len(values), "o", color=colours[card], ms=4)
-    if values:
-      axes.plot(statistics.fmean(values), place, "k|", ms=12)
-  axes.set_yticks(range(len(runs)), runs)
+      values[card] = [effects.quality(x) for x in of_card if effects.curve(x)]
+  shown = [card for card in runs if values[card]]
+  for place, card in enumerate(shown):
+    of_card = values[card]
+    axes.plot(of_card, [place] * len(of_card), "o", color=colours[card], ms=4)
+    axes.plot(statistics.fmean(of_card), place, "k|", ms=12)
+  axes.set_yticks(range(len(shown)), shown)
   axes.tick_params(axis="y", labelsize=7)
   axes.invert_yaxis()
   axes.set_xlabel(

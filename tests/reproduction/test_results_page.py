@@ -425,5 +425,33 @@ def test_the_picture_shows_scores_where_there_are_some():
   failed = made_records.made(DENSE, 1, evaluations=[], failed="no memory")
   records = [made_records.made(DENSE, 0, evaluations=[], scores=scores), failed]
   figure = plots.draw(QUESTION, records, verdicts.judge(QUESTION, records))
-  _, ends = figure.axes
+  (ends,) = figure.axes
   assert list(ends.lines[0].get_xdata()) == [65.0]
+
+
+def test_the_picture_of_figure_13_has_quality_against_scores():
+  scores = {"a": {"metric": "accuracy", "step": 10, "value": 60.0}}
+  question = QUESTION._replace(
+      cards=[DENSE, SWITCH, "tuned_dense", "tuned_switch"],
+      claims=[
+          claim(
+              rows=[DENSE, SWITCH, "tuned_dense", "tuned_switch"],
+              effect=effects.downstream_slope,
+          )
+      ],
+  )
+  records = [
+      made_records.made(DENSE, 0, -3.0),
+      made_records.made(SWITCH, 0, -2.5),
+      # One without the model that it starts from, and one that is to be made.
+      *(
+          made_records.made("tuned_dense", i, evaluations=[], scores=scores)
+          for i in (0, 1)
+      ),
+  ]
+  figure = plots.draw(question, records, verdicts.judge(question, records))
+  downstream, ends = figure.axes
+  (points,) = downstream.lines
+  assert points.get_xydata().tolist() == [[-3.0, 60.0]]
+  assert downstream.get_legend().get_texts()[0].get_text() == "a"
+  assert [x.get_text() for x in ends.get_yticklabels()] == ["tuned_dense"]
