@@ -19,9 +19,7 @@ import contextlib
 import datetime
 import functools
 import importlib
-import importlib.metadata
 import os
-import platform
 import shlex
 import sys
 import traceback
@@ -33,11 +31,11 @@ import rich.console
 import seqio
 import tensorflow.compat.v1 as tf
 
-import mtf_switch
 from mtf_switch import compat
 from mtf_switch import errors
 from mtf_switch import files
 from mtf_switch import terminal
+from mtf_switch import versions
 from mtf_switch.mesh import servers
 from mtf_switch.mesh import tpu as tpu_lib
 from mtf_switch.modes import users_modules
@@ -329,17 +327,7 @@ def _open_model_dir(model_dir: str, move_log: Callable[[str], None]):
   tf.io.gfile.makedirs(directory)
   number = len(tf.io.gfile.listdir(directory))
   files.write_lines(f"{directory}/command.{number}", [command])
-  distributions = (d.metadata for d in importlib.metadata.distributions())
-  libraries = {d["Name"]: d["Version"] for d in distributions}
-  # A checkout runs without being installed, or beside one that is.
-  libraries["mtf_switch"] = mtf_switch.__version__
-  files.write_lines(
-      os.path.join(model_dir, "versions.txt"),
-      [
-          f"python=={platform.python_version()}",
-          *sorted(f"{k}=={v}" for k, v in libraries.items()),
-      ],
-  )
+  files.write_lines(os.path.join(model_dir, versions.FILE), versions.lines())
 
 
 def _show_notices(console: rich.console.Console):

@@ -19,6 +19,7 @@ import math
 
 import numpy as np
 
+from mtf_switch import versions as versions_lib
 from mtf_switch.pages import curve_sections
 from mtf_switch.pages import load_sections
 from mtf_switch.pages import page
@@ -28,11 +29,6 @@ from mtf_switch.training import progress
 
 Run = run_files.Run
 
-# What numbers depend on, as versions.txt names it.
-_LIBRARIES = (
-    *("python", "mtf_switch", "tensorflow", "mesh-tensorflow", "t5"),
-    *("seqio-nightly", "numpy"),
-)
 # Of a line of a <split>_eval, what is no score.
 _NO_SCORES = ("step", "task", "num_examples", "sample_seed")
 _UNSET = "(not set)"
@@ -311,7 +307,7 @@ def versions(runs: Sequence[Run]) -> page.Section:
   """The section of the main libraries, and of all others that differ."""
   main = [
       [name, *(run.versions.get(name, "") for run in runs)]
-      for name in _LIBRARIES
+      for name in versions_lib.MAIN
       if any(name in run.versions for run in runs)
   ]
   known = [row[0] for row in main]

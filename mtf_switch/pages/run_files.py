@@ -31,6 +31,7 @@ import tensorflow.compat.v1 as tf
 
 from mtf_switch import errors
 from mtf_switch import files
+from mtf_switch import versions
 from mtf_switch.training import gin_sources
 from mtf_switch.training import metrics_file
 from mtf_switch.training import vocabulary_record
@@ -184,7 +185,7 @@ def _read(directory: str, name: str) -> Run:
       or {},
       configuration=_configuration(gin),
       gin=gin,
-      versions=_versions(_text(os.path.join(directory, "versions.txt"))),
+      versions=versions.parse(_text(os.path.join(directory, versions.FILE))),
       vocabularies=files.read_json(
           os.path.join(directory, "vocabulary.json"), vocabulary_record.SHAPE
       )
@@ -221,11 +222,6 @@ def _text(path: str) -> str:
     return ""
   with tf.io.gfile.GFile(path, "rb") as file:
     return file.read().decode(errors="replace")
-
-
-def _versions(text: str) -> dict[str, str]:
-  pairs = (line.partition("==") for line in text.splitlines())
-  return {name: version for name, _, version in pairs if version}
 
 
 def _commands(directory: str) -> list[str]:

@@ -22,6 +22,7 @@ Quality is held-out negative log perplexity in nats for each token.
 from collections.abc import Mapping, Sequence
 import math
 import statistics
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from mtf_switch.reproduction import records as records_lib
 Record = records_lib.Record
 # Training examples a second of each card, the median of a contest's rounds.
 Speeds = Mapping[str, float]
+Row = TypeVar("Row")
 
 
 def curve(record: Record, task: str | None = None) -> list[tuple[int, float]]:
@@ -239,15 +241,24 @@ def better_scores(records: Sequence[Record]) -> float:
   return statistics.mean(scores[:half]) - statistics.mean(scores[half:])
 
 
+def downstream_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+  """Each row that is pre-trained, with the one that is fine-tuned from it.
+
+  Args:
+    rows: as for `downstream_slope`; their records or their cards.
+  """
+  half = len(rows) // 2
+  return list(zip(rows[:half], rows[half:]))
+
+
 def downstream_slope(records: Sequence[Record]) -> float:
   """Points of score for each nat of quality in pre-training: a fitted slope.
 
   Args:
     records: of pre-trained models, then of the same models fine-tuned.
   """
-  half = len(records) // 2
-  qualities = [quality(x) for x in records[:half]]
-  return float(np.polyfit(qualities, [score(x) for x in records[half:]], 1)[0])
+  points = [(quality(x), score(y)) for x, y in downstream_pairs(records)]
+  return float(np.polyfit(*zip(*points), 1)[0])
 
 
 def share_of_both_gains(records: Sequence[Record]) -> float:

@@ -23,16 +23,12 @@ from typing import Any
 
 from mtf_switch import files
 from mtf_switch import machine
+from mtf_switch import versions as versions_lib
 from mtf_switch.reproduction import records as records_lib
 from mtf_switch.reproduction import runs as runs_lib
 from mtf_switch.reproduction import small_card
 from mtf_switch.training import metrics_file
 
-# What the numbers of a run depend on, as versions.txt names it.
-_LIBRARIES = (
-    *("python", "mtf_switch", "tensorflow", "mesh-tensorflow", "t5"),
-    *("seqio-nightly", "numpy"),
-)
 # As files.read_json takes it.
 _MODEL = {"parameters": int, "flops_per_sequence": float | None}
 _NOT_FINITE = "not_finite.json"
@@ -161,10 +157,11 @@ def _mean(numbers: Iterable[float | None]) -> float | None:
 
 
 def _versions(directory: str) -> dict[str, str]:
-  """The versions of _LIBRARIES in the versions.txt of a run."""
-  path = pathlib.Path(directory, "versions.txt")
+  """The versions of what a run's numbers depend on."""
+  path = pathlib.Path(directory, versions_lib.FILE)
   if not path.exists():  # The program ended before it opened the directory.
     return {}
-  pairs = (line.partition("==") for line in path.read_text().splitlines())
-  versions = {name: version for name, _, version in pairs}
-  return {name: versions[name] for name in _LIBRARIES if name in versions}
+  versions = versions_lib.parse(path.read_text())
+  return {
+      name: versions[name] for name in versions_lib.MAIN if name in versions
+  }

@@ -119,9 +119,8 @@ def _draw_downstream(
 ):
   """A point for each fine-tuned run and a colour for each task (Figure 13)."""
   for claim in slopes:
-    half = len(claim.rows) // 2
     qualities, scores, tasks = [], [], {}
-    for upstream, downstream in zip(claim.rows[:half], claim.rows[half:]):
+    for upstream, downstream in effects.downstream_pairs(claim.rows):
       pretrained = {x.seed: x for x in runs[upstream] if effects.curve(x)}
       for run in runs[downstream]:
         if run.seed in pretrained and run.scores:
@@ -144,17 +143,17 @@ def _draw_ends(
 ):
   """A point for each run, of its last quality or of its mean score."""
   is_scored = any(run.scores for of_card in runs.values() for run in of_card)
-  values = {}
+  shown = {}
   for card, of_card in runs.items():
     if is_scored:
-      values[card] = [effects.score(x) for x in of_card if x.scores]
+      values = [effects.score(x) for x in of_card if x.scores]
     else:
-      values[card] = [effects.quality(x) for x in of_card if effects.curve(x)]
-  shown = [card for card in runs if values[card]]
-  for place, card in enumerate(shown):
-    of_card = values[card]
-    axes.plot(of_card, [place] * len(of_card), "o", color=colours[card], ms=4)
-    axes.plot(statistics.fmean(of_card), place, "k|", ms=12)
+      values = [effects.quality(x) for x in of_card if effects.curve(x)]
+    if values:
+      shown[card] = values
+  for place, (card, values) in enumerate(shown.items()):
+    axes.plot(values, [place] * len(values), "o", color=colours[card], ms=4)
+    axes.plot(statistics.fmean(values), place, "k|", ms=12)
   axes.set_yticks(range(len(shown)), shown)
   axes.tick_params(axis="y", labelsize=7)
   axes.invert_yaxis()
