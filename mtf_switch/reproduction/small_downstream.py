@@ -14,7 +14,7 @@
 
 """The cards of fine-tuning at small scale, and of many languages."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtf_switch.paper import tables
 from mtf_switch.paper import text as paper_text
@@ -28,15 +28,40 @@ _RATE = "learning_rate_schedules.constant_learning_rate.learning_rate"
 # The tasks that stand for those of Tables 4, 5 and 8, and their mixture.
 TASKS = ("docstring_package", "docstring_kind")
 MIXTURE = "offline_understanding"
-# Tasks of the paper itself, where their published files are: gin's name of the
-# directory, and what it is called among them.
-_SUPER_GLUE = {"super_glue.directory": "superglue"}
-_GLUE = {"glue.directory": "glue"}
+
+
+class _Published(NamedTuple):
+  """A task of the paper itself, in its published files.
+
+  Attributes:
+    parameter: gin's name of the directory of its files.
+    folder: the directory's name among the published files.
+    inputs_length: room for most of its examples.
+    batch_size: of about as many tokens as the other tasks' batches.
+  """
+
+  parameter: str
+  folder: str
+  inputs_length: int
+  batch_size: int
+
+  @property
+  def bindings(self) -> dict[str, Any]:
+    """What differs from the tasks that need no files."""
+    return {
+        # That of the models that are fine-tuned; the tasks' own is T5's.
+        "vocabulary.name": "embedded",
+        "inputs_length": self.inputs_length,
+        "targets_length": 16,
+        "batch_size": self.batch_size,
+    }
+
+
 PUBLISHED_TASKS = {
-    "super_glue_cb": _SUPER_GLUE,
-    "super_glue_copa": _SUPER_GLUE,
-    "glue_cola": _GLUE,
-    "glue_mrpc": _GLUE,
+    "super_glue_cb": _Published("super_glue.directory", "superglue", 256, 16),
+    "super_glue_copa": _Published("super_glue.directory", "superglue", 128, 32),
+    "glue_cola": _Published("glue.directory", "glue", 128, 32),
+    "glue_mrpc": _Published("glue.directory", "glue", 256, 16),
 }
 _ALL_TASKS = (*TASKS, *PUBLISHED_TASKS)
 # The models of Figure 13 by their experts; None for the dense one.
@@ -80,6 +105,18 @@ def student(task: str) -> str:
 def languages(experts: int | None) -> str:
   """The name of the card of a model of many languages."""
   return f"languages_{_model(experts)}"
+
+
+def _files(task: str) -> dict[str, str]:
+  """The published files of a task, by gin's name of their directory."""
+  published = PUBLISHED_TASKS.get(task)
+  return {published.parameter: published.folder} if published else {}
+
+
+def _of_task(task: str) -> dict[str, Any]:
+  """The values of a task, whatever the model."""
+  published = PUBLISHED_TASKS.get(task)
+  return {"task": task, **(published.bindings if published else {})}
 
 
 def _model(experts: int | None) -> str:
@@ -126,7 +163,7 @@ def _fine_tuning(
       title,
       [include, _ENCODER_DECODER, "runs/finetune.gin", _QUESTIONS],
       {
-          "task": task,
+          **_of_task(task),
           **bindings,
           "dropout_rate": dropout,
           _RATE: small_card.LEARNING_RATES["finetuned"],
@@ -134,7 +171,7 @@ def _fine_tuning(
       },
       "finetune",
       {"pretrained_dir": pretrained(experts)},
-      PUBLISHED_TASKS.get(task, {}),
+      _files(task),
   )
 
 
@@ -177,14 +214,14 @@ def _table_8() -> list[small_card.SmallCard]:
           f"Distilled T5-Base on {task}",
           [small_card.DENSE, _ENCODER_DECODER, "runs/distill.gin", _QUESTIONS],
           {
-              "task": task,
+              **_of_task(task),
               "dropout_rate": _DROPOUT,
               _RATE: small_card.LEARNING_RATES["finetuned"],
               "distill.evaluation": "decoding",
           },
           "distill",
           {"teacher_dir": fine_tuned(task, small_card.EXPERTS)},
-          PUBLISHED_TASKS.get(task, {}),
+          _files(task),
       )
       for task in _ALL_TASKS
   ]

@@ -17,12 +17,15 @@
 import re
 
 import gin
+import numpy as np
 import pytest
+import seqio
 
 from mtf_switch.paper import tables
 from mtf_switch.planning import accounting
 from mtf_switch.reproduction import small_card
 from mtf_switch.reproduction import small_cards
+from mtf_switch.reproduction import small_downstream
 from tests import gin_files
 
 CARDS = small_cards.SMALL_CARDS
@@ -36,7 +39,8 @@ def test_files_are_the_cards():
 
 # What no model's graph depends on.
 _OF_TRAINING = re.compile(
-    r"task|train_|train\.|distill\.|learning_rate|dropout"
+    r"task|train_|train\.|distill\.|learning_rate|dropout|vocabulary|inputs_"
+    r"|targets_|batch_"
 )
 _built = set()
 
@@ -45,6 +49,10 @@ _built = set()
 def test_parses_and_builds(name):
   card = CARDS[name]
   gin_files.parse([f"experiments/small/{name}.gin"])
+  task = seqio.get_mixture_or_task(gin.query_parameter("%task"))
+  for feature in task.output_features.values():
+    # Trained here: no card needs a vocabulary that is downloaded.
+    assert feature.vocabulary.path is None
   model = *card.includes, *(
       f"{key} = {value}"
       for key, value in card.bindings.items()
@@ -53,6 +61,29 @@ def test_parses_and_builds(name):
   if model not in _built:  # The same model is built once.
     assert gin_files.variable_shapes(640, 64, 64, 64)
     _built.add(model)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", small_downstream.PUBLISHED_TASKS)
+def test_inputs_of_published_files_have_room(real_data, name):
+  task = small_downstream.PUBLISHED_TASKS[name]
+  gin_files.parse(
+      [f"experiments/small/{small_downstream.fine_tuned(name, None)}.gin"],
+      [f"{task.parameter} = '{real_data / task.folder}'"],
+  )
+  examples = seqio.get_mixture_or_task(name).get_dataset(
+      {"inputs": 4096, "targets": 4096}, "train", shuffle=False
+  )
+  lengths = [
+      (len(x["inputs"]), len(x["targets"]))
+      for x in examples.as_numpy_iterator()
+  ]
+  inputs, targets = map(np.array, zip(*lengths))
+  assert targets.max() <= gin.query_parameter("%targets_length")
+  # The premises of CB are as long as paragraphs; half of them end in time.
+  room = gin.query_parameter("%inputs_length")
+  assert np.median(inputs) <= room
+  assert np.mean(inputs > room) < (0.3 if name == "super_glue_cb" else 0.01)
 
 
 def test_needed_runs_are_cards():
