@@ -24,8 +24,6 @@ import math
 import statistics
 from typing import TypeVar
 
-import numpy as np
-
 from mtf_switch.reproduction import records as records_lib
 
 Record = records_lib.Record
@@ -89,8 +87,9 @@ def slope(
     experts: numbers of experts.
     step: as for `quality`.
   """
+  doublings = [math.log2(x) for x in experts]
   values = [quality(record, step) for record in records]
-  return float(np.polyfit(np.log2(experts), values, 1)[0])
+  return statistics.linear_regression(doublings, values).slope
 
 
 def steps_to(points: Sequence[tuple[int, float]], target: float) -> float:
@@ -258,7 +257,8 @@ def downstream_slope(records: Sequence[Record]) -> float:
     records: of pre-trained models, then of the same models fine-tuned.
   """
   points = [(quality(x), score(y)) for x, y in downstream_pairs(records)]
-  return float(np.polyfit(*zip(*points), 1)[0])
+  # Where all scores are the same, this is 0, not something around it.
+  return statistics.linear_regression(*zip(*points)).slope
 
 
 def share_of_both_gains(records: Sequence[Record]) -> float:

@@ -406,8 +406,10 @@ def _missing(
 def _notes(claim: claims.Claim, contest: str, records: Sequence[Record]) -> str:
   """What happened in a claim's runs that its number does not say."""
   word = "round" if claim.kind == "speed" else "seed"
-  notes = []
+  notes, scores = [], {}
   for record in _of_claim(claim, contest, records):
+    for task, score in record.scores.items():
+      scores.setdefault(task, []).append(score["value"])
     end = diverged(record)
     name = f"{word} {record.seed}"
     if record.failed:
@@ -415,6 +417,12 @@ def _notes(claim: claims.Claim, contest: str, records: Sequence[Record]) -> str:
       notes.append(f"Without {name}: {record.card} failed ({why}).")
     elif end is not None:
       notes.append(f"{record.card} diverged at step {end:,} with {name}.")
+  for task, values in scores.items():
+    if len(values) > 1 and len(set(values)) == 1:
+      notes.append(
+          f"All {len(values)} runs have the same score on {task},"
+          f" {values[0]:.4g}, so that it tells nothing of them apart."
+      )
   return " ".join(notes)
 
 

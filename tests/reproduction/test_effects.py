@@ -169,6 +169,13 @@ def test_downstream_slope_by_hand():
   assert effects.downstream_slope(runs) == pytest.approx(20.0, abs=1e-10)
 
 
+def test_equal_scores_have_no_slope_at_all():
+  # Not 1e-14, which as that of all seeds would be an effect.
+  pretrained = [record(curve=[(1, x)]) for x in (-3.1, -2.7, -2.4, -1.9)]
+  runs = [*pretrained, *[scored(74.80149812734082)] * 4]
+  assert effects.downstream_slope(runs) == 0.0
+
+
 def languages(*curves):
   """A run that was evaluated on as many tasks as it has curves."""
   evaluations = [

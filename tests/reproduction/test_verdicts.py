@@ -14,6 +14,7 @@
 
 """Verdicts on claims about runs that were never made."""
 
+import dataclasses
 import math
 
 import hypothesis
@@ -250,6 +251,21 @@ def test_equal_effects_are_pointed_out():
   verdict = judge(pairs([0.25] * 4))
   assert verdict.verdict == verdicts.REPRODUCED
   assert verdict.detail == "All seeds have the same effect."
+
+
+def test_a_task_that_tells_nothing_apart_is_pointed_out():
+  def runs(*of_a):
+    scores = [{"a": {"value": x}, "b": {"value": 2 * x}} for x in of_a]
+    records = pairs([0.25, 0.5])
+    return [dataclasses.replace(x, scores=y) for x, y in zip(records, scores)]
+
+  same = runs(55.0, 55.0, 55.0, 55.0)
+  same[0].scores["b"] = {"value": 100.0}
+  assert judge(same, seeds=range(2)).detail == (
+      "All 4 runs have the same score on a, 55, so that it tells nothing of"
+      " them apart."
+  )
+  assert not judge(runs(55.0, 55.0, 55.0, 56.0), seeds=range(2)).detail
 
 
 # What can be seen.
