@@ -25,7 +25,10 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 OF_OTHERS = (
     "<frozen ",
     *(f"{sysconfig.get_path(x)}{os.sep}" for x in ("stdlib", "purelib")),
-    *(f"{_ROOT / package}{os.sep}" for package in ("mtf_switch", "tasks")),
+    *(
+        f"{_ROOT / package}{os.sep}"
+        for package in ("mtf_switch", "switch_command", "tasks")
+    ),
 )
 _LONGEST = 200
 

@@ -41,7 +41,11 @@ def name_of(path: pathlib.Path) -> str:
 
 MODULES = {name_of(path): path for path in SOURCE.rglob("*.py")}
 TASKS = {f"tasks/{path.stem}": path for path in (ROOT / "tasks").glob("*.py")}
-PROGRAM = ROOT / "run_switch.py"
+PROGRAM = {
+    f"switch_command/{path.stem}": path
+    for path in (ROOT / "switch_command").glob("*.py")
+}
+PROGRAM["run_switch"] = ROOT / "run_switch.py"
 # From the ground up; see mtf_switch/__init__.py.
 PACKAGES = next(
     ast.literal_eval(node.value)
@@ -167,9 +171,7 @@ def test_the_layer_does_not_know_gin(name):
     "path",
     [
         path
-        for name, path in sorted(
-            {**MODULES, **TASKS, "program": PROGRAM}.items()
-        )
+        for name, path in sorted({**MODULES, **TASKS, **PROGRAM}.items())
         if name != "compat"
     ],
     ids=str,
@@ -180,7 +182,19 @@ def test_only_compat_patches_other_packages(path):
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_tasks_do_not_know_the_models(name):
-  assert not packages(parse(TASKS[name])) & {"mtf_switch", "run_switch"}
+  of_models = {"mtf_switch", "run_switch", "switch_command"}
+  assert not packages(parse(TASKS[name])) & of_models
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAM))
+def test_the_program_loads_nothing_slow_at_first(name):
+  # What functions import comes later, after the flags are checked.
+  tree = parse(PROGRAM[name])
+  at_first = ast.Module(
+      [x for x in tree.body if not isinstance(x, ast.FunctionDef)], []
+  )
+  quick = {*sys.stdlib_module_names, "absl", "switch_command"}
+  assert packages(at_first) <= quick
 
 
 def test_the_oracle_shares_nothing_with_what_it_checks():

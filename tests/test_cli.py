@@ -267,10 +267,10 @@ def test_the_log_stays_without_a_terminal(tmp_path):
   """And with a message that is in no encoding."""
   script = """
 import sys, tempfile
-import run_switch
-run_switch._open_streams()
+from switch_command import streams
+streams.open_all()
 tempfile.tempdir = sys.argv[1]
-log = run_switch._Log()
+log = streams.Log()
 print("early", file=sys.stderr)
 print("lost", "\\ud83d", file=log.terminal)
 log.move_to("log.txt")
@@ -294,23 +294,23 @@ def test_no_thread_imports_while_modules_are_loaded():
 import gc, io, sys, threading, time
 from etils import epy
 import rich.console
-import run_switch
+from switch_command import calls
 shown = io.StringIO()
 console = rich.console.Console(file=shown, force_terminal=True, width=80)
-with run_switch._loading(console, "loading"):
+with calls.loading(console, "loading"):
   assert shown.getvalue() == "loading\\r", repr(shown.getvalue())
   assert threading.active_count() == 1
   assert not gc.isenabled()
 assert gc.isenabled() and gc.get_freeze_count() > 1000
 assert shown.getvalue() == "loading\\r       \\r", repr(shown.getvalue())
 quiet = rich.console.Console(file=io.StringIO())
-with run_switch._loading(quiet, "loading"):
+with calls.loading(quiet, "loading"):
   pass
 assert quiet.file.getvalue() == "loading\\n"
 failed = []
 threading.excepthook = failed.append
 for start in range(8):
-  with run_switch._loading(rich.console.Console(file=sys.stderr), "loading"):
+  with calls.loading(rich.console.Console(file=sys.stderr), "loading"):
     with epy.lazy_imports():
       time.sleep(0.15)
 sys.exit(f"{len(failed)} starts failed: {failed[0].exc_value}" if failed else 0)
@@ -336,8 +336,8 @@ def busy():
   """A program that takes its time to end after the first signal."""
   script = """
 import sys, time
-import run_switch
-signals = run_switch._Signals(sys.stderr)
+from switch_command import signals as signals_lib
+signals = signals_lib.Signals(sys.stderr)
 while True:
   try:
     print("ready", flush=True)

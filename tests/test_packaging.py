@@ -554,7 +554,7 @@ build_meta.build_wheel(os.path.join('..', '..'))
 def test_wheel_installs_no_package_named_gin(wheel):
   top = {name.split("/")[0] for name in wheel.namelist()}
   top = {name for name in top if "-" not in name}
-  assert top == {"mtf_switch", "tasks", "run_switch.py"}
+  assert top == {"mtf_switch", "switch_command", "tasks", "run_switch.py"}
 
 
 def test_wheel_holds_every_gin_file(wheel):
@@ -578,12 +578,16 @@ def test_wheel_holds_the_tables(wheel):
 
 
 def modules() -> list[pathlib.Path]:
-  """The files of all modules, relative to the checkout."""
-  return sorted(
+  """The files of all modules, relative to the checkout.
+
+  Those of the program come first, as when it runs: its flags give way to none
+  of Mesh TensorFlow's.
+  """
+  return [
       path.relative_to(ROOT)
-      for package in ("mtf_switch", "tasks")
-      for path in (ROOT / package).rglob("*.py")
-  )
+      for package in ("switch_command", "mtf_switch", "tasks")
+      for path in sorted((ROOT / package).rglob("*.py"))
+  ]
 
 
 def test_wheel_holds_every_module(wheel):

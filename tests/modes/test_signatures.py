@@ -20,45 +20,21 @@ Those that start programs get a program, one that looks first an installation.
 import mtf_switch  # isort: skip  # noqa: F401
 import importlib
 import inspect
-import json
-import subprocess
-import sys
 
 import pytest
 
-from tests import programs
-
-# In a process of its own: the program defines flags.
-_SCRIPT = """
-import json, run_switch
-modes = run_switch._MODES.values()
-print(json.dumps([
-    [
-        x.function,
-        x.flags,
-        x.needs,
-        ["installation"] if x.looks_first
-        else ["program" if x.starts_programs else "run", "console"],
-    ]
-    for x in modes
-]))
-"""
-MODES = json.loads(
-    subprocess.run(
-        [sys.executable, "-c", _SCRIPT],
-        cwd=programs.PROJECT,
-        check=True,
-        capture_output=True,
-    ).stdout
-)
+from switch_command import modes
 
 
-@pytest.mark.parametrize("function, flags, needs, first", MODES)
-def test_modes_have_one_signature(function, flags, needs, first):
-  module, _, name = function.rpartition(".")
-  mode = getattr(importlib.import_module(f"mtf_switch.modes.{module}"), name)
-  parameters = inspect.signature(mode).parameters
-  assert list(parameters)[: len(first)] == first
-  assert set(flags) <= set(parameters)
-  for flag in set(flags) - set(needs):
+@pytest.mark.parametrize("name, mode", modes.MODES.items())
+def test_modes_have_one_signature(name, mode):
+  module, _, function = mode.function.rpartition(".")
+  module = importlib.import_module(f"mtf_switch.modes.{module}")
+  parameters = inspect.signature(getattr(module, function)).parameters
+  first = ["program" if mode.starts_programs else "run", "console"]
+  if mode.looks_first:
+    first = ["installation"]
+  assert list(parameters)[: len(first)] == first, name
+  assert set(mode.flags) <= set(parameters)
+  for flag in set(mode.flags) - set(mode.needs):
     assert parameters[flag].default is not inspect.Parameter.empty, flag
