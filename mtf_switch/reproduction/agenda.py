@@ -120,6 +120,14 @@ def make(
     measured, basis = records, "by the runs that are finished"
   elif elsewhere:
     measured, basis = elsewhere, "by the project's own records"
+
+  def has_weights(run):
+    # One that diverged has none to use, however often it is made. One that is
+    # made again for its weights may have been stopped on the way.
+    return known[run].diverged is not None or output_dir_lib.has_weights(
+        output_dir, run, steps_of(run)
+    )
+
   parts, to_make, contests = [], {}, {}
   for question in questions:
     runs = runs_lib.of_question(question, seeds, rows)
@@ -129,7 +137,7 @@ def make(
         rounds,
         cards,
         known.__contains__,
-        functools.partial(output_dir_lib.has_weights, output_dir),
+        has_weights,
     )
     missing = [run for run in missing if run not in to_make]
     parts.append(Part(question, [*runs, *sum(rounds, [])], missing))

@@ -107,9 +107,15 @@ def prepare(
   mark_of_run.write_text(content)
 
 
-def has_weights(output_dir: str, run: runs_lib.Run) -> bool:
-  """Whether the checkpoint of a run is there."""
-  return bool(_checkpoints(runs_lib.model_dir(output_dir, run)))
+def has_weights(output_dir: str, run: runs_lib.Run, step: int) -> bool:
+  """Whether the checkpoint of a run at its last step is there.
+
+  Args:
+    output_dir: the directory of all runs.
+    run: the run.
+    step: its last one.
+  """
+  return step in _checkpoints(runs_lib.model_dir(output_dir, run))
 
 
 def prune(output_dir: str, run: runs_lib.Run, keeps_weights: bool):

@@ -270,7 +270,7 @@ def missing(
       its runs are compared because they are made one after the other.
     cards: all small cards, by name.
     is_done: whether a run has a record that counts.
-    has_weights: whether the weights of a run are there.
+    has_weights: whether the last weights of a run with such a record are there.
 
   Returns:
     them in order, what others need before those, contests last.

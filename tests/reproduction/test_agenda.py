@@ -63,10 +63,10 @@ def record(gin, card, seed, **fields):
   records.write(str(gin.parent / "out" / "records"), written)
 
 
-def weights(gin, card, seed):
+def weights(gin, card, seed, step=10):
   path = gin.parent / "out" / "runs" / card / str(seed)
-  path.mkdir(parents=True)
-  (path / "model.ckpt-10.index").write_text("")
+  path.mkdir(parents=True, exist_ok=True)
+  (path / f"model.ckpt-{step}.index").write_text("")
 
 
 def test_shared_runs_belong_to_the_first_question(gin):
@@ -95,6 +95,9 @@ def test_runs_with_a_record_are_not_made_again(gin):
   assert Run("dense", 0) not in found.to_make
   # Its weights are needed.
   assert Run("switch", 1) in found.to_make
+  # Made again for them, it was stopped on the way.
+  weights(gin, "switch", 1, step=9)
+  assert Run("switch", 1) in make(gin, "table6").to_make
   weights(gin, "switch", 1)
   assert Run("switch", 1) not in make(gin, "table6").to_make
 
@@ -123,6 +126,11 @@ def test_a_run_that_failed_is_made_again_and_one_that_diverged_is_not(gin):
   assert found.to_make == [Run("dense", 0)]
   assert set(found.failed) == {Run("dense", 0)}
   assert set(found.records) == {Run("switch", 0)}
+  # Nor for the sake of another one, which it has no weights for.
+  assert make(gin, "table6", seeds="0-0").to_make == [
+      Run("dense", 0),
+      Run("student", 0),
+  ]
 
 
 def test_records_of_another_directory_tell_how_long_runs_take(gin):

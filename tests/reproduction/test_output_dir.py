@@ -99,9 +99,10 @@ def test_what_is_of_use_stays(tmp_path, keeps_weights):
       *(*CHECKPOINTS, *OTHERS, "checkpoint", "graph.pbtxt"),
       *("events.out.tfevents.1", "eval_a/events.out.tfevents.2"),
   )
-  assert output_dir.has_weights(str(tmp_path), RUN)
+  assert output_dir.has_weights(str(tmp_path), RUN, 10)
   output_dir.prune(str(tmp_path), RUN, keeps_weights)
-  assert output_dir.has_weights(str(tmp_path), RUN) == keeps_weights
+  assert output_dir.has_weights(str(tmp_path), RUN, 10) == keeps_weights
+  assert not output_dir.has_weights(str(tmp_path), RUN, 11)
   kept = {path.name for path in model_dir.rglob("*") if path.is_file()}
   weights = {"checkpoint", *(x for x in CHECKPOINTS if "-10." in x)}
   assert kept == {"reproduction.json", *OTHERS} | (
@@ -116,7 +117,7 @@ def test_nothing_stays_of_a_run_for_speed(tmp_path):
 
 
 def test_a_run_that_has_not_begun_has_no_weights(tmp_path):
-  assert not output_dir.has_weights(str(tmp_path), RUN)
+  assert not output_dir.has_weights(str(tmp_path), RUN, 10)
 
 
 @pytest.mark.parametrize(
