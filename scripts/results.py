@@ -18,7 +18,7 @@
 the section "Questions" of docs/experiments.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import pathlib
 
 from mtf_switch import files
@@ -28,7 +28,7 @@ from mtf_switch.reproduction import questions as questions_lib
 from mtf_switch.reproduction import questions_page
 from mtf_switch.reproduction import records as records_lib
 from mtf_switch.reproduction import results_page
-from mtf_switch.reproduction import verdicts
+from mtf_switch.reproduction import verdicts as verdicts_lib
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
 RECORDS = CHECKOUT / "benchmarks" / "results" / "reproduction"
@@ -42,12 +42,14 @@ def read() -> tuple[list[records_lib.Record], list[records_lib.Record]]:
 
 
 def texts(
+    verdicts: Mapping[str, Sequence[verdicts_lib.Verdict]],
     records: Sequence[records_lib.Record],
     pilots: Sequence[records_lib.Record],
 ) -> dict[pathlib.Path, str]:
   """The pages by their files, as the records have them.
 
   Args:
+    verdicts: on the claims of all questions.
     records: of the runs.
     pilots: of the pilots.
   """
@@ -58,11 +60,15 @@ def texts(
       CHECKOUT
       / "docs"
       / "results.md": results_page.render(
-          questions, questions_lib.NOT_TESTED, records, pilots
+          questions, questions_lib.NOT_TESTED, verdicts, records, pilots
       ),
       readme: markdown.fill(
           readme.read_text(),
-          {"results": results_page.render_summary(questions, records, pilots)},
+          {
+              "results": results_page.render_summary(
+                  questions, verdicts, records
+              )
+          },
       ),
       experiments: markdown.fill(
           experiments.read_text(),
@@ -74,14 +80,14 @@ def texts(
 def main():
   """Writes the pages and the pictures."""
   records, pilots = read()
-  for path, text in texts(records, pilots).items():
+  found = verdicts_lib.judge_all(questions_lib.QUESTIONS, records, pilots)
+  for path, text in texts(found, records, pilots).items():
     path.write_text(text)
     print(f"wrote {path}")
-  for question in questions_lib.QUESTIONS.values():
+  for name, question in questions_lib.QUESTIONS.items():
     if own := results_page.of_question(question, records):
       path = IMAGES / results_page.picture(question)
-      found = verdicts.judge(question, records, pilots)
-      files.write_png(str(path), plots.draw(question, own, found))
+      files.write_png(str(path), plots.draw(question, own, found[name]))
       print(f"wrote {path}")
 
 

@@ -47,7 +47,7 @@ def curve(record: Record, task: str | None = None) -> list[tuple[int, float]]:
       values = by_step.setdefault(evaluation["step"], [])
       values.append(evaluation["neg_log_perplexity"])
   return [
-      (step, statistics.mean(values))
+      (step, statistics.fmean(values))
       for step, values in by_step.items()
       if None not in values
   ]

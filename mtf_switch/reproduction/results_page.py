@@ -32,6 +32,8 @@ from mtf_switch.reproduction import statistics
 from mtf_switch.reproduction import verdicts as verdicts_lib
 
 Record = records_lib.Record
+# By the name of the question, in the order of its claims.
+Verdicts = Mapping[str, Sequence[verdicts_lib.Verdict]]
 Questions = Mapping[str, claims.Question]
 
 _PAGE = """\
@@ -71,6 +73,7 @@ relative to its mean. A core-hour is an hour of one of the cores that a run had.
 def render(
     questions: Questions,
     not_tested: Mapping[str, str],
+    verdicts: Verdicts,
     records: Sequence[Record],
     pilots: Sequence[Record],
 ) -> str:
@@ -79,16 +82,13 @@ def render(
   Args:
     questions: all questions.
     not_tested: what no run here can test, and why.
+    verdicts: on the questions' claims.
     records: of all runs.
     pilots: of runs with other seeds.
 
   Returns:
     Markdown.
   """
-  verdicts = {
-      name: verdicts_lib.judge(question, records, pilots)
-      for name, question in questions.items()
-  }
   unanswered = [
       f"- `{verdict.claim}` ({claim.source}): {verdict.detail}"
       for name, question in questions.items()
@@ -109,7 +109,7 @@ def render(
 
 
 def _summary(
-    verdicts: Mapping[str, Sequence[verdicts_lib.Verdict]],
+    verdicts: Verdicts,
     records: Sequence[Record],
     pilots: Sequence[Record],
 ) -> str:
@@ -230,26 +230,23 @@ def _unfinished(records: Sequence[Record]) -> str:
 
 
 def render_summary(
-    questions: Questions,
-    records: Sequence[Record],
-    pilots: Sequence[Record],
+    questions: Questions, verdicts: Verdicts, records: Sequence[Record]
 ) -> str:
   """The part of the README: a picture, and a line for each verdict on runs.
 
   Args:
     questions: all questions, in their order.
+    verdicts: on their claims.
     records: of all runs.
-    pilots: of runs with other seeds.
 
   Returns:
     Markdown.
   """
   lines, waiting, too_few, shown = [], 0, 0, None
-  for question in questions.values():
+  for name, question in questions.items():
     if question.claims and shown is None and of_question(question, records):
       shown = question
-    verdicts = verdicts_lib.judge(question, records, pilots)
-    for claim, verdict in zip(question.claims, verdicts):
+    for claim, verdict in zip(question.claims, verdicts[name]):
       if verdict.verdict == verdicts_lib.NOT_ANSWERED_YET:
         waiting += 1
         continue

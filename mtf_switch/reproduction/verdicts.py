@@ -137,6 +137,24 @@ def judge(
   ]
 
 
+def judge_all(
+    questions: Mapping[str, claims.Question],
+    records: Sequence[Record],
+    pilots: Sequence[Record] = (),
+) -> dict[str, list[Verdict]]:
+  """The verdicts on the claims of all questions.
+
+  Args:
+    questions: by name.
+    records: see `judge`.
+    pilots: see `judge`.
+
+  Returns:
+    by the name of the question, a verdict for each of its claims.
+  """
+  return {name: judge(x, records, pilots) for name, x in questions.items()}
+
+
 def judge_claim(
     claim: claims.Claim,
     contest: str,

@@ -31,16 +31,22 @@ def committed():
   return results.read()
 
 
-def test_the_pages_are_up_to_date(committed):
-  for path, text in results.texts(*committed).items():
+@pytest.fixture(scope="module")
+def verdicts(committed):
+  return verdicts_lib.judge_all(QUESTIONS, *committed)
+
+
+def test_the_pages_are_up_to_date(verdicts, committed):
+  for path, text in results.texts(verdicts, *committed).items():
     assert (
         path.read_text() == text
     ), f"{path.name} is out of date; run `python -m scripts.results`"
 
 
-def test_every_claim_has_a_verdict_or_a_reason(committed):
-  for question in QUESTIONS.values():
-    for verdict in verdicts_lib.judge(question, *committed):
+def test_every_claim_has_a_verdict_or_a_reason(verdicts):
+  for name, question in QUESTIONS.items():
+    assert len(verdicts[name]) == len(question.claims)
+    for verdict in verdicts[name]:
       assert verdict.verdict in verdicts_lib.RULES
       assert verdict.effect or verdict.detail
 

@@ -237,8 +237,17 @@ def test_a_claims_row_by_hand():
 
 def page(records, pilots=()):
   return results_page.render(
-      QUESTIONS, {"Table 9": "too large."}, records, pilots
+      QUESTIONS,
+      {"Table 9": "too large."},
+      verdicts.judge_all(QUESTIONS, records, pilots),
+      records,
+      pilots,
   )
+
+
+def summary(questions, records, pilots):
+  found = verdicts.judge_all(questions, records, pilots)
+  return results_page.render_summary(questions, found, records)
 
 
 def test_the_page_has_the_tables_the_verdicts_and_the_limits():
@@ -296,18 +305,16 @@ def test_the_page_follows_from_the_records_alone():
 
 
 def test_the_readme_has_a_picture_and_a_line_for_each_verdict():
-  text = results_page.render_summary(QUESTIONS, RUNS, PILOTS)
+  text = summary(QUESTIONS, RUNS, PILOTS)
   assert text == (
       "![Table 0: Switch](docs/images/results_table0.png)\n\n"
       "- Table 0: Switch is better. **no difference seen**,"
       " 0.18 [-0.01, 0.37] nats\n\n"
       "Claims that are not answered yet: 1."
   )
-  assert results_page.render_summary(QUESTIONS, [], []) == (
-      "Claims that are not answered yet: 2."
-  )
+  assert summary(QUESTIONS, [], []) == ("Claims that are not answered yet: 2.")
   small = QUESTION._replace(claims=[claim(worthwhile=1e-6)])
-  assert results_page.render_summary({"table0": small}, [], PILOTS) == (
+  assert summary({"table0": small}, [], PILOTS) == (
       "Claims without runs that, by the pilots, so few seeds cannot show at"
       " this scale: 1."
   )
