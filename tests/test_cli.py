@@ -530,15 +530,33 @@ def stop_after(server, signal_, step, model_dir):
   return server.wait()
 
 
+SIGNALLING = """
+import os
+import gin
+from mesh_tensorflow.transformer import transformer
+
+@gin.configurable
+class Signalling(transformer.TransformerLayer):
+
+  def __init__(self, number=None):
+    self._number = number
+
+  def call(self, context, x, losses=None):
+    os.kill(os.getpid(), self._number)
+    return x
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_the_first_step(server, directory, number):
-  # Many layers, so that the signal comes while they are built.
-  arguments = [f"--model_dir=before_{number.name}", "--gin_param=num_blocks=40"]
-  pid = server.start([*RUN, *arguments], directory)
-  while "building" not in (directory / ".err").read_text():
-    os.kill(pid, 0)
-    time.sleep(0.001)
-  os.kill(pid, number)
+  (directory / "signalling.py").write_text(SIGNALLING)
+  # While the graph is built.
+  arguments = [
+      *(f"--model_dir=before_{number.name}", "--module_import=signalling"),
+      "--gin_param=encoder/transformer.make_layer_stack.layers = [@Signalling]",
+      f"--gin_param=Signalling.number = {number:d}",
+  ]
+  server.start([*RUN, *arguments], directory)
   result = server.wait()
   assert result.returncode == 128 + number
   assert result.stderr.splitlines()[-1] == (
