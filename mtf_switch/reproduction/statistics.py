@@ -20,6 +20,7 @@ distribution. All intervals are two-sided, of LEVEL.
 
 import bisect
 from collections.abc import Sequence
+import functools
 import math
 import statistics
 from typing import NamedTuple
@@ -106,12 +107,16 @@ def seen_difference(deviation: float, count: int) -> float:
   Returns:
     the difference, in the deviation's unit.
   """
-  least = _least_t(count)
+  return _seen_shift(count) * deviation / math.sqrt(count)
+
+
+@functools.cache
+def _seen_shift(count: int) -> float:
+  """The noncentrality of a t that is seen with PROBABILITY."""
   # There, t would have to fall to a tenth of its noncentrality and less.
-  shift = scipy.optimize.brentq(
-      lambda shift: _seen(shift, count) - PROBABILITY, 0, 10 * least
+  return scipy.optimize.brentq(
+      lambda shift: _seen(shift, count) - PROBABILITY, 0, 10 * _least_t(count)
   )
-  return shift * deviation / math.sqrt(count)
 
 
 def needed_seeds(difference: float, deviation: float) -> int | None:
