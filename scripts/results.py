@@ -18,7 +18,7 @@
 the section "Questions" of docs/experiments.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import pathlib
 
 from mtf_switch import files
@@ -42,7 +42,7 @@ def read() -> tuple[list[records_lib.Record], list[records_lib.Record]]:
 
 
 def texts(
-    verdicts: Mapping[str, Sequence[verdicts_lib.Verdict]],
+    verdicts: results_page.Verdicts,
     records: Sequence[records_lib.Record],
     pilots: Sequence[records_lib.Record],
 ) -> dict[pathlib.Path, str]:

@@ -165,13 +165,15 @@ def _call_with_installation(
   from mtf_switch.modes import doctor  # pylint: disable=g-import-not-at-top
 
   locks = installation.locks()
-  doctors = doctor.Installation(
-      lock=locks[0] if locks else None,
-      completion=installation.completion(),
-      model_dir=_model_dir(),
-      load=load,
+  doctor.doctor(
+      doctor.Installation(
+          lock=locks[0] if locks else None,
+          completion=installation.completion(),
+          model_dir=_model_dir(),
+          load=load,
+      ),
+      **of_mode,
   )
-  doctor.doctor(doctors, **of_mode)
 
 
 def _call_with_program(mode: modes.Mode, of_mode: dict[str, Any], console):

@@ -121,7 +121,7 @@ def make(
   elif elsewhere:
     measured, basis = elsewhere, "by the project's own records"
 
-  def has_weights(run):
+  def is_settled(run):
     # One that diverged has none to use, however often it is made. One that is
     # made again for its weights may have been stopped on the way.
     return known[run].diverged is not None or output_dir_lib.has_weights(
@@ -137,7 +137,7 @@ def make(
         rounds,
         cards,
         known.__contains__,
-        has_weights,
+        is_settled,
     )
     missing = [run for run in missing if run not in to_make]
     parts.append(Part(question, [*runs, *sum(rounds, [])], missing))

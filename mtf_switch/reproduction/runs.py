@@ -260,7 +260,7 @@ def missing(
     contests: Iterable[Sequence[Run]],
     cards: Cards,
     is_done: Callable[[Run], bool],
-    has_weights: Callable[[Run], bool],
+    is_settled: Callable[[Run], bool],
 ) -> list[Run]:
   """Returns the runs that have to be made, each once.
 
@@ -270,7 +270,8 @@ def missing(
       its runs are compared because they are made one after the other.
     cards: all small cards, by name.
     is_done: whether a run has a record that counts.
-    has_weights: whether the last weights of a run with such a record are there.
+    is_settled: whether a run that has one need not be made again for another
+      one that needs it.
 
   Returns:
     them in order, what others need before those, contests last.
@@ -281,7 +282,7 @@ def missing(
     if run in to_make:
       return
     for needed in needs_of(run, cards):
-      if not (is_done(needed) and has_weights(needed)):
+      if not (is_done(needed) and is_settled(needed)):
         add(needed)
     to_make[run] = None
 

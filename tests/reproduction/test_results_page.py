@@ -312,7 +312,7 @@ def test_the_readme_has_a_picture_and_a_line_for_each_verdict():
       " 0.18 [-0.01, 0.37] nats\n\n"
       "Claims that are not answered yet: 1."
   )
-  assert summary(QUESTIONS, [], []) == ("Claims that are not answered yet: 2.")
+  assert summary(QUESTIONS, [], []) == "Claims that are not answered yet: 2."
   small = QUESTION._replace(claims=[claim(worthwhile=1e-6)])
   assert summary({"table0": small}, [], PILOTS) == (
       "Claims without runs that, by the pilots, so few seeds cannot show at"
